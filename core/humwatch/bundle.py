@@ -1,0 +1,289 @@
+"""A bundle: a model that explains itself, and that is refused when anything about it does not hold.
+
+``<models>/<machine_id>/<version>/`` holds ``manifest.json``, ``predictor.onnx`` and ``calibration.npz``. The
+manifest names the SHA-256 of the other two; the arrays hold golden inputs and outputs of the predictor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from humwatch.calibration import Calibration, ScaleCalibration, ScaleThresholds
+from humwatch.errors import BundleDigestMismatch, BundleInvalid, BundleParityFailed
+from humwatch.features import FeatureSpec
+from humwatch.monitor import ListeningSpec, Monitor
+from humwatch.predictor import Predictor
+from humwatch.profile import NormalProfile
+from humwatch.scoring import ScoringSpec
+from humwatch.windows import WindowSpec
+
+MANIFEST: Final = "manifest.json"
+PREDICTOR: Final = "predictor.onnx"
+CALIBRATION: Final = "calibration.npz"
+
+GOLDEN_TOLERANCE: Final = 1e-3
+"""Of mean and std, dB: engines and processors round differently; a decision turns on far more."""
+
+MachineId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Version = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PredictorCard(_Record):
+    """How the predictor came to be."""
+
+    strategy: str = Field(description="what is masked and predicted, e.g. `anp-idnn`")
+    parameters: int = Field(ge=0, description="trained parameters")
+    steps: int = Field(ge=0, description="training steps")
+    train_recordings: int = Field(ge=0)
+    train_digest: str = Field(description="SHA-256 over the sorted digests of the training recordings")
+    config: dict[str, object] = Field(description="the training run's whole configuration")
+    parity: dict[str, float] = Field(description="largest differences of torch and ONNX Runtime at export")
+
+
+class CalibrationCard(_Record):
+    """What the thresholds rest on."""
+
+    recordings: int = Field(ge=1, description="independent normal recordings")
+    clips: int = Field(ge=1, description="normal clips; several may come from one recording")
+    digest: str = Field(description="SHA-256 over the sorted digests of these recordings")
+    level_dbfs_low: float
+    level_dbfs_high: float
+    warnings: list[str]
+
+
+class Manifest(_Record):
+    """Everything about a bundle that is not an array."""
+
+    schema_version: Literal[1] = 1
+    machine_id: MachineId
+    machine_type: str
+    version: Version
+    created_at: str = Field(description="UTC, ISO 8601")
+    created_by: str = Field(description="program and version")
+    licence: str = Field(description="of the model, as its training data asks")
+    attribution: str
+    channel: int = Field(0, ge=0, description="channel that is scored when a recording has several")
+    features: FeatureSpec
+    windows: WindowSpec
+    scoring: ScoringSpec
+    clip: ScaleThresholds
+    step: ScaleThresholds
+    calibration: CalibrationCard
+    predictor: PredictorCard
+    files: dict[Literal["predictor.onnx", "calibration.npz"], Sha256]
+
+    @model_validator(mode="after")
+    def _files_are_named(self) -> Manifest:
+        if set(self.files) != {PREDICTOR, CALIBRATION}:
+            raise ValueError(f"files has to name {PREDICTOR} and {CALIBRATION}")
+        return self
+
+    @property
+    def listening(self) -> ListeningSpec:
+        """What is heard, and how."""
+        return ListeningSpec(self.features, self.windows, self.scoring)
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Windows and what the predictor makes of them: float32 (n, L, F), (n, T) and (n, T), all dB."""
+
+    windows: npt.NDArray[np.float32]
+    mean: npt.NDArray[np.float32]
+    std: npt.NDArray[np.float32]
+
+    @staticmethod
+    def of(predictor: Predictor, windows: npt.NDArray[np.float32]) -> Golden:
+        """Record what ``predictor`` says of ``windows``."""
+        prediction = predictor.predict(windows)
+        return Golden(windows, prediction.mean, prediction.std)
+
+    def check(self, predictor: Predictor) -> None:
+        """Raise :class:`BundleParityFailed` when ``predictor`` says something else."""
+        prediction = predictor.predict(self.windows)
+        for name, expected, got in (("mean", self.mean, prediction.mean), ("std", self.std, prediction.std)):
+            if got.shape != expected.shape:
+                raise BundleParityFailed(f"golden {name}: shape {got.shape}, {expected.shape} expected")
+            worst = float(np.abs(got - expected).max())
+            if not worst <= GOLDEN_TOLERANCE:
+                raise BundleParityFailed(f"golden {name} is off by {worst:.3g} dB ({GOLDEN_TOLERANCE:g} allowed)")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle in memory; its files have been checked against the manifest."""
+
+    manifest: Manifest
+    graph: bytes
+    calibration: Calibration
+    golden: Golden
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the whole bundle: of its files' digests and its manifest, hexadecimal."""
+        return hashlib.sha256(_manifest_json(self.manifest)).hexdigest()
+
+    def monitor(self, predictor: Predictor, *, source_rate_hz: int, channel: int) -> Monitor:
+        """A monitor for one stream or recording of this machine."""
+        return Monitor(
+            self.manifest.listening,
+            predictor,
+            self.calibration,
+            source_rate_hz=source_rate_hz,
+            channel=channel,
+        )
+
+
+def _manifest_json(manifest: Manifest) -> bytes:
+    return manifest.model_dump_json(indent=2).encode() + b"\n"
+
+
+def sha256(data: bytes) -> str:
+    """Digest of ``data``, hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_of(digests: list[str]) -> str:
+    """One digest for a set of files: over their sorted digests."""
+    return sha256("\n".join(sorted(digests)).encode())
+
+
+def pack_calibration(calibration: Calibration, golden: Golden) -> bytes:
+    """The arrays of a bundle as an ``.npz`` file."""
+    arrays: dict[str, npt.NDArray[np.generic]] = {
+        "golden_windows": golden.windows,
+        "golden_mean": golden.mean,
+        "golden_std": golden.std,
+    }
+    for name, scale in (("clip", calibration.clip), ("step", calibration.step)):
+        arrays[f"{name}_mean"] = scale.normal.mean
+        arrays[f"{name}_std"] = scale.normal.std
+        arrays[f"{name}_whitening"] = scale.normal.whitening
+        arrays[f"{name}_scores"] = scale.normal_scores
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def _unpack_calibration(data: bytes, manifest: Manifest) -> tuple[Calibration, Golden]:
+    bands = len(manifest.scoring.bands(manifest.features))
+    window = (manifest.windows.length_frames, manifest.features.n_mels)
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        golden = Golden(*(arrays[f"golden_{name}"] for name in ("windows", "mean", "std")))
+        scales = [_unpack_scale(arrays, name, getattr(manifest, name), bands) for name in ("clip", "step")]
+    if golden.windows.shape[1:] != window or not len(golden.windows):
+        raise BundleInvalid(f"golden windows of shape {golden.windows.shape}, (n, {window[0]}, {window[1]}) expected")
+    card = manifest.calibration
+    calibration = Calibration(
+        clip=scales[0],
+        step=scales[1],
+        clips=card.clips,
+        recordings=card.recordings,
+        level_dbfs_low=card.level_dbfs_low,
+        level_dbfs_high=card.level_dbfs_high,
+        warnings=card.warnings,
+    )
+    return calibration, golden
+
+
+def _unpack_scale(arrays: np.lib.npyio.NpzFile, name: str, thresholds: ScaleThresholds, bands: int) -> ScaleCalibration:
+    mean, std, whitening, scores = (arrays[f"{name}_{part}"] for part in ("mean", "std", "whitening", "scores"))
+    if mean.shape != (bands,) or std.shape != (bands,) or whitening.shape != (bands, bands):
+        raise BundleInvalid(f"the statistics are of {mean.shape[0]} bands, the manifest's score has {bands}")
+    if not all(np.isfinite(array).all() for array in (mean, std, whitening, scores)) or not (std > 0).all():
+        raise BundleInvalid("the statistics hold numbers that are not finite")
+    return ScaleCalibration(thresholds, NormalProfile(mean, std, whitening), np.sort(scores))
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read a bundle and check its files against its manifest; the predictor itself is checked by its golden outputs.
+
+    Raises:
+        BundleInvalid: a file is missing, unreadable or contradicts another.
+        BundleDigestMismatch: a file is not the one that the manifest names.
+    """
+    manifest = read_manifest(folder)
+    data: dict[str, bytes] = {}
+    for name, digest in manifest.files.items():
+        data[name] = _read(folder / name)
+        if sha256(data[name]) != digest:
+            raise BundleDigestMismatch(f"{name} in {folder} is not the file that the manifest names")
+    try:
+        calibration, golden = _unpack_calibration(data[CALIBRATION], manifest)
+    except (ValueError, KeyError, OSError, EOFError) as error:
+        raise BundleInvalid(f"{CALIBRATION} in {folder} cannot be read: {error}") from error
+    return Bundle(manifest, data[PREDICTOR], calibration, golden)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check the manifest alone. Raises :class:`BundleInvalid`."""
+    try:
+        return Manifest.model_validate_json(_read(folder / MANIFEST))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BundleInvalid(f"{MANIFEST} in {folder}: {where}: {first['msg']}") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleInvalid(f"{path.name} in {path.parent} cannot be read: {error.strerror}") from error
+
+
+def write_bundle(folder: Path, manifest: Manifest, graph: bytes, arrays: bytes) -> None:
+    """Write a bundle beside its place, make it durable, and rename it there whole; nobody sees half a bundle.
+
+    Raises:
+        BundleInvalid: the manifest does not describe these files, or the folder is there already.
+        OSError: the disk is full or read-only; nothing is left behind.
+    """
+    if manifest.files != {PREDICTOR: sha256(graph), CALIBRATION: sha256(arrays)}:
+        raise BundleInvalid("the manifest names other files")
+    if folder.exists():
+        raise BundleInvalid(f"{folder} is there already; a version is never changed")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder.parent))
+    try:
+        for name, data in ((PREDICTOR, graph), (CALIBRATION, arrays), (MANIFEST, _manifest_json(manifest))):
+            write_durably(beside / name, data)
+        beside.chmod(0o755)
+        _sync_folder(beside)
+        beside.rename(folder)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    _sync_folder(folder.parent)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file and wait until it is on the disk."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

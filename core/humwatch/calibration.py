@@ -1,0 +1,209 @@
+"""What a machine's own normal recordings say about its scores: statistics, thresholds, and what they promise.
+
+Two time scales are calibrated alike: the clip (10 s), which decides, and the step (1 s), which shows where in
+time a sound stands out and decides on sounds shorter than a clip. A step threshold is fitted on the highest step
+of each clip, so that "over 1" is as rare on either scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from humwatch.errors import CalibrationError
+from humwatch.profile import NormalProfile
+from humwatch.scoring import Evidence, ScoringSpec
+from humwatch.thresholds import METHODS, Threshold, ThresholdMethod, fit_threshold, recordings_needed
+
+Float64 = npt.NDArray[np.float64]
+
+MAX_FOLDS = 50
+MIN_RECORDINGS = 3
+
+
+class CalibrationSpec(BaseModel):
+    """How thresholds are fitted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    warn_rate: float = Field(0.1, gt=0, lt=0.5, description="share of normal clips that may exceed `warn`")
+    alarm_rate: float = Field(0.01, gt=0, lt=0.5, description="share of normal clips that may exceed `alarm`")
+    method: ThresholdMethod | Literal["auto"] = Field(
+        "auto", description="auto: conformal where there are recordings enough, else gamma"
+    )
+
+
+class ScaleThresholds(BaseModel):
+    """Levels of the raw score on one time scale."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    median: float = Field(description="raw score of the median normal clip: normalised score 0")
+    warn: Threshold
+    alarm: Threshold = Field(description="normalised score 1")
+    others: list[Threshold] = Field(description="what the other methods would have given, warn and alarm")
+
+    def normalise(self, raw: float) -> float:
+        """0 at the median of normal clips, 1 at the alarm level."""
+        return (raw - self.median) / (self.alarm.level - self.median)
+
+
+@dataclass(frozen=True)
+class ScaleCalibration:
+    """One time scale of one machine.
+
+    Attributes:
+        thresholds: levels of the raw score.
+        normal: statistics of normal band values: a profile's distance, or what each band's error usually is.
+        normal_scores: float64 (clips,), ascending: raw scores of normal clips, each measured by the others.
+    """
+
+    thresholds: ScaleThresholds
+    normal: NormalProfile
+    normal_scores: Float64
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Everything that turns evidence into this machine's calibrated scores."""
+
+    clip: ScaleCalibration
+    step: ScaleCalibration
+    clips: int
+    recordings: int
+    level_dbfs_low: float
+    level_dbfs_high: float
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class NormalClip:
+    """Evidence of one normal clip, and the recording that it was cut from."""
+
+    recording: str
+    evidence: Evidence
+    level_dbfs: float
+
+
+def raw_score(evidence: Evidence, scoring: ScoringSpec, normal: NormalProfile) -> float:
+    """The raw score of some windows: a distance from normal, or a mean error."""
+    if scoring.is_profile:
+        return normal.distance(evidence.pooled(scoring.pooling))
+    return evidence.scalar(scoring.pooling)
+
+
+def band_contributions(evidence: Evidence, scoring: ScoringSpec, normal: NormalProfile) -> Float64:
+    """How much each band adds to the raw score, beyond normal: float64 (bands,), >= 0."""
+    pooled = evidence.pooled(scoring.pooling)
+    if scoring.is_profile:
+        return normal.contributions(pooled)
+    return np.maximum(0.0, np.nan_to_num(pooled - normal.mean, nan=0.0))
+
+
+def calibrate(
+    clips: Sequence[NormalClip],
+    *,
+    scoring: ScoringSpec,
+    spec: CalibrationSpec,
+    step_windows: int,
+    clip_seconds: float,
+) -> Calibration:
+    """Fit statistics and thresholds to normal clips that trained nothing.
+
+    A clip's score is measured with statistics of the other recordings (grouped cross-fitting), or the
+    thresholds would be those of clips that the statistics have seen.
+
+    Raises:
+        CalibrationError: fewer than three recordings.
+    """
+    recordings = sorted({clip.recording for clip in clips})
+    if len(recordings) < MIN_RECORDINGS:
+        raise CalibrationError(
+            f"{len(recordings)} normal recording(s) of a clip's length; {MIN_RECORDINGS} at least are needed"
+        )
+    groups = np.array([recordings.index(clip.recording) for clip in clips])
+    levels = np.array([clip.level_dbfs for clip in clips])
+
+    def fit(cut: Callable[[Evidence], list[Evidence]]) -> ScaleCalibration:
+        pieces = [cut(clip.evidence) for clip in clips]
+        return _fit_scale(pieces, groups, scoring, spec, clip_seconds)
+
+    clip_scale = fit(lambda evidence: [evidence])
+    step_scale = fit(lambda evidence: _steps(evidence, step_windows))
+    return Calibration(
+        clip=clip_scale,
+        step=step_scale,
+        clips=len(clips),
+        recordings=len(recordings),
+        level_dbfs_low=float(levels.min()),
+        level_dbfs_high=float(levels.max()),
+        warnings=_shortcomings(clip_scale.thresholds, len(recordings)),
+    )
+
+
+def _steps(evidence: Evidence, step_windows: int) -> list[Evidence]:
+    starts = range(0, len(evidence) - step_windows + 1, step_windows)
+    return [evidence[start : start + step_windows] for start in starts]
+
+
+def _fit_scale(
+    pieces: list[list[Evidence]],
+    groups: npt.NDArray[np.int64],
+    scoring: ScoringSpec,
+    spec: CalibrationSpec,
+    clip_seconds: float,
+) -> ScaleCalibration:
+    pooled = [np.stack([piece.pooled(scoring.pooling) for piece in clip]) for clip in pieces]  # (pieces, bands) each
+    scores = np.empty(len(pieces))
+    for fold in _folds(groups):
+        others = NormalProfile.fit(np.concatenate([p for p, held in zip(pooled, fold, strict=True) if not held]))
+        for i in np.flatnonzero(fold):
+            scores[i] = max(raw_score(piece, scoring, others) for piece in pieces[i])
+    scores.sort()
+    n_recordings = len(set(groups.tolist()))
+    thresholds = _fit_thresholds(scores, spec, n_recordings, clip_seconds)
+    return ScaleCalibration(thresholds, NormalProfile.fit(np.concatenate(pooled)), scores)
+
+
+def _folds(groups: npt.NDArray[np.int64]) -> list[npt.NDArray[np.bool_]]:
+    """Masks of the clips held out together: one recording each, or several where there are many."""
+    fold_of = groups % MAX_FOLDS
+    return [fold_of == fold for fold in np.unique(fold_of)]
+
+
+def _fit_thresholds(scores: Float64, spec: CalibrationSpec, recordings: int, clip_seconds: float) -> ScaleThresholds:
+    def choose(rate: float) -> tuple[Threshold, list[Threshold]]:
+        fits = {
+            method: fit_threshold(scores, rate=rate, method=method, recordings=recordings, clip_seconds=clip_seconds)
+            for method in METHODS
+        }
+        chosen = spec.method
+        if chosen == "auto":
+            chosen = "conformal" if fits["conformal"].promised else "gamma"
+        return fits[chosen], [fit for method, fit in fits.items() if method != chosen]
+
+    warn, other_warn = choose(spec.warn_rate)
+    alarm, other_alarm = choose(spec.alarm_rate)
+    median = float(np.median(scores))
+    if not median < alarm.level:
+        raise CalibrationError("all normal clips have the same score: these are not recordings of a machine")
+    warn = warn.model_copy(update={"level": min(warn.level, alarm.level)})
+    return ScaleThresholds(median=median, warn=warn, alarm=alarm, others=other_warn + other_alarm)
+
+
+def _shortcomings(thresholds: ScaleThresholds, recordings: int) -> list[str]:
+    alarm = thresholds.alarm
+    if alarm.promised:
+        return []
+    needed = recordings_needed(alarm.target_rate, alarm.method)
+    return [
+        f"{recordings} independent normal recordings are too few to promise that {alarm.target_rate:.1%} of normal"
+        f" clips exceed the alarm level: {needed} are needed. With 90 % confidence the rate lies between"
+        f" {alarm.rate_low:.1%} and {alarm.rate_high:.1%}, {alarm.rate_low * alarm.clips_a_day:.0f} to"
+        f" {alarm.rate_high * alarm.clips_a_day:.0f} clips a day."
+    ]

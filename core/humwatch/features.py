@@ -1,0 +1,157 @@
+"""Log-mel frames from samples: the front end of every model (method.md; DCASE 2020 Task 2 baseline).
+
+16 kHz, frames of 1024 samples with a hop of 512, 128 Slaney mel bands of the power spectrum, in dB, nothing
+normalised by the clip. ``center=False``: a frame exists once all its samples have arrived, so that a stream
+and a file give the same numbers.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+import scipy.signal
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from humwatch.errors import AudioError
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+
+BLOCK_FRAMES: Final = 32
+"""Frames per matrix product. Fixed, because BLAS rounds differently for other shapes: with whole blocks counted
+from the start of the stream, any chunking of the same samples gives the same bits."""
+
+
+class FeatureSpec(BaseModel):
+    """What a log-mel frame is; travels in every checkpoint and bundle."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rate_hz: int = Field(16_000, gt=0, description="sample rate of the samples, Hz")
+    frame_samples: int = Field(1024, gt=0, description="length of a frame and of its Hann window, samples")
+    hop_samples: int = Field(512, gt=0, description="distance between frames, samples")
+    n_mels: int = Field(128, gt=0, description="mel bands (Slaney scale, area-normalised)")
+    low_hz: float = Field(0.0, ge=0, description="lower edge of the lowest band, Hz")
+    high_hz: float = Field(8_000.0, gt=0, description="upper edge of the highest band, Hz")
+    floor_db: float = Field(-100.0, description="quieter bins are clamped to this, dB (16-bit silence is near -90)")
+
+    @model_validator(mode="after")
+    def _edges_fit(self) -> FeatureSpec:
+        if not self.low_hz < self.high_hz <= self.rate_hz / 2:
+            raise ValueError("0 <= low_hz < high_hz <= rate_hz / 2 does not hold")
+        if self.frame_samples % self.hop_samples:
+            raise ValueError("frame_samples has to be a multiple of hop_samples")
+        return self
+
+    @property
+    def frame_rate_hz(self) -> float:
+        """Frames per second."""
+        return self.rate_hz / self.hop_samples
+
+    def frames_in(self, n_samples: int) -> int:
+        """Whole frames in ``n_samples`` samples."""
+        return max(0, 1 + (n_samples - self.frame_samples) // self.hop_samples)
+
+    def samples_in(self, n_frames: int) -> int:
+        """Samples that ``n_frames`` consecutive frames cover."""
+        return (n_frames - 1) * self.hop_samples + self.frame_samples if n_frames > 0 else 0
+
+    @cached_property
+    def band_edges_hz(self) -> Float64:
+        """Lower and upper edge of each band, Hz: float64 (n_mels, 2). Neighbouring triangles overlap by half."""
+        corners = mel_corners_hz(self)
+        return np.stack([corners[:-2], corners[2:]], axis=1)
+
+
+def hz_to_mel(hz: npt.ArrayLike) -> Float64:
+    """Slaney's mel scale: linear below 1 kHz, logarithmic above (Auditory Toolbox, 1998)."""
+    hz = np.asarray(hz, dtype=np.float64)
+    above = 15.0 + np.log(np.maximum(hz, 1e-9) / 1000.0) * (27.0 / np.log(6.4))
+    return np.where(hz >= 1000.0, above, hz * 3.0 / 200.0)
+
+
+def mel_to_hz(mel: npt.ArrayLike) -> Float64:
+    """Inverse of :func:`hz_to_mel`."""
+    mel = np.asarray(mel, dtype=np.float64)
+    return np.where(mel >= 15.0, 1000.0 * np.exp((mel - 15.0) * (np.log(6.4) / 27.0)), mel * 200.0 / 3.0)
+
+
+def mel_corners_hz(spec: FeatureSpec) -> Float64:
+    """Corners of the triangular bands, equally spaced in mel: float64 (n_mels + 2,), Hz."""
+    low, high = hz_to_mel([spec.low_hz, spec.high_hz])
+    return mel_to_hz(np.linspace(low, high, spec.n_mels + 2))
+
+
+@lru_cache(maxsize=8)
+def mel_filter_bank(spec: FeatureSpec) -> Float64:
+    """Triangular filters of equal area: float64 (frame_samples // 2 + 1, n_mels), power spectrum to mel power."""
+    bins_hz = np.arange(spec.frame_samples // 2 + 1) * (spec.rate_hz / spec.frame_samples)
+    corners = mel_corners_hz(spec)
+    widths = np.diff(corners)
+    ramps = corners[None, :] - bins_hz[:, None]  # (bins, n_mels + 2)
+    rising = -ramps[:, :-2] / widths[:-1]
+    falling = ramps[:, 2:] / widths[1:]
+    bank = np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (corners[2:] - corners[:-2]))
+    bank.flags.writeable = False
+    return bank
+
+
+class LogMel:
+    """Samples in, log-mel frames out; keeps what is left over between pushes.
+
+    Holds less than a block of ``BLOCK_FRAMES`` frames. Frames leave in whole blocks and, at ``flush``, as the
+    remainder, so that the numbers do not depend on how the samples were cut.
+    """
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        self.spec = spec
+        self._window = scipy.signal.get_window("hann", spec.frame_samples, fftbins=True)
+        self._bank = mel_filter_bank(spec)
+        self._block_samples = spec.samples_in(BLOCK_FRAMES)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all samples."""
+        self._rest: Float32 = np.zeros(0, np.float32)
+
+    def push(self, samples: Float32) -> Float32:
+        """Take mono samples in [-1, 1], float32 (n,); return the finished frames, float32 (k, n_mels) in dB."""
+        if samples.ndim != 1 or samples.dtype != np.float32:
+            raise AudioError(f"mono float32 samples expected, got {samples.dtype} of shape {samples.shape}")
+        held = np.concatenate([self._rest, samples])
+        advance = BLOCK_FRAMES * self.spec.hop_samples
+        blocks: list[Float32] = []
+        start = 0
+        while held.size - start >= self._block_samples:
+            blocks.append(self._frames(held[start : start + self._block_samples]))
+            start += advance
+        self._rest = held[start:].copy()
+        return np.concatenate(blocks) if blocks else self._nothing()
+
+    def flush(self) -> Float32:
+        """Return the whole frames still held, float32 (k, n_mels) in dB, and forget the rest."""
+        frames = self._frames(self._rest) if self._rest.size >= self.spec.frame_samples else self._nothing()
+        self.reset()
+        return frames
+
+    def _nothing(self) -> Float32:
+        return np.zeros((0, self.spec.n_mels), np.float32)
+
+    def _frames(self, samples: Float32) -> Float32:
+        spec = self.spec
+        view = np.lib.stride_tricks.sliding_window_view(samples, spec.frame_samples)[:: spec.hop_samples]
+        spectrum = scipy.fft.rfft(view.astype(np.float64) * self._window, axis=1)  # (k, bins)
+        mel = (spectrum.real**2 + spectrum.imag**2) @ self._bank  # (k, n_mels)
+        floor = 10.0 ** (spec.floor_db / 10.0)
+        decibels: Float32 = (10.0 * np.log10(np.maximum(mel, floor))).astype(np.float32)
+        return decibels
+
+
+def log_mel(samples: Float32, spec: FeatureSpec) -> Float32:
+    """All log-mel frames of a mono recording: float32 (n,) in [-1, 1] to float32 (frames, n_mels) in dB."""
+    stream = LogMel(spec)
+    return np.concatenate([stream.push(samples), stream.flush()])

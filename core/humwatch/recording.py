@@ -1,0 +1,209 @@
+"""A whole recording: its score, its calibration evidence; one push and a flush of the one composition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from humwatch.audio import DecodeLimits, open_recording
+from humwatch.calibration import NormalClip, ScaleCalibration
+from humwatch.decision import State, decide
+from humwatch.errors import AudioChannelMissing, AudioTooShort
+from humwatch.explain import BandRange, explain_bands
+from humwatch.monitor import Listener, ListeningSpec, Monitor, ScaleScore, Step
+from humwatch.predictor import Predictor
+from humwatch.quality import SoundWarning
+from humwatch.scoring import Evidence
+from humwatch.thresholds import conformal_p_value
+
+LEVEL_MARGIN_DB = 6.0
+"""Further than this outside the levels of the calibration clips, the microphone or its gain has changed."""
+
+
+@dataclass(frozen=True)
+class RecordingScore:
+    """The answer for a recording.
+
+    Attributes:
+        worst: the clip with the highest score; of a recording shorter than a clip, the step.
+        scale: which of the two that is.
+        calibration: of that scale.
+        p_value: conformal: share of normal clips at least as high.
+        steps: one a second, in order; without their window blocks unless these were asked for.
+        warnings: what the reader should know.
+    """
+
+    duration_s: float
+    state: State
+    worst: ScaleScore
+    scale: Literal["clip", "step"]
+    calibration: ScaleCalibration
+    p_value: float
+    bands: list[BandRange]
+    steps: list[Step]
+    warnings: list[SoundWarning]
+    level_dbfs: float
+
+    @property
+    def warn_score(self) -> float:
+        """The ``warn`` level as a normalised score."""
+        return self.calibration.thresholds.normalise(self.calibration.thresholds.warn.level)
+
+
+def score_recording(
+    source: Path | str | BinaryIO,
+    spec: ListeningSpec,
+    monitor_for: Callable[[int, int], Monitor],
+    *,
+    channel: int | None = None,
+    default_channel: int = 0,
+    limits: DecodeLimits | None = None,
+    on_step: Callable[[Step], None] | None = None,
+) -> RecordingScore:
+    """Score a WAV or FLAC recording.
+
+    The score is that of the worst ``clip_seconds`` of it, as a live stream of the same samples would have shown.
+
+    Args:
+        source: a path or a seekable binary file.
+        spec: of the machine's model.
+        monitor_for: makes a monitor for (source rate, channel).
+        channel: counted from 0; None takes ``default_channel``, or the only channel of a mono recording.
+        default_channel: the one that the model was calibrated for.
+        limits: of decoding.
+        on_step: called with each step as soon as it is known; may raise to give up.
+
+    Raises:
+        AudioError: a subclass that names what is wrong with the recording.
+    """
+    with open_recording(source, limits) as recording:
+        info = recording.info
+        rate_hz, shortest = spec.features.rate_hz, spec.windows.shortest_samples(spec.features)
+        if round(info.frames * rate_hz / info.rate_hz) < shortest:
+            raise AudioTooShort(f"{info.duration_s:.3f} s; {shortest / rate_hz:.3f} s at least are needed")
+        chosen = choose_channel(info.channels, channel, default_channel)
+        monitor = monitor_for(info.rate_hz, chosen)
+        steps: list[Step] = []
+        for block in recording.blocks():
+            for step in monitor.push(block.samples):
+                steps.append(step)
+                if on_step is not None:
+                    on_step(step)
+        steps += monitor.flush()
+    if not steps:
+        raise AudioTooShort(f"{info.duration_s:.3f} s; {shortest / rate_hz:.3f} s at least are needed")
+    warnings = [
+        *monitor.check.warnings(),
+        *_source_warnings(spec, info.rate_hz, info.channels, chosen, requested=channel is not None),
+        *_level_warning(monitor),
+    ]
+    return _answer(monitor, steps, info.duration_s, warnings)
+
+
+def choose_channel(channels: int, channel: int | None, default: int) -> int:
+    """The channel to listen to; a mono recording has only one to offer.
+
+    Raises:
+        AudioChannelMissing: the recording does not have it.
+    """
+    chosen = (0 if channels == 1 else default) if channel is None else channel
+    if not 0 <= chosen < channels:
+        raise AudioChannelMissing(f"channel {chosen} of a recording with {channels} (counted from 0)")
+    return chosen
+
+
+def _answer(monitor: Monitor, steps: list[Step], duration_s: float, warnings: list[SoundWarning]) -> RecordingScore:
+    clips = [step.clip for step in steps if step.clip is not None]
+    calibration = monitor.calibration
+    scale, scores, used = (
+        ("clip", clips, calibration.clip) if clips else ("step", [step.step for step in steps], calibration.step)
+    )
+    worst = max(scores, key=lambda score: score.score)
+    if not clips:
+        clip_s = monitor.spec.windows.clip_seconds
+        text = (
+            f"{duration_s:.1f} s is shorter than the {clip_s:g} s that the thresholds are for: its worst second decides"
+        )
+        warnings = [*warnings, SoundWarning(code="shorter_than_clip", message=text)]
+    warnings = [
+        *warnings,
+        *(SoundWarning(code="few_calibration_recordings", message=text) for text in calibration.warnings),
+    ]
+    warn = used.thresholds.normalise(used.thresholds.warn.level)
+    return RecordingScore(
+        duration_s=duration_s,
+        state=decide(worst.score, warn=warn, warnings=warnings),
+        worst=worst,
+        scale="clip" if scale == "clip" else "step",
+        calibration=used,
+        p_value=conformal_p_value(used.normal_scores, worst.raw_score),
+        bands=explain_bands(worst.contributions, worst.departures_db, monitor.spec.band_edges_hz),
+        steps=steps,
+        warnings=warnings,
+        level_dbfs=monitor.check.level_dbfs,
+    )
+
+
+def _source_warnings(
+    spec: ListeningSpec, rate_hz: int, channels: int, channel: int, *, requested: bool
+) -> list[SoundWarning]:
+    found = []
+    if channels > 1 and not requested:
+        text = f"channel {channel} of {channels} (counted from 0) was scored; ask for another with `channel`"
+        found.append(SoundWarning(code="channel_selected", message=text))
+    needed_hz = float(spec.band_edges_hz[-1, 1])
+    if rate_hz / 2 < needed_hz:
+        text = (
+            f"sampled at {rate_hz} Hz, nothing above {rate_hz / 2:.0f} Hz is there to be heard, and the model"
+            f" listens up to {needed_hz:.0f} Hz: the score says nothing about the machine"
+        )
+        found.append(SoundWarning(code="bandwidth_limited", message=text))
+    elif rate_hz != spec.features.rate_hz:
+        text = f"resampled from {rate_hz} to {spec.features.rate_hz} Hz"
+        found.append(SoundWarning(code="resampled", message=text))
+    return found
+
+
+def _level_warning(monitor: Monitor) -> list[SoundWarning]:
+    low, high = monitor.calibration.level_dbfs_low, monitor.calibration.level_dbfs_high
+    level = monitor.check.level_dbfs
+    if low - LEVEL_MARGIN_DB <= level <= high + LEVEL_MARGIN_DB:
+        return []
+    text = (
+        f"the level is {level:.1f} dBFS, that of the calibration clips {low:.1f} to {high:.1f} dBFS:"
+        " has the microphone or its gain changed?"
+    )
+    return [SoundWarning(code="level_unusual", message=text)]
+
+
+def normal_clips(
+    path: Path, name: str, spec: ListeningSpec, predictor: Predictor, *, channel: int | None, default_channel: int = 0
+) -> list[NormalClip]:
+    """Cut a normal recording into whole clips that do not overlap, and keep their evidence.
+
+    Args:
+        path: of the recording.
+        name: what stands for the recording; clips of one name are never told apart as independent.
+        spec: of the model.
+        predictor: of the model.
+        channel: as for :func:`score_recording`.
+        default_channel: as for :func:`score_recording`.
+
+    Returns:
+        The clips; none when the recording is shorter than a clip.
+    """
+    with open_recording(path) as recording:
+        info = recording.info
+        chosen = choose_channel(info.channels, channel, default_channel)
+        listener = Listener(spec, predictor, source_rate_hz=info.rate_hz, channel=chosen)
+        blocks = [found for block in recording.blocks() for found in listener.push(block.samples)]
+        blocks += listener.flush()
+    if not blocks:
+        return []
+    evidence = Evidence.concatenate([block.evidence for block in blocks])
+    level = listener.check.level_dbfs
+    size = spec.clip_windows
+    starts = range(0, len(evidence) - size + 1, size)
+    return [NormalClip(name, evidence[start : start + size], level) for start in starts]

@@ -1,0 +1,151 @@
+"""From predictions to a score: evidence per window and band, pooled over time, measured against normal.
+
+Every score goes the same way. A window leaves, for each mel band, a sum over its targets and a count
+(:class:`Evidence`). Windows of a clip are pooled to one value a band, or to one value, which is the raw score.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from humwatch.features import FeatureSpec
+from humwatch.predictor import Prediction
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+
+ScoreKind = Literal["residual_profile", "spectrum_profile", "mse", "nll"]
+PoolingKind = Literal["mean", "max", "gwrp"]
+
+
+class Pooling(BaseModel):
+    """How the windows of a clip become one value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: PoolingKind = "mean"
+    decay: float = Field(0.9, gt=0, lt=1, description="gwrp: weight of each next lower score, relative")
+
+    def weights(self, scores: Float64) -> Float64:
+        """Weights of windows with these scores: float64 (n,), sum 1.
+
+        ``gwrp`` is global weighted rank pooling (Kolesnikov and Lampert, 2016): the k-th highest score weighs
+        ``decay**k``; ``mean`` and ``max`` are its limits.
+        """
+        n = len(scores)
+        if self.kind == "mean":
+            return np.full(n, 1.0 / n)
+        rank = np.empty(n, np.int64)
+        rank[np.argsort(-scores, kind="stable")] = np.arange(n)
+        weights = (rank == 0).astype(np.float64) if self.kind == "max" else self.decay**rank
+        normalised: Float64 = weights / weights.sum()
+        return normalised
+
+
+class ScoringSpec(BaseModel):
+    """Which score a bundle uses.
+
+    ``mse`` and ``nll`` are eq. 7 of the paper with std 1 and with the predicted std. ``residual_profile`` is the
+    Mahalanobis distance of the clip's mean signed residual per band from the machine's own normal clips;
+    ``spectrum_profile`` is the same for the level itself, which needs no network and is the honest opponent.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ScoreKind = "residual_profile"
+    pooling: Pooling = Pooling()
+    low_hz: float = Field(0.0, ge=0, description="bands that reach below this are left out, Hz")
+    high_hz: float = Field(
+        7_600.0,
+        gt=0,
+        description="bands that reach above this are left out, Hz: there a resampler's roll-off, not the machine,"
+        " sets the level (the passband of soxr's VHQ ends at 0.95 of the Nyquist frequency)",
+    )
+
+    @model_validator(mode="after")
+    def _profiles_take_the_mean(self) -> ScoringSpec:
+        if self.is_profile and self.pooling.kind != "mean":
+            raise ValueError(f"{self.kind} is defined on the mean over time, not on {self.pooling.kind}")
+        return self
+
+    @property
+    def is_profile(self) -> bool:
+        """Whether the score is a distance between band profiles."""
+        return self.kind in ("residual_profile", "spectrum_profile")
+
+    def bands(self, features: FeatureSpec) -> npt.NDArray[np.int64]:
+        """Indices of the mel bands that count: int64 (n,)."""
+        low, high = features.band_edges_hz.T
+        return np.flatnonzero((low >= self.low_hz) & (high <= self.high_hz))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What windows leave for scoring.
+
+    Attributes:
+        sums: float64 (windows, bands), sum over the window's targets in each band that counts.
+        counts: float64 (windows, bands), how many targets that was.
+    """
+
+    sums: Float64
+    counts: Float64
+
+    def __len__(self) -> int:
+        return len(self.sums)
+
+    def __getitem__(self, windows: slice) -> Evidence:
+        return Evidence(self.sums[windows], self.counts[windows])
+
+    @staticmethod
+    def concatenate(parts: list[Evidence]) -> Evidence:
+        """Join in time."""
+        return Evidence(np.concatenate([p.sums for p in parts]), np.concatenate([p.counts for p in parts]))
+
+    def window_scores(self) -> Float64:
+        """Mean over each window's targets: float64 (windows,)."""
+        scores: Float64 = self.sums.sum(axis=1) / np.maximum(self.counts.sum(axis=1), 1.0)
+        return scores
+
+    def pooled(self, pooling: Pooling) -> Float64:
+        """Value of each band over all windows: float64 (bands,); NaN in a band that no target fell into."""
+        weights = pooling.weights(self.window_scores())
+        counts = weights @ self.counts
+        sums = weights @ self.sums
+        means: Float64 = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+        return means
+
+    def scalar(self, pooling: Pooling) -> float:
+        """One value over all windows and bands."""
+        scores = self.window_scores()
+        return float(pooling.weights(scores) @ scores)
+
+
+def evidence_of(windows: Float32, prediction: Prediction, kind: ScoreKind, bands: npt.NDArray[np.int64]) -> Evidence:
+    """Evidence of ``windows``, float32 (B, L, F) in dB, of which ``bands`` count."""
+    n, _, n_mels = windows.shape
+    index = np.broadcast_to(prediction.target_index, prediction.mean.shape)  # (B, T)
+    level = np.take_along_axis(windows.reshape(n, -1), index, axis=1).astype(np.float64)  # (B, T)
+    values = _target_values(level, prediction, kind)
+    flat = (np.arange(n)[:, None] * n_mels + index % n_mels).ravel()
+    sums = np.bincount(flat, values.ravel(), n * n_mels).reshape(n, n_mels).astype(np.float64)
+    counts = np.bincount(flat, minlength=n * n_mels).reshape(n, n_mels).astype(np.float64)
+    return Evidence(sums[:, bands], counts[:, bands])
+
+
+def _target_values(level: Float64, prediction: Prediction, kind: ScoreKind) -> Float64:
+    if kind == "spectrum_profile":
+        return level
+    residual: Float64 = level - prediction.mean
+    if kind == "residual_profile":
+        return residual
+    if kind == "mse":
+        return residual**2
+    std = prediction.std.astype(np.float64)
+    nll: Float64 = np.log(std) + residual**2 / (2.0 * std**2)
+    return nll

@@ -1,0 +1,170 @@
+"""Where "normal" ends: thresholds from the scores of held-out normal clips, and what they promise.
+
+Three ways, all of them reported, one of them used:
+
+``gamma``
+    The upper quantile of a gamma distribution fitted to the scores (the DCASE convention). It extrapolates, so
+    it works with few clips, and is only as good as the fit.
+``conformal``
+    Alarm when the conformal p-value, (1 + number of normal scores at least as high) / (n + 1), is at most the
+    rate. Free of distribution; the promised rate is the mean over calibrations of this size.
+``order_statistic``
+    The lowest order statistic for which the rate is kept with 90 % confidence (a nonparametric tolerance
+    limit, Wilks 1941). The strictest promise; it needs the most clips.
+
+Clips cut from one recording, or its channels, are not independent: intervals count recordings.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import scipy.special
+import scipy.stats
+from pydantic import BaseModel, ConfigDict, Field
+
+from humwatch.errors import CalibrationError
+
+Float64 = npt.NDArray[np.float64]
+
+ThresholdMethod = Literal["gamma", "conformal", "order_statistic"]
+METHODS: tuple[ThresholdMethod, ...] = ("gamma", "conformal", "order_statistic")
+
+CONFIDENCE = 0.9
+"""Of every interval, and of the order statistic's promise."""
+
+_BOOTSTRAPS = 400
+
+
+class Threshold(BaseModel):
+    """A level of the raw score, and how often normal sound is expected over it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: ThresholdMethod
+    level: float = Field(description="raw score")
+    target_rate: float = Field(description="share of normal clips over the level that was asked for")
+    expected_rate: float = Field(description="share of normal clips over the level that is expected")
+    rate_low: float = Field(description="lower end of the 90 % interval of the rate")
+    rate_high: float = Field(description="upper end of the 90 % interval of the rate")
+    clips_a_day: float = Field(description="clips that do not overlap in a day of running")
+    promised: bool = Field(description="whether there were clips enough for the method to keep the target")
+
+    @property
+    def false_alarms_a_day(self) -> float:
+        """Expected number of normal clips over the level in a day of running."""
+        return self.expected_rate * self.clips_a_day
+
+
+def conformal_p_value(normal_scores: Float64, score: float) -> float:
+    """Share of normal scores at least as high, the new one counted in: (1 + #{s_i >= score}) / (n + 1)."""
+    return (1 + int(np.count_nonzero(normal_scores >= score))) / (len(normal_scores) + 1)
+
+
+def fit_threshold(
+    normal_scores: Float64, *, rate: float, method: ThresholdMethod, recordings: int, clip_seconds: float
+) -> Threshold:
+    """Fit the level that ``rate`` of normal clips exceed.
+
+    Args:
+        normal_scores: float64 (n,), raw scores of normal clips that trained nothing.
+        rate: share of normal clips that may exceed the level, in (0, 1).
+        method: one of the three.
+        recordings: how many independent recordings the clips come from, at most n.
+        clip_seconds: length of a clip, s.
+
+    Raises:
+        CalibrationError: fewer than two scores, or scores that are not finite.
+    """
+    scores = np.sort(np.asarray(normal_scores, np.float64))
+    if len(scores) < 2 or not np.isfinite(scores).all():
+        raise CalibrationError("two finite normal scores at least are needed for a threshold")
+    fit = {"gamma": _gamma, "conformal": _conformal, "order_statistic": _order_statistic}[method]
+    level, expected, low, high, promised = fit(scores, rate, recordings)
+    return Threshold(
+        method=method,
+        level=level,
+        target_rate=rate,
+        expected_rate=expected,
+        rate_low=low,
+        rate_high=high,
+        clips_a_day=86_400.0 / clip_seconds,
+        promised=promised,
+    )
+
+
+def recordings_needed(rate: float, method: ThresholdMethod) -> int:
+    """Independent normal recordings from which ``method`` can keep ``rate``.
+
+    Fewer than ``1 / rate - 1`` never show what happens at that rate: below it the gamma fit extrapolates.
+    """
+    if method == "order_statistic":
+        return math.ceil(math.log(1.0 - CONFIDENCE) / math.log1p(-rate))
+    return math.ceil(1.0 / rate - 1.0 - 1e-9)
+
+
+_Fit = tuple[float, float, float, float, bool]
+
+
+def _gamma(scores: Float64, rate: float, recordings: int) -> _Fit:
+    # A log-likelihood can be negative: then the distribution starts well below the lowest score.
+    origin = 0.0 if scores[0] > 0 else float(scores[0] - 4.0 * scores.std() - 1e-6)
+    shape, scale = _fit_gamma(scores - origin)
+    level = origin + float(scipy.stats.gamma.isf(rate, shape, scale=scale))
+    # What another set of as many recordings would have made of the level: a parametric bootstrap.
+    rng = np.random.default_rng(0)
+    again = np.array(
+        [_fit_gamma(rng.gamma(shape, scale, max(2, recordings))) for _ in range(_BOOTSTRAPS)]
+    )  # (bootstraps, 2)
+    levels = scipy.stats.gamma.isf(rate, again[:, 0], scale=again[:, 1])
+    rates = scipy.stats.gamma.sf(levels, shape, scale=scale)
+    tail = (1.0 - CONFIDENCE) / 2
+    low, high = np.quantile(rates, [tail, 1.0 - tail])
+    return level, float(rates.mean()), float(low), float(high), recordings >= recordings_needed(rate, "gamma")
+
+
+def _fit_gamma(scores: Float64) -> tuple[float, float]:
+    """Maximum likelihood with location 0, by Minka's iteration (2002): shape and scale."""
+    mean = float(scores.mean())
+    gap = max(1e-9, math.log(mean) - float(np.log(np.maximum(scores, 1e-300)).mean()))
+    shape = (3.0 - gap + math.sqrt((gap - 3.0) ** 2 + 24.0 * gap)) / (12.0 * gap)
+    for _ in range(5):
+        slope = math.log(shape) - float(scipy.special.digamma(shape)) - gap
+        curvature = 1.0 / shape - float(scipy.special.polygamma(1, shape))
+        shape = 1.0 / (1.0 / shape + slope / (shape**2 * curvature))
+    return shape, mean / shape
+
+
+def _conformal(scores: Float64, rate: float, recordings: int) -> _Fit:
+    n = len(scores)
+    over = math.floor(rate * (n + 1) + 1e-9)
+    rank = min(n, n - over + 1)
+    return *_at_rank(scores, rank, recordings), recordings >= recordings_needed(rate, "conformal")
+
+
+def _order_statistic(scores: Float64, rate: float, recordings: int) -> _Fit:
+    n = len(scores)
+    for rank in range(1, n + 1):
+        if scipy.stats.beta.ppf(CONFIDENCE, *_share_over(rank, n, recordings)) <= rate:
+            return *_at_rank(scores, rank, recordings), True
+    return *_at_rank(scores, n, recordings), False
+
+
+def _at_rank(scores: Float64, rank: int, recordings: int) -> tuple[float, float, float, float]:
+    """Level just over the ``rank``-th lowest score, and its rate with the interval."""
+    a, b = _share_over(rank, len(scores), recordings)
+    tail = (1.0 - CONFIDENCE) / 2
+    low, high = (float(scipy.stats.beta.ppf(q, a, b)) for q in (tail, 1.0 - tail))
+    return float(np.nextafter(scores[rank - 1], np.inf)), a / (a + b), low, high
+
+
+def _share_over(rank: int, n: int, recordings: int) -> tuple[float, float]:
+    """Parameters of the Beta distribution of the share of new scores over the ``rank``-th lowest of n.
+
+    With fewer recordings than clips, the ranks are scaled to as many independent scores as there are recordings.
+    """
+    scaled = rank * (recordings / n)
+    return recordings + 1 - scaled, scaled
