@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -100,6 +100,20 @@ class Manifest(_Record):
         return ListeningSpec(self.features, self.windows, self.scoring)
 
 
+class BundleFacts(TypedDict):
+    """What a manifest says that cannot be computed from the model and its calibration."""
+
+    machine_id: str
+    machine_type: str
+    version: str
+    created_at: str
+    created_by: str
+    licence: str
+    attribution: str
+    channel: int
+    predictor: PredictorCard
+
+
 @dataclass(frozen=True)
 class Golden:
     """Windows and what the predictor makes of them: float32 (n, L, F), (n, T) and (n, T), all dB."""
@@ -148,6 +162,37 @@ class Bundle:
             source_rate_hz=source_rate_hz,
             channel=channel,
         )
+
+
+def compose_bundle(
+    listening: ListeningSpec,
+    calibration: Calibration,
+    graph: bytes,
+    golden: Golden,
+    *,
+    calibration_digest: str,
+    **facts: Unpack[BundleFacts],
+) -> tuple[Manifest, bytes]:
+    """Manifest and packed arrays of a new bundle, ready for :func:`write_bundle`."""
+    arrays = pack_calibration(calibration, golden)
+    manifest = Manifest(
+        features=listening.features,
+        windows=listening.windows,
+        scoring=listening.scoring,
+        clip=calibration.clip.thresholds,
+        step=calibration.step.thresholds,
+        calibration=CalibrationCard(
+            recordings=calibration.recordings,
+            clips=calibration.clips,
+            digest=calibration_digest,
+            level_dbfs_low=calibration.level_dbfs_low,
+            level_dbfs_high=calibration.level_dbfs_high,
+            warnings=calibration.warnings,
+        ),
+        files={PREDICTOR: sha256(graph), CALIBRATION: sha256(arrays)},
+        **facts,
+    )
+    return manifest, arrays
 
 
 def _manifest_json(manifest: Manifest) -> bytes:

@@ -130,11 +130,14 @@ class ScaleScore:
 
 @dataclass(frozen=True)
 class Step:
-    """What a monitor says once a second: of the last second, and of the last clip once there is one."""
+    """What a monitor says once a second: of the last second, and of the last clip once there is one.
+
+    ``block`` is what was heard since the step before; None where it is no longer kept.
+    """
 
     step: ScaleScore
     clip: ScaleScore | None
-    block: WindowBlock
+    block: WindowBlock | None
 
 
 class Monitor:

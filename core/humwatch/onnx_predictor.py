@@ -66,11 +66,12 @@ class OnnxPredictor:
         return int(shape[1]), int(shape[2])
 
     def predict(self, windows: Float32) -> Prediction:
-        """Predict the targets of ``windows``, float32 (B, L, F) in dB."""
-        parts = [
-            self._session.run(OUTPUTS, {"windows": windows[start : start + self._max_batch]})
-            for start in range(0, len(windows), self._max_batch)
-        ]
+        """Predict the targets of ``windows``, float32 (B, L, F) in dB. Raises :class:`PredictorError`."""
+        starts = range(0, len(windows), self._max_batch)
+        try:
+            parts = [self._session.run(OUTPUTS, {"windows": windows[i : i + self._max_batch]}) for i in starts]
+        except Exception as error:  # the engine raises bare classes of its own, and ValueError
+            raise PredictorError(f"the predictor graph cannot be run: {error}") from error
         index = parts[0][0] if parts[0][0].ndim == 1 else np.concatenate([part[0] for part in parts])
         mean, std = (np.concatenate([part[output] for part in parts]) for output in (1, 2))
         return Prediction(index, mean, std)

@@ -80,12 +80,16 @@ class ModelRepository:
         return str(max((int(version) for version in self._versions(machine_id)), default=0) + 1)
 
     def activate(self, machine_id: str, version: str) -> None:
-        """Use ``version`` from now on. Raises :class:`RepositoryError`, :class:`BundleInvalid`."""
+        """Use ``version`` from now on, also when a higher one comes.
+
+        Raises:
+            RepositoryError, BundleInvalid: there is no such machine or version, or ``active.json`` cannot be read.
+        """
         machine = self._known(machine_id)
         self.folder(machine, version)
         before = self._active(machine)
-        if before.version != version:
-            self._write_active(machine, ActiveVersion(version=version, previous=[*before.previous, before.version]))
+        previous = before.previous if before.version == version else [*before.previous, before.version]
+        self._write_active(machine, ActiveVersion(version=version, previous=previous))
 
     def rollback(self, machine_id: str) -> str:
         """Go back to the version in use before; returns it. Raises :class:`VersionNotFound` when there is none."""

@@ -120,7 +120,7 @@ def _gamma(scores: Float64, rate: float, recordings: int) -> _Fit:
         [_fit_gamma(rng.gamma(shape, scale, max(2, recordings))) for _ in range(_BOOTSTRAPS)]
     )  # (bootstraps, 2)
     levels = scipy.stats.gamma.isf(rate, again[:, 0], scale=again[:, 1])
-    rates = scipy.stats.gamma.sf(levels, shape, scale=scale)
+    rates = np.asarray(scipy.stats.gamma.sf(levels, shape, scale=scale))
     tail = (1.0 - CONFIDENCE) / 2
     low, high = np.quantile(rates, [tail, 1.0 - tail])
     return level, float(rates.mean()), float(low), float(high), recordings >= recordings_needed(rate, "gamma")

@@ -1,1 +1,1 @@
-"""Humwatch."""
+"""Humwatch's training: from normal recordings to an attentive neural process."""

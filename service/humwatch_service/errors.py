@@ -1,0 +1,205 @@
+"""What can go wrong around the core: the service's branch of the one exception tree.
+
+::
+
+    HumwatchError
+    └── ServiceError
+        ├── SettingsInvalid             a setting is unknown or has a value that it cannot have
+        ├── ApiKeyRequired              the service would be open to the network without a key
+        ├── AddressUnusable             the address cannot be listened on
+        │   └── PortInUse                   another program listens there
+        ├── FileUnreadable              a file named on the command line cannot be read
+        ├── RecordingNotNormal          a recording for calibration that says it is abnormal
+        ├── ModelsRefused               bundles that failed their checks
+        ├── RequestError                the caller's doing
+        │   ├── RequestMalformed            the body cannot be parsed
+        │   ├── RequestInvalid              a parameter is missing or has a value that it cannot have
+        │   ├── MachineIdInvalid            not a machine id at all
+        │   ├── Unauthorised                no API key, or a wrong one
+        │   ├── OriginRefused               the browser's page, or the host name, is a stranger's
+        │   ├── NotFound                    no such path
+        │   ├── MethodNotAllowed            the path does not take this method
+        │   ├── BodyTimedOut                the body came too slowly
+        │   ├── BodyTooLarge                the body is over the limit
+        │   ├── MediaTypeUnsupported        the content type cannot be read
+        │   └── ClientGone                  the caller hung up before the answer
+        ├── Unavailable                 not now
+        │   ├── Overloaded                  all workers are busy and the waiting line is full
+        │   ├── ModelsLoading               the models are being loaded
+        │   ├── MachineUnavailable          the machine's model was refused
+        │   ├── ScoringTimedOut             scoring took longer than allowed
+        │   └── ShuttingDown                the service is stopping
+        └── InternalError               a fault of Humwatch's own
+"""
+
+from __future__ import annotations
+
+from humwatch.errors import HumwatchError
+
+
+class ServiceError(HumwatchError):
+    """The service cannot do what was asked."""
+
+    code = "service_error"
+
+
+class SettingsInvalid(ServiceError):
+    """A setting is unknown, or has a value that it cannot have."""
+
+    code = "settings_invalid"
+
+
+class ApiKeyRequired(ServiceError):
+    """The service would be open to the network without an API key."""
+
+    code = "api_key_required"
+
+
+class AddressUnusable(ServiceError):
+    """The address cannot be listened on."""
+
+    code = "address_unusable"
+
+
+class PortInUse(AddressUnusable):
+    """Another program listens on the port."""
+
+    code = "port_in_use"
+
+
+class FileUnreadable(ServiceError):
+    """A file named on the command line cannot be read or written."""
+
+    code = "file_unreadable"
+
+
+class RecordingNotNormal(ServiceError):
+    """A recording for calibration says that it is abnormal."""
+
+    code = "recording_not_normal"
+
+
+class ModelsRefused(ServiceError):
+    """Bundles failed their checks."""
+
+    code = "models_refused"
+
+
+class RequestError(ServiceError):
+    """The request cannot be answered as it is."""
+
+    code = "request_error"
+
+
+class RequestMalformed(RequestError):
+    """The body cannot be parsed."""
+
+    code = "request_malformed"
+
+
+class RequestInvalid(RequestError):
+    """A parameter is missing, or has a value that it cannot have."""
+
+    code = "request_invalid"
+
+
+class MachineIdInvalid(RequestError):
+    """This is not a machine id."""
+
+    code = "machine_id_invalid"
+
+
+class Unauthorised(RequestError):
+    """No API key was sent, or a wrong one."""
+
+    code = "unauthorised"
+
+
+class OriginRefused(RequestError):
+    """The host name or the page that the request comes from is not this service's own."""
+
+    code = "origin_refused"
+
+
+class NotFound(RequestError):
+    """There is nothing at this path."""
+
+    code = "not_found"
+
+
+class MethodNotAllowed(RequestError):
+    """The path does not take this method."""
+
+    code = "method_not_allowed"
+
+
+class BodyTimedOut(RequestError):
+    """The body came too slowly."""
+
+    code = "body_timed_out"
+
+
+class BodyTooLarge(RequestError):
+    """The body is over the limit."""
+
+    code = "body_too_large"
+
+
+class MediaTypeUnsupported(RequestError):
+    """The content type or encoding of the body is not read."""
+
+    code = "media_type_unsupported"
+
+
+class ClientGone(RequestError):
+    """The caller hung up before the answer."""
+
+    code = "client_gone"
+
+
+class Unavailable(ServiceError):
+    """Not now; asking again later may help."""
+
+    code = "unavailable"
+    retry_after_s: int = 2
+
+
+class Overloaded(Unavailable):
+    """All workers are busy and the waiting line is full."""
+
+    code = "overloaded"
+
+    def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ModelsLoading(Unavailable):
+    """The models are being loaded."""
+
+    code = "models_loading"
+
+
+class MachineUnavailable(Unavailable):
+    """The machine's model was refused, and none was in use before."""
+
+    code = "machine_unavailable"
+    retry_after_s = 30
+
+
+class ScoringTimedOut(Unavailable):
+    """Scoring took longer than allowed."""
+
+    code = "scoring_timed_out"
+
+
+class ShuttingDown(Unavailable):
+    """The service is stopping."""
+
+    code = "shutting_down"
+
+
+class InternalError(ServiceError):
+    """A fault of Humwatch's own; the log has it under the request id."""
+
+    code = "internal_error"

@@ -1,0 +1,193 @@
+"""The machines that can be scored: bundles that passed every check, and the reasons why others did not."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from humwatch.bundle import PREDICTOR, Bundle, Manifest
+from humwatch.errors import BundleInvalid, HumwatchError, MachineNotFound, RepositoryError
+from humwatch.onnx_predictor import OnnxPredictor
+from humwatch.repository import ModelRepository
+from humwatch.scoring import evidence_of
+from humwatch_service.errors import MachineUnavailable, ModelsLoading
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine with a model in use."""
+
+    bundle: Bundle
+    predictor: OnnxPredictor
+    digest: str
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the model in use."""
+        return self.bundle.manifest
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A bundle that failed a check.
+
+    Attributes:
+        version: that should have been used; None where not even that could be read.
+        code: of the error.
+        reason: in words.
+        in_use: version that stays in use instead; None when there is none.
+    """
+
+    machine_id: str
+    version: str | None
+    code: str
+    reason: str
+    in_use: str | None
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What is loaded; never changed, only replaced as a whole."""
+
+    machines: Mapping[str, Machine] = field(default_factory=lambda: MappingProxyType({}))
+    refusals: Mapping[str, Refusal] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def verify(bundle: Bundle, predictor: OnnxPredictor) -> None:
+    """Check that a predictor is the one of the bundle's golden outputs, and fits the rest of the bundle.
+
+    Raises:
+        BundleInvalid, BundleParityFailed, PredictorError: it is not.
+    """
+    manifest = bundle.manifest
+    expected = (manifest.windows.length_frames, manifest.features.n_mels)
+    if predictor.window_shape != expected:
+        raise BundleInvalid(f"the graph takes windows of {predictor.window_shape}, the manifest says {expected}")
+    bundle.golden.check(predictor)
+    prediction = predictor.predict(bundle.golden.windows)
+    bands = manifest.scoring.bands(manifest.features)
+    try:
+        evidence = evidence_of(bundle.golden.windows, prediction, manifest.scoring.kind, bands)
+    except (IndexError, ValueError) as error:
+        raise BundleInvalid(f"the graph's outputs do not fit its windows: {error}") from error
+    if not len(evidence.counts) or not evidence.counts.sum():
+        raise BundleInvalid("the graph predicts no bin of the bands that count")
+
+
+def load_machine(
+    repository: ModelRepository,
+    machine_id: str,
+    version: str | None = None,
+    *,
+    providers: Sequence[str] = ("CPUExecutionProvider",),
+    threads: int = 1,
+    shared: Mapping[str, OnnxPredictor] | None = None,
+) -> Machine:
+    """Load a bundle, by default the active one, and check all of it.
+
+    Args:
+        repository: the folder of models.
+        machine_id: whose model.
+        version: of the model; None takes the active one.
+        providers: of ONNX Runtime.
+        threads: of ONNX Runtime.
+        shared: predictors that are loaded already, by the SHA-256 of their graph.
+
+    Raises:
+        RepositoryError, BundleError, PredictorError: it cannot be used, and why.
+    """
+    bundle = repository.read(machine_id, version)
+    predictor = (shared or {}).get(bundle.manifest.files[PREDICTOR])
+    if predictor is None:
+        predictor = OnnxPredictor(bundle.graph, providers=providers, threads=threads)
+    verify(bundle, predictor)
+    return Machine(bundle, predictor, bundle.digest)
+
+
+class Machines:
+    """The machines of a running service. Reading needs no lock: the fleet is swapped whole."""
+
+    def __init__(self, repository: ModelRepository, *, providers: Sequence[str], threads: int) -> None:
+        self.repository = repository
+        self.fleet = Fleet()
+        self.loaded = False
+        self.failure: str | None = None
+        self._providers = providers
+        self._threads = threads
+        self._reloading = threading.Lock()
+
+    def get(self, machine_id: str) -> Machine:
+        """The machine of this id.
+
+        Raises:
+            MachineNotFound: there is none.
+            MachineUnavailable: its bundle was refused, and none was in use before.
+            ModelsLoading: it is not known yet.
+        """
+        fleet = self.fleet
+        machine = fleet.machines.get(machine_id)
+        if machine is not None:
+            return machine
+        if not self.loaded:
+            raise ModelsLoading("the models are being loaded; ask again in a moment")
+        refusal = fleet.refusals.get(machine_id)
+        if refusal is not None:
+            raise MachineUnavailable(f"the model of {machine_id} was refused: {refusal.reason}")
+        raise MachineNotFound(f"there is no machine {machine_id[:80]!r}")
+
+    def reload(self) -> Fleet:
+        """Read the folder again (blocking); what fails a check is refused, and the one in use stays.
+
+        Raises:
+            RepositoryError: the folder cannot be read; everything stays as it is.
+        """
+        with self._reloading:
+            try:
+                fleet = self._read(self.fleet)
+            except RepositoryError as error:
+                self.failure = str(error)
+                raise
+            self.failure = None
+            self.fleet = fleet
+            self.loaded = True
+            return fleet
+
+    def unready(self) -> list[str]:
+        """Why the service cannot do all of its work; nothing when it can."""
+        if self.failure is not None:
+            return [self.failure]
+        if not self.loaded:
+            return ["the models are being loaded"]
+        fleet = self.fleet
+        reasons = [
+            f"{refusal.machine_id}: {refusal.reason}" for refusal in fleet.refusals.values() if refusal.in_use is None
+        ]
+        return reasons if reasons or fleet.machines else [f"there is no model in {self.repository.root}"]
+
+    def _read(self, before: Fleet) -> Fleet:
+        machines: dict[str, Machine] = {}
+        refusals: dict[str, Refusal] = {}
+        shared = {machine.manifest.files[PREDICTOR]: machine.predictor for machine in before.machines.values()}
+        for machine_id in self.repository.machine_ids():
+            in_use = before.machines.get(machine_id)
+            try:
+                machine = load_machine(
+                    self.repository, machine_id, providers=self._providers, threads=self._threads, shared=shared
+                )
+            except HumwatchError as error:
+                refusals[machine_id] = self._refusal(machine_id, error, in_use)
+                if in_use is not None:
+                    machines[machine_id] = in_use
+                continue
+            machines[machine_id] = machine
+            shared[machine.manifest.files[PREDICTOR]] = machine.predictor
+        return Fleet(MappingProxyType(machines), MappingProxyType(refusals))
+
+    def _refusal(self, machine_id: str, error: HumwatchError, in_use: Machine | None) -> Refusal:
+        try:
+            version: str | None = self.repository.active_version(machine_id)
+        except HumwatchError:
+            version = None
+        return Refusal(machine_id, version, error.code, str(error), in_use.manifest.version if in_use else None)

@@ -1,0 +1,25 @@
+"""`humwatch-train`: exit code 0 fine, 1 a failure that is named, 2 bad usage."""
+
+import typer
+
+from humwatch_training.commands_evaluate import evaluate
+from humwatch_training.commands_export import export
+from humwatch_training.commands_fit import fit
+from humwatch_training.commands_verify import verify
+
+app = typer.Typer(
+    name="humwatch-train",
+    help="Learn what machines sound like when they are well.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+for command in (fit, export, verify, evaluate):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

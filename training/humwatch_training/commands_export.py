@@ -1,0 +1,57 @@
+"""`humwatch-train export`: turn a run into a bundle that the service loads."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from humwatch.repository import ModelRepository
+from humwatch.scoring import ScoringSpec
+from humwatch.windows import WindowSpec
+from humwatch_training.commands_fit import parse_channel
+from humwatch_training.console import failures, say, show
+from humwatch_training.export import ExportSpec, TrainedRun, export_bundle
+from humwatch_training.steps import stage_progress
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of the run.")],
+    machine: Annotated[str, typer.Option("--machine", help="Machine id: a-z, 0-9, '.', '_', '-'.")],
+    machine_type: Annotated[str, typer.Option("--type", help="What kind of machine it is, e.g. fan.")] = "machine",
+    models: Annotated[Path, typer.Option("--models", help="Folder of models.")] = Path("models"),
+    data: Annotated[list[Path] | None, typer.Option("--data", help="Where the run's recordings are now.")] = None,
+    channel: Annotated[str, typer.Option(help="Calibrate on this 0-based channel, or on 'all'.")] = "all",
+    hop: Annotated[int, typer.Option(help="Frames from one window to the next.", min=1)] = 1,
+    clip_seconds: Annotated[float, typer.Option(help="Sound that a score listens to, s.", min=1.0)] = 10.0,
+    score: Annotated[str, typer.Option(help="residual_profile, spectrum_profile, mse or nll.")] = "residual_profile",
+    licence: Annotated[str, typer.Option(help="Licence of the model.")] = "unspecified",
+    attribution: Annotated[str, typer.Option(help="Whose recordings it was trained on.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Export ANP-IDNN to ONNX, check it against torch, calibrate it, and write the machine's next version."""
+    try:
+        spec = ExportSpec(
+            machine_id=machine,
+            machine_type=machine_type,
+            licence=licence,
+            attribution=attribution,
+            scoring=ScoringSpec.model_validate({"kind": score}),
+            windows=WindowSpec(hop_frames=hop, clip_seconds=clip_seconds),
+            channel=parse_channel(channel),
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    with failures(as_json=as_json), stage_progress() as progress:
+        trained = TrainedRun.read(run)
+        done = export_bundle(trained, ModelRepository(models), spec, data=data or [], progress=progress)
+    for warning in done.warnings:
+        say(f"warning: {warning}")
+    result: dict[str, object] = {
+        "folder": str(done.folder),
+        "machine_id": machine,
+        "version": done.version,
+        "parity": done.parity.as_figures(),
+        "warnings": done.warnings,
+    }
+    text = f"{done.folder}: torch and ONNX differ by at most {max(done.parity.mean, done.parity.std):.1e}"
+    show(result, text, as_json=as_json)

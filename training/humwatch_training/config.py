@@ -1,0 +1,89 @@
+"""Everything that determines a training run."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from humwatch.features import FeatureSpec
+from humwatch_training.errors import FitConfigError
+from humwatch_training.model import AnpConfig
+
+
+class SplitFractions(BaseModel):
+    """Shares of the recordings for training, for calibration and for testing; they sum to 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: float = Field(default=0.4, gt=0, le=1)
+    calibration: float = Field(default=0.4, ge=0, le=1)
+    test: float = Field(default=0.2, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> Self:
+        total = self.train + self.calibration + self.test
+        if abs(total - 1.0) > 1e-9:
+            raise ValueError(f"the split's fractions sum to {total:g}, not to 1")
+        return self
+
+
+class FitConfig(BaseModel):
+    """The settings of one run; written to `config.json` and into every checkpoint.
+
+    `model.mean_db` and `model.std_db` are not settings: they are measured on the train recordings and stand in
+    the checkpoint's own model configuration.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: tuple[str, ...] = Field(min_length=1, description="folders of normal recordings")
+    channel: int | Literal["all"] = Field(default=0, description="0-based channel, or each as a clip of its own")
+    split: SplitFractions = SplitFractions()
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    features: FeatureSpec = FeatureSpec()
+    model: AnpConfig = AnpConfig()
+    batch_windows: int = Field(default=64, ge=1)
+    steps: int | None = Field(default=None, ge=1, description="step budget; with `minutes`, whichever ends first")
+    minutes: float | None = Field(default=None, gt=0, description="time budget of the steps, minutes")
+    context_points: int | None = Field(default=None, ge=1, description="random subset of the context a window")
+    learning_rate: float = Field(default=1e-3, gt=0, description="peak of the schedule")
+    warmup_steps: int | None = Field(default=None, ge=1, description="None: 4000, less for short budgets")
+    autoclip_percentile: float = Field(default=10.0, gt=0, le=100)
+    precision: Literal["float32", "bf16"] = "float32"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int | None = Field(default=None, ge=1, description="CPU threads of torch; None leaves its choice")
+    checkpoint_every_s: float = Field(default=60.0, gt=0)
+    log_every_steps: int = Field(default=10, ge=1, description="steps that one line of the log averages")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.steps is None and self.minutes is None:
+            raise ValueError("a budget is needed: steps, minutes or both")
+        if self.model.n_mels != self.features.n_mels:
+            raise ValueError(f"the model has {self.model.n_mels} bands, the features {self.features.n_mels}")
+        if isinstance(self.channel, int) and self.channel < 0:
+            raise ValueError("channels are counted from 0")
+        return self
+
+    def differences(self, other: "FitConfig") -> list[str]:
+        """Return the names of the settings in which a run would not be the same run, sorted.
+
+        Where the recordings lie (`data`) and how often a checkpoint is written do not count: the recordings
+        are compared by content.
+        """
+        mine, theirs = self.model_dump(), other.model_dump()
+        return sorted(name for name in mine if name not in _FREE_TO_CHANGE and mine[name] != theirs[name])
+
+
+_FREE_TO_CHANGE = frozenset({"data", "checkpoint_every_s"})
+
+
+def fit_config(settings: dict[str, object]) -> FitConfig:
+    """Return the checked configuration; FitConfigError names every setting that is wrong."""
+    try:
+        return FitConfig.model_validate(settings)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc']) or 'settings'}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise FitConfigError(problems) from error

@@ -1,0 +1,135 @@
+"""Log-mel windows of recordings, kept once in memory and drawn at random."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from humwatch.audio import open_recording, read_mono
+from humwatch.errors import HumwatchError
+from humwatch.features import FeatureSpec, log_mel
+from humwatch_training.errors import TrainingDataError
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One channel of one recording as log-mel frames, float32 (frames, n_mels) in dB."""
+
+    path: str
+    channel: int
+    frames_db: Float32
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """The one mean and one standard deviation, in dB, that standardise the network's input."""
+
+    mean_db: float
+    std_db: float
+
+    @classmethod
+    def of(cls, clips: Iterable[Clip]) -> Self:
+        """Measure over all values of all clips, in float64; TrainingDataError where all values are equal."""
+        count, total, squares = 0, 0.0, 0.0
+        for clip in clips:
+            values = clip.frames_db.astype(np.float64)
+            count += values.size
+            total += float(values.sum())
+            squares += float(np.square(values).sum())
+        mean = total / count
+        variance = squares / count - mean * mean
+        if variance < 1e-6:
+            raise TrainingDataError("the train recordings hold one constant value: digital silence?")
+        return cls(mean_db=mean, std_db=variance**0.5)
+
+
+def _channels_of(name: str, file: Path, channel: int | Literal["all"]) -> range | tuple[int]:
+    with open_recording(file) as recording:
+        available = recording.info.channels
+    if channel == "all":
+        return range(available)
+    if channel >= available:
+        raise TrainingDataError(f"{name}: has {available} channels, so there is no channel {channel} (counted from 0)")
+    return (channel,)
+
+
+def read_clips(name: str, file: Path, spec: FeatureSpec, channel: int | Literal["all"], n_frames: int) -> list[Clip]:
+    """Return a recording's clips, one a channel; TrainingDataError names the recording and what is wrong.
+
+    A recording shorter than one window of `n_frames` frames is refused.
+    """
+    try:
+        clips = [
+            Clip(name, index, log_mel(read_mono(file, rate_hz=spec.rate_hz, channel=index), spec))
+            for index in _channels_of(name, file, channel)
+        ]
+    except TrainingDataError:
+        raise
+    except (HumwatchError, OSError) as error:
+        raise TrainingDataError(f"{name}: {error}") from error
+    for clip in clips:
+        if len(clip.frames_db) < n_frames:
+            raise TrainingDataError(f"{name}: {len(clip.frames_db)} frames, shorter than a window of {n_frames}")
+        if not np.isfinite(clip.frames_db).all():
+            raise TrainingDataError(f"{name}: channel {clip.channel} holds samples that are not finite")
+    return clips
+
+
+def load_clips(
+    names: Iterable[str],
+    files: dict[str, Path],
+    spec: FeatureSpec,
+    *,
+    channel: int | Literal["all"],
+    n_frames: int,
+    on_read: Callable[[], None] | None = None,
+) -> list[Clip]:
+    """Return the clips of the named recordings in order, calling `on_read` after each recording."""
+    clips: list[Clip] = []
+    for name in names:
+        if name not in files:
+            raise TrainingDataError(f"{name}: the recording is no longer where the data was given")
+        clips += read_clips(name, files[name], spec, channel, n_frames)
+        if on_read is not None:
+            on_read()
+    return clips
+
+
+class WindowSet:
+    """All windows of `n_frames` consecutive frames (hop 1) that lie within one clip.
+
+    The frames are kept once, float32 (frames of all clips, n_mels); a window is the index of its first frame.
+    """
+
+    def __init__(self, clips: Iterable[Clip], n_frames: int, device: torch.device | None = None) -> None:
+        starts: list[npt.NDArray[np.int64]] = []
+        blocks: list[Float32] = []
+        first = 0
+        for clip in clips:
+            starts.append(first + np.arange(len(clip.frames_db) - n_frames + 1, dtype=np.int64))
+            blocks.append(clip.frames_db)
+            first += len(clip.frames_db)
+        if not blocks:
+            raise TrainingDataError("there are no clips to take windows from")
+        self._frames = torch.from_numpy(np.concatenate(blocks)).to(device or torch.device("cpu"))
+        self._starts = torch.from_numpy(np.concatenate(starts))
+        self._offsets = torch.arange(n_frames)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def windows(self, index: Tensor) -> Tensor:
+        """Return the windows at `index`, int64 (B,), as float32 (B, n_frames, n_mels) in dB."""
+        rows = self._starts[index].unsqueeze(1) + self._offsets  # (B, n_frames)
+        return self._frames[rows.to(self._frames.device)]
+
+    def sample(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Draw windows uniformly, with replacement: float32 (batch, n_frames, n_mels) in dB."""
+        return self.windows(torch.randint(len(self), (batch,), generator=generator))

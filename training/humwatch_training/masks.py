@@ -1,0 +1,89 @@
+"""Which bins of a window are context and which are target (section 2.2 of the paper).
+
+Bins are flat indices l * F + f of a window of L frames and F bands.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+MAX_TARGET_COLUMNS = 2
+MAX_TARGET_ROWS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """Context and target bins: int64 flat indices (C,) and (T,), or (B, C) and (B, T) for a batch."""
+
+    context: Tensor
+    target: Tensor
+
+
+def rrc_target_count(n_frames: int, n_mels: int, columns: int, rows: int) -> int:
+    """Return how many bins the union of `columns` frames and `rows` bands holds."""
+    return columns * n_mels + rows * (n_frames - columns)
+
+
+def _distinct_places(count: int, choices: int, batch: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(batch, choices, generator=generator).topk(count, dim=1).indices  # (B, count)
+
+
+def _bins(mask: Tensor) -> Tensor:
+    # every row of `mask` (B, L*F) has as many true bins, so the flat list of bins folds into (B, n)
+    return mask.nonzero()[:, 1].view(mask.shape[0], -1)  # (B, n)
+
+
+def rrc_partition(
+    batch: int, n_frames: int, n_mels: int, columns: int, rows: int, generator: torch.Generator
+) -> Partition:
+    """Return random distinct frames and bands as target, the rest as context, for each of `batch` windows."""
+    target = torch.zeros(batch, n_frames, n_mels, dtype=torch.bool)
+    sample = torch.arange(batch).unsqueeze(1)  # (B, 1)
+    target[sample, _distinct_places(columns, n_frames, batch, generator)] = True
+    bands = _distinct_places(rows, n_mels, batch, generator)
+    target.transpose(1, 2)[sample, bands] = True
+    flat = target.flatten(1)  # (B, L*F)
+    return Partition(context=_bins(~flat), target=_bins(flat))
+
+
+def sample_rrc(
+    batch: int, n_frames: int, n_mels: int, generator: torch.Generator, context_points: int | None = None
+) -> Partition:
+    """Draw the training partition of ANP-RRC: counts once for the batch, places for each window.
+
+    Columns ~ U{1, 2}, rows ~ U{0, 1, 2}; context (B, C) and target (B, T) have one size over the batch. With
+    `context_points`, a random subset of that many context bins is kept (or all, where there are not more).
+    """
+    columns = int(torch.randint(1, MAX_TARGET_COLUMNS + 1, (), generator=generator))
+    rows = int(torch.randint(0, MAX_TARGET_ROWS + 1, (), generator=generator))
+    partition = rrc_partition(batch, n_frames, n_mels, columns, rows, generator)
+    available = partition.context.shape[1]
+    if context_points is None or context_points >= available:
+        return partition
+    kept = _distinct_places(context_points, available, batch, generator)
+    return Partition(context=partition.context.gather(1, kept), target=partition.target)
+
+
+def _partition_of(target: Tensor) -> Partition:
+    flat = target.flatten()
+    return Partition(context=(~flat).nonzero().squeeze(1), target=flat.nonzero().squeeze(1))
+
+
+def idnn_partition(n_frames: int, n_mels: int) -> Partition:
+    """Return ANP-IDNN's mask: the middle frame as target (n_mels,), the others as context.
+
+    Raises ValueError where there is no middle frame.
+    """
+    if n_frames % 2 == 0:
+        raise ValueError(f"a window of {n_frames} frames has no middle frame")
+    target = torch.zeros(n_frames, n_mels, dtype=torch.bool)
+    target[n_frames // 2] = True
+    return _partition_of(target)
+
+
+def boot_lattice_partition(n_frames: int, n_mels: int) -> Partition:
+    """Return ANP-Boot's first mask: bin (l, f) is target where (3 f + 3 l) mod 8 < 3 (37.5 % of the bins)."""
+    frame = torch.arange(n_frames).unsqueeze(1)
+    band = torch.arange(n_mels).unsqueeze(0)
+    return _partition_of((3 * band + 3 * frame) % 8 < 3)

@@ -1,0 +1,169 @@
+"""The attentive neural process of Wichern et al., WASPAA 2021, section 2.1, bottom-up.
+
+Shapes: B windows, C context points, T target points, W the width. There is no latent path: equations 3 to 6
+are deterministic. No branch of `forward` depends on values, so it exports with fixed or dynamic C and T.
+"""
+
+import math
+from itertools import pairwise
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class AnpConfig(BaseModel):
+    """What fixes the network's shape and its scale.
+
+    `std_floor` and `std_scale` are in dB: `std_db = std_floor + std_scale * softplus(z)` (section 2.1).
+    `mean_db` and `std_db` are the scalar mean and standard deviation of the training set's log-mel values.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_frames: int = Field(default=5, ge=3)
+    n_mels: int = Field(default=128, ge=3)
+    width: int = Field(default=128, ge=1)
+    heads: int = Field(default=8, ge=1)
+    encoder_layers: int = Field(default=2, ge=0)
+    feed_forward: int = Field(default=128, ge=1)
+    std_floor: float = Field(default=0.1, gt=0)
+    std_scale: float = Field(default=0.9, gt=0)
+    mean_db: float = Field(default=0.0, allow_inf_nan=False)
+    std_db: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> "AnpConfig":
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        return self
+
+
+def grid_coordinates(n_frames: int, n_mels: int) -> Tensor:
+    """Return the coordinates (time, band) of every bin, float32 (n_frames * n_mels, 2), each in [-1, 1].
+
+    The flat index is l * n_mels + f. Coordinates are relative to the window, not to the recording.
+    """
+    time = torch.linspace(-1.0, 1.0, n_frames)
+    band = torch.linspace(-1.0, 1.0, n_mels)
+    return torch.cartesian_prod(time, band)  # (n_frames * n_mels, 2)
+
+
+def gaussian_nll(y: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Return `log std + (y - mean)^2 / (2 std^2)` element by element (equation 7, without its constant).
+
+    All three have one shape and one unit (dB here). With std = 1 it is half the squared error.
+    """
+    return torch.log(std) + 0.5 * torch.square((y - mean) / std)
+
+
+def inverse_softplus(value: float) -> float:
+    """Return z with `softplus(z) = value`, for value > 0."""
+    return value + math.log(-math.expm1(-value))
+
+
+def fully_connected(n_in: int, width: int, n_out: int, layers: int) -> nn.Sequential:
+    """Return `layers` linear layers with ReLU between them; the last one is linear."""
+    sizes = [n_in, *[width] * (layers - 1), n_out]
+    modules: list[nn.Module] = []
+    for size_in, size_out in pairwise(sizes):
+        modules += [nn.Linear(size_in, size_out), nn.ReLU()]
+    return nn.Sequential(*modules[:-1])
+
+
+class Encoder(nn.Module):
+    """Context points to encodings r_C (equation 3): three layers, then self-attention among the points."""
+
+    def __init__(self, config: AnpConfig) -> None:
+        super().__init__()
+        self.embedding = fully_connected(3, config.width, config.width, layers=3)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                config.width,
+                config.heads,
+                config.feed_forward,
+                dropout=0.0,
+                batch_first=True,
+                norm_first=False,
+            )
+            for _ in range(config.encoder_layers)
+        )
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Map (B, C, 3), each [time, band, standardised value], to encodings (B, C, W)."""
+        encodings: Tensor = self.embedding(points)  # (B, C, W)
+        for layer in self.layers:
+            encodings = layer(encodings)
+        return encodings
+
+
+class CrossAttention(nn.Module):
+    """What the context says about each target point, r_T (equation 4).
+
+    Queries and keys are positions only, through one shared network; values are the encodings.
+    """
+
+    def __init__(self, config: AnpConfig) -> None:
+        super().__init__()
+        self.position = fully_connected(2, config.width, config.width, layers=2)
+        self.attention = nn.MultiheadAttention(config.width, config.heads, batch_first=True)
+        self.attention_norm = nn.LayerNorm(config.width)
+        self.feed_forward = fully_connected(config.width, config.feed_forward, config.width, layers=2)
+        self.feed_forward_norm = nn.LayerNorm(config.width)
+
+    def forward(self, target_x: Tensor, context_x: Tensor, encodings: Tensor) -> Tensor:
+        """Map targets (B, T, 2), context (B, C, 2) and its encodings (B, C, W) to summaries (B, T, W)."""
+        queries = self.position(target_x)  # (B, T, W)
+        keys = self.position(context_x)  # (B, C, W)
+        attended, _ = self.attention(queries, keys, encodings, need_weights=False)
+        summary = self.attention_norm(queries + attended)
+        result: Tensor = self.feed_forward_norm(summary + self.feed_forward(summary))
+        return result
+
+
+class AttentiveNeuralProcess(nn.Module):
+    """Predicts a Gaussian for every target bin of a log-mel window from its context bins (equations 1 to 5).
+
+    Values come and go in dB; the network sees them standardised by the two buffers `mean_db` and `std_db`.
+    """
+
+    mean_db: Tensor
+    std_db: Tensor
+
+    def __init__(self, config: AnpConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.cross_attention = CrossAttention(config)
+        self.decoder = fully_connected(2 + config.width, config.width, 2, layers=3)
+        self.register_buffer("mean_db", torch.tensor(config.mean_db, dtype=torch.float32))
+        self.register_buffer("std_db", torch.tensor(config.std_db, dtype=torch.float32))
+        self._start_at_data_std()
+
+    def _start_at_data_std(self) -> None:
+        # z is in dB while the network's inputs are standardised: from z = 0 (std 0.7 dB) the first errors, of
+        # about the data's std (some 10 dB), would cost (10 / 0.7)^2 / 2 nats, and AutoClip's history would fill
+        # with norms that never occur again. Starting at the data's own std costs log std + 1/2.
+        excess = max((self.config.std_db - self.config.std_floor) / self.config.std_scale, 1e-3)
+        last = self.decoder[-1]
+        if isinstance(last, nn.Linear):
+            with torch.no_grad():
+                last.bias[1] = inverse_softplus(excess)
+
+    def forward(self, context_x: Tensor, context_y_db: Tensor, target_x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation, both (B, T) in dB, of the target bins.
+
+        Takes context coordinates (B, C, 2) in [-1, 1], their values (B, C) in dB, target coordinates (B, T, 2).
+        """
+        values = (context_y_db - self.mean_db) / self.std_db  # (B, C)
+        points = torch.cat([context_x, values.unsqueeze(-1)], dim=-1)  # (B, C, 3)
+        summary = self.cross_attention(target_x, context_x, self.encoder(points))  # (B, T, W)
+        output = self.decoder(torch.cat([target_x, summary], dim=-1)).float()  # (B, T, 2)
+        mean_db = output[..., 0] * self.std_db + self.mean_db
+        std_db = self.config.std_floor + self.config.std_scale * functional.softplus(output[..., 1])
+        return mean_db, std_db
+
+    def parameter_count(self) -> int:
+        """Return the number of trained parameters; 382,722 for the defaults."""
+        return sum(parameter.numel() for parameter in self.parameters())
