@@ -7,7 +7,7 @@ Every score goes the same way. A window leaves, for each mel band, a sum over it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,15 @@ Float64 = npt.NDArray[np.float64]
 
 ScoreKind = Literal["residual_profile", "spectrum_profile", "mse", "nll"]
 PoolingKind = Literal["mean", "max", "gwrp"]
+
+PROFILE_RECORDINGS: Final = 40
+"""Independent normal recordings from which a profile's statistics have settled (ADR 0003). With fewer, a clip that
+they have not seen lies twice as far out as those that they have, and thresholds measure that instead."""
+
+
+def default_score(recordings: int) -> ScoreKind:
+    """The score for a machine with so many normal recordings: a profile, or eq. 7 of the paper, which needs none."""
+    return "residual_profile" if recordings >= PROFILE_RECORDINGS else "nll"
 
 
 class Pooling(BaseModel):

@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 from humwatch.errors import AudioHeaderInvalid, AudioTruncated
 
 UNKNOWN_SIZE: Final = 0x7FFF_0000
-"""Writers to a pipe do not know the length and leave about 2 or 4 GiB (or 0) in the header: read to the end."""
+"""Writers to a pipe do not know the length and leave about 2 or 4 GiB in the header: read to the end."""
 
 _PCM_TAGS: Final = {0x0001, 0x0003, 0xFFFE}
 
@@ -68,7 +68,7 @@ def _walk(file: BinaryIO, size: int, *, rf64: bool) -> tuple[WavHeader, int]:
             if fmt is None:
                 raise AudioHeaderInvalid("the samples come before the 'fmt ' chunk that describes them")
             claimed: int | None = long_data_bytes if rf64 else length
-            if claimed is not None and not rf64 and (claimed >= UNKNOWN_SIZE or claimed == 0 < size - start):
+            if claimed is not None and not rf64 and claimed >= UNKNOWN_SIZE:
                 claimed = None
             tag, channels, rate_hz, block_bytes, bits = fmt
             return WavHeader(tag, channels, rate_hz, block_bytes, bits, claimed), size - start

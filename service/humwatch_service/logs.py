@@ -37,7 +37,10 @@ def log_formatter(form: Literal["json", "console"]) -> logging.Formatter:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    foreign: list[Processor] = [structlog.contextvars.merge_contextvars, structlog.stdlib.PositionalArgumentsFormatter()]
+    foreign: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+    ]
     last: list[Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if form == "json"

@@ -167,11 +167,9 @@ def _image(trace: SoundTrace, columns: Columns) -> tuple[Float32, tuple[float, f
     frame_s = (windows.length_frames // 2) * features.hop_samples + features.frame_samples / 2
     start_s = frame_s / features.rate_hz - window_s / 2
     data = columns.flush()
-    edges = features.band_edges_hz
-    centres_mel = hz_to_mel((edges[0, 1], edges[-1, 0]))
-    half_mel = float(centres_mel[1] - centres_mel[0]) / max(1, len(edges) - 3) / 2
-    bottom, top = (float(mel) for mel in hz_to_mel((edges[0, 0], edges[-1, 1])))
-    return data, (start_s, start_s + column_s * len(data), bottom + half_mel, top - half_mel)
+    bottom, top = (float(mel) for mel in hz_to_mel((features.low_hz, features.high_hz)))
+    half = (top - bottom) / (features.n_mels + 1) / 2  # bands' centres lie this far apart, twice
+    return data, (start_s, start_s + column_s * len(data), bottom + half, top - half)
 
 
 def _frequency_axis(axes: Axes, trace: SoundTrace) -> None:

@@ -23,7 +23,9 @@ def export(
     channel: Annotated[str, typer.Option(help="Calibrate on this 0-based channel, or on 'all'.")] = "all",
     hop: Annotated[int, typer.Option(help="Frames from one window to the next.", min=1)] = 1,
     clip_seconds: Annotated[float, typer.Option(help="Sound that a score listens to, s.", min=1.0)] = 10.0,
-    score: Annotated[str, typer.Option(help="residual_profile, spectrum_profile, mse or nll.")] = "residual_profile",
+    score: Annotated[
+        str, typer.Option(help="residual_profile, spectrum_profile, mse, nll, or auto: by the number of recordings.")
+    ] = "auto",
     licence: Annotated[str, typer.Option(help="Licence of the model.")] = "unspecified",
     attribution: Annotated[str, typer.Option(help="Whose recordings it was trained on.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -35,7 +37,7 @@ def export(
             machine_type=machine_type,
             licence=licence,
             attribution=attribution,
-            scoring=ScoringSpec.model_validate({"kind": score}),
+            score=None if score == "auto" else ScoringSpec.model_validate({"kind": score}).kind,
             windows=WindowSpec(hop_frames=hop, clip_seconds=clip_seconds),
             channel=parse_channel(channel),
         )

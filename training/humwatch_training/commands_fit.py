@@ -7,7 +7,7 @@ import torch
 import typer
 from rich.console import Console
 
-from humwatch_training.config import FitConfig, fit_config
+from humwatch_training.config import FitConfig, SplitFractions, fit_config
 from humwatch_training.console import failures, say, show
 from humwatch_training.data import Clip, Normalisation, WindowSet, load_clips
 from humwatch_training.errors import ResumeMismatch, TrainingInterrupted
@@ -24,6 +24,17 @@ def parse_channel(text: str) -> int | Literal["all"]:
     if not (text.isascii() and text.isdigit()):
         raise typer.BadParameter(f"{text!r} is neither a channel number (from 0) nor 'all'", param_hint="--channel")
     return int(text)
+
+
+def parse_split(text: str) -> SplitFractions:
+    """Return three fractions "train,calibration,test"; typer.BadParameter (exit code 2) for anything else."""
+    try:
+        train, calibration, test = (float(part) for part in text.split(","))
+        return SplitFractions(train=train, calibration=calibration, test=test)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{text!r} is not three fractions train,calibration,test that sum to 1", param_hint="--split"
+        ) from error
 
 
 def train_clips(config: FitConfig, split: Split, files: dict[str, Path]) -> list[Clip]:
@@ -112,6 +123,9 @@ def fit(
     batch: Annotated[int | None, typer.Option(help="Windows a step. [default: 64]", min=1)] = None,
     context_points: Annotated[int | None, typer.Option(help="Random subset of the context a window.", min=1)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of split, start and batches. [default: 0]", min=0)] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Shares of the recordings: train,calibration,test. [default: 0.4,0.4,0.2]")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [default: auto]")] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bf16. [default: float32]")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of torch.", min=1)] = None,
@@ -130,6 +144,7 @@ def fit(
         "batch_windows": batch,
         "context_points": context_points,
         "seed": seed,
+        "split": None if split is None else parse_split(split),
         "device": device,
         "precision": precision,
         "threads": threads,

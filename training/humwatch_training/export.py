@@ -18,7 +18,7 @@ from humwatch.monitor import ListeningSpec
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.recording import normal_clips
 from humwatch.repository import ModelRepository
-from humwatch.scoring import ScoringSpec
+from humwatch.scoring import ScoreKind, ScoringSpec, default_score
 from humwatch.windows import WindowSpec
 from humwatch_training.checkpoint import Checkpoint
 from humwatch_training.config import FitConfig
@@ -69,13 +69,16 @@ class TrainedRun:
 
 @dataclass(frozen=True, slots=True)
 class ExportSpec:
-    """What the bundle is to be; everything else comes from the run."""
+    """What the bundle is to be; everything else comes from the run.
+
+    `score` None takes the one that core advises for so many calibration recordings.
+    """
 
     machine_id: str
     machine_type: str
     licence: str
     attribution: str
-    scoring: ScoringSpec = field(default_factory=ScoringSpec)
+    score: ScoreKind | None = None
     windows: WindowSpec = field(default_factory=WindowSpec)
     calibration: CalibrationSpec = field(default_factory=CalibrationSpec)
     channel: int | Literal["all"] = "all"
@@ -109,11 +112,12 @@ def export_bundle(
     parity = check_parity(strategy, graph, windows)
     progress("exporting the graph", 1, 1)
     predictor = OnnxPredictor(graph)
-    listening = ListeningSpec(run.config.features, spec.windows, spec.scoring)
+    scoring = ScoringSpec(kind=spec.score or default_score(len(files)))
+    listening = ListeningSpec(run.config.features, spec.windows, scoring)
     clips = calibration_clips(files, listening, predictor, spec.channel, progress)
     calibration = calibrate(
         clips,
-        scoring=spec.scoring,
+        scoring=scoring,
         spec=spec.calibration,
         step_windows=listening.step_windows,
         clip_seconds=spec.windows.clip_seconds,

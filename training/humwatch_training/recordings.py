@@ -9,6 +9,7 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from humwatch.bundle import digest_of
 from humwatch_training.config import SplitFractions
 from humwatch_training.errors import TrainingDataError
 
@@ -36,9 +37,8 @@ class Split(BaseModel):
     test: tuple[RecordingEntry, ...]
 
     def digest(self) -> str:
-        """Return the data digest: SHA-256 (hex) over the train files' sorted digests, a line each."""
-        lines = "".join(f"{entry.sha256}\n" for entry in sorted(self.train, key=lambda entry: entry.sha256))
-        return hashlib.sha256(lines.encode("ascii")).hexdigest()
+        """Return the data digest: SHA-256 (hex) over the train files' sorted digests."""
+        return digest_of([entry.sha256 for entry in self.train])
 
     @classmethod
     def from_json(cls, text: str) -> Self:

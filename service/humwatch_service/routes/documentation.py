@@ -1,0 +1,44 @@
+"""What the OpenAPI description says of answers that are not an endpoint's own."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from humwatch_service.problems import MEDIA_TYPE, Problem
+
+_PROBLEMS: Final = {
+    400: "The request cannot be parsed.",
+    401: "No API key, or a wrong one.",
+    403: "A host name or page that is not this service's own.",
+    404: "No such machine or path.",
+    405: "The path does not take this method.",
+    408: "The body came too slowly.",
+    413: "The body is too large, or the recording too long.",
+    415: "The content type or the recording's format is not read.",
+    422: "A parameter or the recording cannot be used; `code` says why.",
+    500: "A fault of Humwatch's own.",
+    503: "Not now: overloaded, loading, stopping, or the machine's model was refused.",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI responses for these statuses and those that every endpoint has."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status: {"description": _PROBLEMS[status], "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in sorted({400, 401, 403, 413, 500, *statuses})
+    }
+
+
+def add_problem_schema(openapi: dict[str, Any]) -> dict[str, Any]:
+    """Put the shape of problems where the responses point to, and drop FastAPI's own error shape."""
+    schemas = openapi.setdefault("components", {}).setdefault("schemas", {})
+    schemas["Problem"] = Problem.model_json_schema()
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    openapi["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    openapi["security"] = [{}, {"bearer": []}, {"key": []}]
+    return openapi

@@ -1,0 +1,74 @@
+"""Probes, metrics, and the way in for people."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.concurrency import run_in_threadpool
+
+from humwatch_service.application import service_of
+from humwatch_service.machine_cards import Health, Readiness
+from humwatch_service.routes.documentation import problems
+
+_TEXT: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/", responses=problems())
+async def index() -> dict[str, str]:
+    """Where to go from here."""
+    return {
+        "service": f"humwatch {version('humwatch')}",
+        "score": "POST /score (multipart: file, machine_id) or POST /v1/machines/{machine_id}/score",
+        "machines": "/v1/machines",
+        "models": "/v1/models",
+        "health": "/livez, /readyz, /healthz",
+        "metrics": "/metrics",
+        "openapi": "/openapi.json",
+    }
+
+
+@router.get("/livez", response_class=PlainTextResponse, responses={**_TEXT, **problems()})
+async def livez() -> str:
+    """Answers as long as the process can."""
+    return "ok"
+
+
+@router.get(
+    "/readyz",
+    response_model=Readiness,
+    responses={**problems(), 503: {"model": Readiness, "description": "Not ready, and why."}},
+)
+async def readyz(request: Request) -> Response:
+    """Whether every machine can be scored: 503 with the reasons when not."""
+    reasons = service_of(request).machines.unready()
+    readiness = Readiness(ready=not reasons, reasons=reasons)
+    return JSONResponse(readiness.model_dump(), status_code=503 if reasons else 200)
+
+
+@router.get("/healthz", responses=problems())
+async def healthz(request: Request) -> Health:
+    """A summary; always 200."""
+    service = service_of(request)
+    fleet, reasons = service.machines.fleet, service.machines.unready()
+    return Health(
+        status="not_ready" if reasons else "degraded" if fleet.refusals else "ok",
+        version=version("humwatch"),
+        machines=sorted(fleet.machines),
+        refused=sorted(fleet.refusals),
+        scores_in_progress=service.queue.in_progress,
+        score_queue_depth=service.queue.depth,
+        reasons=reasons,
+    )
+
+
+@router.get("/metrics", response_class=PlainTextResponse, responses={**_TEXT, **problems()})
+async def metrics(request: Request) -> Response:
+    """Everything that is counted, for Prometheus."""
+    accept = request.headers.get("accept", "")
+    text, content_type = await run_in_threadpool(service_of(request).metrics.render, accept)
+    return Response(text, headers={"Content-Type": content_type})

@@ -1,0 +1,122 @@
+"""The process that listens: one uvicorn worker with limits on what a connection may do."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import socket
+from types import FrameType
+from typing import Any, Final, cast
+
+import h11
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from humwatch_service.errors import AddressUnusable, PortInUse
+from humwatch_service.settings import Settings
+
+MAX_HEAD_BYTES: Final = 32 << 10
+KEEP_ALIVE_S: Final = 5
+BACKLOG: Final = 256
+
+
+class PatientProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1, with an end to its patience.
+
+    uvicorn waits for ever for the head of a request, and reads for ever what comes of a body after its answer (413).
+    Here both have to end within ``head_timeout_s``.
+    """
+
+    head_timeout_s: float = 10.0
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock for the first request."""
+        super().connection_made(transport)
+        self._start_clock()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; the clock runs while they belong to a head, or to a body that nobody wants."""
+        super().data_received(data)
+        their_state, our_state = self.conn.their_state, self.conn.our_state
+        waiting = their_state is h11.IDLE or (their_state is h11.SEND_BODY and our_state is h11.DONE)
+        if waiting:
+            self._start_clock()
+        else:
+            self._stop_clock()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    def _start_clock(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(self.head_timeout_s, self.transport.close)
+
+    def _stop_clock(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open the socket before anything else is started.
+
+    Raises:
+        PortInUse: another program listens there.
+        AddressUnusable: the address is not this machine's, or may not be used.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        opened = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise AddressUnusable(f"{host} is no address to listen on: {error.strerror}") from error
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(address)
+        opened.listen(BACKLOG)
+    except OSError as error:
+        opened.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(
+                f"{host}:{port} is in use; choose another port with --port or HUMWATCH_PORT (0 takes a free one)"
+            ) from error
+        raise AddressUnusable(f"{host}:{port} cannot be listened on: {error.strerror}") from error
+    return opened
+
+
+def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
+    """A server with sensible limits; logs go through this process's handlers."""
+    protocol = type("SettledProtocol", (PatientProtocol,), {"head_timeout_s": settings.header_timeout_s})
+    config = uvicorn.Config(
+        app,
+        loop="asyncio",
+        http=cast("type[asyncio.Protocol]", protocol),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        workers=1,
+        limit_concurrency=settings.max_connections,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=int(settings.shutdown_timeout_s),
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+    )
+    return uvicorn.Server(config)
+
+
+def run(app: FastAPI, settings: Settings, listening: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what runs (blocking)."""
+
+    def already_noted(_signal: int, _frame: FrameType | None) -> Any:
+        """uvicorn raises the signal again once it has stopped; stopping was what it asked for."""
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, already_noted)
+    server_of(app, settings).run(sockets=[listening])

@@ -1,0 +1,87 @@
+"""Sounds, predictors and a calibrated machine that tests of every part share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import soundfile
+
+from humwatch.calibration import Calibration, CalibrationSpec, calibrate
+from humwatch.features import FeatureSpec
+from humwatch.monitor import ListeningSpec
+from humwatch.predictor import Prediction
+from humwatch.recording import normal_clips
+from humwatch.scoring import ScoringSpec
+from humwatch.synthetic import SyntheticMachine
+from humwatch.windows import WindowSpec
+
+Float32 = npt.NDArray[np.float32]
+
+
+class NeighbourPredictor:
+    """Expects the middle frame to be the mean of the frames beside it; the simplest IDNN there is."""
+
+    def predict(self, windows: Float32) -> Prediction:
+        _, length, n_mels = windows.shape
+        middle = length // 2
+        mean = (windows[:, middle - 1] + windows[:, middle + 1]) / 2
+        index = np.arange(middle * n_mels, (middle + 1) * n_mels)
+        return Prediction(index, mean, np.full_like(mean, 3.0))
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20210)
+
+
+@pytest.fixture(scope="session")
+def predictor() -> NeighbourPredictor:
+    return NeighbourPredictor()
+
+
+@pytest.fixture(scope="session")
+def machine() -> SyntheticMachine:
+    return SyntheticMachine(seed=3)
+
+
+@pytest.fixture(scope="session")
+def listening() -> ListeningSpec:
+    """A short clip, so that tests are quick: steps of half a second, clips of two."""
+    windows = WindowSpec(step_seconds=0.5, clip_seconds=2.0)
+    return ListeningSpec(FeatureSpec(), windows, ScoringSpec(kind="spectrum_profile"))
+
+
+@pytest.fixture(scope="session")
+def normal_files(tmp_path_factory: pytest.TempPathFactory, machine: SyntheticMachine) -> list[Path]:
+    """Twelve normal recordings of two seconds."""
+    folder = tmp_path_factory.mktemp("normal")
+    paths = [folder / f"normal_{number:02}.wav" for number in range(12)]
+    for number, path in enumerate(paths):
+        soundfile.write(path, machine.clip(number, seconds=2.0), machine.rate_hz, subtype="PCM_16")
+    return paths
+
+
+@pytest.fixture(scope="session")
+def calibrate_for(normal_files: list[Path], predictor: NeighbourPredictor) -> Callable[[ListeningSpec], Calibration]:
+    def fit(listening: ListeningSpec) -> Calibration:
+        clips = [
+            clip for path in normal_files for clip in normal_clips(path, path.name, listening, predictor, channel=0)
+        ]
+        return calibrate(
+            clips,
+            scoring=listening.scoring,
+            spec=CalibrationSpec(),
+            step_windows=listening.step_windows,
+            clip_seconds=listening.windows.clip_seconds,
+        )
+
+    return fit
+
+
+@pytest.fixture(scope="session")
+def calibration(calibrate_for: Callable[[ListeningSpec], Calibration], listening: ListeningSpec) -> Calibration:
+    return calibrate_for(listening)
