@@ -190,7 +190,7 @@ def _fit_thresholds(scores: Float64, spec: CalibrationSpec, recordings: int, cli
     warn, other_warn = choose(spec.warn_rate)
     alarm, other_alarm = choose(spec.alarm_rate)
     median = float(np.median(scores))
-    if not median < alarm.level:
+    if alarm.level - median <= 1e-6 * max(1.0, abs(median)):
         raise CalibrationError("all normal clips have the same score: these are not recordings of a machine")
     warn = warn.model_copy(update={"level": min(warn.level, alarm.level)})
     return ScaleThresholds(median=median, warn=warn, alarm=alarm, others=other_warn + other_alarm)

@@ -7,7 +7,7 @@ and a file give the same numbers.
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -60,11 +60,10 @@ class FeatureSpec(BaseModel):
         """Samples that ``n_frames`` consecutive frames cover."""
         return (n_frames - 1) * self.hop_samples + self.frame_samples if n_frames > 0 else 0
 
-    @cached_property
+    @property
     def band_edges_hz(self) -> Float64:
         """Lower and upper edge of each band, Hz: float64 (n_mels, 2). Neighbouring triangles overlap by half."""
-        corners = mel_corners_hz(self)
-        return np.stack([corners[:-2], corners[2:]], axis=1)
+        return _band_edges_hz(self)
 
 
 def hz_to_mel(hz: npt.ArrayLike) -> Float64:
@@ -84,6 +83,15 @@ def mel_corners_hz(spec: FeatureSpec) -> Float64:
     """Corners of the triangular bands, equally spaced in mel: float64 (n_mels + 2,), Hz."""
     low, high = hz_to_mel([spec.low_hz, spec.high_hz])
     return mel_to_hz(np.linspace(low, high, spec.n_mels + 2))
+
+
+@lru_cache(maxsize=8)
+def _band_edges_hz(spec: FeatureSpec) -> Float64:
+    """Kept here and not in the spec: an array among a model's attributes makes two of them incomparable."""
+    corners = mel_corners_hz(spec)
+    edges = np.stack([corners[:-2], corners[2:]], axis=1)
+    edges.flags.writeable = False
+    return edges
 
 
 @lru_cache(maxsize=8)

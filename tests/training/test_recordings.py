@@ -124,7 +124,7 @@ def test_a_part_of_nothing_may_be_asked_for(tmp_path: Path):
 def test_the_data_digest_is_over_the_sorted_train_digests():
     entries = [RecordingEntry(path=path, sha256=digest) for path, digest in (("a", "ff"), ("b", "00"))]
     split = Split(train=tuple(entries), calibration=(), test=())
-    assert split.digest() == hashlib.sha256(b"00\nff\n").hexdigest()
+    assert split.digest() == hashlib.sha256(b"00\nff").hexdigest()
     assert split.digest() == split.model_copy(update={"train": tuple(reversed(entries))}).digest()
 
 

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from humwatch.calibration import Calibration
+from humwatch.errors import AudioChannelMissing
+from humwatch.monitor import ListeningSpec, Monitor
+from humwatch.predictor import Predictor
+from humwatch.synthetic import Fault, SyntheticMachine
+
+MonitorFor = Callable[..., Monitor]
+
+
+@pytest.fixture
+def monitor_for(listening: ListeningSpec, predictor: Predictor, calibration: Calibration) -> MonitorFor:
+    def make(source_rate_hz: int = 16_000, channel: int = 0) -> Monitor:
+        return Monitor(listening, predictor, calibration, source_rate_hz=source_rate_hz, channel=channel)
+
+    return make
+
+
+def column(samples: np.ndarray) -> np.ndarray:
+    return samples[:, None]
+
+
+def test_a_sound_of_a_clips_length_gives_one_clip_score(monitor_for: MonitorFor, machine: SyntheticMachine) -> None:
+    monitor = monitor_for()
+    steps = monitor.push(column(machine.clip(50, seconds=2.0))) + monitor.flush()
+    clips = [step.clip for step in steps if step.clip is not None]
+    assert len(clips) == 1
+    assert (clips[0].start_sample, clips[0].end_sample) == (0, 61 * 512 + 512)
+    assert 2.0 * 16_000 - clips[0].end_sample < 512
+
+
+def test_steps_are_sample_exact_and_reach_back_at_the_end(monitor_for: MonitorFor, machine: SyntheticMachine) -> None:
+    monitor = monitor_for()
+    steps = monitor.push(column(machine.clip(51, seconds=3.0))) + monitor.flush()
+    length = monitor.spec.windows.shortest_samples(monitor.spec.features)
+    assert {step.step.end_sample - step.step.start_sample for step in steps} == {length}
+    starts = [step.step.start_sample for step in steps]
+    assert starts[:-1] == [i * 16 * 512 for i in range(len(starts) - 1)]
+    assert starts[-2] < starts[-1] < starts[-2] + 16 * 512
+
+
+def test_a_fault_scores_higher_than_normal_and_is_found_in_time(
+    monitor_for: MonitorFor, machine: SyntheticMachine
+) -> None:
+    normal, faulty = machine.clip(60, seconds=6.0), machine.clip(60, seconds=6.0, fault=Fault("squeal", 0.0))
+    sound = np.concatenate([normal[:48_000], faulty[48_000:]])
+    monitor = monitor_for()
+    steps = monitor.push(column(sound)) + monitor.flush()
+    before = [step.step.score for step in steps if step.step.end_sample <= 48_000]
+    after = [step.step.score for step in steps if step.step.start_sample >= 48_000]
+    assert max(before) < 1.0 < max(after)
+    worst = max((step.clip for step in steps if step.clip), key=lambda clip: clip.score)
+    assert worst.end_sample > 60_000
+    loudest = np.argmax(worst.contributions)
+    low, high = monitor.spec.band_edges_hz[loudest]
+    assert low < 3_100 < high
+    assert worst.departures_db is not None
+    assert worst.departures_db[loudest] > 5.0
+
+
+def test_a_monitor_is_bounded_and_can_be_used_again(monitor_for: MonitorFor, machine: SyntheticMachine) -> None:
+    monitor = monitor_for()
+    sound = column(machine.clip(52, seconds=4.0))
+    first = monitor.push(sound) + monitor.flush()
+    assert len(monitor._recent) <= monitor.spec.clip_windows
+    monitor.reset()
+    again = monitor.push(sound) + monitor.flush()
+    assert [step.step.raw_score for step in again] == [step.step.raw_score for step in first]
+    assert again[0].block.first_window == 0
+
+
+def test_a_channel_that_is_not_there_is_named(monitor_for: MonitorFor) -> None:
+    with pytest.raises(AudioChannelMissing):
+        monitor_for(channel=1).push(np.zeros((100, 1), np.float32))
+
+
+def test_sound_too_short_for_a_step_gives_nothing(monitor_for: MonitorFor) -> None:
+    monitor = monitor_for()
+    assert monitor.push(np.zeros((5000, 1), np.float32)) + monitor.flush() == []
+    assert monitor.push(np.zeros((0, 1), np.float32)) == []

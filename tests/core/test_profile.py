@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sklearn.covariance
+
+from humwatch.errors import CalibrationError
+from humwatch.profile import NormalProfile, ledoit_wolf
+
+
+@pytest.mark.parametrize(("n", "d"), [(10, 125), (60, 125), (500, 20), (3, 2)])
+def test_shrinkage_is_scikit_learns(rng: np.random.Generator, n: int, d: int) -> None:
+    samples = rng.normal(size=(n, d)) @ rng.normal(size=(d, d))
+    expected = sklearn.covariance.LedoitWolf().fit(samples)
+    covariance, shrinkage = ledoit_wolf(samples)
+    assert shrinkage == pytest.approx(expected.shrinkage_, rel=1e-9)
+    np.testing.assert_allclose(covariance, expected.covariance_, rtol=1e-9, atol=1e-9)
+
+
+def test_distance_is_mahalanobis_in_units_of_a_normal_profile(rng: np.random.Generator) -> None:
+    mixing = rng.normal(size=(6, 6))
+    samples = rng.normal(size=(20_000, 6)) @ mixing + 5.0
+    normal = NormalProfile.fit(samples)
+    point = samples[0] + 3.0
+    difference = point - samples.mean(axis=0)
+    expected = np.sqrt(difference @ np.linalg.inv(np.cov(samples.T)) @ difference / 6)
+    assert normal.distance(point) == pytest.approx(expected, rel=0.01)
+    assert np.mean([normal.distance(sample) ** 2 for sample in samples[:2000]]) == pytest.approx(1.0, rel=0.05)
+
+
+def test_contributions_sum_to_the_squared_distance_and_point_at_the_band(rng: np.random.Generator) -> None:
+    normal = NormalProfile.fit(rng.normal(size=(400, 30)))
+    profile = normal.mean.copy()
+    profile[17] += 8.0
+    shares = normal.contributions(profile)
+    assert shares.sum() == pytest.approx(normal.distance(profile) ** 2)
+    assert shares.min() >= 0
+    assert np.argmax(shares) == 17
+    assert shares[17] > 0.8 * shares.sum()
+
+
+def test_a_band_that_was_not_observed_counts_as_normal(rng: np.random.Generator) -> None:
+    normal = NormalProfile.fit(rng.normal(size=(400, 30)))
+    profile = normal.mean.copy()
+    profile[3] = np.nan
+    assert normal.distance(profile) == 0.0
+
+
+def test_a_band_that_never_moves_does_not_blow_up(rng: np.random.Generator) -> None:
+    samples = rng.normal(size=(50, 4))
+    samples[:, 2] = -100.0
+    normal = NormalProfile.fit(samples)
+    assert np.isfinite(normal.distance(samples[0]))
+    assert normal.distance(samples[0]) < 3.0
+
+
+def test_too_little_to_fit_is_refused() -> None:
+    with pytest.raises(CalibrationError, match="two at least"):
+        NormalProfile.fit(np.zeros((1, 4)))
+    with pytest.raises(CalibrationError, match="never observed"):
+        NormalProfile.fit(np.array([[1.0, np.nan], [1.0, 2.0]]))

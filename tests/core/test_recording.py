@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from humwatch.calibration import Calibration
+from humwatch.errors import AudioChannelMissing, AudioTooShort
+from humwatch.monitor import ListeningSpec, Monitor
+from humwatch.predictor import Predictor
+from humwatch.recording import RecordingScore, normal_clips, score_recording
+from humwatch.synthetic import FAULTS, Fault, SyntheticMachine
+
+Score = Callable[..., RecordingScore]
+
+
+@pytest.fixture
+def score(listening: ListeningSpec, predictor: Predictor, calibration: Calibration) -> Score:
+    def run(samples: np.ndarray, rate_hz: int = 16_000, channel: int | None = None, default: int = 0) -> RecordingScore:
+        file = io.BytesIO()
+        soundfile.write(file, samples, rate_hz, subtype="FLOAT", format="WAV")
+        return score_recording(
+            file,
+            listening,
+            lambda rate, chosen: Monitor(listening, predictor, calibration, source_rate_hz=rate, channel=chosen),
+            channel=channel,
+            default_channel=default,
+        )
+
+    return run
+
+
+def codes(result: RecordingScore) -> list[str]:
+    return [warning.code for warning in result.warnings]
+
+
+def test_normal_sound_is_normal_and_says_what_its_thresholds_rest_on(score: Score, machine: SyntheticMachine) -> None:
+    result = score(machine.clip(70, seconds=2.0))
+    assert result.state in ("normal", "warning")
+    assert result.worst.score < 1.0
+    assert result.scale == "clip"
+    assert codes(result) == ["few_calibration_recordings"]
+    assert 0 < result.p_value <= 1
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FAULTS if kind != "missing_strokes"])
+def test_faults_alarm(score: Score, machine: SyntheticMachine, kind: str) -> None:
+    result = score(machine.clip(71, seconds=2.0, fault=Fault(kind, 3.0)))  # type: ignore[arg-type]
+    assert result.state == "alarm"
+    assert result.worst.score > 1.0
+    assert result.p_value == pytest.approx(1 / 13)
+    assert result.bands
+
+
+def test_the_worst_clip_of_a_long_recording_decides(score: Score, machine: SyntheticMachine) -> None:
+    quiet, squeal = machine.clip(72, seconds=8.0), machine.clip(72, seconds=8.0, fault=Fault("squeal", 3.0))
+    quiet[80_000:96_000] = squeal[80_000:96_000]
+    result = score(quiet)
+    assert result.state == "alarm"
+    assert result.worst.start_sample < 96_000
+    assert result.worst.end_sample > 80_000
+
+
+def test_a_recording_shorter_than_a_clip_is_judged_by_its_worst_second(score: Score, machine: SyntheticMachine) -> None:
+    result = score(machine.clip(73, seconds=1.2))
+    assert result.scale == "step"
+    assert "shorter_than_clip" in codes(result)
+    assert result.worst.score < 1.0
+    assert score(machine.clip(73, seconds=1.2, fault=Fault("rub", 6.0))).state == "alarm"
+
+
+@pytest.mark.parametrize("samples", [1, 5000, 10_751])
+def test_too_short_is_refused(score: Score, samples: int) -> None:
+    with pytest.raises(AudioTooShort, match=r"0\.672 s at least"):
+        score(np.zeros(samples))
+
+
+def test_the_shortest_recording_gets_a_score(score: Score, machine: SyntheticMachine) -> None:
+    assert len(score(machine.clip(74)[:10_752]).steps) == 1
+
+
+def test_silence_is_unknown_whatever_its_score(score: Score) -> None:
+    result = score(np.zeros(32_000))
+    assert result.state == "unknown"
+    assert "silent" in codes(result)
+
+
+def test_a_rate_too_low_for_the_model_is_unknown(score: Score, machine: SyntheticMachine) -> None:
+    result = score(machine.clip(75, seconds=2.0)[::2], rate_hz=8_000)
+    assert result.state == "unknown"
+    assert "bandwidth_limited" in codes(result)
+
+
+@pytest.mark.parametrize("rate_hz", [44_100, 48_000])
+def test_a_higher_rate_gives_the_same_score_within_2_percent(score: Score, rate_hz: int) -> None:
+    machine = SyntheticMachine(seed=3)
+    native = machine.clip(76, seconds=2.0)
+    import soxr
+
+    result = score(soxr.resample(native, 16_000, rate_hz, quality=soxr.VHQ), rate_hz=rate_hz)
+    assert "resampled" in codes(result)
+    assert result.worst.raw_score == pytest.approx(score(native).worst.raw_score, rel=0.02)
+
+
+def test_the_channel_can_be_chosen_and_its_choice_is_told(score: Score, machine: SyntheticMachine) -> None:
+    clips = [machine.clip(number, seconds=2.0) for number in (77, 78)]
+    both = np.stack(clips, axis=1)
+    for channel in (0, 1):
+        assert score(both, channel=channel).worst.raw_score == score(clips[channel]).worst.raw_score
+        assert "channel_selected" not in codes(score(both, channel=channel))
+    assert score(both, default=1).worst.raw_score == score(clips[1]).worst.raw_score
+    assert "channel_selected" in codes(score(both))
+    assert score(clips[0], default=5).worst.raw_score == score(clips[0]).worst.raw_score
+    with pytest.raises(AudioChannelMissing):
+        score(both, channel=2)
+    with pytest.raises(AudioChannelMissing):
+        score(both, channel=-1)
+
+
+def test_another_gain_is_told(score: Score, machine: SyntheticMachine) -> None:
+    assert "level_unusual" in codes(score(machine.clip(79, seconds=2.0) * 4.0))
+
+
+def test_a_caller_can_give_up_between_steps(
+    listening: ListeningSpec, predictor: Predictor, calibration: Calibration, normal_files: list[Path]
+) -> None:
+    seen = []
+
+    def give_up(step: object) -> None:
+        seen.append(step)
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        score_recording(
+            normal_files[0],
+            listening,
+            lambda rate, channel: Monitor(listening, predictor, calibration, source_rate_hz=rate, channel=channel),
+            on_step=give_up,
+        )
+    assert len(seen) == 1
+
+
+def test_a_long_recording_is_cut_into_clips_that_do_not_overlap(
+    tmp_path: Path, listening: ListeningSpec, predictor: Predictor, machine: SyntheticMachine
+) -> None:
+    path = tmp_path / "long.wav"
+    soundfile.write(path, machine.clip(80, seconds=6.5), 16_000)
+    clips = normal_clips(path, "long", listening, predictor, channel=None)
+    assert [len(clip.evidence) for clip in clips] == [listening.clip_windows] * 3
+    soundfile.write(path, machine.clip(80, seconds=1.9), 16_000)
+    assert normal_clips(path, "short", listening, predictor, channel=None) == []

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from humwatch.features import FeatureSpec
+from humwatch.predictor import Prediction
+from humwatch.scoring import Evidence, Pooling, ScoringSpec, default_score, evidence_of
+
+BANDS = np.arange(3)
+WINDOWS = np.arange(18, dtype=np.float32).reshape(2, 3, 3)
+
+
+def prediction(index: list[int], mean: float, std: float) -> Prediction:
+    shape = (2, len(index))
+    return Prediction(np.array(index), np.full(shape, mean, np.float32), np.full(shape, std, np.float32))
+
+
+def test_mse_is_the_mean_over_targets_of_the_squared_error() -> None:
+    evidence = evidence_of(WINDOWS, prediction([3, 4, 5], 3.0, 2.0), "mse", BANDS)
+    assert evidence.sums.tolist() == [[0.0, 1.0, 4.0], [81.0, 100.0, 121.0]]
+    np.testing.assert_allclose(evidence.window_scores(), [5 / 3, 302 / 3])
+
+
+def test_nll_is_equation_7() -> None:
+    evidence = evidence_of(WINDOWS, prediction([3, 4, 5], 3.0, 2.0), "nll", BANDS)
+    np.testing.assert_allclose(evidence.window_scores(), np.log(2.0) + np.array([5 / 3, 302 / 3]) / 8.0)
+
+
+def test_residual_keeps_its_sign_and_spectrum_is_the_level() -> None:
+    assert evidence_of(WINDOWS, prediction([3, 4, 5], 4.0, 1.0), "residual_profile", BANDS).sums[0].tolist() == [
+        -1,
+        0,
+        1,
+    ]
+    assert evidence_of(WINDOWS, prediction([3, 4, 5], 4.0, 1.0), "spectrum_profile", BANDS).sums[0].tolist() == [
+        3,
+        4,
+        5,
+    ]
+
+
+def test_targets_of_one_band_add_up_and_targets_may_differ_by_window() -> None:
+    index = np.array([[0, 3, 1], [2, 5, 8]])
+    evidence = evidence_of(
+        WINDOWS, Prediction(index, np.zeros((2, 3), np.float32), np.ones((2, 3), np.float32)), "spectrum_profile", BANDS
+    )
+    assert evidence.counts.tolist() == [[2, 1, 0], [0, 0, 3]]
+    assert evidence.sums.tolist() == [[3, 1, 0], [0, 0, 11 + 14 + 17]]
+    pooled = evidence.pooled(Pooling())
+    np.testing.assert_allclose(pooled, [1.5, 1.0, 14.0])
+
+
+def test_a_band_without_targets_is_nan_when_pooled() -> None:
+    evidence = evidence_of(WINDOWS, prediction([3, 4], 0.0, 1.0), "mse", BANDS)
+    assert np.isnan(evidence.pooled(Pooling())).tolist() == [False, False, True]
+
+
+def test_bands_that_do_not_count_leave_nothing() -> None:
+    evidence = evidence_of(WINDOWS, prediction([3, 4, 5], 0.0, 1.0), "mse", np.array([1]))
+    assert evidence.sums.tolist() == [[16.0], [169.0]]
+
+
+def test_pooling_weights() -> None:
+    scores = np.array([1.0, 3.0, 2.0])
+    assert Pooling().weights(scores).tolist() == [1 / 3] * 3
+    assert Pooling(kind="max").weights(scores).tolist() == [0, 1, 0]
+    np.testing.assert_allclose(Pooling(kind="gwrp", decay=0.5).weights(scores), np.array([1, 4, 2]) / 7)
+
+
+def test_gwrp_lies_between_mean_and_max(rng: np.random.Generator) -> None:
+    evidence = Evidence(rng.gamma(2.0, 1.0, (40, 3)), np.ones((40, 3)))
+    mean, gwrp, highest = (
+        evidence.scalar(pooling) for pooling in (Pooling(), Pooling(kind="gwrp", decay=0.8), Pooling(kind="max"))
+    )
+    assert mean < gwrp < highest == evidence.window_scores().max()
+
+
+def test_the_bands_of_the_default_score_end_where_resamplers_roll_off() -> None:
+    features = FeatureSpec()
+    bands = ScoringSpec().bands(features)
+    assert bands.tolist() == list(range(len(bands)))
+    assert features.band_edges_hz[bands[-1], 1] <= 7600 < features.band_edges_hz[bands[-1] + 1, 1]
+
+
+def test_a_profile_takes_the_mean_over_time_only() -> None:
+    with pytest.raises(ValidationError, match="defined on the mean over time"):
+        ScoringSpec(kind="residual_profile", pooling=Pooling(kind="max"))
+    assert ScoringSpec(kind="nll", pooling=Pooling(kind="max")).pooling.kind == "max"
+
+
+def test_few_recordings_get_the_score_that_needs_no_statistics() -> None:
+    assert [default_score(count) for count in (3, 39, 40, 400)] == [
+        "nll",
+        "nll",
+        "residual_profile",
+        "residual_profile",
+    ]
