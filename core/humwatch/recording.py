@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from humwatch.audio import DecodeLimits, open_recording
+from humwatch.audio import DecodeLimits, Recording, open_recording
 from humwatch.calibration import NormalClip, ScaleCalibration
 from humwatch.decision import State, decide
 from humwatch.errors import AudioChannelMissing, AudioTooShort
 from humwatch.explain import BandRange, explain_bands
-from humwatch.monitor import Listener, ListeningSpec, Monitor, ScaleScore, Step
+from humwatch.monitor import Listener, ListeningSpec, Monitor, ScaleScore, Step, StepScores
 from humwatch.predictor import Predictor
 from humwatch.quality import SoundWarning
 from humwatch.scoring import Evidence
@@ -42,7 +42,7 @@ class RecordingScore:
     calibration: ScaleCalibration
     p_value: float
     bands: list[BandRange]
-    steps: list[Step]
+    steps: list[StepScores]
     warnings: list[SoundWarning]
     level_dbfs: float
 
@@ -85,10 +85,11 @@ def score_recording(
             raise AudioTooShort(f"{info.duration_s:.3f} s; {shortest / rate_hz:.3f} s at least are needed")
         chosen = choose_channel(info.channels, channel, default_channel)
         monitor = monitor_for(info.rate_hz, chosen)
-        steps: list[Step] = []
-        for block in recording.blocks():
-            steps += _noted(monitor.push(block.samples), on_step)
-        steps += _noted(monitor.flush(), on_step)
+        steps: list[StepScores] = []
+        for step in _heard(monitor, recording):
+            steps.append(StepScores(step.step, step.clip))
+            if on_step is not None:
+                on_step(step)
     if not steps:
         raise AudioTooShort(f"{info.duration_s:.3f} s; {shortest / rate_hz:.3f} s at least are needed")
     warnings = [
@@ -107,6 +108,12 @@ def _noted(found: list[Step], on_step: Callable[[Step], None] | None) -> list[St
     return [replace(step, block=None) for step in found]
 
 
+def _heard(monitor: Monitor, recording: Recording) -> Iterator[Step]:
+    for block in recording.blocks():
+        yield from monitor.push(block.samples)
+    yield from monitor.flush()
+
+
 def choose_channel(channels: int, channel: int | None, default: int) -> int:
     """The channel to listen to; a mono recording has only one to offer.
 
@@ -119,7 +126,9 @@ def choose_channel(channels: int, channel: int | None, default: int) -> int:
     return chosen
 
 
-def _answer(monitor: Monitor, steps: list[Step], duration_s: float, warnings: list[SoundWarning]) -> RecordingScore:
+def _answer(
+    monitor: Monitor, steps: list[StepScores], duration_s: float, warnings: list[SoundWarning]
+) -> RecordingScore:
     clips = [step.clip for step in steps if step.clip is not None]
     calibration = monitor.calibration
     scale, scores, used = (

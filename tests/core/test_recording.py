@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
 
 from humwatch.calibration import Calibration
 from humwatch.errors import AudioChannelMissing, AudioTooShort
-from humwatch.monitor import ListeningSpec, Monitor
+from humwatch.monitor import ListeningSpec, Monitor, Step
 from humwatch.predictor import Predictor
 from humwatch.recording import RecordingScore, normal_clips, score_recording
 from humwatch.synthetic import FAULTS, Fault, SyntheticMachine
@@ -99,8 +100,6 @@ def test_a_rate_too_low_for_the_model_is_unknown(score: Score, machine: Syntheti
 def test_a_higher_rate_gives_the_same_score_within_2_percent(score: Score, rate_hz: int) -> None:
     machine = SyntheticMachine(seed=3)
     native = machine.clip(76, seconds=2.0)
-    import soxr
-
     result = score(soxr.resample(native, 16_000, rate_hz, quality=soxr.VHQ), rate_hz=rate_hz)
     assert "resampled" in codes(result)
     assert result.worst.raw_score == pytest.approx(score(native).worst.raw_score, rel=0.02)
@@ -142,6 +141,20 @@ def test_a_caller_can_give_up_between_steps(
             on_step=give_up,
         )
     assert len(seen) == 1
+
+
+def test_every_step_is_told_as_it_is_known_the_last_one_too(
+    listening: ListeningSpec, predictor: Predictor, calibration: Calibration, normal_files: list[Path]
+) -> None:
+    seen: list[Step] = []
+    result = score_recording(
+        normal_files[0],
+        listening,
+        lambda rate, channel: Monitor(listening, predictor, calibration, source_rate_hz=rate, channel=channel),
+        on_step=seen.append,
+    )
+    assert [step.step.raw_score for step in seen] == [step.step.raw_score for step in result.steps]
+    assert sum(len(step.block.windows) for step in seen) == listening.clip_windows
 
 
 def test_a_long_recording_is_cut_into_clips_that_do_not_overlap(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from humwatch.audio import open_recording
 from humwatch.bundle import Bundle
-from humwatch.monitor import Monitor, Step
+from humwatch.monitor import Monitor, Step, StepScores
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.predictor import Predictor
 from humwatch.recording import RecordingScore, choose_channel, score_recording
@@ -83,7 +83,7 @@ def _random_chunks(samples: npt.NDArray[np.float32], rng: np.random.Generator) -
         start += size
 
 
-def _as_numbers(steps: Sequence[Step]) -> npt.NDArray[np.float64]:
+def _as_numbers(steps: Sequence[StepScores]) -> npt.NDArray[np.float64]:
     """Step and clip scores with their bounds: float64 (steps, 6), NaN where there is no clip yet."""
     rows = []
     for step in steps:
