@@ -129,15 +129,18 @@ class ScaleScore:
 
 
 @dataclass(frozen=True)
-class Step:
-    """What a monitor says once a second: of the last second, and of the last clip once there is one.
-
-    ``block`` is what was heard since the step before; None where it is no longer kept.
-    """
+class StepScores:
+    """What a monitor says once a second: of the last second, and of the last clip once there is one."""
 
     step: ScaleScore
     clip: ScaleScore | None
-    block: WindowBlock | None
+
+
+@dataclass(frozen=True)
+class Step(StepScores):
+    """The scores with what was heard since the step before, for who wants to draw it."""
+
+    block: WindowBlock
 
 
 class Monitor:

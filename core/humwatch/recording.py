@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -98,14 +98,6 @@ def score_recording(
         *_level_warning(monitor),
     ]
     return _answer(monitor, steps, info.duration_s, warnings)
-
-
-def _noted(found: list[Step], on_step: Callable[[Step], None] | None) -> list[Step]:
-    """Show each step, and keep it without its windows: ten minutes of them are 100 MB."""
-    if on_step is not None:
-        for step in found:
-            on_step(step)
-    return [replace(step, block=None) for step in found]
 
 
 def _heard(monitor: Monitor, recording: Recording) -> Iterator[Step]:
