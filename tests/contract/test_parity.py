@@ -45,7 +45,9 @@ def test_a_batch_does_not_change_what_is_said_of_a_window(trained: Trained) -> N
     together = OnnxPredictor(bundle.graph, max_batch=9).predict(windows)
     alone = [OnnxPredictor(bundle.graph).predict(window[None]).mean[0] for window in windows]
     np.testing.assert_allclose(together.mean, np.stack(alone), rtol=1e-5)
-    np.testing.assert_allclose(together.mean, TorchPredictor(idnn_predictor(run.model)).predict(windows).mean, rtol=1e-5)
+    np.testing.assert_allclose(
+        together.mean, TorchPredictor(idnn_predictor(run.model)).predict(windows).mean, rtol=1e-5
+    )
 
 
 def test_files_streams_torch_and_onnx_decide_alike(trained: Trained) -> None:
