@@ -28,8 +28,8 @@ they have not seen lies twice as far out as those that they have, and thresholds
 
 
 def default_score(recordings: int) -> ScoreKind:
-    """The score for a machine with so many normal recordings: a profile, or eq. 7 of the paper, which needs none."""
-    return "residual_profile" if recordings >= PROFILE_RECORDINGS else "nll"
+    """The score for a machine with so many normal recordings: a profile, or the plain error, which needs none."""
+    return "residual_profile" if recordings >= PROFILE_RECORDINGS else "mse"
 
 
 class Pooling(BaseModel):

@@ -74,7 +74,7 @@ def test_the_manifest_tells_where_the_model_comes_from_but_not_whose_disk(traine
     assert manifest.predictor.parameters == 382_722
     assert manifest.predictor.steps == 60
     assert manifest.calibration.recordings == 6
-    assert manifest.scoring.kind == "nll"
+    assert manifest.scoring.kind == "mse"
     assert str(trained.normal) not in manifest.model_dump_json()
 
 
@@ -83,6 +83,6 @@ def test_evaluate_ranks_the_anomalous_higher(trained: Trained) -> None:
     report = json.loads(humwatch_train("evaluate", trained.run, trained.anomalous, *where, "--json").stdout)
     rows = {row["score"]: row for row in report["channels"]["0"]}
     assert set(rows) == {"residual_profile", "spectrum_profile", "mse", "nll"}
-    assert rows["nll"]["normal_clips"] == 3
-    assert rows["nll"]["anomalous_clips"] == 4
-    assert rows["nll"]["auc"] == rows["spectrum_profile"]["auc"] == 1.0
+    assert rows["mse"]["normal_clips"] == 3
+    assert rows["mse"]["anomalous_clips"] == 4
+    assert rows["mse"]["auc"] == rows["spectrum_profile"]["auc"] == 1.0

@@ -92,8 +92,8 @@ def test_a_profile_takes_the_mean_over_time_only() -> None:
 
 def test_few_recordings_get_the_score_that_needs_no_statistics() -> None:
     assert [default_score(count) for count in (3, 39, 40, 400)] == [
-        "nll",
-        "nll",
+        "mse",
+        "mse",
         "residual_profile",
         "residual_profile",
     ]
