@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from humwatch.calibration import ScaleThresholds
 from humwatch.decision import State
 from humwatch.explain import BandRange
-from humwatch.monitor import Step
+from humwatch.monitor import StepScores
 from humwatch.quality import SoundWarning, WarningCode
 from humwatch.recording import RecordingScore
 from humwatch_service.machines import Machine
@@ -136,7 +136,7 @@ def answer_of(machine: Machine, result: RecordingScore, request_id: str | None) 
     )
 
 
-def _moment(step: Step, rate_hz: int) -> Moment:
+def _moment(step: StepScores, rate_hz: int) -> Moment:
     return Moment(
         start_s=step.step.start_sample / rate_hz,
         end_s=step.step.end_sample / rate_hz,

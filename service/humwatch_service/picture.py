@@ -1,4 +1,4 @@
-"""A scored recording to look at: what was heard, what was not expected, and when the score rose."""
+"""A scored recording to look at: what was heard, how that departs from normal, and when the score rose."""
 
 from __future__ import annotations
 
@@ -11,93 +11,31 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.image import AxesImage
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from humwatch.features import hz_to_mel
-from humwatch.monitor import ListeningSpec, Step
-from humwatch.scoring import evidence_of
-from humwatch_service.answers import ScoreAnswer
+from humwatch.features import FeatureSpec, hz_to_mel
+from humwatch_service.answers import Band, ScoreAnswer
+from humwatch_service.sound_trace import Columns, SoundTrace
 
 Float32 = npt.NDArray[np.float32]
 
-MAX_COLUMNS: Final = 1500
-"""Of a spectrogram: more than a picture's pixels, and the bound of a trace's memory (twice as many are held)."""
-
 _STATE_COLOURS: Final = {"normal": "#1b6e4a", "warning": "#a65d00", "alarm": "#a51d2d", "unknown": "#555555"}
 _INK: Final = "#222222"
-_FAINT: Final = "#8a8a8a"
-_STEP_COLOUR: Final = "#7aa6c2"
+_FAINT: Final = "#767676"
+_STEP_COLOUR: Final = "#a9c4d6"
 _CLIP_COLOUR: Final = "#123a5c"
-_MARK_COLOUR: Final = "#c2410c"
-_TICKS_HZ: Final = (100, 250, 500, 1000, 2000, 4000, 8000, 16000)
+_UNHEARD: Final = "#e4e4e4"
+_LOUDER: Final = "#b35806"
+_QUIETER: Final = "#6b4c9a"
+_LABEL_MEL: Final = 2.4
+"""Height of a label of a band, in mel of the frequency axis."""
+_TICKS_HZ: Final = (250, 500, 1000, 2000, 4000, 8000, 16000)
 _DPI: Final = 110
-
-
-class Columns:
-    """Columns of a spectrogram, of which never more than ``2 * MAX_COLUMNS`` are kept.
-
-    When there are more, neighbours are averaged in pairs, and from then on as they come.
-    """
-
-    def __init__(self, bands: int) -> None:
-        self._bands = bands
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
-        self.every = 1
-        self._kept: list[Float32] = []
-        self._count = 0
-        self._rest: Float32 = np.zeros((0, self._bands), np.float32)
-
-    def push(self, columns: Float32) -> None:
-        """Take float32 (n, bands)."""
-        held = np.concatenate([self._rest, columns])
-        whole = len(held) // self.every * self.every
-        self._rest = held[whole:].copy()
-        pooled = held[:whole].reshape(-1, self.every, self._bands).mean(axis=1)  # (n, bands)
-        self._kept.append(pooled)
-        self._count += len(pooled)
-        if self._count > 2 * MAX_COLUMNS:
-            self._halve()
-
-    def flush(self) -> Float32:
-        """Return all columns, float32 (m, bands), the last one of what was left, and forget them."""
-        rest = [self._rest.mean(axis=0, keepdims=True)] if len(self._rest) else []
-        columns = np.concatenate([np.zeros((0, self._bands), np.float32), *self._kept, *rest])
-        self.reset()
-        return columns
-
-    def _halve(self) -> None:
-        kept = np.concatenate(self._kept)
-        pairs = len(kept) // 2
-        self._rest = np.concatenate([np.repeat(kept[2 * pairs :], self.every, axis=0), self._rest])
-        self._kept = [kept[: 2 * pairs].reshape(pairs, 2, self._bands).mean(axis=1)]  # (pairs, bands)
-        self._count = pairs
-        self.every *= 2
-
-
-class SoundTrace:
-    """What a picture needs of the steps that pass: the level, and what of it was not expected, per window and band."""
-
-    def __init__(self, listening: ListeningSpec) -> None:
-        self.listening = listening
-        bands = listening.features.n_mels
-        self.level = Columns(bands)
-        self.residual = Columns(bands)
-        self._all_bands = np.arange(bands)
-
-    def push(self, step: Step) -> None:
-        """Take what was heard since the step before."""
-        block = step.block
-        if block is None:
-            return
-        middle = self.listening.windows.length_frames // 2
-        evidence = evidence_of(block.windows, block.prediction, "residual_profile", self._all_bands)
-        counts = evidence.counts
-        residual = np.divide(evidence.sums, counts, out=np.zeros_like(counts), where=counts > 0)
-        self.level.push(block.windows[:, middle, :])
-        self.residual.push(residual.astype(np.float32))
+_MAX_TEXT: Final = 44
+_LINEAR_UP_TO: Final = 4.0
+"""Scores over this are drawn on a logarithmic scale, or the levels could not be seen beside them."""
 
 
 class Painter:
@@ -111,130 +49,192 @@ class Painter:
         with self._lock:
             figure = _figure(answer, trace)
             buffer = io.BytesIO()
-            FigureCanvasAgg(figure).print_png(buffer)
+            figure.savefig(buffer, format="png")
             return buffer.getvalue()
 
 
 def _figure(answer: ScoreAnswer, trace: SoundTrace) -> Figure:
-    figure = Figure(figsize=(11.0, 8.2), dpi=_DPI, facecolor="white", layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06, hspace=0.04)  # type: ignore[union-attr]
-    heard, unexpected, scores = figure.subplots(3, 1, sharex=True, height_ratios=(1.0, 1.0, 0.8))
-    colour = _STATE_COLOURS[answer.state]
-    figure.suptitle(
-        f"{answer.machine_id}   score {answer.score:.2f}   {answer.state.upper()}",
-        color=colour,
-        fontsize=17,
-        fontweight="bold",
-    )
-    _draw_level(figure, heard, answer, trace)
-    _draw_residual(figure, unexpected, answer, trace)
+    layout = ConstrainedLayoutEngine(w_pad=0.07, h_pad=0.06, hspace=0.05, wspace=0.02)
+    figure = Figure(figsize=(11.5, 8.0), dpi=_DPI, facecolor="white", layout=layout)
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(3, 2, width_ratios=(1.0, 0.27), height_ratios=(1.0, 1.0, 0.85))
+    heard = figure.add_subplot(grid[0, 0])
+    unusual = figure.add_subplot(grid[1, 0], sharex=heard, sharey=heard)
+    scores = figure.add_subplot(grid[2, 0], sharex=heard)
+    bands = figure.add_subplot(grid[1, 1], sharey=heard)
+    _draw_title(figure, answer)
+    _draw_level(figure, heard, trace)
+    _draw_departure(figure, unusual, answer, trace)
+    _draw_bands(bands, answer)
     _draw_scores(scores, answer)
+    _draw_facts(figure.add_subplot(grid[0, 1]), answer)
+    _draw_key(figure.add_subplot(grid[2, 1]), scores)
     return figure
 
 
-def _draw_level(figure: Figure, axes: Axes, answer: ScoreAnswer, trace: SoundTrace) -> None:
-    level, extent = _image(trace, trace.level)
-    low, high = np.percentile(level, [2.0, 99.8])
-    image = axes.imshow(
-        level.T, origin="lower", aspect="auto", extent=extent, cmap="cividis", vmin=low, vmax=max(high, low + 1.0)
-    )
-    _frequency_axis(axes, trace)
-    _label(axes, "heard")
-    bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=14)
-    bar.set_label("level, dB", color=_INK)
+def _draw_title(figure: Figure, answer: ScoreAnswer) -> None:
+    text = f"{answer.machine_id}   score {answer.score:.2f}   {answer.state.upper()}"
+    figure.suptitle(text, color=_STATE_COLOURS[answer.state], fontsize=17, fontweight="bold")
 
 
-def _draw_residual(figure: Figure, axes: Axes, answer: ScoreAnswer, trace: SoundTrace) -> None:
-    residual, extent = _image(trace, trace.residual)
-    limit = max(6.0, float(np.percentile(np.abs(residual), 99.5)))
-    image = axes.imshow(
-        residual.T, origin="lower", aspect="auto", extent=extent, cmap="PuOr_r", vmin=-limit, vmax=limit
-    )
-    _frequency_axis(axes, trace)
-    _label(axes, "heard, less what the model expected")
-    _mark_bands(axes, answer)
-    bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=14)
-    bar.set_label("unexpected, dB", color=_INK)
+def _draw_level(figure: Figure, axes: Axes, trace: SoundTrace) -> None:
+    image = _draw_image(axes, trace, trace.level, "cividis")
+    level = image.get_array()
+    low, high = np.percentile(np.asarray(level), [2.0, 99.8])
+    image.set_clim(low, max(high, low + 1.0))
+    _frequency_axis(axes, trace.listening.features)
+    _heading(axes, "heard")
+    _colour_bar(figure, axes, image, "level, dB")
 
 
-def _image(trace: SoundTrace, columns: Columns) -> tuple[Float32, tuple[float, float, float, float]]:
-    """Columns, float32 (m, bands), and where they lie: seconds across, mel upwards."""
-    listening = trace.listening
-    features, windows = listening.features, listening.windows
-    window_s = windows.hop_frames * features.hop_samples / features.rate_hz
-    column_s = window_s * columns.every
-    # A column shows its window's middle frame.
-    frame_s = (windows.length_frames // 2) * features.hop_samples + features.frame_samples / 2
-    start_s = frame_s / features.rate_hz - window_s / 2
+def _draw_departure(figure: Figure, axes: Axes, answer: ScoreAnswer, trace: SoundTrace) -> None:
+    image = _draw_image(axes, trace, trace.departure, "PuOr_r")
+    departure = np.ma.masked_invalid(np.asarray(image.get_array()))
+    known = np.abs(departure.compressed())
+    limit = max(6.0, float(np.percentile(known, 99.7)) if known.size else 0.0)
+    image.set_clim(-limit, limit)
+    axes.set_facecolor(_UNHEARD)
+    _frequency_axis(axes, trace.listening.features)
+    _heading(axes, "departure from normal")
+    for band in answer.bands:
+        low, high = _mel_range(band)
+        axes.plot(
+            (answer.worst.start_s, answer.worst.end_s, answer.worst.end_s, answer.worst.start_s, answer.worst.start_s),
+            (low, low, high, high, low),
+            color=_INK,
+            linewidth=1.1,
+            scalex=False,
+            scaley=False,
+        )
+    _colour_bar(figure, axes, image, "dB from normal")
+
+
+def _draw_image(axes: Axes, trace: SoundTrace, columns: Columns, colours: str) -> AxesImage:
+    """Show columns, float32 (m, bands): seconds across, mel upwards (bands are equally wide in mel)."""
+    features = trace.listening.features
+    start_s, column_s = trace.seconds(columns)
     data = columns.flush()
     bottom, top = (float(mel) for mel in hz_to_mel((features.low_hz, features.high_hz)))
-    half = (top - bottom) / (features.n_mels + 1) / 2  # bands' centres lie this far apart, twice
-    return data, (start_s, start_s + column_s * len(data), bottom + half, top - half)
+    half = (top - bottom) / (features.n_mels + 1) / 2  # bands' centres lie twice this apart
+    extent = (start_s, start_s + column_s * len(data), bottom + half, top - half)
+    # Means over pixels, not samples of them: a short event stays visible in a long recording.
+    return axes.imshow(
+        np.ma.masked_invalid(data.T),
+        origin="lower",
+        aspect="auto",
+        extent=extent,
+        cmap=colours,
+        interpolation="antialiased",
+    )
 
 
-def _frequency_axis(axes: Axes, trace: SoundTrace) -> None:
-    features = trace.listening.features
+def _frequency_axis(axes: Axes, features: FeatureSpec) -> None:
     shown = [hz for hz in _TICKS_HZ if features.low_hz <= hz <= features.high_hz]
+    axes.set_ylim(*(float(mel) for mel in hz_to_mel((features.low_hz, features.high_hz))))
     axes.yaxis.set_major_locator(FixedLocator([float(hz_to_mel(hz)) for hz in shown]))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_yticklabels([f"{hz // 1000} k" if hz >= 1000 else str(hz) for hz in shown])
     axes.set_ylabel("frequency, Hz", color=_INK)
-    axes.grid(visible=False)
+    axes.tick_params(axis="x", labelbottom=False)
 
 
-def _label(axes: Axes, text: str) -> None:
+def _heading(axes: Axes, text: str) -> None:
     axes.set_title(text, loc="left", fontsize=11, color=_INK)
 
 
-def _mark_bands(axes: Axes, answer: ScoreAnswer) -> None:
-    """Bracket the bands that stick out, over the time that decided, and name the largest."""
-    start_s, end_s = answer.worst.start_s, answer.worst.end_s
-    for number, band in enumerate(answer.bands):
-        low, high = (float(mel) for mel in hz_to_mel((band.low_hz, band.high_hz)))
-        xs, ys = (start_s, end_s, end_s, start_s, start_s), (low, low, high, high, low)
-        axes.plot(xs, ys, color="white", linewidth=2.6, scalex=False, scaley=False)
-        axes.plot(xs, ys, color=_MARK_COLOUR, linewidth=1.3, scalex=False, scaley=False)
-        if number < 3:
-            sign = "" if band.departure_db is None else f", {band.departure_db:+.1f} dB"
-            text = f"{band.low_hz:.0f} to {band.high_hz:.0f} Hz: {band.contribution:.0%}{sign}"
-            axes.annotate(
-                text,
-                (end_s, (low + high) / 2),
-                xytext=(-6, 0),
-                textcoords="offset points",
-                ha="right",
-                va="center",
-                fontsize=9,
-                color=_INK,
-                bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "alpha": 0.85, "edgecolor": _MARK_COLOUR},
-            )
+def _colour_bar(figure: Figure, axes: Axes, image: AxesImage, label: str) -> None:
+    bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=16)
+    bar.set_label(label, color=_INK)
+
+
+def _mel_range(band: Band) -> tuple[float, float]:
+    low, high = (float(mel) for mel in hz_to_mel((band.low_hz, band.high_hz)))
+    return low, high
+
+
+def _draw_bands(axes: Axes, answer: ScoreAnswer) -> None:
+    """Bars beside the departure, at the same heights: how much each range of frequencies adds to the score."""
+    _heading(axes, "what makes the score")
+    axes.tick_params(axis="y", labelleft=False, left=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlim(0.0, 1.0)
+    axes.set_xticks([0.0, 0.5, 1.0], ["0", "50 %", "100 %"])
+    free_from = -np.inf
+    for band in sorted(answer.bands, key=lambda band: band.low_hz):
+        low, high = _mel_range(band)
+        colour = _QUIETER if (band.departure_db or 0.0) < 0 else _LOUDER
+        axes.barh(low, band.contribution, height=high - low, align="edge", color=colour)
+        # Labels stand over their bars, in order, and step aside where ranges lie close.
+        height = max(high + 0.4, free_from)
+        free_from = height + _LABEL_MEL
+        text = f"{band.low_hz:.0f} to {band.high_hz:.0f} Hz"
+        if band.departure_db is not None:
+            text += f", {band.departure_db:+.1f} dB"
+        axes.text(0.02, height, text, va="bottom", fontsize=8.5, color=_INK)
 
 
 def _draw_scores(axes: Axes, answer: ScoreAnswer) -> None:
-    starts = [moment.start_s for moment in answer.timeline]
-    ends = [moment.end_s for moment in answer.timeline]
+    starts = np.array([moment.start_s for moment in answer.timeline])
+    ends = np.array([moment.end_s for moment in answer.timeline])
     steps = [moment.score for moment in answer.timeline]
     axes.bar(
-        starts,
-        steps,
-        width=np.subtract(ends, starts) * 0.96,
-        align="edge",
-        color=_STEP_COLOUR,
-        label="each second (on its own scale)",
+        starts, steps, width=ends - starts, align="edge", color=_STEP_COLOUR, label="each second, on its own scale"
     )
     clips = [(moment.end_s, moment.clip_score) for moment in answer.timeline if moment.clip_score is not None]
-    if clips:
+    if len(clips) == 1:
+        span, level = (answer.worst.start_s, answer.worst.end_s), (answer.score, answer.score)
+        axes.plot(span, level, color=_CLIP_COLOUR, marker="o", linewidth=2, clip_on=False, label="the clip")
+    elif clips:
         times, values = zip(*clips, strict=True)
-        axes.plot(times, values, color=_CLIP_COLOUR, marker="o", markersize=5, linewidth=2, label="clip up to here")
-    axes.axhline(1.0, color=_STATE_COLOURS["alarm"], linewidth=1.6, label="alarm")
-    axes.axhline(
-        answer.thresholds.warn, color=_STATE_COLOURS["warning"], linewidth=1.6, linestyle=(0, (5, 3)), label="warn"
-    )
+        marker = "o" if len(clips) <= 60 else None
+        axes.plot(
+            times,
+            values,
+            color=_CLIP_COLOUR,
+            marker=marker,
+            linewidth=2,
+            clip_on=False,
+            label="the clip that ends here",
+        )
+    warn, alarm = _STATE_COLOURS["warning"], _STATE_COLOURS["alarm"]
+    axes.axhline(1.0, color=alarm, linewidth=1.8, label="alarm: 1")
+    name = f"warn: {answer.thresholds.warn:.2f}"
+    axes.axhline(answer.thresholds.warn, color=warn, linewidth=1.8, linestyle=(0, (5, 3)), label=name)
     highest = max([1.0, answer.score, *steps])
-    axes.set_ylim(min(0.0, *steps, answer.score) * 1.1, highest * 1.18)
+    lowest = min([0.0, answer.score, *steps])
+    if highest > _LINEAR_UP_TO:
+        axes.set_yscale("symlog", linthresh=2.0, linscale=1.0)
+        axes.yaxis.set_major_locator(
+            FixedLocator([-10, -5, -2, -1, 0, 1, 2, *(10**k * n for k in range(6) for n in (5, 10, 20))])
+        )
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_ylim(lowest * 1.1, highest * (1.12 if highest <= _LINEAR_UP_TO else 1.35))
     axes.set_xlim(0.0, answer.duration_s)
     axes.set_xlabel("time, s", color=_INK)
     axes.set_ylabel("score", color=_INK)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="upper left", ncols=4, fontsize=9, frameon=False)
-    _label(axes, "score: 0 is the median of normal, 1 the alarm level")
+    _heading(axes, "score: 0 is the median of normal, 1 the alarm level")
+
+
+def _draw_facts(axes: Axes, answer: ScoreAnswer) -> None:
+    """The numbers beside the picture."""
+    axes.set_axis_off()
+    alarms = answer.expected_false_alarms_a_day
+    lines = [
+        f"model version {answer.model_version}",
+        f"worst {answer.score_scale}: {answer.worst.start_s:.1f} to {answer.worst.end_s:.1f} s",
+        f"p-value {answer.p_value:.3f}",
+        f"level {answer.level_dbfs:.1f} dBFS",
+        f"false alarms a day: {alarms.value:.0f}",
+        f"    ({alarms.low:.0f} to {alarms.high:.0f})",
+    ]
+    notes = [f"! {warning.code.replace('_', ' ')}"[:_MAX_TEXT] for warning in answer.warnings]
+    axes.text(0.0, 1.0, "\n".join(lines), va="top", fontsize=10, color=_INK, linespacing=1.5, transform=axes.transAxes)
+    axes.text(0.0, 0.0, "\n".join(notes), va="bottom", fontsize=9.5, color=_FAINT, linespacing=1.4)
+
+
+def _draw_key(axes: Axes, scores: Axes) -> None:
+    axes.set_axis_off()
+    handles, labels = scores.get_legend_handles_labels()
+    axes.legend(handles, labels, loc="upper left", frameon=False, fontsize=9.5, borderaxespad=0.0)

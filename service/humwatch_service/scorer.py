@@ -19,7 +19,8 @@ from humwatch.predictor import Prediction, Predictor
 from humwatch.recording import RecordingScore, score_recording
 from humwatch_service.answers import ScoreAnswer, answer_of
 from humwatch_service.machines import Machine
-from humwatch_service.picture import Painter, SoundTrace
+from humwatch_service.picture import Painter
+from humwatch_service.sound_trace import SoundTrace
 
 Float32 = npt.NDArray[np.float32]
 
@@ -99,7 +100,7 @@ class Scorer:
         """
         started_s = time.perf_counter()
         predictor = WatchedPredictor(job.machine.predictor, look)
-        trace = SoundTrace(job.machine.manifest.listening) if job.picture else None
+        trace = SoundTrace(job.machine.manifest.listening, job.machine.bundle.calibration) if job.picture else None
         answer = answer_of(job.machine, _score(job, predictor, trace), job.request_id)
         scored_s = time.perf_counter()
         stages = {"predict": predictor.seconds, "score": scored_s - started_s - predictor.seconds}

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from humwatch.errors import HumwatchError
 from humwatch_service.errors import ClientGone, Overloaded, ScoringTimedOut, ShuttingDown
@@ -101,7 +101,8 @@ class ScoringQueue:
         result = asyncio.wrap_future(future)
         hung_up = asyncio.ensure_future(gone())
         try:
-            await asyncio.wait({result, hung_up}, timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            either: set[asyncio.Future[Any]] = {result, hung_up}
+            await asyncio.wait(either, timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED)
             watch.stop(ClientGone("the caller hung up") if hung_up.done() else watch.timed_out())
         except asyncio.CancelledError:
             watch.stop(ShuttingDown("the service is stopping"))

@@ -70,8 +70,8 @@ async def received(request: Request) -> AsyncIterator[Upload]:
                 yield upload
         else:
             raise MediaTypeUnsupported(
-                f"{media_type[:80]!r} is not read: send multipart/form-data with a field `file`, or the recording itself"
-                " as audio/wav, audio/flac or application/octet-stream"
+                f"{media_type[:80]!r} is not read: send multipart/form-data with a field `file`, or the recording"
+                " itself as audio/wav, audio/flac or application/octet-stream"
             )
     except ClientDisconnect as error:
         raise ClientGone("the caller hung up") from error
@@ -93,14 +93,15 @@ def _of_form(items: list[tuple[str, UploadFile | str]]) -> Upload:
             fields[name] = value
     if file is None:
         raise RequestInvalid("the field `file` is missing: it holds the recording")
-    return Upload(cast("BinaryIO", file.file), fields)
+    return Upload(file.file, fields)
 
 
 @asynccontextmanager
 async def _raw(request: Request) -> AsyncIterator[Upload]:
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
-        spooled = UploadFile(cast("BinaryIO", file), size=0)
+        recording = cast("BinaryIO", file)
+        spooled = UploadFile(recording, size=0)
         async for chunk in request.stream():
             await spooled.write(chunk)
         await spooled.seek(0)
-        yield Upload(cast("BinaryIO", file), {})
+        yield Upload(recording, {})

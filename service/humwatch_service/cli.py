@@ -1,0 +1,30 @@
+"""``humwatch``: exit code 0 fine, 1 a failure that is named, 2 bad usage."""
+
+from __future__ import annotations
+
+import typer
+
+from humwatch_service import commands_config, commands_models
+from humwatch_service.commands_calibrate import calibrate
+from humwatch_service.commands_doctor import doctor
+from humwatch_service.commands_score import score
+from humwatch_service.commands_serve import serve
+
+app = typer.Typer(
+    name="humwatch",
+    help="Hears that a machine is failing.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(serve)
+app.command()(score)
+app.command()(calibrate)
+app.add_typer(commands_models.app, name="models")
+app.add_typer(commands_config.app, name="config")
+app.command()(doctor)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

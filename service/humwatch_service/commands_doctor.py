@@ -1,0 +1,113 @@
+"""``humwatch doctor``: is everything there that the service needs?"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final, Literal
+
+import onnxruntime
+import soundfile
+import typer
+
+from humwatch.errors import HumwatchError
+from humwatch.repository import ModelRepository
+from humwatch_service.commands_models import verified
+from humwatch_service.configuration import load_configuration
+from humwatch_service.console import JsonOption, failures, show, table_text
+from humwatch_service.errors import PortInUse
+from humwatch_service.server import listen
+from humwatch_service.settings import Settings, check_exposure
+
+PACKAGES: Final = ("humwatch", "numpy", "scipy", "soundfile", "soxr", "fastapi", "uvicorn", "prometheus-client")
+LOW_DISK_BYTES: Final = 1 << 30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    check: str
+    result: Literal["ok", "warning", "failed"]
+    detail: str
+
+
+def doctor(as_json: JsonOption = False) -> None:
+    """Look at everything that the service needs. Exits with 1 if something of it is missing."""
+    with failures(as_json=as_json):
+        settings = load_configuration().settings
+        findings = [*_programs(settings), *_surroundings(settings), *_models(settings)]
+    rows = [(finding.result, finding.check, finding.detail) for finding in findings]
+    show(
+        {"findings": [asdict(finding) for finding in findings]},
+        table_text(("result", "check", "detail"), rows),
+        as_json=as_json,
+    )
+    if any(finding.result == "failed" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _programs(settings: Settings) -> Iterator[Finding]:
+    yield Finding("python", "ok", f"{platform.python_version()} on {platform.platform()}")
+    for package in PACKAGES:
+        try:
+            yield Finding(package, "ok", version(package))
+        except PackageNotFoundError:
+            yield Finding(package, "failed", "not installed: pip install 'humwatch[service]'")
+    yield Finding("libsndfile", "ok", str(soundfile.__libsndfile_version__))
+    available = list(onnxruntime.get_available_providers())
+    missing = [name for name in settings.provider_names if name not in available]
+    detail = f"onnxruntime {onnxruntime.__version__}: {', '.join(available)}"
+    if missing:
+        detail += f"; {', '.join(missing)} is asked for and not there (pip install 'humwatch[gpu]')"
+    yield Finding("providers", "failed" if missing else "ok", detail)
+
+
+def _surroundings(settings: Settings) -> Iterator[Finding]:
+    try:
+        check_exposure(settings)
+        keys = len(settings.keys())
+        yield Finding("api keys", "ok", f"{keys} set" if keys else f"none; {settings.host} is loopback")
+    except HumwatchError as error:
+        yield Finding("api keys", "failed", f"{error.code}: {error}")
+    try:
+        listen(settings.host, settings.port).close()
+        yield Finding("port", "ok", f"{settings.host}:{settings.port} is free")
+    except PortInUse as error:
+        yield Finding("port", "warning", f"{error} (or is it humwatch itself that runs there?)")
+    except HumwatchError as error:
+        yield Finding("port", "failed", f"{error.code}: {error}")
+    yield _disk("disk for uploads", Path(os.environ.get("TMPDIR", "/tmp")))
+
+
+def _disk(check: str, folder: Path) -> Finding:
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return Finding(check, "failed", f"{folder}: {error.strerror}")
+    detail = f"{free / (1 << 30):.1f} GiB free at {folder}"
+    return Finding(check, "ok" if free >= LOW_DISK_BYTES else "warning", detail)
+
+
+def _models(settings: Settings) -> Iterator[Finding]:
+    repository = ModelRepository(settings.models_dir)
+    try:
+        machine_ids = repository.machine_ids()
+    except HumwatchError as error:
+        yield Finding("models folder", "failed", f"{error.code}: {error}")
+        return
+    yield Finding(
+        "models folder", "ok" if machine_ids else "failed", f"{len(machine_ids)} machine(s) in {repository.root}"
+    )
+    yield _disk("disk for models", settings.models_dir)
+    for check in verified(repository, settings, [(machine_id, None) for machine_id in machine_ids]):
+        name = f"model {check['machine_id']}"
+        if check["ok"]:
+            yield Finding(name, "ok", f"version {check['version']}")
+        else:
+            yield Finding(name, "failed", f"{check['code']}: {check['reason']}")

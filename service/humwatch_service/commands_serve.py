@@ -1,0 +1,66 @@
+"""``humwatch serve``: the service, in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from humwatch.errors import HumwatchError
+from humwatch.repository import ModelRepository
+from humwatch_service.app import create_app
+from humwatch_service.configuration import load_configuration
+from humwatch_service.console import JsonOption, ModelsOption, failures, say, show
+from humwatch_service.logs import configure_logging
+from humwatch_service.server import listen, run
+from humwatch_service.settings import Settings
+
+
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; beyond loopback an API key is needed.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = None,
+    models: ModelsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C; then finish what runs."""
+    with failures(as_json=as_json):
+        given = {"host": host, "port": port, "models_dir": models}
+        settings = load_configuration(given).settings
+        configure_logging(settings.log_level, settings.log_format)
+        app = create_app(settings)
+        listening = listen(settings.host, settings.port)
+        url = _url(settings.host, listening.getsockname()[1])
+        if as_json:
+            show({"url": url}, "", as_json=True)
+        say(_invitation(url, settings))
+        run(app, settings, listening)
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _invitation(url: str, settings: Settings) -> str:
+    """What to try first."""
+    try:
+        machine_ids = ModelRepository(settings.models_dir).machine_ids()
+    except HumwatchError:
+        machine_ids = []
+    key = "-H 'X-API-Key: ...' " if settings.keys() else ""
+    lines = [f"humwatch listens on {url}", "", "try:", f"  curl {key}{url}/healthz", f"  curl {key}{url}/v1/machines"]
+    for machine_id in machine_ids[:1]:
+        name = _example(settings.models_dir, machine_id)
+        lines.append(f"  curl {key}-F machine_id={machine_id} -F file=@{name} {url}/score")
+        lines.append(f"  curl {key}-F machine_id={machine_id} -F file=@{name} '{url}/score?plot=png' -o score.png")
+    if not machine_ids:
+        lines.append(f"there is no model in {settings.models_dir} yet: see `humwatch calibrate --help`")
+    return "\n".join([*lines, "stop with Ctrl-C", ""])
+
+
+def _example(models_dir: Path, machine_id: str) -> str:
+    """An example recording that came with the model, or a placeholder."""
+    examples = sorted((models_dir / machine_id).glob("examples/*.[wf][al][va]*"))
+    return str(examples[0]) if examples else "recording.wav"

@@ -1,0 +1,176 @@
+"""A new machine from an old network: statistics and thresholds of its own, from normal recordings, without torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from humwatch.audio import open_recording
+from humwatch.bundle import Bundle, Manifest, compose_bundle, digest_of, sha256
+from humwatch.calibration import CalibrationSpec, NormalClip, calibrate
+from humwatch.errors import AudioError, CalibrationError
+from humwatch.monitor import ListeningSpec
+from humwatch.predictor import Predictor
+from humwatch.recording import normal_clips
+from humwatch.scoring import Pooling, ScoreKind, ScoringSpec
+from humwatch_service.errors import FileUnreadable, RecordingNotNormal
+
+SUFFIXES: Final = (".wav", ".flac")
+
+_NOT_NORMAL = re.compile(r"(?<![a-z])(abnormal|anomal(y|ies|ous))(?![a-z])")
+
+
+@dataclass(frozen=True)
+class Commission:
+    """What the new bundle is for, and how its thresholds are fitted.
+
+    Attributes:
+        machine_id: of the new bundle; a machine may be new.
+        version: of the new bundle.
+        channel: counted from 0; None takes the one of the model's manifest, or the only one.
+        all_channels: every channel counts as clips of the recording; scores then still listen to one.
+        score: another score than the model's, if given.
+        spec: rates and method of the thresholds.
+    """
+
+    machine_id: str
+    version: str
+    channel: int | None = None
+    all_channels: bool = False
+    score: ScoreKind | None = None
+    spec: CalibrationSpec = field(default_factory=CalibrationSpec)
+
+
+def normal_recordings(paths: Iterable[Path]) -> list[Path]:
+    """The recordings among files and folders (searched with all their subfolders), in order, each once.
+
+    Raises:
+        FileUnreadable: a path is not there, or a folder has no recording.
+        RecordingNotNormal: a file's name, or that of its folder, says that it is not normal.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            if not inside:
+                raise FileUnreadable(f"{path} has no WAV or FLAC file")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise FileUnreadable(f"{path} is not there")
+    for path in found:
+        _check_name(path)
+    return list(dict.fromkeys(found))
+
+
+def _check_name(path: Path) -> None:
+    for name in (path.name, path.parent.name):
+        if _NOT_NORMAL.search(name.lower()):
+            raise RecordingNotNormal(f"{path} says that it is not normal; thresholds are fitted to normal sound alone")
+
+
+def recalibrate(
+    bundle: Bundle,
+    predictor: Predictor,
+    paths: Sequence[Path],
+    commission: Commission,
+    *,
+    on_recording: Callable[[Path], None] | None = None,
+) -> tuple[Manifest, bytes]:
+    """Fit a machine's statistics and thresholds to normal recordings, through the network of ``bundle``.
+
+    Args:
+        bundle: whose network, features and windows are kept.
+        predictor: that network.
+        paths: of normal recordings that trained nothing; files of the same content count once.
+        commission: what for, and how.
+        on_recording: called after each recording.
+
+    Returns:
+        Manifest and packed arrays for :func:`humwatch.bundle.write_bundle`, with ``bundle.graph``.
+
+    Raises:
+        AudioError: a recording cannot be used; its path is in the message.
+        CalibrationError: too few recordings, or too short.
+        FileUnreadable: a file cannot be read.
+    """
+    listening = _listening(bundle, commission)
+    clips: list[NormalClip] = []
+    digests: list[str] = []
+    for path in paths:
+        digest = _digest(path)
+        if digest not in digests:
+            found = _clips(path, digest, listening, predictor, bundle.manifest.channel, commission)
+            clips += found
+            digests += [digest] if found else []
+        if on_recording is not None:
+            on_recording(path)
+    if not clips:
+        raise CalibrationError(f"no recording is as long as a clip ({listening.windows.clip_seconds:g} s)")
+    calibration = calibrate(
+        clips,
+        scoring=listening.scoring,
+        spec=commission.spec,
+        step_windows=listening.step_windows,
+        clip_seconds=listening.windows.clip_seconds,
+    )
+    old = bundle.manifest
+    return compose_bundle(
+        listening,
+        calibration,
+        bundle.graph,
+        bundle.golden,
+        machine_id=commission.machine_id,
+        machine_type=old.machine_type,
+        version=commission.version,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        created_by=f"humwatch {version('humwatch')} calibrate, network of {old.machine_id}@{old.version}",
+        licence=old.licence,
+        attribution=old.attribution,
+        channel=old.channel if commission.channel is None else commission.channel,
+        calibration_digest=digest_of(digests),
+        predictor=old.predictor,
+    )
+
+
+def _listening(bundle: Bundle, commission: Commission) -> ListeningSpec:
+    old = bundle.manifest.listening
+    if commission.score is None or commission.score == old.scoring.kind:
+        return old
+    pooling = old.scoring.pooling if commission.score in ("mse", "nll") else Pooling()
+    scoring = ScoringSpec(
+        kind=commission.score, pooling=pooling, low_hz=old.scoring.low_hz, high_hz=old.scoring.high_hz
+    )
+    return ListeningSpec(old.features, old.windows, scoring)
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256(path.read_bytes())
+    except OSError as error:
+        raise FileUnreadable(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _clips(
+    path: Path, name: str, listening: ListeningSpec, predictor: Predictor, default_channel: int, how: Commission
+) -> list[NormalClip]:
+    try:
+        channels: list[int | None] = [how.channel]
+        if how.all_channels:
+            with open_recording(path) as recording:
+                channels = list(range(recording.info.channels))
+        return [
+            clip
+            for channel in channels
+            for clip in normal_clips(path, name, listening, predictor, channel=channel, default_channel=default_channel)
+        ]
+    except AudioError as error:
+        raise type(error)(f"{path}: {error}") from error
+    except OSError as error:
+        raise FileUnreadable(f"{path} cannot be read: {error.strerror}") from error

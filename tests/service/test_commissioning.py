@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from humwatch.bundle import read_bundle, write_bundle
+from humwatch.errors import AudioFormatUnsupported, CalibrationError
+from humwatch.repository import ModelRepository
+from humwatch_service.commissioning import Commission, normal_recordings, recalibrate
+from humwatch_service.errors import FileUnreadable, RecordingNotNormal
+from humwatch_service.machines import Machine, load_machine, verify
+
+
+@pytest.fixture(scope="module")
+def pump(shared_models: Path) -> Machine:
+    return load_machine(ModelRepository(shared_models), "pump-2")
+
+
+def test_the_same_recordings_give_the_same_thresholds(pump: Machine, workshop: Any) -> None:
+    heard: list[Path] = []
+    manifest, _ = recalibrate(
+        pump.bundle, pump.predictor, workshop.recordings, Commission("pump-2", "2"), on_recording=heard.append
+    )
+    assert manifest.clip == pump.manifest.clip
+    assert manifest.step == pump.manifest.step
+    assert heard == workshop.recordings
+
+
+def test_a_new_bundle_passes_every_check(pump: Machine, workshop: Any, tmp_path: Path) -> None:
+    commission = Commission("new-machine", "1", score="nll")
+    manifest, arrays = recalibrate(pump.bundle, pump.predictor, workshop.recordings, commission)
+    write_bundle(tmp_path / "1", manifest, pump.bundle.graph, arrays)
+    bundle = read_bundle(tmp_path / "1")
+    verify(bundle, pump.predictor)
+    assert (bundle.manifest.machine_id, bundle.manifest.scoring.kind) == ("new-machine", "nll")
+    assert bundle.manifest.licence == pump.manifest.licence
+    assert "pump-2@1" in bundle.manifest.created_by
+
+
+def test_all_channels_are_clips_of_one_recording(pump: Machine, workshop: Any, tmp_path: Path) -> None:
+    for number in range(4):
+        clip = workshop.normal(number, 4.0)
+        soundfile.write(tmp_path / f"{number}.wav", np.stack([clip, clip[::-1]], axis=1), 16_000)
+    paths = normal_recordings([tmp_path])
+    every, _ = recalibrate(pump.bundle, pump.predictor, paths, Commission("pump-2", "2", all_channels=True))
+    one, _ = recalibrate(pump.bundle, pump.predictor, paths, Commission("pump-2", "2", channel=1))
+    assert (every.calibration.recordings, every.calibration.clips) == (4, 8)
+    assert (one.calibration.recordings, one.calibration.clips) == (4, 4)
+    assert (every.channel, one.channel) == (0, 1)
+
+
+def test_copies_of_a_recording_count_once(pump: Machine, workshop: Any, tmp_path: Path) -> None:
+    paths = list(workshop.recordings[:5])
+    for path in workshop.recordings[:5]:
+        paths.append(Path(shutil.copy(path, tmp_path / f"copy-{path.name}")))
+    manifest, _ = recalibrate(pump.bundle, pump.predictor, paths, Commission("pump-2", "2"))
+    assert (manifest.calibration.recordings, manifest.calibration.clips) == (5, 5)
+
+
+def test_too_little_sound_is_named(pump: Machine, workshop: Any, tmp_path: Path) -> None:
+    with pytest.raises(CalibrationError, match="2 normal recording"):
+        recalibrate(pump.bundle, pump.predictor, workshop.recordings[:2], Commission("pump-2", "2"))
+    short = tmp_path / "short.wav"
+    soundfile.write(short, workshop.normal(0, 2.0), 16_000)
+    with pytest.raises(CalibrationError, match="as long as a clip"):
+        recalibrate(pump.bundle, pump.predictor, [short], Commission("pump-2", "2"))
+
+
+def test_a_file_that_is_no_sound_is_named(pump: Machine, tmp_path: Path) -> None:
+    path = tmp_path / "notes.wav"
+    path.write_text("not sound")
+    with pytest.raises(AudioFormatUnsupported, match=r"notes\.wav"):
+        recalibrate(pump.bundle, pump.predictor, [path], Commission("pump-2", "2"))
+    with pytest.raises(FileUnreadable, match=r"gone\.wav"):
+        recalibrate(pump.bundle, pump.predictor, [tmp_path / "gone.wav"], Commission("pump-2", "2"))
+
+
+def test_folders_are_searched_and_each_file_counts_once(tmp_path: Path) -> None:
+    for name in ("b.WAV", "a.flac", "notes.txt", "deeper/c.wav"):
+        path = tmp_path / "normal" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = normal_recordings([tmp_path / "normal", tmp_path / "normal" / "a.flac"])
+    assert [path.name for path in found] == ["a.flac", "b.WAV", "c.wav"]
+
+
+@pytest.mark.parametrize(
+    "name", ["abnormal/1.wav", "anomaly_id_00.wav", "x/test-anomalous-3.flac", "normal_and_abnormal/1.wav"]
+)
+def test_what_says_that_it_is_not_normal_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    with pytest.raises(RecordingNotNormal):
+        normal_recordings([path])
+
+
+def test_a_folder_further_up_may_be_called_what_it_likes(tmp_path: Path) -> None:
+    path = tmp_path / "anomaly-detection" / "normal" / "1.wav"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert normal_recordings([path]) == [path]
+
+
+@pytest.mark.parametrize("name", ["nothing", "empty"])
+def test_nothing_to_hear_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileUnreadable):
+        normal_recordings([tmp_path / name])

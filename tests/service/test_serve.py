@@ -1,0 +1,98 @@
+"""A real `humwatch serve` process."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+KEY = "a-key-for-the-process"
+
+
+@contextmanager
+def process(models: Path, *arguments: str, **environment: str) -> Iterator[tuple[Any, str]]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("HUMWATCH_")}
+    command = "from humwatch_service.cli import main; main()"
+    started = subprocess.Popen(
+        [sys.executable, "-c", command, "serve", "--port", "0", "--models", str(models), "--json", *arguments],
+        env={**clean, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert started.stdout is not None
+        ready, _, _ = select.select([started.stdout], [], [], 30)
+        assert ready, "the process said nothing"
+        line = started.stdout.readline()
+        assert line, started.stderr.read() if started.stderr else ""
+        yield started, json.loads(line)["url"]
+    finally:
+        started.kill()
+        started.communicate()
+
+
+def wait_until_ready(http: httpx.Client) -> None:
+    deadline = time.monotonic() + 20
+    while http.get("/readyz").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_process_answers_and_stops_when_told(shared_models: Path, workshop: Any) -> None:
+    with process(shared_models, HUMWATCH_API_KEYS=KEY) as (started, url):
+        with httpx.Client(base_url=url, headers={"X-API-Key": KEY}, trust_env=False, timeout=20) as http:
+            wait_until_ready(http)
+            answer = http.post("/score?machine_id=pump-2", content=workshop.encoded(workshop.faulty()))
+            assert (answer.status_code, answer.json()["state"]) == (200, "alarm")
+            assert "server" not in answer.headers
+            assert http.get("/healthz").json()["status"] == "ok"
+            started.send_signal(signal.SIGINT)
+            asked = time.monotonic()
+            output, log = started.communicate(timeout=12)
+            assert time.monotonic() - asked < 10
+        assert started.returncode == 0
+        assert output == ""
+        invitation, _, rest = log.partition("stop with Ctrl-C\n")
+        assert "curl -H 'X-API-Key: ...' -F machine_id=fan-1" in invitation
+        entries = [json.loads(line) for line in rest.splitlines() if line.strip()]
+        events = [entry["event"] for entry in entries]
+        assert {"models loaded", "scored", "request"} <= set(events)
+        assert all({"timestamp", "level", "logger"} <= set(entry) for entry in entries)
+        assert not [entry for entry in entries if entry["logger"] == "uvicorn.access"]
+        assert KEY not in log
+
+
+def test_what_runs_is_finished_and_what_will_not_end_is_ended(shared_models: Path, workshop: Any) -> None:
+    with process(shared_models, HUMWATCH_SHUTDOWN_TIMEOUT_S="3") as (started, url):
+        with httpx.Client(base_url=url, trust_env=False, timeout=20) as http:
+            wait_until_ready(http)
+        port = int(url.rpartition(":")[2])
+        data = workshop.encoded(workshop.normal())
+        head = b"POST /score?machine_id=pump-2 HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(data)
+        with (
+            socket.create_connection(("127.0.0.1", port)) as slow,
+            socket.create_connection(("127.0.0.1", port)) as stuck,
+        ):
+            slow.sendall(head + data[:1000])
+            stuck.sendall(head + data[:1000])
+            time.sleep(0.3)
+            started.send_signal(signal.SIGTERM)
+            asked = time.monotonic()
+            time.sleep(0.5)
+            slow.sendall(data[1000:])
+            assert slow.recv(15) == b"HTTP/1.1 200 OK"
+            started.wait(12)
+            assert 2 < time.monotonic() - asked < 10
+    assert started.returncode == 0
