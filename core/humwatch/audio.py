@@ -33,6 +33,9 @@ Float32 = npt.NDArray[np.float32]
 DECODE_BLOCK_SAMPLES: Final = 1 << 18
 """Samples (frames x channels) decoded at a time: 1 MiB of float32, whatever the file claims."""
 
+UNKNOWN_FRAMES: Final = 1 << 62
+"""libsndfile's count for a FLAC stream whose writer did not know the length."""
+
 _FORMATS: Final = {"WAV", "WAVEX", "RF64", "FLAC"}
 
 
@@ -182,6 +185,8 @@ def _check_limits(info: AudioInfo, limits: DecodeLimits) -> None:
     _check_channels(info.channels, limits)
     if info.frames <= 0:
         raise AudioEmpty("the recording has no samples")
+    if info.frames >= UNKNOWN_FRAMES:
+        raise AudioHeaderInvalid("the FLAC header does not say how long the recording is: encode to a file, not a pipe")
     if info.duration_s > limits.max_duration_s:
         raise AudioTooLong(f"{info.duration_s:.1f} s; at most {limits.max_duration_s:.0f} s are taken")
     if info.frames * info.channels > limits.max_samples:

@@ -202,8 +202,8 @@ def _shortcomings(thresholds: ScaleThresholds, recordings: int) -> list[str]:
         return []
     needed = recordings_needed(alarm.target_rate, alarm.method)
     return [
-        f"{recordings} independent normal recordings are too few to promise that {alarm.target_rate:.1%} of normal"
-        f" clips exceed the alarm level: {needed} are needed. With 90 % confidence the rate lies between"
+        f"{recordings} independent normal recordings are too few to promise that at most {alarm.target_rate:.1%} of"
+        f" normal clips exceed the alarm level: {needed} are needed. With 90 % confidence the rate lies between"
         f" {alarm.rate_low:.1%} and {alarm.rate_high:.1%}, {alarm.rate_low * alarm.clips_a_day:.0f} to"
         f" {alarm.rate_high * alarm.clips_a_day:.0f} clips a day."
     ]

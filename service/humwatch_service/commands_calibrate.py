@@ -59,7 +59,7 @@ def calibrate(
     warn_rate: Annotated[float, typer.Option(help="Share of normal clips that may exceed `warn`.")] = 0.1,
     alarm_rate: Annotated[float, typer.Option(help="Share of normal clips that may exceed `alarm`.")] = 0.01,
     method: Annotated[Method, typer.Option(help="How thresholds are fitted.")] = Method.AUTO,
-    score: Annotated[Score | None, typer.Option(help="Which score; else that of the network's bundle.")] = None,
+    score: Annotated[Score | None, typer.Option(help="Which score; else by the number of recordings.")] = None,
     channel: Annotated[
         str | None, typer.Option(help="Channel, counted from 0, or `all`: each one as clips of its own.")
     ] = None,

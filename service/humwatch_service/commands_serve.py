@@ -10,6 +10,7 @@ import typer
 from humwatch.errors import HumwatchError
 from humwatch.repository import ModelRepository
 from humwatch_service.app import create_app
+from humwatch_service.commissioning import SUFFIXES
 from humwatch_service.configuration import load_configuration
 from humwatch_service.console import JsonOption, ModelsOption, failures, say, show
 from humwatch_service.logs import configure_logging
@@ -52,15 +53,17 @@ def _invitation(url: str, settings: Settings) -> str:
     key = "-H 'X-API-Key: ...' " if settings.keys() else ""
     lines = [f"humwatch listens on {url}", "", "try:", f"  curl {key}{url}/healthz", f"  curl {key}{url}/v1/machines"]
     for machine_id in machine_ids[:1]:
-        name = _example(settings.models_dir, machine_id)
-        lines.append(f"  curl {key}-F machine_id={machine_id} -F file=@{name} {url}/score")
-        lines.append(f"  curl {key}-F machine_id={machine_id} -F file=@{name} '{url}/score?plot=png' -o score.png")
+        names = _examples(settings.models_dir, machine_id)
+        posts = [f"  curl {key}-F machine_id={machine_id} -F file=@{name}" for name in names]
+        lines += [f"{post} {url}/score" for post in posts]
+        lines.append(f"{posts[-1]} '{url}/score?plot=png' -o score.png")
     if not machine_ids:
         lines.append(f"there is no model in {settings.models_dir} yet: see `humwatch calibrate --help`")
     return "\n".join([*lines, "stop with Ctrl-C", ""])
 
 
-def _example(models_dir: Path, machine_id: str) -> str:
-    """An example recording that came with the model, or a placeholder."""
-    examples = sorted((models_dir / machine_id).glob("examples/*.[wf][al][va]*"))
-    return str(examples[0]) if examples else "recording.wav"
+def _examples(models_dir: Path, machine_id: str) -> list[str]:
+    """Example recordings that came with the model, normal ones first, or a placeholder."""
+    found = (models_dir / machine_id / "examples").glob("*")
+    examples = sorted((path for path in found if path.suffix in SUFFIXES), key=lambda path: path.stem != "normal")
+    return [str(path) for path in examples] or ["recording.wav"]

@@ -17,7 +17,7 @@ from humwatch.errors import AudioError, CalibrationError
 from humwatch.monitor import ListeningSpec
 from humwatch.predictor import Predictor
 from humwatch.recording import normal_clips
-from humwatch.scoring import Pooling, ScoreKind, ScoringSpec
+from humwatch.scoring import Pooling, ScoreKind, ScoringSpec, default_score
 from humwatch_service.errors import FileUnreadable, RecordingNotNormal
 
 SUFFIXES: Final = (".wav", ".flac")
@@ -34,7 +34,7 @@ class Commission:
         version: of the new bundle.
         channel: counted from 0; None takes the one of the model's manifest, or the only one.
         all_channels: every channel counts as clips of the recording; scores then still listen to one.
-        score: another score than the model's, if given.
+        score: of the new bundle; None takes the one that core advises for so many recordings.
         spec: rates and method of the thresholds.
     """
 
@@ -100,11 +100,11 @@ def recalibrate(
         CalibrationError: too few recordings, or too short.
         FileUnreadable: a file cannot be read.
     """
-    listening = _listening(bundle, commission)
+    by_content = {path: _digest(path) for path in paths}
+    listening = _listening(bundle, commission, recordings=len(set(by_content.values())))
     clips: list[NormalClip] = []
     digests: list[str] = []
-    for path in paths:
-        digest = _digest(path)
+    for path, digest in by_content.items():
         if digest not in digests:
             found = _clips(path, digest, listening, predictor, bundle.manifest.channel, commission)
             clips += found
@@ -139,14 +139,13 @@ def recalibrate(
     )
 
 
-def _listening(bundle: Bundle, commission: Commission) -> ListeningSpec:
+def _listening(bundle: Bundle, commission: Commission, *, recordings: int) -> ListeningSpec:
     old = bundle.manifest.listening
-    if commission.score is None or commission.score == old.scoring.kind:
+    kind = commission.score or default_score(recordings)
+    if kind == old.scoring.kind:
         return old
-    pooling = old.scoring.pooling if commission.score in ("mse", "nll") else Pooling()
-    scoring = ScoringSpec(
-        kind=commission.score, pooling=pooling, low_hz=old.scoring.low_hz, high_hz=old.scoring.high_hz
-    )
+    pooling = old.scoring.pooling if kind in ("mse", "nll") else Pooling()
+    scoring = ScoringSpec(kind=kind, pooling=pooling, low_hz=old.scoring.low_hz, high_hz=old.scoring.high_hz)
     return ListeningSpec(old.features, old.windows, scoring)
 
 

@@ -137,6 +137,15 @@ def test_a_truncated_flac_is_refused(rng: np.random.Generator) -> None:
         read(data[: len(data) // 2])
 
 
+def test_a_flac_that_does_not_know_its_length_is_refused(rng: np.random.Generator) -> None:
+    data = bytearray(wav(rng.normal(0, 0.1, (50_000, 1)), format="FLAC"))
+    at = 4 + 4 + 13  # magic, block header, and the fields of STREAMINFO before the 36 bits of the total
+    data[at] &= 0xF0
+    data[at + 1 : at + 5] = bytes(4)
+    with pytest.raises(AudioHeaderInvalid, match="does not say how long"):
+        read(bytes(data))
+
+
 def test_a_truncated_wav_is_refused_and_one_from_a_pipe_is_not(noise: np.ndarray) -> None:
     data = wav(noise)
     with pytest.raises(AudioTruncated, match="40000 bytes of samples, 39000 are there"):

@@ -74,7 +74,7 @@ def test_the_method_is_conformal_with_recordings_enough_and_gamma_with_fewer(rng
     assert (few.clip.thresholds.alarm.method, many.clip.thresholds.alarm.method) == ("gamma", "conformal")
     assert {other.method for other in many.clip.thresholds.others} == {"gamma", "order_statistic"}
     assert many.warnings == []
-    assert "30 independent normal recordings are too few to promise that 1.0%" in few.warnings[0]
+    assert "30 independent normal recordings are too few to promise that at most 1.0%" in few.warnings[0]
     assert "99 are needed" in few.warnings[0]
 
 

@@ -53,6 +53,12 @@ def test_rollback_goes_back_step_by_step(models: ModelRepository) -> None:
         models.rollback("fan-1")
 
 
+def test_a_choice_stays_when_a_higher_version_comes(models: ModelRepository) -> None:
+    models.activate("fan-1", "10")
+    shutil.copytree(models.root / "fan-1" / "10", models.root / "fan-1" / "11")
+    assert models.active_version("fan-1") == "10"
+
+
 def test_rollback_passes_over_versions_that_are_gone(models: ModelRepository) -> None:
     models.activate("fan-1", "2")
     models.activate("fan-1", "1")

@@ -24,7 +24,11 @@ def pump(shared_models: Path) -> Machine:
 def test_the_same_recordings_give_the_same_thresholds(pump: Machine, workshop: Any) -> None:
     heard: list[Path] = []
     manifest, _ = recalibrate(
-        pump.bundle, pump.predictor, workshop.recordings, Commission("pump-2", "2"), on_recording=heard.append
+        pump.bundle,
+        pump.predictor,
+        workshop.recordings,
+        Commission("pump-2", "2", score="spectrum_profile"),
+        on_recording=heard.append,
     )
     assert manifest.clip == pump.manifest.clip
     assert manifest.step == pump.manifest.step
@@ -40,6 +44,11 @@ def test_a_new_bundle_passes_every_check(pump: Machine, workshop: Any, tmp_path:
     assert (bundle.manifest.machine_id, bundle.manifest.scoring.kind) == ("new-machine", "nll")
     assert bundle.manifest.licence == pump.manifest.licence
     assert "pump-2@1" in bundle.manifest.created_by
+
+
+def test_the_score_follows_the_number_of_recordings(pump: Machine, workshop: Any) -> None:
+    manifest, _ = recalibrate(pump.bundle, pump.predictor, workshop.recordings, Commission("pump-2", "2"))
+    assert manifest.scoring.kind == "mse"
 
 
 def test_all_channels_are_clips_of_one_recording(pump: Machine, workshop: Any, tmp_path: Path) -> None:

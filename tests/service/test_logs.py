@@ -86,7 +86,7 @@ def test_a_request_and_its_score_are_logged_under_one_id(
             content=workshop.encoded(workshop.normal()),
             headers={"X-Request-ID": "line-7", "Content-Type": "audio/wav"},
         )
-    scored, request = logged(caplog, "scored"), logged(caplog, "request")
+        scored, request = logged(caplog, "scored"), logged(caplog, "request")
     assert scored["request_id"] == request["request_id"] == "line-7"
     assert scored["machine_id"] == "pump-2"
     assert scored["duration_s"] > 0
@@ -96,7 +96,7 @@ def test_a_request_and_its_score_are_logged_under_one_id(
 def test_a_path_cannot_write_lines_of_its_own(client: Any, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "humwatch"):
         client.get("/x%0Aforged=1" + "y" * 3000)
-    entry = logged(caplog, "request")
+        entry = logged(caplog, "request")
     assert "\n" not in entry["path"]
     assert len(entry["path"]) <= 200
 
@@ -109,11 +109,11 @@ def test_a_crash_is_a_problem_without_details(
     with caplog.at_level(logging.INFO, "humwatch"):
         answer = server.http.get("/v1/machines/fan-1")
         scored = server.http.post("/score?machine_id=fan-1", content=b"x")
+        crash = logged(caplog, "unhandled error")
     for found in (answer, scored):
         assert (found.status_code, found.json()["code"]) == (500, "internal_error")
         assert "division" not in found.text
         assert found.headers["Content-Type"] == "application/problem+json"
-    crash = logged(caplog, "unhandled error")
     assert "ZeroDivisionError" in crash["exception"]
     assert crash["request_id"] == answer.json()["request_id"]
     assert server.http.get("/livez").status_code == 200
