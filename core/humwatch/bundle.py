@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from humwatch.calibration import Calibration, ScaleCalibration, ScaleThresholds
+from humwatch.durable import sync_folder, write_durably
 from humwatch.errors import BundleDigestMismatch, BundleInvalid, BundleParityFailed
 from humwatch.features import FeatureSpec
 from humwatch.monitor import ListeningSpec, Monitor
@@ -308,27 +308,11 @@ def write_bundle(folder: Path, manifest: Manifest, graph: bytes, arrays: bytes) 
     beside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder.parent))
     try:
         for name, data in ((PREDICTOR, graph), (CALIBRATION, arrays), (MANIFEST, _manifest_json(manifest))):
-            write_durably(beside / name, data)
+            write_durably(beside / name, lambda file, data=data: file.write(data))  # type: ignore[misc]
         beside.chmod(0o755)
-        _sync_folder(beside)
+        sync_folder(beside)
         beside.rename(folder)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
-    _sync_folder(folder.parent)
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a file and wait until it is on the disk."""
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(folder.parent)

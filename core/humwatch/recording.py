@@ -12,7 +12,7 @@ from humwatch.calibration import NormalClip, ScaleCalibration
 from humwatch.decision import State, decide
 from humwatch.errors import AudioChannelMissing, AudioTooShort
 from humwatch.explain import BandRange, explain_bands
-from humwatch.monitor import Listener, ListeningSpec, Monitor, ScaleScore, Step, StepScores
+from humwatch.monitor import Listener, ListeningSpec, Monitor, ScaleScore, Step, StepScores, WindowBlock
 from humwatch.predictor import Predictor
 from humwatch.quality import SoundWarning
 from humwatch.scoring import Evidence
@@ -184,6 +184,25 @@ def _level_warning(monitor: Monitor) -> list[SoundWarning]:
     return [SoundWarning(code="level_unusual", message=text)]
 
 
+def heard_blocks(
+    path: Path, spec: ListeningSpec, predictor: Predictor, *, channel: int | None, default_channel: int = 0
+) -> tuple[list[WindowBlock], float]:
+    """All that a recording leaves for scoring, and its level in dBFS; channels as for :func:`score_recording`."""
+    with open_recording(path) as recording:
+        info = recording.info
+        chosen = choose_channel(info.channels, channel, default_channel)
+        listener = Listener(spec, predictor, source_rate_hz=info.rate_hz, channel=chosen)
+        blocks = [found for block in recording.blocks() for found in listener.push(block.samples)]
+        blocks += listener.flush()
+    return blocks, listener.check.level_dbfs
+
+
+def whole_clips(evidence: Evidence, spec: ListeningSpec) -> list[Evidence]:
+    """Cut evidence into clips that do not overlap; none when it is shorter than a clip."""
+    size = spec.clip_windows
+    return [evidence[start : start + size] for start in range(0, len(evidence) - size + 1, size)]
+
+
 def normal_clips(
     path: Path, name: str, spec: ListeningSpec, predictor: Predictor, *, channel: int | None, default_channel: int = 0
 ) -> list[NormalClip]:
@@ -200,16 +219,8 @@ def normal_clips(
     Returns:
         The clips; none when the recording is shorter than a clip.
     """
-    with open_recording(path) as recording:
-        info = recording.info
-        chosen = choose_channel(info.channels, channel, default_channel)
-        listener = Listener(spec, predictor, source_rate_hz=info.rate_hz, channel=chosen)
-        blocks = [found for block in recording.blocks() for found in listener.push(block.samples)]
-        blocks += listener.flush()
+    blocks, level_dbfs = heard_blocks(path, spec, predictor, channel=channel, default_channel=default_channel)
     if not blocks:
         return []
     evidence = Evidence.concatenate([block.evidence for block in blocks])
-    level = listener.check.level_dbfs
-    size = spec.clip_windows
-    starts = range(0, len(evidence) - size + 1, size)
-    return [NormalClip(name, evidence[start : start + size], level) for start in starts]
+    return [NormalClip(name, clip, level_dbfs) for clip in whole_clips(evidence, spec)]

@@ -12,7 +12,8 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from humwatch.bundle import MANIFEST, Bundle, Manifest, Version, read_bundle, read_manifest, write_durably
+from humwatch.bundle import MANIFEST, Bundle, Manifest, Version, read_bundle, read_manifest
+from humwatch.durable import replace_durably
 from humwatch.errors import BundleInvalid, MachineNotFound, RepositoryError, VersionNotFound
 
 ACTIVE: Final = "active.json"
@@ -126,11 +127,9 @@ class ModelRepository:
             raise BundleInvalid(f"{path} cannot be read") from error
 
     def _write_active(self, machine: str, active: ActiveVersion) -> None:
-        path = self.root / machine / ACTIVE
-        beside = path.with_name(f".{ACTIVE}.writing")
         active = active.model_copy(update={"previous": active.previous[-MAX_HISTORY:]})
-        write_durably(beside, active.model_dump_json().encode() + b"\n")
-        beside.rename(path)
+        data = active.model_dump_json().encode() + b"\n"
+        replace_durably(self.root / machine / ACTIVE, lambda file: file.write(data))
 
     def _in_place(self, manifest: Manifest, machine_id: str) -> Manifest:
         if manifest.machine_id != machine_id:

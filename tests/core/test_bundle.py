@@ -100,7 +100,7 @@ def test_a_failed_write_leaves_nothing(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("humwatch.bundle.os.fsync", full)
+    monkeypatch.setattr("humwatch.durable.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_bundle(tmp_path / "fan-1" / "1", composed[0], GRAPH, composed[1])
     assert list((tmp_path / "fan-1").iterdir()) == []

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from humwatch_training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_atomically
+from humwatch.durable import replace_durably
+from humwatch_training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from humwatch_training.config import FitConfig
 from humwatch_training.data import Clip, Normalisation, WindowSet
 from humwatch_training.errors import CheckpointError
@@ -78,7 +79,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path):
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, fail)
+        replace_durably(path, fail)
     assert path.read_text() == "old"
 
 

@@ -1,15 +1,14 @@
 """A training run in one file: all that is needed to go on bit for bit."""
 
-import os
 import pickle
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from humwatch.durable import replace_durably
 from humwatch_training.errors import CheckpointError
 
 FORMAT = "humwatch-training-checkpoint"
@@ -46,26 +45,11 @@ class Checkpoint:
 _FIELDS = tuple(field.name for field in fields(Checkpoint))
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let `write` fill a file beside `path`, fsync it and rename it over `path`: old or new, never half."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as stream:
-        write(stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint in one piece; CheckpointError where the disk does not take it."""
     state = {name: getattr(checkpoint, name) for name in _FIELDS}
     try:
-        write_atomically(path, lambda stream: torch.save({"format": FORMAT, "version": VERSION, **state}, stream))
+        replace_durably(path, lambda stream: torch.save({"format": FORMAT, "version": VERSION, **state}, stream))
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         raise CheckpointError(f"{path}: cannot be written: {error}") from error
 

@@ -11,11 +11,10 @@ from typing import get_args
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from humwatch.audio import open_recording
 from humwatch.bundle import Bundle
 from humwatch.calibration import CalibrationSpec, NormalClip, calibrate, raw_score
-from humwatch.monitor import Listener
 from humwatch.onnx_predictor import OnnxPredictor
+from humwatch.recording import heard_blocks, whole_clips
 from humwatch.scoring import Evidence, ScoreKind, ScoringSpec, evidence_of
 from humwatch_training.errors import TrainingDataError
 from humwatch_training.export import Progress, TrainedRun, channels_of
@@ -50,22 +49,15 @@ class Evaluator:
 
     def clips(self, path: Path, name: str, channel: int) -> list[ClipEvidence]:
         """Return the evidence of the clips of one channel of a recording, for every score."""
-        with open_recording(path) as recording:
-            listener = Listener(self.listening, self._predictor, source_rate_hz=recording.info.rate_hz, channel=channel)
-            blocks = [found for block in recording.blocks() for found in listener.push(block.samples)]
-        blocks += listener.flush()
+        blocks, level_dbfs = heard_blocks(path, self.listening, self._predictor, channel=channel)
         evidence = {
             kind: Evidence.concatenate(
                 [evidence_of(block.windows, block.prediction, kind, self._bands) for block in blocks]
             )
             for kind in KINDS
         }
-        level = listener.check.level_dbfs
-        size = self.listening.clip_windows
-        starts = range(0, len(evidence["mse"]) - size + 1, size)
-        return [
-            {kind: NormalClip(name, evidence[kind][start : start + size], level) for kind in KINDS} for start in starts
-        ]
+        cut = {kind: whole_clips(evidence[kind], self.listening) for kind in KINDS}
+        return [{kind: NormalClip(name, cut[kind][i], level_dbfs) for kind in KINDS} for i in range(len(cut[KINDS[0]]))]
 
     def row(
         self,

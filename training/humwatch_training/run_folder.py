@@ -8,7 +8,8 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from humwatch_training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_atomically
+from humwatch.durable import replace_durably
+from humwatch_training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from humwatch_training.config import FitConfig
 from humwatch_training.errors import CheckpointError, RunFolderError
 from humwatch_training.recordings import Split
@@ -53,11 +54,11 @@ class RunFolder:
         if checkpoint.log:
             figure = loss_figure(checkpoint.log)
             with self._writing():
-                write_atomically(self.path / "loss.png", lambda stream: figure.savefig(stream, format="png"))
+                replace_durably(self.path / "loss.png", lambda stream: figure.savefig(stream, format="png"))
 
     def _write(self, name: str, text: str) -> None:
         with self._writing():
-            write_atomically(self.path / name, lambda stream: stream.write(text.encode("utf-8")))
+            replace_durably(self.path / name, lambda stream: stream.write(text.encode("utf-8")))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
