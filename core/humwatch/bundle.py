@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -35,7 +36,10 @@ CALIBRATION: Final = "calibration.npz"
 GOLDEN_TOLERANCE: Final = 1e-3
 """Of mean and std, dB: engines and processors round differently; a decision turns on far more."""
 
-MachineId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+MACHINE_ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+"""What a machine's id may be; match it whole."""
+
+MachineId = Annotated[str, StringConstraints(pattern=rf"^{MACHINE_ID.pattern}$")]
 Version = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 

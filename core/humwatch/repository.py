@@ -12,14 +12,13 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from humwatch.bundle import MANIFEST, Bundle, Manifest, Version, read_bundle, read_manifest
+from humwatch.bundle import MACHINE_ID, MANIFEST, Bundle, Manifest, Version, read_bundle, read_manifest
 from humwatch.durable import replace_durably
 from humwatch.errors import BundleInvalid, MachineNotFound, RepositoryError, VersionNotFound
 
 ACTIVE: Final = "active.json"
 MAX_HISTORY: Final = 20
 
-_MACHINE_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
@@ -48,7 +47,7 @@ class ModelRepository:
             folders = [entry.name for entry in self.root.iterdir() if entry.is_dir()]
         except OSError as error:
             raise RepositoryError(f"the models folder {self.root} cannot be read: {error.strerror}") from error
-        return sorted(name for name in folders if _MACHINE_ID.fullmatch(name) and self._versions(name))
+        return sorted(name for name in folders if MACHINE_ID.fullmatch(name) and self._versions(name))
 
     def versions(self, machine_id: str) -> list[str]:
         """Versions of a machine's model, oldest first. Raises :class:`MachineNotFound`."""
@@ -111,7 +110,7 @@ class ModelRepository:
 
     def _versions(self, machine: str) -> list[str]:
         try:
-            entries = list((self.root / machine).iterdir()) if _MACHINE_ID.fullmatch(machine) else []
+            entries = list((self.root / machine).iterdir()) if MACHINE_ID.fullmatch(machine) else []
         except OSError:
             return []
         found = [entry.name for entry in entries if _VERSION.fullmatch(entry.name) and (entry / MANIFEST).is_file()]

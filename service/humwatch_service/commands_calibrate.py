@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic import ValidationError
 
-from humwatch.bundle import Manifest, write_bundle
+from humwatch.bundle import MACHINE_ID, Manifest, write_bundle
 from humwatch.calibration import CalibrationSpec
 from humwatch.repository import ModelRepository
 from humwatch.scoring import ScoreKind
@@ -30,8 +30,6 @@ from humwatch_service.console import (
 from humwatch_service.errors import FileUnreadable, MachineIdInvalid
 from humwatch_service.machines import Machine, load_machine
 from humwatch_service.settings import Settings
-
-_MACHINE_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 class Score(StrEnum):
@@ -71,7 +69,7 @@ def calibrate(
     spec = _spec(warn_rate, alarm_rate, method)
     number = _channel(channel)
     with failures(as_json=as_json):
-        if not _MACHINE_ID.fullmatch(machine):
+        if not MACHINE_ID.fullmatch(machine):
             raise MachineIdInvalid(f"{machine[:80]!r} is no machine id: a-z, 0-9, dot, underscore, hyphen; 64 at most")
         settings = configuration(models).settings
         repository = ModelRepository(settings.models_dir)

@@ -48,7 +48,7 @@ def test_a_second_run_in_the_folder_is_refused(tmp_path: Path, trainer: Trainer)
 
 
 def test_there_is_nothing_to_resume_in_an_empty_folder(tmp_path: Path):
-    with pytest.raises(RunFolderError, match="no checkpoint to resume"):
+    with pytest.raises(RunFolderError, match="no checkpoint there"):
         RunFolder(tmp_path).load()
 
 

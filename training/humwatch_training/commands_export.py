@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from humwatch.bundle import MACHINE_ID
 from humwatch.repository import ModelRepository
 from humwatch.scoring import ScoringSpec
 from humwatch.windows import WindowSpec
@@ -31,6 +32,8 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Export ANP-IDNN to ONNX, check it against torch, calibrate it, and write the machine's next version."""
+    if not MACHINE_ID.fullmatch(machine):
+        raise typer.BadParameter(f"{machine[:80]!r} is not 1 to 64 of a-z, 0-9, '.', '_', '-'", param_hint="--machine")
     try:
         spec = ExportSpec(
             machine_id=machine,

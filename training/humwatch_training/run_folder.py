@@ -43,7 +43,7 @@ class RunFolder:
     def load(self) -> Checkpoint:
         """Return the run's checkpoint; RunFolderError where there is none to resume."""
         if not self.checkpoint_path.is_file():
-            raise RunFolderError(f"{self.path}: there is no checkpoint to resume from")
+            raise RunFolderError(f"{self.path}: there is no checkpoint there")
         return load_checkpoint(self.checkpoint_path)
 
     def save(self, checkpoint: Checkpoint) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
+from humwatch.bundle import MACHINE_ID
 from humwatch.errors import AudioError, HumwatchError
 from humwatch_service.answers import ScoreAnswer
 from humwatch_service.application import Service, service_of
@@ -28,7 +29,6 @@ from humwatch_service.uploads import Upload, received
 
 MAX_CHANNEL: Final = 65_535
 
-_MACHINE_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _CHANNEL = re.compile(r"[0-9]{1,5}")
 
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
@@ -181,7 +181,7 @@ class _Scoring:
 
 def checked_machine_id(machine_id: str) -> str:
     """A machine id as it can be. Raises :class:`MachineIdInvalid`."""
-    if not _MACHINE_ID.fullmatch(machine_id):
+    if not MACHINE_ID.fullmatch(machine_id):
         raise MachineIdInvalid(
             "a machine id is 1 to 64 of a-z, 0-9, dot, underscore and hyphen, and starts with a letter or digit"
         )
