@@ -36,6 +36,9 @@ DECODE_BLOCK_SAMPLES: Final = 1 << 18
 UNKNOWN_FRAMES: Final = 1 << 62
 """libsndfile's count for a FLAC stream whose writer did not know the length."""
 
+SAMPLE_BITS: Final = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 24, "DOUBLE": 53}
+"""Encodings that are read, and their resolution. Lossy ones are not: they leave out what they think nobody hears."""
+
 _FORMATS: Final = {"WAV", "WAVEX", "RF64", "FLAC"}
 
 
@@ -80,6 +83,11 @@ class AudioInfo:
     frames: int
     format: str
     subtype: str
+
+    @property
+    def sample_bits(self) -> int:
+        """Resolution of a sample, bits."""
+        return SAMPLE_BITS[self.subtype]
 
     @property
     def duration_s(self) -> float:
@@ -181,6 +189,8 @@ def _check_channels(channels: int, limits: DecodeLimits) -> None:
 def _check_limits(info: AudioInfo, limits: DecodeLimits) -> None:
     if info.format not in _FORMATS:
         raise AudioFormatUnsupported(f"{info.format} files are not read; send WAV or FLAC")
+    if info.subtype not in SAMPLE_BITS:
+        raise AudioFormatUnsupported(f"{info.subtype} samples are not read; send PCM, float or FLAC")
     _check_rate(info.rate_hz, limits)
     _check_channels(info.channels, limits)
     if info.frames <= 0:

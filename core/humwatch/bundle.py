@@ -68,6 +68,7 @@ class CalibrationCard(_Record):
     digest: str = Field(description="SHA-256 over the sorted digests of these recordings")
     level_dbfs_low: float
     level_dbfs_high: float
+    sample_bits: int = Field(ge=8, description="lowest resolution of a sample among these recordings, bits")
     warnings: list[str]
 
 
@@ -191,6 +192,7 @@ def compose_bundle(
             digest=calibration_digest,
             level_dbfs_low=calibration.level_dbfs_low,
             level_dbfs_high=calibration.level_dbfs_high,
+            sample_bits=calibration.sample_bits,
             warnings=calibration.warnings,
         ),
         files={PREDICTOR: sha256(graph), CALIBRATION: sha256(arrays)},
@@ -246,6 +248,7 @@ def _unpack_calibration(data: bytes, manifest: Manifest) -> tuple[Calibration, G
         recordings=card.recordings,
         level_dbfs_low=card.level_dbfs_low,
         level_dbfs_high=card.level_dbfs_high,
+        sample_bits=card.sample_bits,
         warnings=card.warnings,
     )
     return calibration, golden

@@ -34,7 +34,7 @@ class CalibrationSpec(BaseModel):
     warn_rate: float = Field(0.1, gt=0, lt=0.5, description="share of normal clips that may exceed `warn`")
     alarm_rate: float = Field(0.01, gt=0, lt=0.5, description="share of normal clips that may exceed `alarm`")
     method: ThresholdMethod | Literal["auto"] = Field(
-        "auto", description="auto: conformal where there are recordings enough, else gamma"
+        "auto", description="auto: conformal where there are recordings enough for the alarm rate, else gamma"
     )
 
 
@@ -78,16 +78,18 @@ class Calibration:
     recordings: int
     level_dbfs_low: float
     level_dbfs_high: float
+    sample_bits: int
     warnings: list[str]
 
 
 @dataclass(frozen=True)
 class NormalClip:
-    """Evidence of one normal clip, and the recording that it was cut from."""
+    """Evidence of one normal clip, and of the recording that it was cut from its name, level and resolution."""
 
     recording: str
     evidence: Evidence
     level_dbfs: float
+    sample_bits: int
 
 
 def raw_score(evidence: Evidence, scoring: ScoringSpec, normal: NormalProfile) -> float:
@@ -142,6 +144,7 @@ def calibrate(
         recordings=len(recordings),
         level_dbfs_low=float(levels.min()),
         level_dbfs_high=float(levels.max()),
+        sample_bits=min(clip.sample_bits for clip in clips),
         warnings=_shortcomings(clip_scale.thresholds, len(recordings)),
     )
 
@@ -177,15 +180,17 @@ def _folds(groups: npt.NDArray[np.int64]) -> list[npt.NDArray[np.bool_]]:
 
 
 def _fit_thresholds(scores: Float64, spec: CalibrationSpec, recordings: int, clip_seconds: float) -> ScaleThresholds:
+    method = spec.method
+    if method == "auto":
+        enough = recordings >= recordings_needed(spec.alarm_rate, "conformal")
+        method = "conformal" if enough else "gamma"
+
     def choose(rate: float) -> tuple[Threshold, list[Threshold]]:
         fits = {
-            method: fit_threshold(scores, rate=rate, method=method, recordings=recordings, clip_seconds=clip_seconds)
-            for method in METHODS
+            name: fit_threshold(scores, rate=rate, method=name, recordings=recordings, clip_seconds=clip_seconds)
+            for name in METHODS
         }
-        chosen = spec.method
-        if chosen == "auto":
-            chosen = "conformal" if fits["conformal"].promised else "gamma"
-        return fits[chosen], [fit for method, fit in fits.items() if method != chosen]
+        return fits[method], [fit for name, fit in fits.items() if name != method]
 
     warn, other_warn = choose(spec.warn_rate)
     alarm, other_alarm = choose(spec.alarm_rate)

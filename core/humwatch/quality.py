@@ -21,6 +21,7 @@ WarningCode = Literal[
     "dc_offset",
     "level_unusual",
     "bandwidth_limited",
+    "coarse_samples",
     "resampled",
     "channel_selected",
     "shorter_than_clip",
@@ -122,5 +123,5 @@ def _warn(code: WarningCode, message: str) -> SoundWarning:
     return SoundWarning(code=code, message=message)
 
 
-UNJUDGEABLE: Final[frozenset[WarningCode]] = frozenset({"silent", "stuck", "bandwidth_limited"})
+UNJUDGEABLE: Final[frozenset[WarningCode]] = frozenset({"silent", "stuck", "bandwidth_limited", "coarse_samples"})
 """With one of these the state is ``unknown``, whatever the score."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from humwatch.audio import DecodeLimits, Recording, open_recording
+from humwatch.audio import AudioInfo, DecodeLimits, Recording, open_recording
 from humwatch.calibration import NormalClip, ScaleCalibration
 from humwatch.decision import State, decide
 from humwatch.errors import AudioChannelMissing, AudioTooShort
@@ -20,6 +20,9 @@ from humwatch.thresholds import conformal_p_value
 
 LEVEL_MARGIN_DB = 6.0
 """Further than this outside the levels of the calibration clips, the microphone or its gain has changed."""
+
+COARSE_BITS = 12
+"""Samples of fewer bits than this, and than those of calibration, are too coarse to judge."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,12 @@ def score_recording(
         raise AudioTooShort(f"{info.duration_s:.3f} s; {shortest / rate_hz:.3f} s at least are needed")
     warnings = [
         *monitor.check.warnings(),
-        *_source_warnings(spec, info.rate_hz, info.channels, chosen, requested=channel is not None),
+        *_source_warnings(monitor, info),
         *_level_warning(monitor),
     ]
+    if info.channels > 1 and channel is None:
+        text = f"channel {chosen} of {info.channels} (counted from 0) was scored; ask for another with `channel`"
+        warnings.append(SoundWarning(code="channel_selected", message=text))
     return _answer(monitor, steps, info.duration_s, warnings)
 
 
@@ -144,7 +150,7 @@ def _answer(
         worst=worst,
         scale="clip" if scale == "clip" else "step",
         calibration=used,
-        p_value=conformal_p_value(used.normal_scores, worst.raw_score),
+        p_value=conformal_p_value(used.normal_scores, worst.raw_score, calibration.recordings),
         bands=explain_bands(worst.contributions, worst.departures_db, monitor.spec.band_edges_hz),
         steps=steps,
         warnings=warnings,
@@ -152,23 +158,26 @@ def _answer(
     )
 
 
-def _source_warnings(
-    spec: ListeningSpec, rate_hz: int, channels: int, channel: int, *, requested: bool
-) -> list[SoundWarning]:
+def _source_warnings(monitor: Monitor, info: AudioInfo) -> list[SoundWarning]:
+    """What the recording's rate and resolution keep from being heard."""
     found = []
-    if channels > 1 and not requested:
-        text = f"channel {channel} of {channels} (counted from 0) was scored; ask for another with `channel`"
-        found.append(SoundWarning(code="channel_selected", message=text))
-    needed_hz = float(spec.band_edges_hz[-1, 1])
-    if rate_hz / 2 < needed_hz:
+    needed_hz = float(monitor.spec.band_edges_hz[-1, 1])
+    if info.rate_hz / 2 < needed_hz:
         text = (
-            f"sampled at {rate_hz} Hz, nothing above {rate_hz / 2:.0f} Hz is there to be heard, and the model"
-            f" listens up to {needed_hz:.0f} Hz: the score says nothing about the machine"
+            f"sampled at {info.rate_hz} Hz, nothing above {info.rate_hz / 2:.0f} Hz is there to be heard, and the"
+            f" model listens up to {needed_hz:.0f} Hz: the score says nothing about the machine"
         )
         found.append(SoundWarning(code="bandwidth_limited", message=text))
-    elif rate_hz != spec.features.rate_hz:
-        text = f"resampled from {rate_hz} to {spec.features.rate_hz} Hz"
+    elif info.rate_hz != monitor.spec.features.rate_hz:
+        text = f"resampled from {info.rate_hz} to {monitor.spec.features.rate_hz} Hz"
         found.append(SoundWarning(code="resampled", message=text))
+    calibrated_bits = monitor.calibration.sample_bits
+    if info.sample_bits < min(COARSE_BITS, calibrated_bits):
+        text = (
+            f"rounded to {info.sample_bits} bits, samples hiss louder than much of what the model listens to; it was"
+            f" calibrated on {calibrated_bits} bits: the score says nothing about the machine"
+        )
+        found.append(SoundWarning(code="coarse_samples", message=text))
     return found
 
 
@@ -184,17 +193,26 @@ def _level_warning(monitor: Monitor) -> list[SoundWarning]:
     return [SoundWarning(code="level_unusual", message=text)]
 
 
-def heard_blocks(
+@dataclass(frozen=True)
+class Heard:
+    """All that a recording leaves for scoring, with its level in dBFS and its resolution in bits."""
+
+    blocks: list[WindowBlock]
+    level_dbfs: float
+    sample_bits: int
+
+
+def hear(
     path: Path, spec: ListeningSpec, predictor: Predictor, *, channel: int | None, default_channel: int = 0
-) -> tuple[list[WindowBlock], float]:
-    """All that a recording leaves for scoring, and its level in dBFS; channels as for :func:`score_recording`."""
+) -> Heard:
+    """Listen to a whole recording; channels as for :func:`score_recording`."""
     with open_recording(path) as recording:
         info = recording.info
         chosen = choose_channel(info.channels, channel, default_channel)
         listener = Listener(spec, predictor, source_rate_hz=info.rate_hz, channel=chosen)
         blocks = [found for block in recording.blocks() for found in listener.push(block.samples)]
         blocks += listener.flush()
-    return blocks, listener.check.level_dbfs
+    return Heard(blocks, listener.check.level_dbfs, info.sample_bits)
 
 
 def whole_clips(evidence: Evidence, spec: ListeningSpec) -> list[Evidence]:
@@ -219,8 +237,8 @@ def normal_clips(
     Returns:
         The clips; none when the recording is shorter than a clip.
     """
-    blocks, level_dbfs = heard_blocks(path, spec, predictor, channel=channel, default_channel=default_channel)
-    if not blocks:
+    heard = hear(path, spec, predictor, channel=channel, default_channel=default_channel)
+    if not heard.blocks:
         return []
-    evidence = Evidence.concatenate([block.evidence for block in blocks])
-    return [NormalClip(name, clip, level_dbfs) for clip in whole_clips(evidence, spec)]
+    evidence = Evidence.concatenate([block.evidence for block in heard.blocks])
+    return [NormalClip(name, clip, heard.level_dbfs, heard.sample_bits) for clip in whole_clips(evidence, spec)]

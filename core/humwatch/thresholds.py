@@ -6,13 +6,15 @@ Three ways, all of them reported, one of them used:
     The upper quantile of a gamma distribution fitted to the scores (the DCASE convention). It extrapolates, so
     it works with few clips, and is only as good as the fit.
 ``conformal``
-    Alarm when the conformal p-value, (1 + number of normal scores at least as high) / (n + 1), is at most the
-    rate. Free of distribution; the promised rate is the mean over calibrations of this size.
+    Alarm when the conformal p-value is at most the rate: (1 + number of normal scores at least as high) / (n + 1),
+    with n the number of recordings. Free of distribution; the promised rate is the mean over calibrations of this
+    size.
 ``order_statistic``
     The lowest order statistic for which the rate is kept with 90 % confidence (a nonparametric tolerance
     limit, Wilks 1941). The strictest promise; it needs the most clips.
 
-Clips cut from one recording, or its channels, are not independent: intervals count recordings.
+Clips cut from one recording, or its channels, are not independent: p-values, promises and intervals count recordings,
+as if each of these had given the same share of scores.
 """
 
 from __future__ import annotations
@@ -59,9 +61,9 @@ class Threshold(BaseModel):
         return self.expected_rate * self.clips_a_day
 
 
-def conformal_p_value(normal_scores: Float64, score: float) -> float:
-    """Share of normal scores at least as high, the new one counted in: (1 + #{s_i >= score}) / (n + 1)."""
-    return (1 + int(np.count_nonzero(normal_scores >= score))) / (len(normal_scores) + 1)
+def conformal_p_value(normal_scores: Float64, score: float, recordings: int) -> float:
+    """Share of normal scores at least as high, the new one counted in: (1 + n * share) / (n + 1), n recordings."""
+    return (1.0 + recordings * float(np.mean(normal_scores >= score))) / (recordings + 1.0)
 
 
 def fit_threshold(
@@ -140,8 +142,8 @@ def _fit_gamma(scores: Float64) -> tuple[float, float]:
 
 def _conformal(scores: Float64, rate: float, recordings: int) -> _Fit:
     n = len(scores)
-    over = math.floor(rate * (n + 1) + 1e-9)
-    rank = min(n, n - over + 1)
+    over = math.floor(n * (rate * (recordings + 1) - 1.0) / recordings + 1e-9)
+    rank = n - max(0, over)
     return *_at_rank(scores, rank, recordings), recordings >= recordings_needed(rate, "conformal")
 
 

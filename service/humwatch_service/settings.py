@@ -71,7 +71,7 @@ class Settings(BaseSettings):
         default_factory=_processors, ge=1, le=256, description="recordings scored at a time; default: one a processor"
     )
     score_queue: int = Field(16, ge=0, le=10_000, description="recordings that may wait for a worker; then 503")
-    score_timeout_s: float = Field(60.0, gt=0, description="longest time from a whole body to its answer, seconds")
+    score_timeout_s: float = Field(300.0, gt=0, description="longest time from a whole body to its answer, seconds")
     body_timeout_s: float = Field(60.0, gt=0, description="longest time for receiving a body, seconds; then 408")
     header_timeout_s: float = Field(10.0, gt=0, description="longest time for receiving a request's head, seconds")
     shutdown_timeout_s: float = Field(

@@ -176,6 +176,12 @@ def test_other_containers_are_refused(noise: np.ndarray) -> None:
         read(wav(noise, format="AIFF"))
 
 
+@pytest.mark.parametrize("subtype", ["ULAW", "ALAW", "MS_ADPCM", "IMA_ADPCM"])
+def test_lossy_encodings_are_refused(noise: np.ndarray, subtype: str) -> None:
+    with pytest.raises(AudioFormatUnsupported, match="samples are not read"):
+        read(wav(noise, subtype=subtype))
+
+
 def test_a_path_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), open_recording(tmp_path / "none.wav"):
         pass

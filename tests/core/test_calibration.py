@@ -21,7 +21,7 @@ def clips(rng: np.random.Generator, recordings: int, each: int = 1, spread: floa
         offset = rng.normal(0.0, spread, 4)
         for _ in range(each):
             sums = rng.normal(0.0, 0.3, (10, 4)) + offset + rng.normal(0.0, 0.1, 4)
-            found.append(NormalClip(f"r{recording}", Evidence(sums, np.ones((10, 4))), -30.0 - recording))
+            found.append(NormalClip(f"r{recording}", Evidence(sums, np.ones((10, 4))), -30.0 - recording, 16))
     return found
 
 
@@ -44,7 +44,7 @@ def test_clips_of_one_recording_are_held_out_together(rng: np.random.Generator) 
     """Otherwise a clip would be measured by its own sisters, and every threshold would be too low."""
     normal = clips(rng, 12, each=8)
     grouped = fit(normal).clip.thresholds.median
-    alone = fit([NormalClip(f"{i}", clip.evidence, -30.0) for i, clip in enumerate(normal)]).clip.thresholds.median
+    alone = fit([NormalClip(f"{i}", clip.evidence, -30.0, 16) for i, clip in enumerate(normal)]).clip.thresholds.median
     assert grouped > 1.1 * alone
 
 
@@ -97,7 +97,7 @@ def test_two_recordings_are_refused_however_many_clips_they_give(rng: np.random.
 def test_recordings_that_are_all_the_same_are_refused(rng: np.random.Generator) -> None:
     one = clips(rng, 1)[0].evidence
     with pytest.raises(CalibrationError, match="same score"):
-        fit([NormalClip(f"r{i}", one, -30.0) for i in range(10)])
+        fit([NormalClip(f"r{i}", one, -30.0, 16) for i in range(10)])
 
 
 def test_contributions_of_an_error_score_are_what_exceeds_normal(rng: np.random.Generator) -> None:

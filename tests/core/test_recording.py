@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import soxr
 
-from humwatch.calibration import Calibration
+from humwatch.calibration import Calibration, CalibrationSpec, calibrate
 from humwatch.errors import AudioChannelMissing, AudioTooShort
 from humwatch.monitor import ListeningSpec, Monitor, Step
 from humwatch.predictor import Predictor
@@ -21,9 +21,15 @@ Score = Callable[..., RecordingScore]
 
 @pytest.fixture
 def score(listening: ListeningSpec, predictor: Predictor, calibration: Calibration) -> Score:
-    def run(samples: np.ndarray, rate_hz: int = 16_000, channel: int | None = None, default: int = 0) -> RecordingScore:
+    def run(
+        samples: np.ndarray,
+        rate_hz: int = 16_000,
+        channel: int | None = None,
+        default: int = 0,
+        subtype: str = "FLOAT",
+    ) -> RecordingScore:
         file = io.BytesIO()
-        soundfile.write(file, samples, rate_hz, subtype="FLOAT", format="WAV")
+        soundfile.write(file, samples, rate_hz, subtype=subtype, format="WAV")
         return score_recording(
             file,
             listening,
@@ -94,6 +100,37 @@ def test_a_rate_too_low_for_the_model_is_unknown(score: Score, machine: Syntheti
     result = score(machine.clip(75, seconds=2.0)[::2], rate_hz=8_000)
     assert result.state == "unknown"
     assert "bandwidth_limited" in codes(result)
+
+
+def test_samples_coarser_than_those_of_calibration_are_unknown(score: Score, machine: SyntheticMachine) -> None:
+    """Rounding to 8 bits hides a fault and may bring one up; neither is to be told as the machine's."""
+    result = score(machine.clip(75, seconds=2.0, fault=Fault("squeal", 3.0)), subtype="PCM_U8")
+    assert result.state == "unknown"
+    assert "coarse_samples" in codes(result)
+
+
+def test_a_machine_calibrated_on_coarse_samples_is_judged_on_them(
+    tmp_path: Path, listening: ListeningSpec, predictor: Predictor, machine: SyntheticMachine
+) -> None:
+    clips = []
+    for number in range(8):
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, machine.clip(number, seconds=2.0), 16_000, subtype="PCM_U8")
+        clips += normal_clips(path, path.name, listening, predictor, channel=None)
+    calibration = calibrate(
+        clips,
+        scoring=listening.scoring,
+        spec=CalibrationSpec(),
+        step_windows=listening.step_windows,
+        clip_seconds=listening.windows.clip_seconds,
+    )
+    assert calibration.sample_bits == 8
+    result = score_recording(
+        path,
+        listening,
+        lambda rate, channel: Monitor(listening, predictor, calibration, source_rate_hz=rate, channel=channel),
+    )
+    assert result.state == "normal"
 
 
 @pytest.mark.parametrize("rate_hz", [44_100, 48_000])

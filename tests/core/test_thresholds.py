@@ -27,12 +27,18 @@ def test_conformal_alarms_exactly_where_the_p_value_is_at_most_the_rate(rng: np.
     scores = np.sort(rng.gamma(9.0, 0.2, 199))
     level = fit(scores, 0.05, "conformal").level
     for score in [*scores, *(scores + 1e-9), 0.0, 99.0]:
-        assert (score >= level) == (conformal_p_value(scores, score) <= 0.05)
+        assert (score >= level) == (conformal_p_value(scores, score, len(scores)) <= 0.05)
 
 
 def test_conformal_p_value_counts_the_new_score_in() -> None:
     scores = np.array([1.0, 2.0, 3.0])
-    assert [conformal_p_value(scores, score) for score in (0.5, 2.0, 2.5, 4.0)] == [1.0, 0.75, 0.5, 0.25]
+    assert [conformal_p_value(scores, score, 3) for score in (0.5, 2.0, 2.5, 4.0)] == [1.0, 0.75, 0.5, 0.25]
+
+
+def test_a_p_value_is_never_smaller_than_the_recordings_allow() -> None:
+    eight_channels = np.repeat(np.arange(1.0, 11.0), 8)
+    assert conformal_p_value(eight_channels, 99.0, 10) == 1 / 11
+    assert conformal_p_value(eight_channels, 10.0, 10) == pytest.approx(2 / 11)
 
 
 @pytest.mark.parametrize("method", ["conformal", "order_statistic"])
@@ -80,7 +86,8 @@ def test_promises_begin_where_recordings_needed_says() -> None:
 def test_clips_of_few_recordings_widen_the_interval() -> None:
     scores = np.arange(1.0, 201.0)
     independent, dependent = (fit(scores, 0.05, "conformal", recordings) for recordings in (200, 25))
-    assert dependent.level == independent.level
+    assert dependent.level >= independent.level
+    assert dependent.expected_rate <= 0.05
     assert dependent.rate_high > 1.5 * independent.rate_high
     assert dependent.rate_low < independent.rate_low
 

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from humwatch.bundle import Bundle
 from humwatch.calibration import CalibrationSpec, NormalClip, calibrate, raw_score
 from humwatch.onnx_predictor import OnnxPredictor
-from humwatch.recording import heard_blocks, whole_clips
+from humwatch.recording import hear, whole_clips
 from humwatch.scoring import Evidence, ScoreKind, ScoringSpec, evidence_of
 from humwatch_training.errors import TrainingDataError
 from humwatch_training.export import Progress, TrainedRun, channels_of
@@ -49,15 +49,18 @@ class Evaluator:
 
     def clips(self, path: Path, name: str, channel: int) -> list[ClipEvidence]:
         """Return the evidence of the clips of one channel of a recording, for every score."""
-        blocks, level_dbfs = heard_blocks(path, self.listening, self._predictor, channel=channel)
+        heard = hear(path, self.listening, self._predictor, channel=channel)
         evidence = {
             kind: Evidence.concatenate(
-                [evidence_of(block.windows, block.prediction, kind, self._bands) for block in blocks]
+                [evidence_of(block.windows, block.prediction, kind, self._bands) for block in heard.blocks]
             )
             for kind in KINDS
         }
         cut = {kind: whole_clips(evidence[kind], self.listening) for kind in KINDS}
-        return [{kind: NormalClip(name, cut[kind][i], level_dbfs) for kind in KINDS} for i in range(len(cut[KINDS[0]]))]
+        return [
+            {kind: NormalClip(name, cut[kind][i], heard.level_dbfs, heard.sample_bits) for kind in KINDS}
+            for i in range(len(cut[KINDS[0]]))
+        ]
 
     def row(
         self,
