@@ -12,9 +12,10 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from humwatch.bundle import MACHINE_ID, MANIFEST, Bundle, Manifest, Version, read_bundle, read_manifest
+from humwatch.bundle import Bundle, read_bundle, read_manifest
 from humwatch.durable import replace_durably
 from humwatch.errors import BundleInvalid, MachineNotFound, RepositoryError, VersionNotFound
+from humwatch.manifest import MACHINE_ID, MANIFEST, Manifest, Version
 
 ACTIVE: Final = "active.json"
 MAX_HISTORY: Final = 20

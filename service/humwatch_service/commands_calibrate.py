@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic import ValidationError
 
-from humwatch.bundle import MACHINE_ID, Manifest, write_bundle
+from humwatch.bundle import write_bundle
 from humwatch.calibration import CalibrationSpec
+from humwatch.manifest import MACHINE_ID, Manifest
 from humwatch.repository import ModelRepository
 from humwatch.scoring import ScoreKind
 from humwatch.thresholds import Threshold

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from humwatch.audio import open_recording
-from humwatch.bundle import Bundle, Manifest, compose_bundle, digest_of, sha256
+from humwatch.bundle import Bundle, compose_bundle, digest_of, sha256
 from humwatch.calibration import CalibrationSpec, NormalClip, calibrate
 from humwatch.errors import AudioError, CalibrationError
+from humwatch.manifest import Manifest
 from humwatch.monitor import ListeningSpec
 from humwatch.predictor import Predictor
 from humwatch.recording import normal_clips

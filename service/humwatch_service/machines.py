@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from humwatch.bundle import PREDICTOR, Bundle, Manifest
+from humwatch.bundle import Bundle
 from humwatch.errors import BundleInvalid, HumwatchError, MachineNotFound, RepositoryError
+from humwatch.manifest import PREDICTOR, Manifest
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.repository import ModelRepository
 from humwatch.scoring import evidence_of

@@ -29,7 +29,7 @@ _CLIP_COLOUR: Final = "#123a5c"
 _UNHEARD: Final = "#e4e4e4"
 _LOUDER: Final = "#b35806"
 _QUIETER: Final = "#6b4c9a"
-_LABEL_MEL: Final = 2.4
+_LABEL_MEL: Final = 3.0
 """Height of a label of a band, in mel of the frequency axis."""
 _TICKS_HZ: Final = (250, 500, 1000, 2000, 4000, 8000, 16000)
 _DPI: Final = 110
@@ -95,7 +95,7 @@ def _draw_departure(figure: Figure, axes: Axes, answer: ScoreAnswer, trace: Soun
     image.set_clim(-limit, limit)
     axes.set_facecolor(_UNHEARD)
     _frequency_axis(axes, trace.listening.features)
-    _heading(axes, "departure from normal")
+    _heading(axes, f"departure from {trace.reference}")
     for band in answer.bands:
         low, high = _mel_range(band)
         axes.plot(
@@ -106,7 +106,7 @@ def _draw_departure(figure: Figure, axes: Axes, answer: ScoreAnswer, trace: Soun
             scalex=False,
             scaley=False,
         )
-    _colour_bar(figure, axes, image, "dB from normal")
+    _colour_bar(figure, axes, image, "departure, dB")
 
 
 def _draw_image(axes: Axes, trace: SoundTrace, columns: Columns, colours: str) -> AxesImage:

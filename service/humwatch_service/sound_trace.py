@@ -81,6 +81,11 @@ class SoundTrace:
             self._usual = np.full(bands, np.nan)
             self._usual[scoring.bands(listening.features)] = calibration.clip.normal.mean
 
+    @property
+    def reference(self) -> str:
+        """What the departure is measured from, in words."""
+        return "normal" if self.listening.scoring.is_profile else "what the model expects"
+
     def push(self, step: Step) -> None:
         """Take what was heard since the step before."""
         block = step.block

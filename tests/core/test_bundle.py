@@ -6,20 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from humwatch.bundle import (
-    CALIBRATION,
-    MANIFEST,
-    PREDICTOR,
-    Golden,
-    Manifest,
-    PredictorCard,
-    compose_bundle,
-    digest_of,
-    read_bundle,
-    write_bundle,
-)
+from humwatch.bundle import Golden, compose_bundle, digest_of, read_bundle, write_bundle
 from humwatch.calibration import Calibration
 from humwatch.errors import BundleDigestMismatch, BundleInvalid, BundleParityFailed
+from humwatch.manifest import CALIBRATION, MANIFEST, PREDICTOR, Manifest, PredictorCard
 from humwatch.monitor import ListeningSpec
 from humwatch.predictor import Prediction, Predictor
 

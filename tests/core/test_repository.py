@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from humwatch.bundle import Golden, PredictorCard, compose_bundle, write_bundle
+from humwatch.bundle import Golden, compose_bundle, write_bundle
 from humwatch.calibration import Calibration
 from humwatch.errors import BundleInvalid, MachineNotFound, RepositoryError, VersionNotFound
+from humwatch.manifest import PredictorCard
 from humwatch.monitor import ListeningSpec
 from humwatch.predictor import Predictor
 from humwatch.repository import ModelRepository

@@ -22,9 +22,10 @@ import soundfile
 from fastapi import FastAPI
 from onnx import TensorProto, helper, numpy_helper
 
-from humwatch.bundle import Golden, PredictorCard, compose_bundle, write_bundle
+from humwatch.bundle import Golden, compose_bundle, write_bundle
 from humwatch.calibration import CalibrationSpec, calibrate
 from humwatch.features import FeatureSpec
+from humwatch.manifest import PredictorCard
 from humwatch.monitor import ListeningSpec
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.recording import normal_clips

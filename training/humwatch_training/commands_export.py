@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from humwatch.bundle import MACHINE_ID
+from humwatch.manifest import MACHINE_ID
 from humwatch.repository import ModelRepository
 from humwatch.scoring import ScoringSpec
 from humwatch.windows import WindowSpec

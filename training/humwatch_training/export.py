@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from humwatch.audio import open_recording, read_mono
-from humwatch.bundle import Golden, PredictorCard, compose_bundle, digest_of, write_bundle
+from humwatch.bundle import Golden, compose_bundle, digest_of, write_bundle
 from humwatch.calibration import CalibrationSpec, NormalClip, calibrate
 from humwatch.features import log_mel
+from humwatch.manifest import PredictorCard
 from humwatch.monitor import ListeningSpec
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.recording import normal_clips
