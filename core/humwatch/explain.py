@@ -22,13 +22,13 @@ class BandRange(BaseModel):
     low_hz: float
     high_hz: float
     contribution: float = Field(ge=0, le=1, description="share of the raw score's excess over all bands")
-    departure_db: float | None = Field(
-        description="mean departure from the machine's normal clips, dB: above 0 is louder than expected; null for"
-        " scores that have no sign"
+    departure_db: float = Field(
+        description="mean departure in dB, above 0 is louder: from the machine's normal clips for profiles, from what"
+        " the model expects for errors"
     )
 
 
-def explain_bands(contributions: Float64, departures_db: Float64 | None, edges_hz: Float64) -> list[BandRange]:
+def explain_bands(contributions: Float64, departures_db: Float64, edges_hz: Float64) -> list[BandRange]:
     """The ranges that make up most of a score, the largest first.
 
     The highest bands that together hold ``EXPLAINED_SHARE`` of the whole are taken, and neighbours (one band
@@ -36,7 +36,7 @@ def explain_bands(contributions: Float64, departures_db: Float64 | None, edges_h
 
     Args:
         contributions: float64 (bands,), >= 0.
-        departures_db: float64 (bands,) in dB, or None.
+        departures_db: float64 (bands,) in dB; NaN where a band was not observed.
         edges_hz: float64 (bands, 2), lower and upper edge of each band.
     """
     total = float(contributions.sum())
@@ -54,7 +54,7 @@ def explain_bands(contributions: Float64, departures_db: Float64 | None, edges_h
                 low_hz=round(float(edges_hz[first, 0]), 1),
                 high_hz=round(float(edges_hz[last, 1]), 1),
                 contribution=round(min(1.0, float(contributions[inside].sum()) / total), 4),
-                departure_db=None if departures_db is None else round(float(np.mean(departures_db[inside])), 2),
+                departure_db=round(float(np.nanmean(departures_db[inside])), 2),
             )
         )
     return sorted(ranges, key=lambda found: -found.contribution)[:MAX_RANGES]

@@ -117,7 +117,8 @@ class ScaleScore:
         score: 0 = median of normal clips, 1 = alarm.
         raw_score: before normalisation.
         contributions: float64 (bands,), share of each band.
-        departures_db: float64 (bands,), mean departure from normal in dB; None for scores without a sign.
+        departures_db: float64 (bands,), mean departure in dB: from normal clips for a profile, from what the model
+            expects for an error; above 0 is louder.
     """
 
     start_sample: int
@@ -125,7 +126,7 @@ class ScaleScore:
     score: float
     raw_score: float
     contributions: Float64
-    departures_db: Float64 | None
+    departures_db: Float64
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ class Monitor:
 
     def _forget(self) -> None:
         bands = len(self.spec.band_edges_hz)
-        self._recent = Evidence(np.zeros((0, bands)), np.zeros((0, bands)))
+        self._recent = Evidence.nothing(bands)
 
     def _steps(self, blocks: list[WindowBlock]) -> list[Step]:
         steps = []
@@ -202,7 +203,7 @@ class Monitor:
         scoring = self.spec.scoring
         raw = raw_score(evidence, scoring, scale.normal)
         start_sample, end_sample = self.spec.windows.sample_bounds(self.spec.features, end - n_windows, n_windows)
-        departures = evidence.pooled(scoring.pooling) - scale.normal.mean if scoring.is_profile else None
+        departures = evidence.pooled_signed(scoring.pooling) - (scale.normal.mean if scoring.is_profile else 0.0)
         return ScaleScore(
             start_sample=start_sample,
             end_sample=end_sample,

@@ -100,21 +100,33 @@ class Evidence:
     Attributes:
         sums: float64 (windows, bands), sum over the window's targets in each band that counts.
         counts: float64 (windows, bands), how many targets that was.
+        signed: float64 (windows, bands), the same sum of what has a sign, dB: the level for ``spectrum_profile``, the
+            residual for every other score. It scores nothing and tells louder from quieter.
     """
 
     sums: Float64
     counts: Float64
+    signed: Float64
 
     def __len__(self) -> int:
         return len(self.sums)
 
     def __getitem__(self, windows: slice) -> Evidence:
-        return Evidence(self.sums[windows], self.counts[windows])
+        return Evidence(self.sums[windows], self.counts[windows], self.signed[windows])
 
     @staticmethod
     def concatenate(parts: list[Evidence]) -> Evidence:
         """Join in time."""
-        return Evidence(np.concatenate([p.sums for p in parts]), np.concatenate([p.counts for p in parts]))
+        return Evidence(
+            np.concatenate([part.sums for part in parts]),
+            np.concatenate([part.counts for part in parts]),
+            np.concatenate([part.signed for part in parts]),
+        )
+
+    @staticmethod
+    def nothing(bands: int) -> Evidence:
+        """Of no windows."""
+        return Evidence(*(np.zeros((0, bands)) for _ in range(3)))
 
     def window_scores(self) -> Float64:
         """Mean over each window's targets: float64 (windows,)."""
@@ -123,10 +135,16 @@ class Evidence:
 
     def pooled(self, pooling: Pooling) -> Float64:
         """Value of each band over all windows: float64 (bands,); NaN in a band that no target fell into."""
+        return self._pooled(self.sums, pooling)
+
+    def pooled_signed(self, pooling: Pooling) -> Float64:
+        """Level or residual of each band over all windows, weighted as the score is: float64 (bands,), dB."""
+        return self._pooled(self.signed, pooling)
+
+    def _pooled(self, sums: Float64, pooling: Pooling) -> Float64:
         weights = pooling.weights(self.window_scores())
         counts = weights @ self.counts
-        sums = weights @ self.sums
-        means: Float64 = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+        means: Float64 = np.divide(weights @ sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
         return means
 
     def scalar(self, pooling: Pooling) -> float:
@@ -140,21 +158,22 @@ def evidence_of(windows: Float32, prediction: Prediction, kind: ScoreKind, bands
     n, _, n_mels = windows.shape
     index = np.broadcast_to(prediction.target_index, prediction.mean.shape)  # (B, T)
     level = np.take_along_axis(windows.reshape(n, -1), index, axis=1).astype(np.float64)  # (B, T)
-    values = _target_values(level, prediction, kind)
+    signed: Float64 = level if kind == "spectrum_profile" else level - prediction.mean
     flat = (np.arange(n)[:, None] * n_mels + index % n_mels).ravel()
-    sums = np.bincount(flat, values.ravel(), n * n_mels).reshape(n, n_mels).astype(np.float64)
-    counts = np.bincount(flat, minlength=n * n_mels).reshape(n, n_mels).astype(np.float64)
-    return Evidence(sums[:, bands], counts[:, bands])
+
+    def by_band(values: Float64 | None) -> Float64:
+        weights = None if values is None else values.ravel()
+        counted = np.bincount(flat, weights, n * n_mels).astype(np.float64)
+        return counted.reshape(n, n_mels)[:, bands]
+
+    return Evidence(by_band(_target_values(signed, prediction, kind)), by_band(None), by_band(signed))
 
 
-def _target_values(level: Float64, prediction: Prediction, kind: ScoreKind) -> Float64:
-    if kind == "spectrum_profile":
-        return level
-    residual: Float64 = level - prediction.mean
-    if kind == "residual_profile":
-        return residual
+def _target_values(signed: Float64, prediction: Prediction, kind: ScoreKind) -> Float64:
+    if kind in ("spectrum_profile", "residual_profile"):
+        return signed
     if kind == "mse":
-        return residual**2
+        return signed**2
     std = prediction.std.astype(np.float64)
-    nll: Float64 = np.log(std) + residual**2 / (2.0 * std**2)
+    nll: Float64 = np.log(std) + signed**2 / (2.0 * std**2)
     return nll

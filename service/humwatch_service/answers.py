@@ -50,9 +50,9 @@ class Band(_Answer):
     low_hz: float = Field(description="lower edge, Hz")
     high_hz: float = Field(description="upper edge, Hz")
     contribution: float = Field(description="share of the raw score's excess over all bands, 0 to 1")
-    departure_db: float | None = Field(
-        description="mean departure from the machine's normal clips, dB: above 0 is louder than expected; null for"
-        " scores that have no sign"
+    departure_db: float = Field(
+        description="mean departure in dB, above 0 is louder: from the machine's normal clips for profiles, from what"
+        " the model expects for errors"
     )
 
 

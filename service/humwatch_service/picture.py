@@ -162,14 +162,12 @@ def _draw_bands(axes: Axes, answer: ScoreAnswer) -> None:
     free_from = -np.inf
     for band in sorted(answer.bands, key=lambda band: band.low_hz):
         low, high = _mel_range(band)
-        colour = _QUIETER if (band.departure_db or 0.0) < 0 else _LOUDER
+        colour = _QUIETER if band.departure_db < 0 else _LOUDER
         axes.barh(low, band.contribution, height=high - low, align="edge", color=colour)
         # Labels stand over their bars, in order, and step aside where ranges lie close.
         height = max(high + 0.4, free_from)
         free_from = height + _LABEL_MEL
-        text = f"{band.low_hz:.0f} to {band.high_hz:.0f} Hz"
-        if band.departure_db is not None:
-            text += f", {band.departure_db:+.1f} dB"
+        text = f"{band.low_hz:.0f} to {band.high_hz:.0f} Hz, {band.departure_db:+.1f} dB"
         axes.text(0.02, height, text, va="bottom", fontsize=8.5, color=_INK)
 
 

@@ -21,7 +21,7 @@ def clips(rng: np.random.Generator, recordings: int, each: int = 1, spread: floa
         offset = rng.normal(0.0, spread, 4)
         for _ in range(each):
             sums = rng.normal(0.0, 0.3, (10, 4)) + offset + rng.normal(0.0, 0.1, 4)
-            found.append(NormalClip(f"r{recording}", Evidence(sums, np.ones((10, 4))), -30.0 - recording, 16))
+            found.append(NormalClip(f"r{recording}", Evidence(sums, np.ones((10, 4)), sums), -30.0 - recording, 16))
     return found
 
 
@@ -104,7 +104,8 @@ def test_contributions_of_an_error_score_are_what_exceeds_normal(rng: np.random.
     scoring = ScoringSpec(kind="mse")
     calibration = fit(clips(rng, 30), scoring)
     usual = calibration.clip.normal.mean
-    evidence = Evidence((usual + np.array([0.0, 5.0, -5.0, 0.0]))[None], np.ones((1, 4)))
+    sums = (usual + np.array([0.0, 5.0, -5.0, 0.0]))[None]
+    evidence = Evidence(sums, np.ones((1, 4)), sums)
     np.testing.assert_allclose(band_contributions(evidence, scoring, calibration.clip.normal), [0, 5, 0, 0], atol=1e-12)
 
 

@@ -25,17 +25,17 @@ def test_one_band_between_two_is_bridged() -> None:
     contributions = np.zeros(128)
     contributions[[20, 22]] = 1.0
     contributions[21] = 0.1
-    (found,) = explain_bands(contributions, None, EDGES)
+    (found,) = explain_bands(contributions, np.where(np.arange(128) == 21, np.nan, 2.0), EDGES)
     assert (found.low_hz, found.high_hz) == (round(EDGES[20, 0], 1), round(EDGES[22, 1], 1))
     assert found.contribution == 1.0
-    assert found.departure_db is None
+    assert found.departure_db == 2.0
 
 
 def test_no_excess_is_explained_by_nothing() -> None:
-    assert explain_bands(np.zeros(128), None, EDGES) == []
+    assert explain_bands(np.zeros(128), np.zeros(128), EDGES) == []
 
 
 def test_there_are_at_most_five_ranges_and_the_largest_is_first(rng: np.random.Generator) -> None:
-    found = explain_bands(rng.exponential(1.0, 128), None, EDGES)
+    found = explain_bands(rng.exponential(1.0, 128), np.zeros(128), EDGES)
     assert len(found) == 5
     assert [entry.contribution for entry in found] == sorted((entry.contribution for entry in found), reverse=True)

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from humwatch.features import FeatureSpec
 from humwatch.predictor import Prediction
-from humwatch.scoring import Evidence, Pooling, ScoringSpec, default_score, evidence_of
+from humwatch.scoring import Evidence, Pooling, ScoreKind, ScoringSpec, default_score, evidence_of
 
 BANDS = np.arange(3)
 WINDOWS = np.arange(18, dtype=np.float32).reshape(2, 3, 3)
@@ -52,6 +52,15 @@ def test_targets_of_one_band_add_up_and_targets_may_differ_by_window() -> None:
     np.testing.assert_allclose(pooled, [1.5, 1.0, 14.0])
 
 
+@pytest.mark.parametrize(
+    ("kind", "signed"), [("mse", [-1, 0, 1]), ("nll", [-1, 0, 1]), ("spectrum_profile", [3, 4, 5])]
+)
+def test_errors_keep_the_sign_of_the_residual_for_the_reader(kind: ScoreKind, signed: list[float]) -> None:
+    evidence = evidence_of(WINDOWS, prediction([3, 4, 5], 4.0, 1.0), kind, BANDS)
+    assert evidence.signed[0].tolist() == signed
+    assert evidence[:1].pooled_signed(Pooling()).tolist() == signed
+
+
 def test_a_band_without_targets_is_nan_when_pooled() -> None:
     evidence = evidence_of(WINDOWS, prediction([3, 4], 0.0, 1.0), "mse", BANDS)
     assert np.isnan(evidence.pooled(Pooling())).tolist() == [False, False, True]
@@ -70,7 +79,7 @@ def test_pooling_weights() -> None:
 
 
 def test_gwrp_lies_between_mean_and_max(rng: np.random.Generator) -> None:
-    evidence = Evidence(rng.gamma(2.0, 1.0, (40, 3)), np.ones((40, 3)))
+    evidence = Evidence(rng.gamma(2.0, 1.0, (40, 3)), np.ones((40, 3)), np.zeros((40, 3)))
     mean, gwrp, highest = (
         evidence.scalar(pooling) for pooling in (Pooling(), Pooling(kind="gwrp", decay=0.8), Pooling(kind="max"))
     )
