@@ -9,6 +9,7 @@ from humwatch_service.commands_calibrate import calibrate
 from humwatch_service.commands_doctor import doctor
 from humwatch_service.commands_score import score
 from humwatch_service.commands_serve import serve
+from humwatch_service.commands_simulate import simulate
 
 app = typer.Typer(
     name="humwatch",
@@ -22,6 +23,7 @@ app.command()(score)
 app.command()(calibrate)
 app.add_typer(commands_models.app, name="models")
 app.add_typer(commands_config.app, name="config")
+app.command()(simulate)
 app.command()(doctor)
 
 

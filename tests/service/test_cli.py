@@ -7,12 +7,14 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 import typer
 from typer.testing import CliRunner, Result
 
 from humwatch.repository import ModelRepository
+from humwatch.synthetic import SyntheticMachine
 from humwatch_service.cli import app
 from humwatch_service.settings import Settings
 
@@ -50,7 +52,7 @@ def all_commands(group: Any = None, path: tuple[str, ...] = ()) -> list[tuple[tu
 
 def test_every_command_takes_json_and_says_what_it_does() -> None:
     commands = all_commands()
-    assert len(commands) == 11
+    assert len(commands) == 12
     for path, command in commands:
         assert command.help, path
         options = {option for parameter in command.params for option in parameter.opts}
@@ -277,3 +279,29 @@ def test_doctor_without_a_models_folder(monkeypatch: pytest.MonkeyPatch, tmp_pat
     result = humwatch("doctor", "--json")
     assert result.exit_code == 1
     assert "repository_error" in result.stdout
+
+
+def test_simulated_recordings_are_those_of_the_synthetic_machine(tmp_path: Path) -> None:
+    done = humwatch("simulate", tmp_path / "a", "--count", 2, "--seconds", 1, "--seed", 7, "--first", 3, "--json")
+    assert done.exit_code == 0
+    files = [Path(name) for name in json.loads(done.stdout)["files"]]
+    assert [path.name for path in files] == ["normal_00003.wav", "normal_00004.wav"]
+    samples, rate_hz = soundfile.read(files[0], dtype="float32")
+    assert rate_hz == 16_000
+    assert np.abs(samples - SyntheticMachine(seed=7).clip(3, 1.0)).max() <= 1 / 32_768
+
+
+def test_a_simulated_fault_is_in_the_name_and_in_the_sound(tmp_path: Path) -> None:
+    humwatch("simulate", tmp_path, "--count", 1, "--seconds", 1)
+    done = humwatch("simulate", tmp_path, "--count", 1, "--seconds", 1, "--fault", "squeal", "--level-db", 6)
+    assert done.exit_code == 0
+    normal, _ = soundfile.read(tmp_path / "normal_00000.wav")
+    faulty, _ = soundfile.read(tmp_path / "anomaly_squeal_00000.wav")
+    assert np.mean(faulty**2) > 3 * np.mean(normal**2)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    failed = humwatch("simulate", tmp_path / "file" / "folder", "--count", 1)
+    assert failed.exit_code == 1
+    assert "error: file_unreadable:" in failed.stderr
