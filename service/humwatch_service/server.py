@@ -12,9 +12,11 @@ from typing import Any, Final, cast
 import h11
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from humwatch_service.errors import AddressUnusable, PortInUse
+from humwatch_service.errors import AddressUnusable, Overloaded, PortInUse, RequestMalformed
+from humwatch_service.problems import problem_response
 from humwatch_service.settings import Settings
 
 MAX_HEAD_BYTES: Final = 32 << 10
@@ -22,19 +24,29 @@ KEEP_ALIVE_S: Final = 5
 BACKLOG: Final = 256
 
 
-class PatientProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1, with an end to its patience.
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer what comes over a connection too many."""
+    error = Overloaded("the service has all the connections that it takes; ask again later")
+    await problem_response(error, None, {"Connection": "close"})(scope, receive, send)
+
+
+class BoundedProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1, with an end to its patience and one shape for its own errors.
 
     uvicorn waits for ever for the head of a request, and reads for ever what comes of a body after its answer (413).
-    Here both have to end within ``head_timeout_s``.
+    Here both have to end within ``head_timeout_s``. What it answers by itself, to bytes that are no HTTP and to
+    connections beyond ``max_connections``, is problem+json here as everywhere.
     """
 
     head_timeout_s: float = 10.0
+    max_connections: int = 256
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock for the first request."""
+        """Start the clock for the first request; count the connections."""
         super().connection_made(transport)
+        if len(self.connections) > self.max_connections:
+            self.app = _refuse
         self._start_clock()
 
     def data_received(self, data: bytes) -> None:
@@ -46,6 +58,14 @@ class PatientProtocol(H11Protocol):
             self._start_clock()
         else:
             self._stop_clock()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer bytes that are no HTTP, and hang up."""
+        response = problem_response(RequestMalformed(msg), None, {"Connection": "close"})
+        head = h11.Response(status_code=response.status_code, headers=response.raw_headers, reason=b"Bad Request")
+        for event in (head, h11.Data(data=bytes(response.body)), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock."""
@@ -90,7 +110,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
     """A server with sensible limits; logs go through this process's handlers."""
-    protocol = type("SettledProtocol", (PatientProtocol,), {"head_timeout_s": settings.header_timeout_s})
+    limits = {"head_timeout_s": settings.header_timeout_s, "max_connections": settings.max_connections}
+    protocol = type("SettledProtocol", (BoundedProtocol,), limits)
     config = uvicorn.Config(
         app,
         loop="asyncio",
@@ -102,7 +123,6 @@ def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
         server_header=False,
         proxy_headers=False,
         workers=1,
-        limit_concurrency=settings.max_connections,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(settings.shutdown_timeout_s),
