@@ -49,12 +49,16 @@ def export(
     with failures(as_json=as_json), stage_progress() as progress:
         trained = TrainedRun.read(run)
         done = export_bundle(trained, ModelRepository(models), spec, data=data or [], progress=progress)
+        active = ModelRepository(models).active_version(machine)
     for warning in done.warnings:
         say(f"warning: {warning}")
+    if active != done.version:
+        say(f"version {active} stays in use; change with: humwatch models activate {machine} {done.version}")
     result: dict[str, object] = {
         "folder": str(done.folder),
         "machine_id": machine,
         "version": done.version,
+        "active_version": active,
         "parity": done.parity.as_figures(),
         "warnings": done.warnings,
     }

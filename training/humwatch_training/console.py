@@ -21,12 +21,19 @@ def show(result: dict[str, object], text: str, *, as_json: bool) -> None:
 
 @contextmanager
 def failures(*, as_json: bool) -> Iterator[None]:
-    """Turn a named failure into exit code 1: `error: <code>: message` on stderr, or JSON on stdout."""
+    """Turn a named failure, or one of the disk, into exit code 1: a line on stderr, or JSON on stdout."""
     try:
         yield
     except HumwatchError as error:
-        if as_json:
-            typer.echo(json.dumps({"error": {"code": error.code, "message": str(error)}}))
-        else:
-            say(f"error: {error.code}: {error}")
+        _report(error.code, str(error), as_json=as_json)
         raise typer.Exit(1) from error
+    except OSError as error:
+        _report("os_error", str(error), as_json=as_json)
+        raise typer.Exit(1) from error
+
+
+def _report(code: str, message: str, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"error": {"code": code, "message": message}}))
+    else:
+        say(f"error: {code}: {message}")
