@@ -91,19 +91,6 @@ def test_training_lowers_the_nll_clearly(small_config: Configure, humming_clip: 
     assert last < first - 0.5
 
 
-def test_the_pieces_of_a_batch_add_up_to_the_whole(
-    small_config: Configure, humming_clip: Hum, monkeypatch: pytest.MonkeyPatch
-):
-    config, clips = small_config(batch_windows=20), [humming_clip()]
-    in_pieces, whole = start(config, clips), start(config, clips)
-    windows_db = in_pieces.windows.windows(torch.arange(20))
-    loss = in_pieces.accumulate_gradient(windows_db)
-    monkeypatch.setattr("humwatch_training.trainer.CPU_PIECE_WINDOWS", 20)
-    assert whole.accumulate_gradient(windows_db) == pytest.approx(loss, rel=1e-5)
-    for mine, theirs in zip(in_pieces.model.parameters(), whole.model.parameters(), strict=True):
-        torch.testing.assert_close(mine.grad, theirs.grad, atol=1e-5, rtol=1e-4)
-
-
 def test_the_rate_follows_the_schedule_of_the_budget(small_config: Configure, humming_clip: Hum):
     trainer = start(small_config(steps=75), [humming_clip()])
     rates = [trainer.step().learning_rate for _ in range(12)]
