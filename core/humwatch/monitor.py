@@ -93,7 +93,7 @@ class Listener:
         return self._predicted(self._windower.push(self._log_mel.push(mono)))
 
     def flush(self) -> list[WindowBlock]:
-        """Return what is left: full blocks, then a smaller one. The next push starts a new stream's samples."""
+        """Return what is left: full blocks, then a smaller one. The stream is over; ``reset`` before the next."""
         frames = np.concatenate([self._log_mel.push(self._mono.flush()), self._log_mel.flush()])
         return self._predicted(self._windower.push(frames) + self._windower.flush())
 
@@ -176,7 +176,10 @@ class Monitor:
         return self._steps(self._listener.push(samples))
 
     def flush(self) -> list[Step]:
-        """Score what is left; the last step and clip reach back over sound that was already heard."""
+        """Score what is left; the last step and clip reach back over sound that was already heard.
+
+        The stream is over; ``reset`` before the next.
+        """
         return self._steps(self._listener.flush())
 
     def _forget(self) -> None:

@@ -10,11 +10,11 @@ from typing import BinaryIO, Literal
 from humwatch.audio import AudioInfo, DecodeLimits, Recording, open_recording
 from humwatch.calibration import NormalClip, ScaleCalibration
 from humwatch.decision import State, decide
-from humwatch.errors import AudioChannelMissing, AudioTooShort
+from humwatch.errors import AudioChannelMissing, AudioTooShort, CalibrationError
 from humwatch.explain import BandRange, explain_bands
 from humwatch.monitor import Listener, ListeningSpec, Monitor, ScaleScore, Step, StepScores, WindowBlock
 from humwatch.predictor import Predictor
-from humwatch.quality import SoundWarning
+from humwatch.quality import UNJUDGEABLE, SoundWarning
 from humwatch.scoring import Evidence
 from humwatch.thresholds import conformal_p_value
 
@@ -158,17 +158,22 @@ def _answer(
     )
 
 
+def _rate_warnings(spec: ListeningSpec, info: AudioInfo) -> list[SoundWarning]:
+    """What the recording's rate keeps from being heard."""
+    needed_hz = float(spec.band_edges_hz[-1, 1])
+    if info.rate_hz / 2 >= needed_hz:
+        return []
+    text = (
+        f"sampled at {info.rate_hz} Hz, nothing above {info.rate_hz / 2:.0f} Hz is there to be heard, and the model"
+        f" listens up to {needed_hz:.0f} Hz: the score says nothing about the machine"
+    )
+    return [SoundWarning(code="bandwidth_limited", message=text)]
+
+
 def _source_warnings(monitor: Monitor, info: AudioInfo) -> list[SoundWarning]:
-    """What the recording's rate and resolution keep from being heard."""
-    found = []
-    needed_hz = float(monitor.spec.band_edges_hz[-1, 1])
-    if info.rate_hz / 2 < needed_hz:
-        text = (
-            f"sampled at {info.rate_hz} Hz, nothing above {info.rate_hz / 2:.0f} Hz is there to be heard, and the"
-            f" model listens up to {needed_hz:.0f} Hz: the score says nothing about the machine"
-        )
-        found.append(SoundWarning(code="bandwidth_limited", message=text))
-    elif info.rate_hz != monitor.spec.features.rate_hz:
+    """What the recording's rate and resolution do to what is heard."""
+    found = _rate_warnings(monitor.spec, info)
+    if not found and info.rate_hz != monitor.spec.features.rate_hz:
         text = f"resampled from {info.rate_hz} to {monitor.spec.features.rate_hz} Hz"
         found.append(SoundWarning(code="resampled", message=text))
     calibrated_bits = monitor.calibration.sample_bits
@@ -195,11 +200,19 @@ def _level_warning(monitor: Monitor) -> list[SoundWarning]:
 
 @dataclass(frozen=True)
 class Heard:
-    """All that a recording leaves for scoring, with its level in dBFS and its resolution in bits."""
+    """All that a recording leaves for scoring.
+
+    Attributes:
+        blocks: its windows, predictions and evidence.
+        level_dbfs: its level.
+        sample_bits: its resolution.
+        warnings: what is wrong with the sound itself.
+    """
 
     blocks: list[WindowBlock]
     level_dbfs: float
     sample_bits: int
+    warnings: list[SoundWarning]
 
 
 def hear(
@@ -212,7 +225,8 @@ def hear(
         listener = Listener(spec, predictor, source_rate_hz=info.rate_hz, channel=chosen)
         blocks = [found for block in recording.blocks() for found in listener.push(block.samples)]
         blocks += listener.flush()
-    return Heard(blocks, listener.check.level_dbfs, info.sample_bits)
+    warnings = [*listener.check.warnings(), *_rate_warnings(spec, info)]
+    return Heard(blocks, listener.check.level_dbfs, info.sample_bits, warnings)
 
 
 def whole_clips(evidence: Evidence, spec: ListeningSpec) -> list[Evidence]:
@@ -236,8 +250,15 @@ def normal_clips(
 
     Returns:
         The clips; none when the recording is shorter than a clip.
+
+    Raises:
+        AudioError: the recording cannot be decoded.
+        CalibrationError: it is silent, stuck or sampled too low to be judged: thresholds from it would be false.
     """
     heard = hear(path, spec, predictor, channel=channel, default_channel=default_channel)
+    for warning in heard.warnings:
+        if warning.code in UNJUDGEABLE:
+            raise CalibrationError(f"{path} is no normal recording ({warning.code}): {warning.message}")
     if not heard.blocks:
         return []
     evidence = Evidence.concatenate([block.evidence for block in heard.blocks])

@@ -10,7 +10,7 @@ import soundfile
 import soxr
 
 from humwatch.calibration import Calibration, CalibrationSpec, calibrate
-from humwatch.errors import AudioChannelMissing, AudioTooShort
+from humwatch.errors import AudioChannelMissing, AudioTooShort, CalibrationError
 from humwatch.monitor import ListeningSpec, Monitor, Step
 from humwatch.predictor import Predictor
 from humwatch.recording import RecordingScore, normal_clips, score_recording
@@ -131,6 +131,23 @@ def test_a_machine_calibrated_on_coarse_samples_is_judged_on_them(
         lambda rate, channel: Monitor(listening, predictor, calibration, source_rate_hz=rate, channel=channel),
     )
     assert result.state == "normal"
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate_hz", "code"),
+    [
+        (np.zeros(32_000), 16_000, "silent"),
+        (np.concatenate([SyntheticMachine(3).clip(1, 1.4), np.full(16_000, 0.1)]), 16_000, "stuck"),
+        (SyntheticMachine(3).clip(1, 2.0), 8_000, "bandwidth_limited"),
+    ],
+)
+def test_what_cannot_be_judged_calibrates_nothing(
+    tmp_path: Path, listening: ListeningSpec, predictor: Predictor, samples: np.ndarray, rate_hz: int, code: str
+) -> None:
+    path = tmp_path / "normal.wav"
+    soundfile.write(path, samples, rate_hz)
+    with pytest.raises(CalibrationError, match=rf"normal\.wav is no normal recording \({code}\)"):
+        normal_clips(path, "normal", listening, predictor, channel=None)
 
 
 @pytest.mark.parametrize("rate_hz", [44_100, 48_000])
