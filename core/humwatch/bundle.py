@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Unpack
+from typing import Final, Literal, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from humwatch.monitor import ListeningSpec, Monitor
 from humwatch.predictor import Predictor
 from humwatch.profile import NormalProfile
 
+SCALES: Final[tuple[Literal["clip"], Literal["step"]]] = ("clip", "step")
 GOLDEN_TOLERANCE: Final = 1e-3
 """Of mean and std, dB: engines and processors round differently; a decision turns on far more."""
 
@@ -105,6 +106,7 @@ def compose_bundle(
             level_dbfs_high=calibration.level_dbfs_high,
             sample_bits=calibration.sample_bits,
             warnings=calibration.warnings,
+            prior_recordings=calibration.prior_recordings,
         ),
         files={PREDICTOR: sha256(graph), CALIBRATION: sha256(arrays)},
         **facts,
@@ -137,6 +139,7 @@ def pack_calibration(calibration: Calibration, golden: Golden) -> bytes:
         arrays[f"{name}_mean"] = scale.normal.mean
         arrays[f"{name}_std"] = scale.normal.std
         arrays[f"{name}_whitening"] = scale.normal.whitening
+        arrays[f"{name}_weight"] = np.array(scale.normal.weight)
         arrays[f"{name}_scores"] = scale.normal_scores
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
@@ -148,7 +151,7 @@ def _unpack_calibration(data: bytes, manifest: Manifest) -> tuple[Calibration, G
     window = (manifest.windows.length_frames, manifest.features.n_mels)
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         golden = Golden(*(arrays[f"golden_{name}"] for name in ("windows", "mean", "std")))
-        scales = [_unpack_scale(arrays, name, getattr(manifest, name), bands) for name in ("clip", "step")]
+        scales = [_unpack_scale(arrays, name, manifest, bands) for name in SCALES]
     if golden.windows.shape[1:] != window or not len(golden.windows):
         raise BundleInvalid(f"golden windows of shape {golden.windows.shape}, (n, {window[0]}, {window[1]}) expected")
     card = manifest.calibration
@@ -161,17 +164,23 @@ def _unpack_calibration(data: bytes, manifest: Manifest) -> tuple[Calibration, G
         level_dbfs_high=card.level_dbfs_high,
         sample_bits=card.sample_bits,
         warnings=card.warnings,
+        prior_recordings=card.prior_recordings,
     )
     return calibration, golden
 
 
-def _unpack_scale(arrays: np.lib.npyio.NpzFile, name: str, thresholds: ScaleThresholds, bands: int) -> ScaleCalibration:
+def _unpack_scale(
+    arrays: np.lib.npyio.NpzFile, name: Literal["clip", "step"], manifest: Manifest, bands: int
+) -> ScaleCalibration:
     mean, std, whitening, scores = (arrays[f"{name}_{part}"] for part in ("mean", "std", "whitening", "scores"))
     if mean.shape != (bands,) or std.shape != (bands,) or whitening.shape != (bands, bands):
         raise BundleInvalid(f"the statistics are of {mean.shape[0]} bands, the manifest's score has {bands}")
     if not all(np.isfinite(array).all() for array in (mean, std, whitening, scores)) or not (std > 0).all():
         raise BundleInvalid("the statistics hold numbers that are not finite")
-    return ScaleCalibration(thresholds, NormalProfile(mean, std, whitening), np.sort(scores))
+    # bundles written before there were priors rest on their own clips alone
+    weight = float(arrays[f"{name}_weight"]) if f"{name}_weight" in arrays else float(manifest.calibration.clips)
+    thresholds: ScaleThresholds = getattr(manifest, name)
+    return ScaleCalibration(thresholds, NormalProfile(mean, std, whitening, weight), np.sort(scores))
 
 
 def read_bundle(folder: Path) -> Bundle:

@@ -80,6 +80,35 @@ class Calibration:
     level_dbfs_high: float
     sample_bits: int
     warnings: list[str]
+    prior_recordings: int = 0
+
+
+@dataclass(frozen=True)
+class TypePrior:
+    """How normal profiles vary on other machines of the type, on each time scale.
+
+    Attributes:
+        clip: profile of the clips.
+        step: profile of the steps.
+        recordings: independent normal recordings that both rest on.
+    """
+
+    clip: NormalProfile
+    step: NormalProfile
+    recordings: int
+
+    @staticmethod
+    def of(machines: Sequence[Calibration]) -> TypePrior:
+        """Pool the calibrations of one machine or more, all by the same predictor and score.
+
+        Raises:
+            CalibrationError: there is none.
+        """
+        return TypePrior(
+            clip=NormalProfile.pooled([machine.clip.normal for machine in machines]),
+            step=NormalProfile.pooled([machine.step.normal for machine in machines]),
+            recordings=sum(machine.recordings + machine.prior_recordings for machine in machines),
+        )
 
 
 @dataclass(frozen=True)
@@ -114,11 +143,13 @@ def calibrate(
     spec: CalibrationSpec,
     step_windows: int,
     clip_seconds: float,
+    prior: TypePrior | None = None,
 ) -> Calibration:
     """Fit statistics and thresholds to normal clips that trained nothing.
 
     A clip's score is measured with statistics of the other recordings (grouped cross-fitting), or the
-    thresholds would be those of clips that the statistics have seen.
+    thresholds would be those of clips that the statistics have seen. A ``prior`` from other machines of the type
+    says how profiles vary where this machine's clips are too few to tell; an error (``mse``, ``nll``) needs none.
 
     Raises:
         CalibrationError: fewer than three recordings.
@@ -131,12 +162,14 @@ def calibrate(
     groups = np.array([recordings.index(clip.recording) for clip in clips])
     levels = np.array([clip.level_dbfs for clip in clips])
 
-    def fit(cut: Callable[[Evidence], list[Evidence]]) -> ScaleCalibration:
-        pieces = [cut(clip.evidence) for clip in clips]
-        return _fit_scale(pieces, groups, scoring, spec, clip_seconds)
+    prior = prior if scoring.is_profile else None
 
-    clip_scale = fit(lambda evidence: [evidence])
-    step_scale = fit(lambda evidence: _steps(evidence, step_windows))
+    def fit(cut: Callable[[Evidence], list[Evidence]], known: NormalProfile | None) -> ScaleCalibration:
+        pieces = [cut(clip.evidence) for clip in clips]
+        return _fit_scale(pieces, groups, scoring, spec, clip_seconds, known)
+
+    clip_scale = fit(lambda evidence: [evidence], prior.clip if prior else None)
+    step_scale = fit(lambda evidence: _steps(evidence, step_windows), prior.step if prior else None)
     return Calibration(
         clip=clip_scale,
         step=step_scale,
@@ -146,6 +179,7 @@ def calibrate(
         level_dbfs_high=float(levels.max()),
         sample_bits=min(clip.sample_bits for clip in clips),
         warnings=_shortcomings(clip_scale.thresholds, len(recordings)),
+        prior_recordings=prior.recordings if prior else 0,
     )
 
 
@@ -160,17 +194,19 @@ def _fit_scale(
     scoring: ScoringSpec,
     spec: CalibrationSpec,
     clip_seconds: float,
+    prior: NormalProfile | None,
 ) -> ScaleCalibration:
     pooled = [np.stack([piece.pooled(scoring.pooling) for piece in clip]) for clip in pieces]  # (pieces, bands) each
     scores = np.empty(len(pieces))
     for fold in _folds(groups):
-        others = NormalProfile.fit(np.concatenate([p for p, held in zip(pooled, fold, strict=True) if not held]))
+        known = np.concatenate([p for p, held in zip(pooled, fold, strict=True) if not held])
+        others = NormalProfile.fit(known, prior)
         for i in np.flatnonzero(fold):
             scores[i] = max(raw_score(piece, scoring, others) for piece in pieces[i])
     scores.sort()
     n_recordings = len(set(groups.tolist()))
     thresholds = _fit_thresholds(scores, spec, n_recordings, clip_seconds)
-    return ScaleCalibration(thresholds, NormalProfile.fit(np.concatenate(pooled)), scores)
+    return ScaleCalibration(thresholds, NormalProfile.fit(np.concatenate(pooled), prior), scores)
 
 
 def _folds(groups: npt.NDArray[np.int64]) -> list[npt.NDArray[np.bool_]]:

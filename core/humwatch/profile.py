@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,15 +47,23 @@ class NormalProfile:
         mean: float64 (bands,), mean of each band.
         std: float64 (bands,), standard deviation of each band.
         whitening: float64 (bands, bands), symmetric square root of the shrunk correlation's inverse.
+        weight: how many normal clips it rests on, those of a prior included.
     """
 
     mean: Float64
     std: Float64
     whitening: Float64
+    weight: float
 
     @staticmethod
-    def fit(profiles: Float64) -> NormalProfile:
+    def fit(profiles: Float64, prior: NormalProfile | None = None) -> NormalProfile:
         """Fit to normal profiles, float64 (n, bands).
+
+        With a ``prior``, the profile of other machines of the type, the mean is this machine's own, and the
+        covariance is the average of the two, each weighted by its clips: the posterior mean under an inverse Wishart
+        prior (Murphy, "Machine Learning: A Probabilistic Perspective", 4.6.2). Machines of a type differ in
+        where their normal sound lies more than in how it varies, and a spread of so many bands takes hundreds of
+        clips to learn (ADR 0006).
 
         Raises:
             CalibrationError: fewer than two profiles, or one with a band that was never observed.
@@ -66,9 +75,36 @@ class NormalProfile:
         mean = profiles.mean(axis=0)
         std = np.maximum(profiles.std(axis=0), MIN_STD)
         correlation, _ = ledoit_wolf((profiles - mean) / std)
-        values, vectors = np.linalg.eigh(correlation)
-        whitening = (vectors / np.sqrt(np.maximum(values, 1e-6))) @ vectors.T
-        return NormalProfile(mean, std, whitening)
+        weight = float(len(profiles))
+        if prior is None:
+            return _profile(mean, std, correlation, weight)
+        total = weight + prior.weight
+        covariance = (weight * correlation * np.outer(std, std) + prior.weight * prior.covariance) / total
+        return _of_covariance(mean, covariance, total)
+
+    @staticmethod
+    def pooled(machines: Sequence[NormalProfile]) -> NormalProfile:
+        """The profile of a type, from those of its machines: the prior of the next machine.
+
+        Its mean is the machines' mean, its covariance that within a machine; what lies between machines is left
+        out.
+
+        Raises:
+            CalibrationError: there is no machine.
+        """
+        if not machines:
+            raise CalibrationError("no machine to pool")
+        weights = np.array([machine.weight for machine in machines])
+        mean = np.mean([machine.mean for machine in machines], axis=0)
+        covariance = np.average([machine.covariance for machine in machines], axis=0, weights=weights)
+        return _of_covariance(mean, covariance, float(weights.sum()))
+
+    @property
+    def covariance(self) -> Float64:
+        """Covariance of the bands, float64 (bands, bands), in the square of the profile's unit."""
+        inverse = np.linalg.inv(self.whitening)
+        covariance: Float64 = inverse @ inverse * np.outer(self.std, self.std)
+        return covariance
 
     def contributions(self, profile: Float64) -> Float64:
         """Share of each band in the squared distance over the number of bands: float64 (bands,), >= 0.
@@ -83,3 +119,14 @@ class NormalProfile:
     def distance(self, profile: Float64) -> float:
         """Mahalanobis distance over the root of the number of bands: near 1 for a normal profile."""
         return float(np.sqrt(self.contributions(profile).sum()))
+
+
+def _of_covariance(mean: Float64, covariance: Float64, weight: float) -> NormalProfile:
+    std = np.sqrt(np.diag(covariance))
+    return _profile(mean, std, covariance / np.outer(std, std), weight)
+
+
+def _profile(mean: Float64, std: Float64, correlation: Float64, weight: float) -> NormalProfile:
+    values, vectors = np.linalg.eigh(correlation)
+    whitening = (vectors / np.sqrt(np.maximum(values, 1e-6))) @ vectors.T
+    return NormalProfile(mean, std, whitening, weight)

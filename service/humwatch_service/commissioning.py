@@ -12,7 +12,7 @@ from typing import Final
 
 from humwatch.audio import open_recording
 from humwatch.bundle import Bundle, compose_bundle, digest_of, sha256
-from humwatch.calibration import CalibrationSpec, NormalClip, calibrate
+from humwatch.calibration import CalibrationSpec, NormalClip, TypePrior, calibrate
 from humwatch.errors import AudioError, CalibrationError
 from humwatch.manifest import Manifest
 from humwatch.monitor import ListeningSpec
@@ -120,6 +120,7 @@ def recalibrate(
         spec=commission.spec,
         step_windows=listening.step_windows,
         clip_seconds=listening.windows.clip_seconds,
+        prior=_prior(bundle, commission, listening),
     )
     old = bundle.manifest
     return compose_bundle(
@@ -140,9 +141,18 @@ def recalibrate(
     )
 
 
+def _prior(bundle: Bundle, commission: Commission, listening: ListeningSpec) -> TypePrior | None:
+    """What the model's own machine says of the type; nothing of a machine about itself, which would count it twice."""
+    same_machine = bundle.manifest.machine_id == commission.machine_id
+    if same_machine or listening.scoring != bundle.manifest.scoring or not listening.scoring.is_profile:
+        return None
+    return TypePrior.of([bundle.calibration])
+
+
 def _listening(bundle: Bundle, commission: Commission, *, recordings: int) -> ListeningSpec:
     old = bundle.manifest.listening
-    kind = commission.score or default_score(recordings)
+    known = bundle.calibration.recordings if old.scoring.is_profile else 0
+    kind = commission.score or default_score(recordings + known)
     if kind == old.scoring.kind:
         return old
     pooling = old.scoring.pooling if kind in ("mse", "nll") else Pooling()

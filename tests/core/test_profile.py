@@ -59,3 +59,32 @@ def test_too_little_to_fit_is_refused() -> None:
         NormalProfile.fit(np.zeros((1, 4)))
     with pytest.raises(CalibrationError, match="never observed"):
         NormalProfile.fit(np.array([[1.0, np.nan], [1.0, 2.0]]))
+
+
+def test_a_prior_lends_its_spread_and_not_its_place(rng: np.random.Generator) -> None:
+    mixing = rng.normal(size=(30, 30)) / 5.0
+    type_clips, own_clips, unseen = (
+        rng.normal(size=(n, 30)) @ mixing + at for n, at in ((400, 0.0), (5, 9.0), (400, 9.0))
+    )
+    prior = NormalProfile.fit(type_clips)
+    alone, helped = NormalProfile.fit(own_clips), NormalProfile.fit(own_clips, prior)
+    np.testing.assert_allclose(helped.mean, own_clips.mean(axis=0))
+    assert helped.weight == 405
+    typical = [np.median([normal.distance(clip) for clip in unseen]) for normal in (alone, helped)]
+    assert typical[0] > 1.5
+    assert typical[1] == pytest.approx(1.1, abs=0.15)
+
+
+def test_a_prior_of_the_same_spread_changes_nothing(rng: np.random.Generator) -> None:
+    normal = NormalProfile.fit(rng.normal(size=(200, 12)) @ rng.normal(size=(12, 12)))
+    np.testing.assert_allclose(NormalProfile.pooled([normal]).whitening, normal.whitening, atol=1e-9)
+    pooled = NormalProfile.pooled([normal, normal])
+    np.testing.assert_allclose(pooled.covariance, normal.covariance, rtol=1e-9)
+    assert pooled.weight == 400
+
+
+def test_own_clips_outweigh_the_prior_as_they_become_many(rng: np.random.Generator) -> None:
+    prior = NormalProfile.fit(rng.normal(size=(50, 4)))
+    samples = rng.normal(size=(5_000, 4)) * 3.0
+    helped = NormalProfile.fit(samples, prior)
+    np.testing.assert_allclose(helped.covariance, (5_000 * np.cov(samples.T) + 50 * np.eye(4)) / 5_050, atol=0.3)
