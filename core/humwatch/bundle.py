@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, Unpack
+from typing import Final, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,6 @@ from humwatch.monitor import ListeningSpec, Monitor
 from humwatch.predictor import Predictor
 from humwatch.profile import NormalProfile
 
-SCALES: Final[tuple[Literal["clip"], Literal["step"]]] = ("clip", "step")
 GOLDEN_TOLERANCE: Final = 1e-3
 """Of mean and std, dB: engines and processors round differently; a decision turns on far more."""
 
@@ -137,9 +136,8 @@ def pack_calibration(calibration: Calibration, golden: Golden) -> bytes:
     }
     for name, scale in (("clip", calibration.clip), ("step", calibration.step)):
         arrays[f"{name}_mean"] = scale.normal.mean
-        arrays[f"{name}_std"] = scale.normal.std
-        arrays[f"{name}_whitening"] = scale.normal.whitening
-        arrays[f"{name}_weight"] = np.array(scale.normal.weight)
+        arrays[f"{name}_covariance"] = scale.normal.covariance
+        arrays[f"{name}_freedom"] = np.array(scale.normal.freedom)
         arrays[f"{name}_scores"] = scale.normal_scores
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
@@ -151,7 +149,7 @@ def _unpack_calibration(data: bytes, manifest: Manifest) -> tuple[Calibration, G
     window = (manifest.windows.length_frames, manifest.features.n_mels)
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         golden = Golden(*(arrays[f"golden_{name}"] for name in ("windows", "mean", "std")))
-        scales = [_unpack_scale(arrays, name, manifest, bands) for name in SCALES]
+        scales = [_unpack_scale(arrays, name, getattr(manifest, name), bands) for name in ("clip", "step")]
     if golden.windows.shape[1:] != window or not len(golden.windows):
         raise BundleInvalid(f"golden windows of shape {golden.windows.shape}, (n, {window[0]}, {window[1]}) expected")
     card = manifest.calibration
@@ -169,18 +167,15 @@ def _unpack_calibration(data: bytes, manifest: Manifest) -> tuple[Calibration, G
     return calibration, golden
 
 
-def _unpack_scale(
-    arrays: np.lib.npyio.NpzFile, name: Literal["clip", "step"], manifest: Manifest, bands: int
-) -> ScaleCalibration:
-    mean, std, whitening, scores = (arrays[f"{name}_{part}"] for part in ("mean", "std", "whitening", "scores"))
-    if mean.shape != (bands,) or std.shape != (bands,) or whitening.shape != (bands, bands):
+def _unpack_scale(arrays: np.lib.npyio.NpzFile, name: str, thresholds: ScaleThresholds, bands: int) -> ScaleCalibration:
+    mean, covariance, freedom, scores = (
+        arrays[f"{name}_{part}"] for part in ("mean", "covariance", "freedom", "scores")
+    )
+    if mean.shape != (bands,) or covariance.shape != (bands, bands) or freedom.shape != ():
         raise BundleInvalid(f"the statistics are of {mean.shape[0]} bands, the manifest's score has {bands}")
-    if not all(np.isfinite(array).all() for array in (mean, std, whitening, scores)) or not (std > 0).all():
+    if not all(np.isfinite(array).all() for array in (mean, covariance, scores)) or freedom < 1:
         raise BundleInvalid("the statistics hold numbers that are not finite")
-    # bundles written before there were priors rest on their own clips alone
-    weight = float(arrays[f"{name}_weight"]) if f"{name}_weight" in arrays else float(manifest.calibration.clips)
-    thresholds: ScaleThresholds = getattr(manifest, name)
-    return ScaleCalibration(thresholds, NormalProfile(mean, std, whitening, weight), np.sort(scores))
+    return ScaleCalibration(thresholds, NormalProfile(mean, covariance, int(freedom)), np.sort(scores))
 
 
 def read_bundle(folder: Path) -> Bundle:

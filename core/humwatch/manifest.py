@@ -51,15 +51,13 @@ class CalibrationCard(_Record):
     level_dbfs_high: float
     sample_bits: int = Field(ge=8, description="lowest resolution of a sample among these recordings, bits")
     warnings: list[str]
-    prior_recordings: int = Field(
-        0, ge=0, description="of other machines of the type, for the spread"
-    )
+    prior_recordings: int = Field(0, ge=0, description="of other machines of the type, for the spread")
 
 
 class Manifest(_Record):
     """Everything about a bundle that is not an array."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     machine_id: MachineId
     machine_type: str
     version: Version

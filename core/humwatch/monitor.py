@@ -117,8 +117,8 @@ class ScaleScore:
         score: 0 = median of normal clips, 1 = alarm.
         raw_score: before normalisation.
         contributions: float64 (bands,), share of each band.
-        departures_db: float64 (bands,), mean departure in dB: from normal clips for a profile, from what the model
-            expects for an error; above 0 is louder.
+        departures_db: float64 (bands,), mean departure in dB: from normal clips for a profile in dB, from what the
+            model expects for any other score; above 0 is louder.
     """
 
     start_sample: int
@@ -206,7 +206,7 @@ class Monitor:
         scoring = self.spec.scoring
         raw = raw_score(evidence, scoring, scale.normal)
         start_sample, end_sample = self.spec.windows.sample_bounds(self.spec.features, end - n_windows, n_windows)
-        departures = evidence.pooled_signed(scoring.pooling) - (scale.normal.mean if scoring.is_profile else 0.0)
+        departures = evidence.pooled_signed(scoring.pooling) - (scale.normal.mean if scoring.signed_is_score else 0.0)
         return ScaleScore(
             start_sample=start_sample,
             end_sample=end_sample,

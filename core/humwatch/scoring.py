@@ -19,7 +19,7 @@ from humwatch.predictor import Prediction
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
-ScoreKind = Literal["residual_profile", "spectrum_profile", "mse", "nll"]
+ScoreKind = Literal["likelihood_profile", "residual_profile", "spectrum_profile", "mse", "nll"]
 PoolingKind = Literal["mean", "max", "gwrp"]
 
 PROFILE_RECORDINGS: Final = 40
@@ -29,7 +29,7 @@ they have not seen lies twice as far out as those that they have, and thresholds
 
 def default_score(recordings: int) -> ScoreKind:
     """The score for a machine with so many normal recordings: a profile, or the plain error, which needs none."""
-    return "residual_profile" if recordings >= PROFILE_RECORDINGS else "mse"
+    return "likelihood_profile" if recordings >= PROFILE_RECORDINGS else "mse"
 
 
 class Pooling(BaseModel):
@@ -61,12 +61,14 @@ class ScoringSpec(BaseModel):
 
     ``mse`` and ``nll`` are eq. 7 of the paper with std 1 and with the predicted std. ``residual_profile`` is the
     Mahalanobis distance of the clip's mean signed residual per band from the machine's own normal clips;
+    ``likelihood_profile`` is the same for the residual over its predicted variance, the slope of the log-likelihood
+    (Rao's score, 1948): where the network is sure of a bin, a departure counts for more. With std 1 they are one.
     ``spectrum_profile`` is the same for the level itself, which needs no network and is the honest opponent.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: ScoreKind = "residual_profile"
+    kind: ScoreKind = "likelihood_profile"
     pooling: Pooling = Pooling()
     low_hz: float = Field(0.0, ge=0, description="bands that reach below this are left out, Hz")
     high_hz: float = Field(
@@ -85,6 +87,11 @@ class ScoringSpec(BaseModel):
     @property
     def is_profile(self) -> bool:
         """Whether the score is a distance between band profiles."""
+        return self.kind in ("likelihood_profile", "residual_profile", "spectrum_profile")
+
+    @property
+    def signed_is_score(self) -> bool:
+        """Whether the normal mean of a band's score is that of its level or residual in dB."""
         return self.kind in ("residual_profile", "spectrum_profile")
 
     def bands(self, features: FeatureSpec) -> npt.NDArray[np.int64]:
@@ -175,5 +182,8 @@ def _target_values(signed: Float64, prediction: Prediction, kind: ScoreKind) -> 
     if kind == "mse":
         return signed**2
     std = prediction.std.astype(np.float64)
+    if kind == "likelihood_profile":
+        slope: Float64 = signed / std**2
+        return slope
     nll: Float64 = np.log(std) + signed**2 / (2.0 * std**2)
     return nll

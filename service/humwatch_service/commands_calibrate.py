@@ -36,6 +36,7 @@ from humwatch_service.settings import Settings
 class Score(StrEnum):
     """Scores that a machine can be calibrated for."""
 
+    LIKELIHOOD_PROFILE = "likelihood_profile"
     RESIDUAL_PROFILE = "residual_profile"
     SPECTRUM_PROFILE = "spectrum_profile"
     MSE = "mse"
@@ -107,6 +108,7 @@ def _channel(text: str | None) -> int | None:
 
 def _score_kind(score: Score | None) -> ScoreKind | None:
     kinds: dict[Score, ScoreKind] = {
+        Score.LIKELIHOOD_PROFILE: "likelihood_profile",
         Score.RESIDUAL_PROFILE: "residual_profile",
         Score.SPECTRUM_PROFILE: "spectrum_profile",
         Score.MSE: "mse",

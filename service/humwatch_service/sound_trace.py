@@ -65,7 +65,7 @@ class SoundTrace:
     """Collects the steps of one recording, in memory that does not grow with its length.
 
     The departure is what the score looks at: level or residual, less the mean of the machine's normal clips; NaN in
-    bands that do not count. A score without such a mean (``mse``, ``nll``) shows the residual itself.
+    bands that do not count. A score that has no mean in dB shows the residual itself.
     """
 
     def __init__(self, listening: ListeningSpec, calibration: Calibration) -> None:
@@ -75,16 +75,16 @@ class SoundTrace:
         self.departure = Columns(bands)
         self._all_bands = np.arange(bands)
         scoring = listening.scoring
-        self._kind: ScoreKind = scoring.kind if scoring.is_profile else "residual_profile"
+        self._kind: ScoreKind = scoring.kind if scoring.signed_is_score else "residual_profile"
         self._usual = np.zeros(bands)
-        if scoring.is_profile:
+        if scoring.signed_is_score:
             self._usual = np.full(bands, np.nan)
             self._usual[scoring.bands(listening.features)] = calibration.clip.normal.mean
 
     @property
     def reference(self) -> str:
         """What the departure is measured from, in words."""
-        return "normal" if self.listening.scoring.is_profile else "what the model expects"
+        return "normal" if self.listening.scoring.signed_is_score else "what the model expects"
 
     def push(self, step: Step) -> None:
         """Take what was heard since the step before."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -12,10 +13,12 @@ import torch
 
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.repository import ModelRepository
+from humwatch.scoring import ScoreKind
 from humwatch_training.errors import ExportParityError
 from humwatch_training.export import TrainedRun, sample_windows
 from humwatch_training.graph import PARITY_RTOL, check_parity
-from humwatch_training.strategies import TorchPredictor, idnn_predictor
+from humwatch_training.strategy_choice import build_strategy
+from humwatch_training.torch_predictor import TorchPredictor
 from tests.contract.conftest import Trained, humwatch_train
 
 
@@ -23,7 +26,7 @@ def test_torch_and_onnx_agree_within_1e_4(trained: Trained) -> None:
     run = TrainedRun.read(trained.run)
     bundle = ModelRepository(trained.models).read(trained.machine_id)
     windows = sample_windows(sorted(trained.normal.iterdir()), run.config, 40)
-    parity = check_parity(idnn_predictor(run.model), bundle.graph, windows)
+    parity = check_parity(build_strategy(run.network), bundle.graph, windows)
     assert PARITY_RTOL == 1e-4
     assert max(parity.mean, parity.std) < 1e-4
 
@@ -33,9 +36,9 @@ def test_export_refuses_a_graph_that_says_something_else(trained: Trained) -> No
     bundle = ModelRepository(trained.models).read(trained.machine_id)
     windows = sample_windows(sorted(trained.normal.iterdir()), run.config, 4)
     with torch.no_grad():
-        run.model.decoder[-1].bias[0] += 0.01
+        run.network.decoder[-1].bias[0] += 0.01
     with pytest.raises(ExportParityError, match="torch and ONNX Runtime differ"):
-        check_parity(idnn_predictor(run.model), bundle.graph, windows)
+        check_parity(build_strategy(run.network), bundle.graph, windows)
 
 
 def test_a_batch_does_not_change_what_is_said_of_a_window(trained: Trained) -> None:
@@ -46,7 +49,7 @@ def test_a_batch_does_not_change_what_is_said_of_a_window(trained: Trained) -> N
     alone = [OnnxPredictor(bundle.graph).predict(window[None]).mean[0] for window in windows]
     np.testing.assert_allclose(together.mean, np.stack(alone), rtol=1e-5)
     np.testing.assert_allclose(
-        together.mean, TorchPredictor(idnn_predictor(run.model)).predict(windows).mean, rtol=1e-5
+        together.mean, TorchPredictor(build_strategy(run.network)).predict(windows).mean, rtol=1e-5
     )
 
 
@@ -78,11 +81,11 @@ def test_the_manifest_tells_where_the_model_comes_from_but_not_whose_disk(traine
     assert str(trained.normal) not in manifest.model_dump_json()
 
 
-def test_evaluate_ranks_the_anomalous_higher(trained: Trained) -> None:
+def test_evaluate_bundle_ranks_the_anomalous_higher(trained: Trained) -> None:
     where = ("--machine", trained.machine_id, "--models", trained.models)
-    report = json.loads(humwatch_train("evaluate", trained.run, trained.anomalous, *where, "--json").stdout)
+    report = json.loads(humwatch_train("evaluate-bundle", trained.run, trained.anomalous, *where, "--json").stdout)
     rows = {row["score"]: row for row in report["channels"]["0"]}
-    assert set(rows) == {"residual_profile", "spectrum_profile", "mse", "nll"}
+    assert set(rows) == set(get_args(ScoreKind))
     assert rows["mse"]["normal_clips"] == 3
     assert rows["mse"]["anomalous_clips"] == 4
     assert rows["mse"]["auc"] == rows["spectrum_profile"]["auc"] == 1.0

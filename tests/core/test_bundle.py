@@ -115,7 +115,7 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": 2}, "schema_version"),
+        ({"schema_version": 1}, "schema_version"),
         ({"machine_id": "../fan"}, "machine_id"),
         ({"machine_id": "Fan"}, "machine_id"),
         ({"version": "01"}, "version"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from humwatch.calibration import Calibration, CalibrationSpec, NormalClip, band_
 from humwatch.errors import CalibrationError
 from humwatch.monitor import ListeningSpec
 from humwatch.profile import NormalProfile
-from humwatch.scoring import Evidence, ScoringSpec
+from humwatch.scoring import Evidence, ScoreKind, ScoringSpec
 
 SPECTRUM = ScoringSpec(kind="spectrum_profile")
 
@@ -112,7 +113,7 @@ def test_contributions_of_an_error_score_are_what_exceeds_normal(rng: np.random.
 def test_every_score_can_be_calibrated(
     calibrate_for: Callable[[ListeningSpec], Calibration], listening: ListeningSpec
 ) -> None:
-    for kind in ("residual_profile", "spectrum_profile", "mse", "nll"):
+    for kind in get_args(ScoreKind):
         spec = ListeningSpec(listening.features, listening.windows, ScoringSpec.model_validate({"kind": kind}))
         thresholds = calibrate_for(spec).clip.thresholds
         assert thresholds.median < thresholds.warn.level <= thresholds.alarm.level

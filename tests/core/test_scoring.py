@@ -41,6 +41,14 @@ def test_residual_keeps_its_sign_and_spectrum_is_the_level() -> None:
     ]
 
 
+def test_likelihood_profile_is_the_slope_of_the_log_likelihood() -> None:
+    step = 0.0625  # exact in float32; the NLL is a parabola, so the difference is exact
+    at = [evidence_of(WINDOWS, prediction([3, 4, 5], mean, 2.0), "nll", BANDS).sums for mean in (4 - step, 4 + step)]
+    slope = evidence_of(WINDOWS, prediction([3, 4, 5], 4.0, 2.0), "likelihood_profile", BANDS)
+    np.testing.assert_allclose(slope.sums, (at[0] - at[1]) / (2 * step), atol=1e-12)
+    np.testing.assert_allclose(slope.signed, slope.sums * 2.0**2)
+
+
 def test_targets_of_one_band_add_up_and_targets_may_differ_by_window() -> None:
     index = np.array([[0, 3, 1], [2, 5, 8]])
     evidence = evidence_of(
@@ -103,6 +111,6 @@ def test_few_recordings_get_the_score_that_needs_no_statistics() -> None:
     assert [default_score(count) for count in (3, 39, 40, 400)] == [
         "mse",
         "mse",
-        "residual_profile",
-        "residual_profile",
+        "likelihood_profile",
+        "likelihood_profile",
     ]

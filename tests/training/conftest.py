@@ -9,12 +9,26 @@ import soundfile
 import torch
 
 from humwatch.features import FeatureSpec
+from humwatch_training.autoencoder import AutoencoderConfig, IdnnConfig
 from humwatch_training.config import FitConfig
+from humwatch_training.constant import ConstantConfig
 from humwatch_training.data import Clip
+from humwatch_training.latent import LatentAnpConfig
 from humwatch_training.model import AnpConfig
+from humwatch_training.networks import NetworkConfig
 
 SMALL_FEATURES = FeatureSpec(n_mels=8)
-SMALL_MODEL = AnpConfig(n_mels=8, width=16, heads=2, encoder_layers=1, feed_forward=16)
+SMALL_NETWORKS: dict[str, NetworkConfig] = {
+    config.kind: config
+    for config in (
+        AnpConfig(n_mels=8, width=16, heads=2, encoder_layers=1, feed_forward=16),
+        LatentAnpConfig(n_mels=8, width=16, heads=2, latents=3, key_width=4, readout_width=8, target_points=8),
+        AutoencoderConfig(n_mels=8, width=16, depth=2, bottleneck=4),
+        IdnnConfig(n_mels=8, width=16, depth=2, bottleneck=4),
+        ConstantConfig(n_mels=8),
+    )
+}
+"""One of each kind."""
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +75,7 @@ def small_config() -> Callable[..., FitConfig]:
             "steps": 20,
             "batch_windows": 8,
             "features": SMALL_FEATURES,
-            "model": SMALL_MODEL,
+            "network": SMALL_NETWORKS["anp"],
             "device": "cpu",
             "log_every_steps": 3,
         }

@@ -50,3 +50,14 @@ def test_the_history_survives_saving():
         clip.push(norm)
     other.load_state_dict(clip.state_dict())
     assert other.push(2.0) == clip.push(2.0)
+
+
+def test_without_a_percentile_nothing_is_clipped_and_what_is_not_finite_is_still_told():
+    clip = AutoClip(None)
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    for gradient in ([0.1, 0.0], [300.0, 400.0]):
+        parameter.grad = torch.tensor(gradient)
+        clip.clip([parameter])
+        assert torch.equal(parameter.grad, torch.tensor(gradient))
+    assert clip.push(math.nan) is None
+    assert len(clip) == 0

@@ -27,7 +27,7 @@ def test_a_checkpoint_comes_back_as_it_was(checkpoint: Checkpoint, tmp_path: Pat
     plain = [f.name for f in fields(Checkpoint) if isinstance(getattr(checkpoint, f.name), int | float | str | list)]
     assert len(plain) >= 9
     assert all(getattr(loaded, name) == getattr(checkpoint, name) for name in plain)
-    assert all(torch.equal(value, loaded.model[name]) for name, value in checkpoint.model.items())
+    assert all(torch.equal(value, loaded.network[name]) for name, value in checkpoint.network.items())
     assert torch.equal(loaded.generator, checkpoint.generator)
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
 
@@ -66,7 +66,7 @@ def test_another_version_is_refused(tmp_path: Path):
 
 
 def test_missing_parts_are_named(tmp_path: Path):
-    torch.save({"format": "humwatch-training-checkpoint", "version": 1, "step": 3}, tmp_path / "checkpoint.pt")
+    torch.save({"format": "humwatch-training-checkpoint", "version": 2, "step": 3}, tmp_path / "checkpoint.pt")
     with pytest.raises(CheckpointError, match="missing or unknown: autoclip"):
         load_checkpoint(tmp_path / "checkpoint.pt")
 

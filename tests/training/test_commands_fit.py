@@ -2,6 +2,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,18 +13,21 @@ import humwatch_training.config
 from humwatch.features import FeatureSpec
 from humwatch_training.checkpoint import load_checkpoint
 from humwatch_training.cli import app
-from humwatch_training.model import AnpConfig
 from humwatch_training.progress import RunWatcher
+from humwatch_training.systems import RECIPES
+from tests.training.conftest import SMALL_NETWORKS
 
 
 @pytest.fixture
 def fit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Run `humwatch-train fit` with a tiny network on the CPU."""
-    small = AnpConfig(n_mels=8, width=16, heads=2, encoder_layers=1, feed_forward=16)
+    for name, recipe in RECIPES.items():
+        small = replace(recipe, network=SMALL_NETWORKS[recipe.network.kind])
+        monkeypatch.setitem(RECIPES, name, small)
     plain = humwatch_training.config.fit_config
 
     def small_fit_config(settings: dict[str, object]) -> humwatch_training.config.FitConfig:
-        return plain({"model": small, "features": FeatureSpec(n_mels=8), **settings})
+        return plain({"features": FeatureSpec(n_mels=8), **settings})
 
     monkeypatch.setattr("humwatch_training.commands_fit.fit_config", small_fit_config)
 
@@ -82,7 +86,7 @@ def test_an_interrupted_run_says_how_to_resume_and_goes_on(
     assert "--resume" in result.stderr
     result = fit("--run", stopped, "--resume", "--json")
     assert result.exit_code == 0, result.output
-    one, other = (load_checkpoint(run / "checkpoint.pt").model for run in (straight, stopped))
+    one, other = (load_checkpoint(run / "checkpoint.pt").network for run in (straight, stopped))
     assert all(one[name].equal(other[name]) for name in one)
 
 
@@ -119,6 +123,30 @@ def test_a_taken_folder_is_refused_and_json_gives_the_error_as_an_object(
     assert json.loads(result.stdout)["error"]["code"] == "run_folder"
 
 
+@pytest.mark.parametrize(("system", "kind"), [("ae", "autoencoder"), ("idnn", "idnn"), ("latent-anp", "latent_anp")])
+def test_every_system_is_trained_by_its_name(
+    fit: Callable[..., Result], recordings: Path, tmp_path: Path, system: str, kind: str
+):
+    run = tmp_path / "run"
+    result = fit(recordings, "--run", run, "--system", system, "--steps", 2, "--batch", 4, "--json")
+    assert result.exit_code == 0, result.output
+    config = json.loads((run / "config.json").read_text())
+    recipe = RECIPES[system]
+    assert config["network"]["kind"] == kind
+    assert (config["schedule"], config["autoclip_percentile"]) == (recipe.schedule, recipe.autoclip_percentile)
+    assert config["batch_windows"] == 4
+    assert fit("--run", run, "--resume", "--system", system).exit_code == 0
+    other = fit("--run", run, "--resume", "--system", "anp")
+    assert "other settings: network" in other.stderr
+
+
+def test_the_network_free_system_needs_no_budget(fit: Callable[..., Result], recordings: Path, tmp_path: Path):
+    result = fit(recordings, "--run", tmp_path / "run", "--system", "network-free", "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert (told["step"], told["planned_steps"]) == (1, 1)
+
+
 def test_anomalous_recordings_are_refused(fit: Callable[..., Result], recordings: Path, tmp_path: Path):
     result = fit(recordings / "abnormal", "--run", tmp_path / "run", "--steps", 1)
     assert result.exit_code == 1
@@ -134,6 +162,8 @@ def test_anomalous_recordings_are_refused(fit: Callable[..., Result], recordings
         ("data", "--steps", 0),
         ("data", "--steps", 1, "--channel", "left"),
         ("data", "--steps", 1, "--depth", 1),
+        ("data", "--steps", 1, "--system", "vae"),
+        ("data", "--system", "ae"),
     ],
 )
 def test_bad_usage_has_exit_code_2(fit: Callable[..., Result], tmp_path: Path, arguments: tuple[object, ...]):

@@ -19,9 +19,9 @@ def test_fractions_have_to_sum_to_one():
         fit_config({"data": ("a",), "steps": 1, "split": {"train": 0.5, "calibration": 0.4, "test": 0.2}})
 
 
-def test_model_and_features_have_to_agree_on_bands():
-    with pytest.raises(FitConfigError, match="the model has 64 bands, the features 128"):
-        fit_config({"data": ("a",), "steps": 1, "model": {"n_mels": 64}})
+def test_network_and_features_have_to_agree_on_bands():
+    with pytest.raises(FitConfigError, match="the network has 64 bands, the features 128"):
+        fit_config({"data": ("a",), "steps": 1, "network": {"kind": "anp", "n_mels": 64}})
 
 
 def test_negative_channels_are_refused():

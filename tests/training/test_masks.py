@@ -1,14 +1,23 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from humwatch_training.masks import (
     Partition,
+    block_partitions,
     boot_lattice_partition,
+    comb_partitions,
+    hidden_bands,
+    hidden_block,
     idnn_partition,
     rrc_partition,
     rrc_target_count,
+    sample_hidden,
     sample_rrc,
 )
+
+Masks = Callable[[int, int, int], list[Partition]]
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -86,3 +95,62 @@ def test_the_boot_lattice_has_48_targets_a_frame_and_covers_every_band():
     assert set((target % 128).tolist()) == set(range(128))
     assert all((3 * (i % 128) + 3 * (i // 128)) % 8 < 3 for i in target.tolist())
     assert sorted(torch.cat([target, partition.context]).tolist()) == list(range(640))
+
+
+@pytest.mark.parametrize("groups", [2, 3, 4, 8])
+@pytest.mark.parametrize("masks", [comb_partitions, block_partitions])
+def test_band_masks_predict_every_bin_once_from_the_other_bands(masks: Masks, groups: int):
+    passes = masks(5, 12, groups)
+    assert len(passes) == groups
+    assert sorted(torch.cat([mask.target for mask in passes]).tolist()) == list(range(60))
+    for mask in passes:
+        assert sorted(torch.cat([mask.context, mask.target]).tolist()) == list(range(60))
+        assert not set((mask.context % 12).tolist()) & set((mask.target % 12).tolist())
+
+
+def test_a_comb_hides_every_nth_band_and_a_block_adjacent_ones():
+    assert set((comb_partitions(5, 12, 4)[1].target % 12).tolist()) == {1, 5, 9}
+    assert set((block_partitions(5, 12, 4)[1].target % 12).tolist()) == {3, 4, 5}
+
+
+@pytest.mark.parametrize("groups", [1, 13])
+def test_bands_cannot_be_predicted_in_any_number_of_passes(groups: int):
+    with pytest.raises(ValueError, match=f"12 bands cannot be predicted in {groups} passes"):
+        comb_partitions(5, 12, groups)
+
+
+def forms_of(hidden: torch.Tensor) -> set[str]:
+    """What a mask of one window (5, 128) could have been drawn as."""
+    bands = hidden.all(dim=0)
+    if not torch.equal(hidden, bands.expand(5, -1)):
+        return {"rows and columns"}
+    edges = int((bands != bands.roll(1)).sum())
+    return {"block"} if edges == 2 else {"bands"}
+
+
+def test_mixed_training_masks_take_three_forms_in_turn_and_hide_as_many_bins_of_every_window():
+    source, forms, sizes = generator(), set(), []
+    for _ in range(60):
+        hidden = sample_hidden("mixed", 4, 5, 128, source)
+        assert hidden.shape == (4, 640)
+        counts = set(hidden.sum(dim=1).tolist())
+        assert len(counts) == 1
+        found = forms_of(hidden[0].view(5, 128))
+        forms |= found
+        sizes += [count // 5 for count in counts if found != {"rows and columns"}]
+    assert forms == {"rows and columns", "bands", "block"}
+    assert 8 <= min(sizes) < 16
+    assert 56 < max(sizes) <= 64
+
+
+def test_rrc_training_masks_hide_rows_and_columns_alone():
+    source = generator()
+    assert {int(sample_hidden("rrc", 4, 5, 128, source)[0].sum()) for _ in range(60)} == {128, 132, 136, 256, 259, 262}
+
+
+def test_hidden_places_differ_between_windows_and_reach_every_band():
+    for draw in (hidden_bands, hidden_block):
+        mask = draw(300, 16, 4, generator())
+        assert mask.sum(dim=1).tolist() == [4] * 300
+        assert mask.sum(dim=0).min() > 40  # 75 are expected of each band
+        assert not torch.equal(mask[0], mask[1])

@@ -51,8 +51,8 @@ def start(config: FitConfig, clips: list[Clip]) -> Trainer:
 
 
 def assert_same_to_the_bit(one: Trainer, other: Trainer) -> None:
-    for name, value in one.model.state_dict().items():
-        assert torch.equal(value, other.model.state_dict()[name]), name
+    for name, value in one.network.state_dict().items():
+        assert torch.equal(value, other.network.state_dict()[name]), name
     mine, theirs = one.optimiser.state_dict()["state"], other.optimiser.state_dict()["state"]
     assert all(torch.equal(mine[i][key], theirs[i][key]) for i in mine for key in mine[i])
     assert torch.equal(one.generator.get_state(), other.generator.get_state())
@@ -87,7 +87,7 @@ def test_training_lowers_the_nll_clearly(small_config: Configure, humming_clip: 
     trainer = start(small_config(steps=150, batch_windows=16), [humming_clip(seed) for seed in range(3)])
     losses = [trainer.step().loss for _ in range(150)]
     first, last = sum(losses[:20]) / 20, sum(losses[-20:]) / 20
-    assert first == pytest.approx(math.log(trainer.model.config.std_db) + 0.5, abs=0.5)
+    assert first == pytest.approx(math.log(trainer.network.config.std_db) + 0.5, abs=0.5)
     assert last < first - 0.5
 
 
@@ -135,18 +135,18 @@ def test_minutes_alone_choose_the_steps_by_timing_and_resume_keeps_them(small_co
 
 def test_a_gradient_that_is_not_finite_changes_no_parameter(small_config: Configure, humming_clip: Hum):
     trainer = start(small_config(), [humming_clip()])
-    before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
-    trainer.model.mean_db.fill_(math.nan)
+    before = [parameter.detach().clone() for parameter in trainer.network.parameters()]
+    trainer.network.mean_db.fill_(math.nan)
     result = trainer.step()
     assert result.clip_norm is None
     assert trainer.skipped_steps == 1
     assert len(trainer.autoclip) == 0
-    assert all(map(torch.equal, before, trainer.model.parameters()))
+    assert all(map(torch.equal, before, trainer.network.parameters()))
 
 
 def test_a_run_that_diverged_ends_by_name(small_config: Configure, humming_clip: Hum):
     trainer = start(small_config(steps=1000), [humming_clip()])
-    trainer.model.mean_db.fill_(math.nan)
+    trainer.network.mean_db.fill_(math.nan)
     with pytest.raises(TrainingDiverged, match="50 steps in a row, up to step 50"):
         trainer.run(Watching())
     assert trainer.skipped_steps == MAX_SKIPPED_IN_A_ROW
@@ -155,7 +155,7 @@ def test_a_run_that_diverged_ends_by_name(small_config: Configure, humming_clip:
 def test_a_checkpoint_of_another_network_is_refused(small_config: Configure, humming_clip: Hum):
     clips = [humming_clip()]
     state = start(small_config(), clips).state()
-    state.model.pop("decoder.0.weight")
+    state.network.pop("decoder.0.weight")
     with pytest.raises(CheckpointError, match="do not fit together"):
         Trainer.resume(state, small_config(), WindowSet(clips, 5))
 

@@ -12,9 +12,10 @@ class AutoClip:
     """Clips each gradient at a percentile of all the norms seen so far, its own included.
 
     The history is kept sorted, so a step costs one insertion, not a sort; its order carries no information.
+    `percentile` None clips nothing, and still tells a gradient that is not finite.
     """
 
-    def __init__(self, percentile: float = 10.0) -> None:
+    def __init__(self, percentile: float | None = 10.0) -> None:
         self._percentile = percentile
         self._norms: list[float] = []
 
@@ -23,7 +24,7 @@ class AutoClip:
 
     def threshold(self) -> float:
         """Return the percentile of the history, with linear interpolation; infinite while there is none."""
-        if not self._norms:
+        if not self._norms or self._percentile is None:
             return math.inf
         position = (len(self._norms) - 1) * self._percentile / 100.0
         below = math.floor(position)
@@ -34,6 +35,8 @@ class AutoClip:
         """Append a gradient norm and return the norm to clip at; None, without an entry, if not finite."""
         if not math.isfinite(norm):
             return None
+        if self._percentile is None:
+            return norm
         insort(self._norms, norm)
         return self.threshold()
 
@@ -42,7 +45,7 @@ class AutoClip:
         clipped = [parameter for parameter in parameters if parameter.grad is not None]
         total = nn.utils.get_total_norm([p.grad for p in clipped if p.grad is not None], foreach=None)
         threshold = self.push(float(total))
-        if threshold is not None:
+        if threshold is not None and self._percentile is not None:
             nn.utils.clip_grads_with_norm_(clipped, threshold, total)
         return float(total), threshold
 

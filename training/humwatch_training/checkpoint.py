@@ -12,22 +12,23 @@ from humwatch.durable import replace_durably
 from humwatch_training.errors import CheckpointError
 
 FORMAT = "humwatch-training-checkpoint"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """The state of a run after `step` steps; tensors, numbers, strings, lists and dictionaries only.
 
-    `config` is the run's FitConfig, `model_config` the AnpConfig with the measured normalisation, both as JSON.
+    `config` is the run's TrainingSpec or FitConfig, `network_config` the network's configuration with the measured
+    normalisation, both as JSON.
     `planned_steps` is the budget that the schedule follows, and `seconds_per_step` what it was derived from
     where only minutes were given. `pending_losses` are the losses since the last line of the log.
     """
 
     config: str
-    model_config: str
+    network_config: str
     split: str
-    model: dict[str, Tensor]
+    network: dict[str, Tensor]
     optimiser: dict[str, Any]
     autoclip: dict[str, Tensor]
     step: int

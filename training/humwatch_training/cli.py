@@ -2,7 +2,9 @@
 
 import typer
 
+from humwatch_training.commands_detectability import detectability
 from humwatch_training.commands_evaluate import evaluate
+from humwatch_training.commands_evaluate_bundle import evaluate_bundle
 from humwatch_training.commands_export import export
 from humwatch_training.commands_fit import fit
 from humwatch_training.commands_verify import verify
@@ -16,7 +18,7 @@ app = typer.Typer(
 )
 
 
-for command in (fit, export, verify, evaluate):
+for command in (fit, export, verify, evaluate, evaluate_bundle, detectability):
     app.command()(command)
 
 

@@ -1,18 +1,19 @@
 """`humwatch-train export`: turn a run into a bundle that the service loads."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from humwatch.manifest import MACHINE_ID
 from humwatch.repository import ModelRepository
-from humwatch.scoring import ScoringSpec
+from humwatch.scoring import ScoreKind, ScoringSpec
 from humwatch.windows import WindowSpec
 from humwatch_training.commands_fit import parse_channel
 from humwatch_training.console import failures, say, show
 from humwatch_training.export import ExportSpec, TrainedRun, export_bundle
 from humwatch_training.steps import stage_progress
+from humwatch_training.strategy_choice import StrategyConfig, StrategyName
 
 
 def export(
@@ -20,18 +21,22 @@ def export(
     machine: Annotated[str, typer.Option("--machine", help="Machine id: a-z, 0-9, '.', '_', '-'.")],
     machine_type: Annotated[str, typer.Option("--type", help="What kind of machine it is, e.g. fan.")] = "machine",
     models: Annotated[Path, typer.Option("--models", help="Folder of models.")] = Path("models"),
+    strategy: Annotated[
+        str | None, typer.Option(help="What the network is asked: " + ", ".join(get_args(StrategyName)) + ".")
+    ] = None,
+    groups: Annotated[int, typer.Option(help="Passes of the strategies bands and blocks.", min=2)] = 4,
     data: Annotated[list[Path] | None, typer.Option("--data", help="Where the run's recordings are now.")] = None,
     channel: Annotated[str, typer.Option(help="Calibrate on this 0-based channel, or on 'all'.")] = "all",
     hop: Annotated[int, typer.Option(help="Frames from one window to the next.", min=1)] = 1,
     clip_seconds: Annotated[float, typer.Option(help="Sound that a score listens to, s.", min=1.0)] = 10.0,
     score: Annotated[
-        str, typer.Option(help="residual_profile, spectrum_profile, mse, nll, or auto: by the number of recordings.")
+        str, typer.Option(help=f"{', '.join(get_args(ScoreKind))}, or auto: by the number of recordings.")
     ] = "auto",
     licence: Annotated[str, typer.Option(help="Licence of the model.")] = "unspecified",
     attribution: Annotated[str, typer.Option(help="Whose recordings it was trained on.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Export ANP-IDNN to ONNX, check it against torch, calibrate it, and write the machine's next version."""
+    """Export a network with its mask to ONNX, check it against torch, calibrate it, write the next version."""
     if not MACHINE_ID.fullmatch(machine):
         raise typer.BadParameter(f"{machine[:80]!r} is not 1 to 64 of a-z, 0-9, '.', '_', '-'", param_hint="--machine")
     try:
@@ -40,6 +45,7 @@ def export(
             machine_type=machine_type,
             licence=licence,
             attribution=attribution,
+            strategy=None if strategy is None else StrategyConfig.model_validate({"name": strategy, "groups": groups}),
             score=None if score == "auto" else ScoringSpec.model_validate({"kind": score}).kind,
             windows=WindowSpec(hop_frames=hop, clip_seconds=clip_seconds),
             channel=parse_channel(channel),

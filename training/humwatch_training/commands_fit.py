@@ -1,4 +1,4 @@
-"""`humwatch-train fit`: train an attentive neural process on recordings of normal sound."""
+"""`humwatch-train fit`: train a network on recordings of normal sound."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +14,7 @@ from humwatch_training.errors import ResumeMismatch, TrainingInterrupted
 from humwatch_training.progress import RunWatcher, StopSignal, display_for
 from humwatch_training.recordings import Split, find_recordings, sha256_of, split_recordings
 from humwatch_training.run_folder import RunFolder, stored_config
+from humwatch_training.systems import DEFAULT_RECIPE, RECIPES, Recipe
 from humwatch_training.trainer import Trainer, resolve_device
 
 
@@ -24,6 +25,13 @@ def parse_channel(text: str) -> int | Literal["all"]:
     if not (text.isascii() and text.isdigit()):
         raise typer.BadParameter(f"{text!r} is neither a channel number (from 0) nor 'all'", param_hint="--channel")
     return int(text)
+
+
+def parse_system(text: str | None) -> Recipe:
+    """Return how a system is trained, by its name; typer.BadParameter (exit code 2) for a name that is none."""
+    if text is not None and text not in RECIPES:
+        raise typer.BadParameter(f"{text!r} is none of {', '.join(RECIPES)}", param_hint="--system")
+    return RECIPES[text or DEFAULT_RECIPE]
 
 
 def parse_split(text: str) -> SplitFractions:
@@ -49,7 +57,7 @@ def train_clips(config: FitConfig, split: Split, files: dict[str, Path]) -> list
             say(f"read {read}/{len(names)} recordings")
 
     return load_clips(
-        names, files, config.features, channel=config.channel, n_frames=config.model.n_frames, on_read=on_read
+        names, files, config.features, channel=config.channel, n_frames=config.network.n_frames, on_read=on_read
     )
 
 
@@ -62,7 +70,7 @@ def begin_run(config: FitConfig, folder: RunFolder) -> Trainer:
     split = split_recordings(files, config.split, config.seed)
     clips = train_clips(config, split, files)
     folder.create(config, split)
-    windows = WindowSet(clips, config.model.n_frames, device)
+    windows = WindowSet(clips, config.network.n_frames, device)
     return Trainer.start(config, windows, Normalisation.of(clips), split=split.model_dump_json())
 
 
@@ -81,7 +89,7 @@ def continue_run(settings: dict[str, object], folder: RunFolder) -> Trainer:
         if sha256_of(files[entry.path]) != entry.sha256:
             raise ResumeMismatch(f"{entry.path}: this train recording has changed since the run began")
     use_threads(config)
-    windows = WindowSet(train_clips(config, split, files), config.model.n_frames, resolve_device(config))
+    windows = WindowSet(train_clips(config, split, files), config.network.n_frames, resolve_device(config))
     return Trainer.resume(checkpoint, config, windows)
 
 
@@ -116,11 +124,14 @@ def run_to_end(trainer: Trainer, folder: RunFolder) -> dict[str, object]:
 def fit(
     run: Annotated[Path, typer.Option("--run", help="Folder of the run: settings, split, log, checkpoint.")],
     data: Annotated[list[Path] | None, typer.Argument(help="Folders of normal recordings (plain or MIMII).")] = None,
+    system: Annotated[
+        str | None, typer.Option(help=f"What is trained: {', '.join(RECIPES)}. [default: {DEFAULT_RECIPE}]")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Step budget.", min=1)] = None,
     minutes: Annotated[float | None, typer.Option(help="Time budget; whichever ends first.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
     channel: Annotated[str | None, typer.Option(help="0-based channel, or 'all'. [default: 0]")] = None,
-    batch: Annotated[int | None, typer.Option(help="Windows a step. [default: 64]", min=1)] = None,
+    batch: Annotated[int | None, typer.Option(help="Windows a step. [default: the system's]", min=1)] = None,
     context_points: Annotated[int | None, typer.Option(help="Random subset of the context a window.", min=1)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of split, start and batches. [default: 0]", min=0)] = None,
     split: Annotated[
@@ -131,14 +142,15 @@ def fit(
     threads: Annotated[int | None, typer.Option(help="CPU threads of torch.", min=1)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Train an attentive neural process on recordings of normal sound."""
+    """Train a network on recordings of normal sound."""
     if not resume and not data:
         raise typer.BadParameter("name at least one folder of normal recordings", param_hint="DATA")
-    if not resume and steps is None and minutes is None:
+    recipe = parse_system(system)
+    if not resume and steps is None and minutes is None and recipe.steps > 1:
         raise typer.BadParameter("give a budget: --steps, --minutes or both", param_hint="--steps")
     given: dict[str, object] = {
         "data": tuple(str(root.absolute()) for root in data) if data else None,
-        "steps": steps,
+        "steps": 1 if recipe.steps == 1 else steps,
         "minutes": minutes,
         "channel": None if channel is None else parse_channel(channel),
         "batch_windows": batch,
@@ -150,6 +162,10 @@ def fit(
         "threads": threads,
     }
     settings = {name: value for name, value in given.items() if value is not None}
+    if not resume:
+        settings = {**recipe.settings(), **settings}
+    elif system is not None:
+        settings["network"] = recipe.network
     folder = RunFolder(run)
     with failures(as_json=as_json):
         trainer = continue_run(settings, folder) if resume else begin_run(fit_config(settings), folder)

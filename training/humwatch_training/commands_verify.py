@@ -12,7 +12,7 @@ from humwatch_training.console import failures, show
 from humwatch_training.export import PARITY_WINDOWS, TrainedRun, sample_windows
 from humwatch_training.graph import check_parity
 from humwatch_training.steps import stage_progress
-from humwatch_training.strategies import idnn_predictor
+from humwatch_training.strategy_choice import build_strategy, strategy_of_title
 from humwatch_training.verify import verify_recording
 
 
@@ -30,11 +30,13 @@ def verify(
         bundle = ModelRepository(models).read(machine, version)
         bundle.golden.check(OnnxPredictor(bundle.graph))
         windows = sample_windows(recordings, trained.config, PARITY_WINDOWS)
-        parity = check_parity(idnn_predictor(trained.model), bundle.graph, windows)
+        title = bundle.manifest.predictor.strategy
+        strategy = build_strategy(trained.network, strategy_of_title(trained.config.network, title))
+        parity = check_parity(strategy, bundle.graph, windows)
         rows = []
         for done, path in enumerate(recordings):
             progress("recordings", done, len(recordings))
-            rows.append(verify_recording(trained, bundle, path))
+            rows.append(verify_recording(strategy, bundle, path))
         progress("recordings", len(recordings), len(recordings))
     lines = [
         f"{row.recording}: score {row.score:.4f} ({row.state}); torch and ONNX differ by {row.torch_difference:.1e};"

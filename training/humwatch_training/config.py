@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from humwatch.features import FeatureSpec
 from humwatch_training.errors import FitConfigError
 from humwatch_training.model import AnpConfig
+from humwatch_training.networks import NetworkConfig
+from humwatch_training.schedule import Schedule
 
 
 class SplitFractions(BaseModel):
@@ -26,28 +28,28 @@ class SplitFractions(BaseModel):
         return self
 
 
-class FitConfig(BaseModel):
-    """The settings of one run; written to `config.json` and into every checkpoint.
+class TrainingSpec(BaseModel):
+    """Everything that the Trainer needs and nothing about where data lies.
 
-    `model.mean_db` and `model.std_db` are not settings: they are measured on the train recordings and stand in
-    the checkpoint's own model configuration.
+    `network.mean_db` and `network.std_db` are not settings: they are measured on the train recordings and stand in
+    the checkpoint's own network configuration.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: tuple[str, ...] = Field(min_length=1, description="folders of normal recordings")
-    channel: int | Literal["all"] = Field(default=0, description="0-based channel, or each as a clip of its own")
-    split: SplitFractions = SplitFractions()
     seed: int = Field(default=0, ge=0, lt=2**63)
     features: FeatureSpec = FeatureSpec()
-    model: AnpConfig = AnpConfig()
+    network: NetworkConfig = AnpConfig()
     batch_windows: int = Field(default=64, ge=1)
     steps: int | None = Field(default=None, ge=1, description="step budget; with `minutes`, whichever ends first")
     minutes: float | None = Field(default=None, gt=0, description="time budget of the steps, minutes")
-    context_points: int | None = Field(default=None, ge=1, description="random subset of the context a window")
+    context_points: int | None = Field(
+        default=None, ge=1, description="random subset of the context a window; None: the network's own choice"
+    )
     learning_rate: float = Field(default=1e-3, gt=0, description="peak of the schedule")
-    warmup_steps: int | None = Field(default=None, ge=1, description="None: 4000, less for short budgets")
-    autoclip_percentile: float = Field(default=10.0, gt=0, le=100)
+    schedule: Schedule = "inverse_sqrt"
+    warmup_steps: int | None = Field(default=None, ge=1, description="None: what the schedule has (`schedule.py`)")
+    autoclip_percentile: float | None = Field(default=10.0, gt=0, le=100, description="None: no clipping")
     precision: Literal["float32", "bf16"] = "float32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int | None = Field(default=None, ge=1, description="CPU threads of torch; None leaves its choice")
@@ -58,20 +60,32 @@ class FitConfig(BaseModel):
     def _consistent(self) -> Self:
         if self.steps is None and self.minutes is None:
             raise ValueError("a budget is needed: steps, minutes or both")
-        if self.model.n_mels != self.features.n_mels:
-            raise ValueError(f"the model has {self.model.n_mels} bands, the features {self.features.n_mels}")
-        if isinstance(self.channel, int) and self.channel < 0:
-            raise ValueError("channels are counted from 0")
+        if self.network.n_mels != self.features.n_mels:
+            raise ValueError(f"the network has {self.network.n_mels} bands, the features {self.features.n_mels}")
         return self
 
-    def differences(self, other: "FitConfig") -> list[str]:
+    def differences(self, other: "TrainingSpec") -> list[str]:
         """Return the names of the settings in which a run would not be the same run, sorted.
 
         Where the recordings lie (`data`) and how often a checkpoint is written do not count: the recordings
         are compared by content.
         """
         mine, theirs = self.model_dump(), other.model_dump()
-        return sorted(name for name in mine if name not in _FREE_TO_CHANGE and mine[name] != theirs[name])
+        return sorted(name for name in mine if name not in _FREE_TO_CHANGE and mine[name] != theirs.get(name))
+
+
+class FitConfig(TrainingSpec):
+    """The settings of one run on recordings; written to `config.json` and into every checkpoint."""
+
+    data: tuple[str, ...] = Field(min_length=1, description="folders of normal recordings")
+    channel: int | Literal["all"] = Field(default=0, description="0-based channel, or each as a clip of its own")
+    split: SplitFractions = SplitFractions()
+
+    @model_validator(mode="after")
+    def _channels_count_from_zero(self) -> Self:
+        if isinstance(self.channel, int) and self.channel < 0:
+            raise ValueError("channels are counted from 0")
+        return self
 
 
 _FREE_TO_CHANGE = frozenset({"data", "checkpoint_every_s"})

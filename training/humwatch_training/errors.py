@@ -9,6 +9,7 @@ HumwatchError
     ├── CheckpointError       a checkpoint that cannot be written or read
     │   └── ResumeMismatch    a checkpoint of another configuration or of other data
     ├── TrainingDiverged      gradients that stay non-finite
+    ├── StrategyError         a mask that a network cannot be asked for
     ├── TrainingInterrupted   a run that was stopped by a signal and can be resumed
     └── ExportParityError     an exported graph that does not say what the model says
 """
@@ -62,6 +63,12 @@ class TrainingDiverged(TrainingError):
     """Too many steps in a row gave a gradient that is not finite."""
 
     code = "training_diverged"
+
+
+class StrategyError(TrainingError):
+    """The network, or its windows, cannot follow the strategy asked for."""
+
+    code = "strategy"
 
 
 class TrainingInterrupted(TrainingError):

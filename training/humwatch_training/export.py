@@ -25,10 +25,11 @@ from humwatch_training.checkpoint import Checkpoint
 from humwatch_training.config import FitConfig
 from humwatch_training.errors import CheckpointError, TrainingDataError
 from humwatch_training.graph import Parity, check_parity, export_graph
-from humwatch_training.model import AnpConfig, AttentiveNeuralProcess
+from humwatch_training.network import Network
+from humwatch_training.networks import trained_network
 from humwatch_training.recordings import RecordingEntry, Split, find_recordings, sha256_of
 from humwatch_training.run_folder import RunFolder, stored_config
-from humwatch_training.strategies import idnn_predictor
+from humwatch_training.strategy_choice import StrategyConfig, build_strategy, default_strategy, strategy_title
 
 PARITY_WINDOWS = 64
 GOLDEN_WINDOWS = 4
@@ -44,18 +45,17 @@ class TrainedRun:
     config: FitConfig
     split: Split
     checkpoint: Checkpoint
-    model: AttentiveNeuralProcess
+    network: Network
 
     @staticmethod
     def read(folder: Path) -> "TrainedRun":
         """Read a run folder; CheckpointError or RunFolderError where it does not hold a trained model."""
         checkpoint = RunFolder(folder).load()
         try:
-            model = AttentiveNeuralProcess(AnpConfig.model_validate_json(checkpoint.model_config))
-            model.load_state_dict(checkpoint.model)
-        except (ValueError, KeyError, RuntimeError) as error:
-            raise CheckpointError(f"{folder}: the checkpoint's parts do not fit together: {error}") from error
-        return TrainedRun(stored_config(checkpoint), Split.from_json(checkpoint.split), checkpoint, model.eval())
+            network = trained_network(checkpoint)
+        except CheckpointError as error:
+            raise CheckpointError(f"{folder}: {error}") from error
+        return TrainedRun(stored_config(checkpoint), Split.from_json(checkpoint.split), checkpoint, network)
 
     def files(self, entries: Sequence[RecordingEntry], data: Sequence[Path] = ()) -> dict[str, Path]:
         """Name and place of recordings, checked by content; `data` stands for the run's own folders when given."""
@@ -72,13 +72,15 @@ class TrainedRun:
 class ExportSpec:
     """What the bundle is to be; everything else comes from the run.
 
-    `score` None takes the one that core advises for so many calibration recordings.
+    `strategy` None takes the default of the run's network, `score` None the one that core advises for so many
+    calibration recordings.
     """
 
     machine_id: str
     machine_type: str
     licence: str
     attribution: str
+    strategy: StrategyConfig | None = None
     score: ScoreKind | None = None
     windows: WindowSpec = field(default_factory=WindowSpec)
     calibration: CalibrationSpec = field(default_factory=CalibrationSpec)
@@ -98,14 +100,16 @@ class Exported:
 def export_bundle(
     run: TrainedRun, repository: ModelRepository, spec: ExportSpec, *, data: Sequence[Path] = (), progress: Progress
 ) -> Exported:
-    """Export ANP-IDNN, calibrate it on the run's calibration recordings and write the next version.
+    """Export the network with its strategy, calibrate it on the run's calibration recordings, write the next version.
 
     Raises:
+        StrategyError: the network cannot follow the strategy.
         ExportParityError: torch and ONNX Runtime do not agree; nothing is written.
         TrainingDataError: the calibration recordings are not there any more, or are others.
         humwatch.errors.CalibrationError: they are too few.
     """
-    strategy = idnn_predictor(run.model)
+    chosen = spec.strategy or default_strategy(run.config.network)
+    strategy = build_strategy(run.network, chosen)
     progress("exporting the graph", 0, 1)
     graph = export_graph(strategy)
     files = run.files(run.split.calibration, data)
@@ -138,7 +142,7 @@ def export_bundle(
         attribution=spec.attribution,
         channel=0 if spec.channel == "all" else spec.channel,
         calibration_digest=digest_of([entry.sha256 for entry in run.split.calibration]),
-        predictor=_card(run, parity),
+        predictor=_card(run, chosen, parity),
     )
     folder = repository.root / spec.machine_id / version
     write_bundle(folder, manifest, graph, arrays)
@@ -173,7 +177,7 @@ def channels_of(path: Path, channel: int | Literal["all"]) -> range | tuple[int]
 def sample_windows(paths: Sequence[Path], config: FitConfig, count: int) -> npt.NDArray[np.float32]:
     """Draw windows from recordings for parity and golden checks: float32 (count, L, F) in dB, seeded."""
     rng = np.random.default_rng(config.seed)
-    length = config.model.n_frames
+    length = config.network.n_frames
     drawn = []
     frames: dict[Path, npt.NDArray[np.float32]] = {}
     for _ in range(count):
@@ -185,10 +189,10 @@ def sample_windows(paths: Sequence[Path], config: FitConfig, count: int) -> npt.
     return np.stack(drawn)
 
 
-def _card(run: TrainedRun, parity: Parity) -> PredictorCard:
+def _card(run: TrainedRun, strategy: StrategyConfig, parity: Parity) -> PredictorCard:
     return PredictorCard(
-        strategy="anp-idnn",
-        parameters=run.model.parameter_count(),
+        strategy=strategy_title(run.config.network, strategy),
+        parameters=run.network.parameter_count(),
         steps=run.checkpoint.step,
         train_recordings=len(run.split.train),
         train_digest=run.split.digest(),

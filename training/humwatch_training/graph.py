@@ -15,7 +15,8 @@ import torch
 from humwatch.onnx_predictor import OUTPUTS, OnnxPredictor
 from humwatch.predictor import Prediction
 from humwatch_training.errors import ExportParityError
-from humwatch_training.strategies import FixedMaskPredictor, TorchPredictor
+from humwatch_training.strategies import Strategy
+from humwatch_training.torch_predictor import TorchPredictor
 
 Float32 = npt.NDArray[np.float32]
 
@@ -37,9 +38,9 @@ class Parity:
         return {f"max_relative_{name}" if name != "windows" else name: value for name, value in asdict(self).items()}
 
 
-def export_graph(strategy: FixedMaskPredictor) -> bytes:
+def export_graph(strategy: Strategy) -> bytes:
     """Return the strategy as one self-contained ONNX file: `windows` (B, L, F) to the outputs of a predictor."""
-    config = strategy.model.config
+    config = strategy.network.config
     example = torch.full((2, config.n_frames, config.n_mels), config.mean_db)
     with _quiet_exporter():
         program = torch.onnx.export(
@@ -88,7 +89,7 @@ def _quiet_exporter() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def check_parity(strategy: FixedMaskPredictor, graph: bytes, windows: Float32) -> Parity:
+def check_parity(strategy: Strategy, graph: bytes, windows: Float32) -> Parity:
     """Compare torch with the graph on `windows`, float32 (n, L, F) in dB, alone and in batches.
 
     Raises ExportParityError where a mean or standard deviation differs by more than `PARITY_RTOL`.

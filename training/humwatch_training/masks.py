@@ -4,9 +4,13 @@ Bins are flat indices l * F + f of a window of L frames and F bands.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+TrainingMasks = Literal["rrc", "mixed"]
+"""What a neural process learns from: random rows and columns, or these and hidden bands in turn."""
 
 MAX_TARGET_COLUMNS = 2
 MAX_TARGET_ROWS = 2
@@ -34,17 +38,29 @@ def _bins(mask: Tensor) -> Tensor:
     return mask.nonzero()[:, 1].view(mask.shape[0], -1)  # (B, n)
 
 
-def rrc_partition(
-    batch: int, n_frames: int, n_mels: int, columns: int, rows: int, generator: torch.Generator
-) -> Partition:
-    """Return random distinct frames and bands as target, the rest as context, for each of `batch` windows."""
+def rrc_mask(batch: int, n_frames: int, n_mels: int, columns: int, rows: int, generator: torch.Generator) -> Tensor:
+    """Return a mask (batch, n_frames * n_mels) that hides random distinct frames and bands of each window."""
     target = torch.zeros(batch, n_frames, n_mels, dtype=torch.bool)
     sample = torch.arange(batch).unsqueeze(1)  # (B, 1)
     target[sample, _distinct_places(columns, n_frames, batch, generator)] = True
     bands = _distinct_places(rows, n_mels, batch, generator)
     target.transpose(1, 2)[sample, bands] = True
-    flat = target.flatten(1)  # (B, L*F)
-    return Partition(context=_bins(~flat), target=_bins(flat))
+    return target.flatten(1)  # (B, L*F)
+
+
+def rrc_partition(
+    batch: int, n_frames: int, n_mels: int, columns: int, rows: int, generator: torch.Generator
+) -> Partition:
+    """Return random distinct frames and bands as target, the rest as context, for each of `batch` windows."""
+    target = rrc_mask(batch, n_frames, n_mels, columns, rows, generator)
+    return Partition(context=_bins(~target), target=_bins(target))
+
+
+def draw_rrc_counts(generator: torch.Generator) -> tuple[int, int]:
+    """Return how many columns ~ U{1, 2} and rows ~ U{0, 1, 2} are hidden."""
+    columns = int(torch.randint(1, MAX_TARGET_COLUMNS + 1, (), generator=generator))
+    rows = int(torch.randint(0, MAX_TARGET_ROWS + 1, (), generator=generator))
+    return columns, rows
 
 
 def sample_rrc(
@@ -55,14 +71,48 @@ def sample_rrc(
     Columns ~ U{1, 2}, rows ~ U{0, 1, 2}; context (B, C) and target (B, T) have one size over the batch. With
     `context_points`, a random subset of that many context bins is kept (or all, where there are not more).
     """
-    columns = int(torch.randint(1, MAX_TARGET_COLUMNS + 1, (), generator=generator))
-    rows = int(torch.randint(0, MAX_TARGET_ROWS + 1, (), generator=generator))
+    columns, rows = draw_rrc_counts(generator)
     partition = rrc_partition(batch, n_frames, n_mels, columns, rows, generator)
     available = partition.context.shape[1]
     if context_points is None or context_points >= available:
         return partition
     kept = _distinct_places(context_points, available, batch, generator)
     return Partition(context=partition.context.gather(1, kept), target=partition.target)
+
+
+def _draw_band_count(n_mels: int, generator: torch.Generator) -> int:
+    # 8 to 64 of 128 bands
+    return int(torch.randint(max(1, n_mels // 16), n_mels // 2 + 1, (), generator=generator))
+
+
+def hidden_bands(batch: int, n_mels: int, count: int, generator: torch.Generator) -> Tensor:
+    """Return a mask (batch, n_mels) that hides `count` random bands of each window."""
+    places = _distinct_places(count, n_mels, batch, generator)
+    return torch.zeros(batch, n_mels, dtype=torch.bool).scatter(1, places, True)
+
+
+def hidden_block(batch: int, n_mels: int, count: int, generator: torch.Generator) -> Tensor:
+    """Return a mask (batch, n_mels) that hides `count` adjacent bands; the last band is followed by the first.
+
+    So every band is hidden as often as any other.
+    """
+    start = torch.randint(n_mels, (batch, 1), generator=generator)
+    return (torch.arange(n_mels) - start) % n_mels < count
+
+
+def sample_hidden(kind: TrainingMasks, batch: int, n_frames: int, n_mels: int, generator: torch.Generator) -> Tensor:
+    """Draw a mask (batch, n_frames * n_mels) of hidden bins: its form and size once, its places for each window.
+
+    "mixed" draws one of three forms: random rows and columns, random bands over all frames, a block of adjacent
+    bands over all frames; of the last two an 16th to a half of the bands. Every window hides as many bins.
+    """
+    form = 0 if kind == "rrc" else int(torch.randint(3, (), generator=generator))
+    if form == 0:
+        columns, rows = draw_rrc_counts(generator)
+        return rrc_mask(batch, n_frames, n_mels, columns, rows, generator)
+    count = _draw_band_count(n_mels, generator)
+    bands = (hidden_bands if form == 1 else hidden_block)(batch, n_mels, count, generator)  # (B, F)
+    return bands.unsqueeze(1).expand(-1, n_frames, -1).flatten(1)
 
 
 def _partition_of(target: Tensor) -> Partition:
@@ -87,3 +137,20 @@ def boot_lattice_partition(n_frames: int, n_mels: int) -> Partition:
     frame = torch.arange(n_frames).unsqueeze(1)
     band = torch.arange(n_mels).unsqueeze(0)
     return _partition_of((3 * band + 3 * frame) % 8 < 3)
+
+
+def comb_partitions(n_frames: int, n_mels: int, groups: int) -> list[Partition]:
+    """Return a mask a pass: pass g predicts every `groups`-th band from offset g, over all frames, from the others."""
+    return _band_partitions(n_frames, torch.arange(n_mels) % groups, groups)
+
+
+def block_partitions(n_frames: int, n_mels: int, groups: int) -> list[Partition]:
+    """Return a mask a pass: pass g predicts the g-th of `groups` blocks of adjacent bands from the others."""
+    return _band_partitions(n_frames, torch.arange(n_mels) * groups // n_mels, groups)
+
+
+def _band_partitions(n_frames: int, group_of_band: Tensor, groups: int) -> list[Partition]:
+    """Raises ValueError where a pass would predict nothing, or predict from nothing."""
+    if not 2 <= groups <= len(group_of_band):
+        raise ValueError(f"{len(group_of_band)} bands cannot be predicted in {groups} passes")
+    return [_partition_of((group_of_band == g).expand(n_frames, -1)) for g in range(groups)]

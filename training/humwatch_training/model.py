@@ -6,32 +6,30 @@ are deterministic. No branch of `forward` depends on values, so it exports with 
 
 import math
 from itertools import pairwise
+from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from humwatch_training.masks import sample_rrc
+from humwatch_training.network import NeuralProcess, WindowConfig
 
-class AnpConfig(BaseModel):
+
+class AnpConfig(WindowConfig):
     """What fixes the network's shape and its scale.
 
     `std_floor` and `std_scale` are in dB: `std_db = std_floor + std_scale * softplus(z)` (section 2.1).
-    `mean_db` and `std_db` are the scalar mean and standard deviation of the training set's log-mel values.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    n_frames: int = Field(default=5, ge=3)
-    n_mels: int = Field(default=128, ge=3)
+    kind: Literal["anp"] = "anp"
     width: int = Field(default=128, ge=1)
     heads: int = Field(default=8, ge=1)
     encoder_layers: int = Field(default=2, ge=0)
     feed_forward: int = Field(default=128, ge=1)
     std_floor: float = Field(default=0.1, gt=0)
     std_scale: float = Field(default=0.9, gt=0)
-    mean_db: float = Field(default=0.0, allow_inf_nan=False)
-    std_db: float = Field(default=1.0, gt=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "AnpConfig":
@@ -61,6 +59,19 @@ def gaussian_nll(y: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 def inverse_softplus(value: float) -> float:
     """Return z with `softplus(z) = value`, for value > 0."""
     return value + math.log(-math.expm1(-value))
+
+
+def start_at_data_std(decoder: nn.Sequential, excess: float) -> None:
+    """Set the last bias so that `softplus(z) = excess` at first: the predicted std begins at the data's own.
+
+    z is in dB while the network's inputs are standardised: from z = 0 (std 0.7 dB) the first errors, of about the
+    data's std (some 10 dB), would cost (10 / 0.7)^2 / 2 nats, and AutoClip's history would fill with norms that
+    never occur again. Starting at the data's own std costs log std + 1/2.
+    """
+    last = decoder[-1]
+    if isinstance(last, nn.Linear):
+        with torch.no_grad():
+            last.bias[1] = inverse_softplus(max(excess, 1e-3))
 
 
 def fully_connected(n_in: int, width: int, n_out: int, layers: int) -> nn.Sequential:
@@ -122,48 +133,47 @@ class CrossAttention(nn.Module):
         return result
 
 
-class AttentiveNeuralProcess(nn.Module):
-    """Predicts a Gaussian for every target bin of a log-mel window from its context bins (equations 1 to 5).
+class AttentiveNeuralProcess(NeuralProcess):
+    """Predicts a Gaussian for every target bin of a log-mel window from its context bins (equations 1 to 5)."""
 
-    Values come and go in dB; the network sees them standardised by the two buffers `mean_db` and `std_db`.
-    """
-
-    mean_db: Tensor
-    std_db: Tensor
+    config: AnpConfig
+    coordinates: Tensor
 
     def __init__(self, config: AnpConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.encoder = Encoder(config)
         self.cross_attention = CrossAttention(config)
         self.decoder = fully_connected(2 + config.width, config.width, 2, layers=3)
-        self.register_buffer("mean_db", torch.tensor(config.mean_db, dtype=torch.float32))
-        self.register_buffer("std_db", torch.tensor(config.std_db, dtype=torch.float32))
-        self._start_at_data_std()
-
-    def _start_at_data_std(self) -> None:
-        # z is in dB while the network's inputs are standardised: from z = 0 (std 0.7 dB) the first errors, of
-        # about the data's std (some 10 dB), would cost (10 / 0.7)^2 / 2 nats, and AutoClip's history would fill
-        # with norms that never occur again. Starting at the data's own std costs log std + 1/2.
-        excess = max((self.config.std_db - self.config.std_floor) / self.config.std_scale, 1e-3)
-        last = self.decoder[-1]
-        if isinstance(last, nn.Linear):
-            with torch.no_grad():
-                last.bias[1] = inverse_softplus(excess)
+        coordinates = grid_coordinates(config.n_frames, config.n_mels)
+        self.register_buffer("coordinates", coordinates, persistent=False)
+        start_at_data_std(self.decoder, (config.std_db - config.std_floor) / config.std_scale)
 
     def forward(self, context_x: Tensor, context_y_db: Tensor, target_x: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation, both (B, T) in dB, of the target bins.
 
         Takes context coordinates (B, C, 2) in [-1, 1], their values (B, C) in dB, target coordinates (B, T, 2).
         """
-        values = (context_y_db - self.mean_db) / self.std_db  # (B, C)
+        values = self.standardised(context_y_db)  # (B, C)
         points = torch.cat([context_x, values.unsqueeze(-1)], dim=-1)  # (B, C, 3)
         summary = self.cross_attention(target_x, context_x, self.encoder(points))  # (B, T, W)
         output = self.decoder(torch.cat([target_x, summary], dim=-1)).float()  # (B, T, 2)
-        mean_db = output[..., 0] * self.std_db + self.mean_db
         std_db = self.config.std_floor + self.config.std_scale * functional.softplus(output[..., 1])
+        return self.in_db(output[..., 0]), std_db
+
+    def predict(self, context: Tensor, context_y_db: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation, both (B, T) in dB, of target bins."""
+        batch = context_y_db.shape[0]
+        context_x, target_x = (self.coordinates[bins].expand(batch, -1, -1) for bins in (context, target))
+        mean_db, std_db = self(context_x, context_y_db, target_x)
         return mean_db, std_db
 
-    def parameter_count(self) -> int:
-        """Return the number of trained parameters; 382,722 for the defaults."""
-        return sum(parameter.numel() for parameter in self.parameters())
+    def training_loss(
+        self, windows_db: Tensor, generator: torch.Generator, context_points: int | None = None
+    ) -> Tensor:
+        """Return the mean NLL of random rows and columns (ANP-RRC) of windows (B, L, F) in dB."""
+        batch, n_frames, n_mels = windows_db.shape
+        partition = sample_rrc(batch, n_frames, n_mels, generator, context_points)
+        context, target = partition.context.to(windows_db.device), partition.target.to(windows_db.device)
+        values = windows_db.flatten(1)  # (B, L*F)
+        mean_db, std_db = self.predict(context, values.gather(1, context), target)
+        return gaussian_nll(values.gather(1, target), mean_db, std_db).mean()

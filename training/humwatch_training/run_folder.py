@@ -52,7 +52,7 @@ class RunFolder:
             save_checkpoint(checkpoint, self.checkpoint_path)
         self._write("log.jsonl", "".join(_log_line(row) for row in checkpoint.log))
         if checkpoint.log:
-            figure = loss_figure(checkpoint.log)
+            figure = loss_figure(checkpoint.log, stored_config(checkpoint).network.loss_label)
             with self._writing():
                 replace_durably(self.path / "loss.png", lambda stream: figure.savefig(stream, format="png"))
 
@@ -73,14 +73,14 @@ def _log_line(row: dict[str, float]) -> str:
     return json.dumps({name: value if value == value else None for name, value in row.items()}) + "\n"
 
 
-def loss_figure(log: Sequence[dict[str, float]]) -> Figure:
-    """Return the loss (mean NLL a target bin, in nats) over the steps."""
+def loss_figure(log: Sequence[dict[str, float]], label: str) -> Figure:
+    """Return the loss over the steps; `label` says what it is."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.plot([row["step"] for row in log], [row["loss"] for row in log], linewidth=1)
     axes.set_xlabel("step")
-    axes.set_ylabel("mean NLL of a target bin, nats")
+    axes.set_ylabel(label)
     axes.grid(alpha=0.3)
     return figure
 

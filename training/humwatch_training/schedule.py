@@ -1,9 +1,14 @@
-"""The learning rate over the steps (Vaswani et al., 2017, section 5.3, scaled to a peak)."""
+"""The learning rate over the steps."""
 
 import math
+from typing import Literal
+
+Schedule = Literal["inverse_sqrt", "constant", "cosine"]
 
 FULL_WARMUP_STEPS = 4000
 FULL_BUDGET_STEPS = 30_000
+COSINE_FLOOR = 0.02
+"""Where the cosine ends, relative to the peak: the last steps are small, not lost."""
 
 
 def warmup_steps(steps: int) -> int:
@@ -14,5 +19,21 @@ def warmup_steps(steps: int) -> int:
 
 
 def learning_rate(step: int, *, peak: float, warmup: int) -> float:
-    """Return `peak * min(step / warmup, sqrt(warmup / step))`; steps count from 1."""
+    """Return `peak * min(step / warmup, sqrt(warmup / step))` (Vaswani et al., 2017, section 5.3, scaled to a peak).
+
+    Steps count from 1.
+    """
     return peak * min(step / warmup, math.sqrt(warmup / step))
+
+
+def scheduled_rate(schedule: Schedule, step: int, *, peak: float, warmup: int | None, steps: int) -> float:
+    """Return the rate of a step (from 1) in a budget of `steps`; `warmup` None takes the schedule's own.
+
+    "constant" has no warm-up of its own. "cosine" falls over the whole budget to `COSINE_FLOOR` of the peak.
+    """
+    if schedule == "inverse_sqrt":
+        return learning_rate(step, peak=peak, warmup=warmup or warmup_steps(steps))
+    if schedule == "constant":
+        return peak * min(1.0, step / (warmup or 1))
+    fallen = 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / steps)))
+    return peak * min(1.0, step / (warmup or warmup_steps(steps))) * max(COSINE_FLOOR, fallen)

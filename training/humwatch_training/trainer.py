@@ -11,14 +11,15 @@ from torch import Tensor
 
 from humwatch_training.autoclip import AutoClip
 from humwatch_training.checkpoint import Checkpoint
-from humwatch_training.config import FitConfig
+from humwatch_training.config import TrainingSpec
 from humwatch_training.data import Normalisation, WindowSet
 from humwatch_training.errors import CheckpointError, DeviceError, TrainingDiverged
-from humwatch_training.masks import sample_rrc
-from humwatch_training.model import AnpConfig, AttentiveNeuralProcess, gaussian_nll, grid_coordinates
-from humwatch_training.schedule import learning_rate, warmup_steps
+from humwatch_training.networks import NetworkConfig, build_network, parse_network_config
+from humwatch_training.schedule import scheduled_rate
 
 MAX_SKIPPED_IN_A_ROW = 50
+SOLVED_AT_ONCE = 4096
+"""Windows that a network of closed form is shown at a time."""
 TIMING_WARMUP_STEPS = 2
 TIMING_STEPS = 12
 """Timed for a minutes budget: about two of each combination of target columns and rows."""
@@ -26,7 +27,7 @@ TIMING_STEPS = 12
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """One step: its number from 1, the loss (mean NLL a target bin), the rate, the gradient norm, its limit.
+    """One step: its number from 1, the loss (`config.network.loss_label`), the rate, the gradient norm, its limit.
 
     `clip_norm` is None where the norm was not finite and the step was skipped.
     """
@@ -70,7 +71,7 @@ class Watcher(Protocol):
         """Return whether to end after this step."""
 
 
-def resolve_device(config: FitConfig) -> torch.device:
+def resolve_device(config: TrainingSpec) -> torch.device:
     """Return the device of a run; DeviceError where this machine does not offer it, or not that precision."""
     available = torch.cuda.is_available()
     if config.device == "cuda" and not available:
@@ -82,46 +83,46 @@ def resolve_device(config: FitConfig) -> torch.device:
 
 
 class Trainer:
-    """An ANP in training on a set of windows, under one FitConfig.
+    """A network in training on a set of windows, under one TrainingSpec.
 
-    `model_config` is the configuration's model with the measured normalisation. All random choices come from
+    `network_config` is the specification's network with the measured normalisation. All random choices come from
     one CPU generator, so a run is the same on every device up to rounding, and the same to the bit on one CPU
     with one number of threads.
     """
 
-    def __init__(self, config: FitConfig, windows: WindowSet, model_config: AnpConfig, *, split: str = "{}") -> None:
+    def __init__(
+        self, config: TrainingSpec, windows: WindowSet, network_config: NetworkConfig, *, split: str = "{}"
+    ) -> None:
         self.config = config
         self.split = split
         self.windows = windows
         self.device = resolve_device(config)
         torch.manual_seed(config.seed)
-        self.model = AttentiveNeuralProcess(model_config).to(self.device)
-        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, fused=True)
+        self.network = build_network(network_config).to(self.device)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
         self.autoclip = AutoClip(config.autoclip_percentile)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.step_number = 0
         self.skipped_steps = 0
         self.elapsed_s = 0.0
         self.seconds_per_step: float | None = None
-        self.planned_steps = config.steps or 0
+        self.planned_steps = 1 if self.network.closed_form else config.steps or 0
         self.log: list[dict[str, float]] = []
         self._pending_losses: list[float] = []
         self._skipped_in_a_row = 0
-        self._coordinates = grid_coordinates(model_config.n_frames, model_config.n_mels).to(self.device)
 
     @classmethod
     def start(
-        cls, config: FitConfig, windows: WindowSet, normalisation: Normalisation, *, split: str = "{}"
+        cls, config: TrainingSpec, windows: WindowSet, normalisation: Normalisation, *, split: str = "{}"
     ) -> "Trainer":
         """Begin a run; where only minutes are given, choose its steps by timing some on a throwaway copy."""
-        model_config = config.model.model_copy(
+        network_config = config.network.model_copy(
             update={"mean_db": normalisation.mean_db, "std_db": normalisation.std_db}
         )
-        seconds = None
-        if config.steps is None:
-            seconds = time_steps(cls(config, windows, model_config))
-        trainer = cls(config, windows, model_config, split=split)
-        if seconds is not None and config.minutes is not None:
+        trainer = cls(config, windows, network_config, split=split)
+        if trainer.planned_steps == 0 and config.minutes is not None:
+            seconds = time_steps(cls(config, windows, network_config))
+            trainer = cls(config, windows, network_config, split=split)  # timing moved torch's generator
             trainer.seconds_per_step = seconds
             trainer.planned_steps = max(1, int(config.minutes * 60.0 / seconds))
         return trainer
@@ -138,29 +139,29 @@ class Trainer:
         return self.step_number >= self.planned_steps or out_of_time
 
     def loss_of(self, windows_db: Tensor) -> Tensor:
-        """Return the mean NLL of random targets (ANP-RRC) of windows (B, L, F) in dB: a scalar."""
-        batch, n_frames, n_mels = windows_db.shape
-        partition = sample_rrc(batch, n_frames, n_mels, self.generator, self.config.context_points)
-        context, target = partition.context.to(self.device), partition.target.to(self.device)
-        values = windows_db.flatten(1)  # (B, L*F)
-        context_y_db = values.gather(1, context)  # (B, C)
+        """Return the network's loss of windows (B, L, F) in dB: a scalar."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            mean_db, std_db = self.model(self._coordinates[context], context_y_db, self._coordinates[target])
-        return gaussian_nll(values.gather(1, target), mean_db, std_db).mean()
+            return self.network.training_loss(windows_db, self.generator, self.config.context_points)
 
     def step(self) -> StepResult:
         """Draw a batch and take one step; a gradient that is not finite changes nothing but the count of skips.
 
-        Raises TrainingDiverged after 50 such steps in a row.
+        What needs no gradient is learnt at the first step; for a network of closed form that is all. Raises
+        TrainingDiverged after 50 skips in a row.
         """
         self.step_number += 1
+        if self.step_number == 1:
+            self._solve()
+        if self.network.closed_form:
+            loss = self.loss_of(self.windows.sample(self.config.batch_windows, self.generator))
+            return StepResult(self.step_number, float(loss), 0.0, 0.0, 0.0)
         rate = self._learning_rate()
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
         loss = self.loss_of(self.windows.sample(self.config.batch_windows, self.generator))
         loss.backward()  # type: ignore[no-untyped-call]
-        norm, clip_norm = self.autoclip.clip(self.model.parameters())
+        norm, clip_norm = self.autoclip.clip(self.network.parameters())
         if clip_norm is None:
             self._skip()
         else:
@@ -168,9 +169,18 @@ class Trainer:
             self.optimiser.step()
         return StepResult(self.step_number, float(loss.detach()), rate, norm, clip_norm)
 
+    def _solve(self) -> None:
+        parts = torch.split(torch.arange(len(self.windows)), SOLVED_AT_ONCE)
+        self.network.solve(self.windows.windows(part) for part in parts)
+
     def _learning_rate(self) -> float:
-        warmup = self.config.warmup_steps or warmup_steps(self.planned_steps)
-        return learning_rate(self.step_number, peak=self.config.learning_rate, warmup=warmup)
+        return scheduled_rate(
+            self.config.schedule,
+            self.step_number,
+            peak=self.config.learning_rate,
+            warmup=self.config.warmup_steps,
+            steps=self.planned_steps,
+        )
 
     def _skip(self) -> None:
         self.skipped_steps += 1
@@ -182,7 +192,7 @@ class Trainer:
 
     def run(self, watcher: Watcher, clock: Callable[[], float] = time.monotonic) -> None:
         """Step until a budget ends or the watcher stops it; a checkpoint from time to time and at the end."""
-        self.model.train()
+        self.network.train()
         begun = clock() - self.elapsed_s
         first_step, first_time = self.step_number, clock()
         saved_at = first_time
@@ -221,9 +231,9 @@ class Trainer:
         """Return everything that the next step depends on, and the run's story so far."""
         return Checkpoint(
             config=self.config.model_dump_json(),
-            model_config=self.model.config.model_dump_json(),
+            network_config=self.network.config.model_dump_json(),
             split=self.split,
-            model=self.model.state_dict(),
+            network=self.network.state_dict(),
             optimiser=self.optimiser.state_dict(),
             autoclip=self.autoclip.state_dict(),
             step=self.step_number,
@@ -239,19 +249,19 @@ class Trainer:
         )
 
     @classmethod
-    def resume(cls, checkpoint: Checkpoint, config: FitConfig, windows: WindowSet) -> "Trainer":
+    def resume(cls, checkpoint: Checkpoint, config: TrainingSpec, windows: WindowSet) -> "Trainer":
         """Go on from a checkpoint; CheckpointError where its parts do not fit together.
 
-        `config` is the checkpoint's own, or one without differences that matter (`FitConfig.differences`).
+        `config` is the checkpoint's own, or one without differences that matter (`TrainingSpec.differences`).
         """
         try:
             trainer = cls(
                 config,
                 windows,
-                AnpConfig.model_validate_json(checkpoint.model_config),
+                parse_network_config(checkpoint.network_config),
                 split=checkpoint.split,
             )
-            trainer.model.load_state_dict(checkpoint.model)
+            trainer.network.load_state_dict(checkpoint.network)
             trainer.optimiser.load_state_dict(checkpoint.optimiser)
             trainer.autoclip.load_state_dict(checkpoint.autoclip)
             trainer.generator.set_state(checkpoint.generator)
@@ -272,7 +282,7 @@ class Trainer:
 def time_steps(trainer: Trainer, clock: Callable[[], float] = time.perf_counter) -> float:
     """Return seconds a step, measured on a trainer that is thrown away afterwards."""
     trainer.planned_steps = TIMING_WARMUP_STEPS + TIMING_STEPS
-    trainer.model.train()
+    trainer.network.train()
     for _ in range(TIMING_WARMUP_STEPS):
         trainer.step()
     begun = clock()

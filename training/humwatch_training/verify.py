@@ -14,9 +14,9 @@ from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.predictor import Predictor
 from humwatch.recording import RecordingScore, choose_channel, score_recording
 from humwatch_training.errors import ExportParityError
-from humwatch_training.export import TrainedRun
 from humwatch_training.graph import PARITY_RTOL
-from humwatch_training.strategies import TorchPredictor, idnn_predictor
+from humwatch_training.strategies import Strategy
+from humwatch_training.torch_predictor import TorchPredictor
 
 STREAM_TRIALS = 3
 
@@ -32,7 +32,7 @@ class Verified:
     stream_trials: int
 
 
-def verify_recording(run: TrainedRun, bundle: Bundle, path: Path, *, seed: int = 0) -> Verified:
+def verify_recording(strategy: Strategy, bundle: Bundle, path: Path, *, seed: int = 0) -> Verified:
     """Score a recording through torch, through ONNX, and as a stream in random chunks.
 
     Raises ExportParityError where torch and ONNX differ by more than `PARITY_RTOL` (of the score or of 1) or decide
@@ -40,7 +40,7 @@ def verify_recording(run: TrainedRun, bundle: Bundle, path: Path, *, seed: int =
     """
     graph = OnnxPredictor(bundle.graph)
     by_onnx = _score(bundle, graph, path)
-    by_torch = _score(bundle, TorchPredictor(idnn_predictor(run.model)), path)
+    by_torch = _score(bundle, TorchPredictor(strategy), path)
     difference = abs(by_torch.worst.score - by_onnx.worst.score) / max(1.0, abs(by_onnx.worst.score))
     if not difference <= PARITY_RTOL or by_torch.state != by_onnx.state:
         raise ExportParityError(

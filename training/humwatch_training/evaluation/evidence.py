@@ -1,0 +1,185 @@
+"""What each clip leaves for every score, from one pass of the predictor, kept on disk.
+
+A clip's windows are pooled as soon as they are scored: a data set's windows, bands and scores together would not fit
+in memory, and no score here needs more than a clip's value of each band, or its mean error.
+"""
+
+import hashlib
+import time
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from humwatch.durable import replace_durably
+from humwatch.features import FeatureSpec
+from humwatch.predictor import Prediction, Predictor
+from humwatch.scoring import Evidence, ScoreKind, ScoringSpec, evidence_of
+from humwatch.windows import Windower, WindowSpec
+from humwatch_training.networks import NetworkConfig
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+
+EVIDENCE_FORMAT: Final = 1
+"""Raised whenever `humwatch.scoring.evidence_of`, or what is kept of it, gives other numbers than before."""
+
+KINDS: tuple[ScoreKind, ...] = get_args(ScoreKind)
+
+_PARTS: Final = tuple(field.name for field in fields(Evidence))
+_WITHOUT_STD: Final = frozenset({"autoencoder", "idnn"})
+_LIKELIHOODS: Final = frozenset({"nll", "likelihood"})
+
+
+def kinds_of(network: NetworkConfig) -> tuple[ScoreKind, ...]:
+    """Return the scores that mean something for a network, and something of their own.
+
+    Likelihoods need a standard deviation of the network's own. Scores of the level itself, "spectrum_...", need no
+    network; they stand in the rows of the constant one, for which all other profiles would say the same.
+    """
+    without_network = network.kind == "constant"
+
+    def has_meaning(kind: ScoreKind) -> bool:
+        family, _, form = kind.partition("_")
+        if without_network:
+            return family == "spectrum" or f"spectrum_{form}" not in KINDS
+        return family != "spectrum" and (family not in _LIKELIHOODS or network.kind not in _WITHOUT_STD)
+
+    return tuple(kind for kind in KINDS if has_meaning(kind))
+
+
+@dataclass(frozen=True, slots=True)
+class ClipEvidence:
+    """What one clip leaves.
+
+    Attributes:
+        evidence: for each score, pooled over the clip's windows into one.
+        squared_error_db2: mean over all targets of all windows, every band, dB^2 (Table 2 of the paper).
+        duration_s: of the sound.
+        scoring_s: that prediction and evidence took.
+    """
+
+    evidence: dict[ScoreKind, Evidence]
+    squared_error_db2: float
+    duration_s: float
+    scoring_s: float
+
+
+class Hearing(BaseModel):
+    """How clips are heard: all that evidence depends on, but for the clip."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    graph_sha256: str
+    features: FeatureSpec
+    windows: WindowSpec
+    kinds: tuple[ScoreKind, ...]
+    evidence_format: int = EVIDENCE_FORMAT
+
+    def digest(self) -> str:
+        """Return the SHA-256 (hex) of the JSON, with the bands that count."""
+        bands = {kind: ScoringSpec(kind=kind).bands(self.features).tolist() for kind in self.kinds}
+        return hashlib.sha256(f"{self.model_dump_json()} {bands}".encode()).hexdigest()
+
+    def clip(self, frames_db: Float32, predictor: Predictor) -> ClipEvidence:
+        """Hear one clip, float32 (frames, n_mels) in dB."""
+        begun = time.perf_counter()
+        windows = all_windows(frames_db, self.windows, self.features)
+        prediction = predictor.predict(windows)
+        evidence = {}
+        for kind in self.kinds:
+            scoring = ScoringSpec(kind=kind)
+            whole = evidence_of(windows, prediction, kind, scoring.bands(self.features))
+            evidence[kind] = pooled_over_time(whole, scoring)
+        error_db2 = float(np.mean(residual_db(windows, prediction) ** 2))
+        duration_s = self.features.samples_in(len(frames_db)) / self.features.rate_hz
+        return ClipEvidence(evidence, error_db2, duration_s, time.perf_counter() - begun)
+
+
+def all_windows(frames_db: Float32, spec: WindowSpec, features: FeatureSpec) -> Float32:
+    """Return a clip's windows, float32 (n, L, F) in dB, as a stream of it would give them."""
+    windower = Windower(spec, features)
+    return np.concatenate([*windower.push(frames_db), *windower.flush()])
+
+
+def residual_db(windows: Float32, prediction: Prediction) -> Float64:
+    """Level minus expectation at each target: float64 (B, T) in dB."""
+    index = np.broadcast_to(prediction.target_index, prediction.mean.shape)
+    level = np.take_along_axis(windows.reshape(len(windows), -1), index, axis=1).astype(np.float64)
+    residual: Float64 = level - prediction.mean
+    return residual
+
+
+def pooled_over_time(evidence: Evidence, scoring: ScoringSpec) -> Evidence:
+    """Return evidence of one window whose raw score is that of all windows, pooled by the mean.
+
+    A profile is the mean over targets, an error the mean over windows of their means over targets: there, every
+    window is brought to one target first.
+    """
+    shares = np.ones(len(evidence)) if scoring.is_profile else 1.0 / np.maximum(evidence.counts.sum(axis=1), 1.0)
+    return Evidence(*((shares @ getattr(evidence, part))[np.newaxis] for part in _PARTS))
+
+
+class EvidenceStore:
+    """The evidence of many clips by the digest of their frames, in one file; damaged or of another key, it is empty."""
+
+    def __init__(self, path: Path, hearing: Hearing) -> None:
+        self._path = path
+        self._kinds = hearing.kinds
+        self._clips = self._read()
+        self._saved = len(self._clips)
+
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._clips
+
+    def __getitem__(self, digest: str) -> ClipEvidence:
+        return self._clips[digest]
+
+    def add(self, digest: str, clip: ClipEvidence) -> None:
+        """Keep a clip's evidence; on the disk only after `save`."""
+        self._clips[digest] = clip
+
+    def save(self) -> None:
+        """Write what is new."""
+        if len(self._clips) == self._saved:
+            return
+        clips = list(self._clips.values())
+        arrays: dict[str, Any] = {name: np.array([getattr(clip, name) for clip in clips]) for name in _FIGURES}
+        for kind in self._kinds:
+            for part in _PARTS:
+                arrays[f"{kind}.{part}"] = np.concatenate([getattr(clip.evidence[kind], part) for clip in clips])
+        digests = np.array(list(self._clips))
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        replace_durably(self._path, lambda file: np.savez(file, digests=digests, **arrays))
+        self._saved = len(self._clips)
+
+    def _read(self) -> dict[str, ClipEvidence]:
+        try:
+            with self._path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+            return {}
+        return {str(digest): self._clip(arrays, i) for i, digest in enumerate(arrays["digests"])}
+
+    def _clip(self, arrays: dict[str, npt.NDArray[np.float64]], i: int) -> ClipEvidence:
+        evidence = {kind: Evidence(*(arrays[f"{kind}.{part}"][i : i + 1] for part in _PARTS)) for kind in self._kinds}
+        return ClipEvidence(evidence, *(float(arrays[name][i]) for name in _FIGURES))
+
+
+_FIGURES: Final = ("squared_error_db2", "duration_s", "scoring_s")
+
+
+def evidence_path(folder: Path, system: str, hearing: Hearing) -> Path:
+    """Return where a system's evidence is kept: another key, another file."""
+    return folder / "evidence" / f"{system}-{hearing.digest()[:16]}.npz"
+
+
+def evidence_for(store: EvidenceStore, digests: Sequence[str]) -> list[ClipEvidence]:
+    """Return the evidence of clips in order."""
+    return [store[digest] for digest in digests]

@@ -1,0 +1,96 @@
+"""The predictor graph of each system, exported once, checked against torch, and kept beside its network."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from humwatch.durable import replace_durably
+from humwatch.onnx_predictor import OnnxPredictor
+from humwatch_training.evaluation.training import TrainedNetwork
+from humwatch_training.graph import OPSET, check_parity, export_graph
+from humwatch_training.strategy_choice import build_strategy
+from humwatch_training.systems import System
+
+Float32 = npt.NDArray[np.float32]
+
+PARITY_WINDOWS: Final = 16
+
+MAX_BATCH: Final = {"anp": 2, "latent_anp": 4, "autoencoder": 64, "idnn": 64, "constant": 64}
+"""Windows that go through a graph at a time, by the network's kind: attention over 512 points fills the caches with
+two, small networks need many before their matrix products are worth starting."""
+
+
+class GraphCard(BaseModel):
+    """What a kept graph was made from, and how far it is from torch (relative, `graph.PARITY_RTOL` at most)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    made_from: str
+    sha256: str
+    parity: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class SystemGraph:
+    """A system's graph, as it would stand in a bundle."""
+
+    content: bytes
+    card: GraphCard
+    max_batch: int
+
+    def predictor(self, *, threads: int) -> OnnxPredictor:
+        """Load it."""
+        return OnnxPredictor(self.content, threads=threads, max_batch=self.max_batch)
+
+
+def system_graph(system: System, trained: TrainedNetwork, windows: Callable[[], Float32]) -> SystemGraph:
+    """Return a system's graph: the one that is kept, or a new one.
+
+    `windows`, called for a new one, gives float32 (n, L, F) in dB to compare it with torch on. Raises
+    ExportParityError where the two do not agree.
+    """
+    made_from = _source_digest(system, trained)
+    place = trained.folder / f"{system.name}.onnx"
+    network = trained.network()
+    max_batch = MAX_BATCH[system.recipe.network.kind]
+    if (kept := _kept(place, made_from)) is not None:
+        return SystemGraph(*kept, max_batch)
+    strategy = build_strategy(network, system.strategy)
+    content = export_graph(strategy)
+    parity = check_parity(strategy, content, windows())
+    digest = hashlib.sha256(content).hexdigest()
+    card = GraphCard(made_from=made_from, sha256=digest, parity=parity.as_figures())
+    replace_durably(place, lambda file: file.write(content))
+    replace_durably(_card_of(place), lambda file: file.write(card.model_dump_json(indent=2).encode()))
+    return SystemGraph(content, card, max_batch)
+
+
+def _card_of(place: Path) -> Path:
+    return place.with_suffix(".json")
+
+
+def _kept(place: Path, made_from: str) -> tuple[bytes, GraphCard] | None:
+    """Return what is on disk; None where it is damaged, or made from something else."""
+    try:
+        content = place.read_bytes()
+        card = GraphCard.model_validate_json(_card_of(place).read_bytes())
+    except (OSError, ValidationError):
+        return None
+    sound = card.made_from == made_from and card.sha256 == hashlib.sha256(content).hexdigest()
+    return (content, card) if sound else None
+
+
+def _source_digest(system: System, trained: TrainedNetwork) -> str:
+    """Digest of the weights, of the strategy and of what exports them."""
+    digest = hashlib.sha256(trained.checkpoint.network_config.encode())
+    for name, values in sorted(trained.checkpoint.network.items()):
+        digest.update(name.encode() + values.detach().cpu().contiguous().numpy().tobytes())
+    digest.update(f"{system.strategy.model_dump_json()} opset {OPSET} torch {torch.__version__}".encode())
+    return digest.hexdigest()

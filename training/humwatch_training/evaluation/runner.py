@@ -1,0 +1,255 @@
+"""One evaluation from beginning to end: train, export, hear, score; each step only where it was not done yet."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from humwatch.scoring import ScoreKind
+from humwatch.windows import WindowSpec
+from humwatch_training.config import TrainingSpec
+from humwatch_training.data import Clip
+from humwatch_training.datasets import DataClip
+from humwatch_training.errors import TrainingInterrupted
+from humwatch_training.evaluation.clips import ClipReader
+from humwatch_training.evaluation.evidence import ClipEvidence, EvidenceStore, Hearing, evidence_path, kinds_of
+from humwatch_training.evaluation.graphs import PARITY_WINDOWS, SystemGraph, system_graph
+from humwatch_training.evaluation.listening import hear_clips, stage_of
+from humwatch_training.evaluation.scores import MachineScores, clips_needed, score_machine
+from humwatch_training.evaluation.studies import Study, network_folder
+from humwatch_training.evaluation.tables import Cost, MachineRow, ScoreRow, machine_row
+from humwatch_training.evaluation.training import NetworkJob, TrainedNetwork, train_network
+from humwatch_training.progress import StopSignal
+from humwatch_training.protocols import Experiment, MachineTask
+from humwatch_training.recordings import RecordingEntry
+from humwatch_training.steps import stage_progress
+from humwatch_training.systems import Recipe, System
+
+Float32 = npt.NDArray[np.float32]
+
+DRAWS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSpec:
+    """What is compared, and with which means.
+
+    `steps` and `minutes` are the budget of each network, the recipe's own steps where both are None; `hop_frames` None
+    takes each system's own.
+    """
+
+    systems: tuple[System, ...]
+    out: Path
+    threads: int
+    steps: int | None = None
+    minutes: float | None = None
+    seed: int = 0
+    hop_frames: int | None = None
+    retrain: bool = False
+    draws: int = DRAWS
+
+    def training_spec(self, recipe: Recipe, reader: ClipReader) -> TrainingSpec:
+        """Return how a recipe's network is trained on a data set."""
+        settings = {**recipe.network.model_dump(), "n_mels": reader.features.n_mels}
+        budget = {"steps": self.steps, "minutes": self.minutes}
+        return recipe.spec(
+            network=type(recipe.network).model_validate(settings),
+            features=reader.features,
+            seed=self.seed,
+            threads=self.threads,
+            **({} if recipe.steps == 1 else {name: value for name, value in budget.items() if value is not None}),
+        )
+
+    def windows(self, system: System) -> WindowSpec:
+        """Return the windows that a system is measured on."""
+        return WindowSpec(length_frames=system.recipe.network.n_frames, hop_frames=self.hop_frames or system.hop_frames)
+
+
+@dataclass(frozen=True, slots=True)
+class HeardSystem:
+    """A system after it has heard the clips of one network's machines, and what that took."""
+
+    system: System
+    graph: SystemGraph
+    hearing: Hearing
+    folder: Path
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All that was measured: rows by study, in the order of the systems, and systems by folder of networks and name."""
+
+    rows: dict[Study, list[ScoreRow]]
+    heard: dict[tuple[str, str], HeardSystem]
+
+    def system_of(self, experiment: Experiment, system: System) -> HeardSystem:
+        """Return a system with the network of an experiment."""
+        return self.heard[network_folder(experiment), system.name]
+
+
+@dataclass(frozen=True, slots=True)
+class _Networks:
+    """Experiments that share their train clips, and so their networks."""
+
+    name: str
+    experiments: list[Experiment]
+
+    @property
+    def train(self) -> tuple[DataClip, ...]:
+        return self.experiments[0].train
+
+    def tasks(self) -> Iterator[tuple[Experiment, MachineTask]]:
+        """Yield every machine that is tested."""
+        for experiment in self.experiments:
+            yield from ((experiment, task) for task in experiment.machines)
+
+    def heard_clips(self) -> list[DataClip]:
+        """Clips that scores need."""
+        found: dict[str, DataClip] = {}
+        for experiment in self.experiments:
+            found |= clips_needed(experiment)
+        return list(found.values())
+
+
+_Key = tuple[str, str, str, ScoreKind]
+"""Experiment, machine id, system, score."""
+
+
+class Evaluator:
+    """Evaluates studies under one specification; `stop` ends it between two steps or clips."""
+
+    def __init__(self, spec: EvaluationSpec, reader: ClipReader, stop: StopSignal) -> None:
+        self._spec = spec
+        self._reader = reader
+        self._stop = stop
+
+    def evaluate(self, studies: Sequence[Study]) -> Evaluation:
+        """Return a row for each study, system and score; what is on disk is taken from there.
+
+        Raises ResumeMismatch where the folder holds other networks, ExportParityError, CalibrationError, and
+        TrainingInterrupted where a signal came: the next call goes on.
+        """
+        scores: dict[_Key, MachineScores] = {}
+        heard: dict[tuple[str, str], HeardSystem] = {}
+        for networks in self._networks(studies):
+            trained = self._train(networks)
+            for system in self._spec.systems:
+                found, measured = self._measure(networks, system, trained[system.trains])
+                heard[networks.name, system.name] = found
+                scores.update(measured)
+        return Evaluation({study: self._rows(study, scores, heard) for study in studies}, heard)
+
+    def _networks(self, studies: Sequence[Study]) -> list[_Networks]:
+        by_name: dict[str, list[Experiment]] = {}
+        for study in studies:
+            for experiment in study.experiments:
+                by_name.setdefault(network_folder(experiment), []).append(experiment)
+        return [_Networks(name, experiments) for name, experiments in by_name.items()]
+
+    def _train(self, networks: _Networks) -> dict[str, TrainedNetwork]:
+        """Train what the systems need, one recipe after the other: by the recipe's name."""
+        reader, trained = self._reader, {}
+        entries = tuple(RecordingEntry(path=clip.name, sha256=reader.digest(clip)) for clip in networks.train)
+        for recipe in {system.trains: system.recipe for system in self._spec.systems}.values():
+            job = NetworkJob(
+                self._spec.out / networks.name / recipe.name, self._spec.training_spec(recipe, reader), entries
+            )
+            trained[recipe.name] = train_network(
+                job,
+                lambda: [Clip(clip.name, 0, reader.frames_db(clip)) for clip in networks.train],
+                self._stop,
+                retrain=self._spec.retrain,
+            )
+        return trained
+
+    def _measure(
+        self, networks: _Networks, system: System, trained: TrainedNetwork
+    ) -> tuple[HeardSystem, dict[_Key, MachineScores]]:
+        """Let one system hear all clips, and score them."""
+        with stage_progress() as progress:
+            graph = system_graph(system, trained, lambda: self._parity_windows(networks.train, system))
+            hearing = Hearing(
+                graph_sha256=graph.card.sha256,
+                features=self._reader.features,
+                windows=self._spec.windows(system),
+                kinds=kinds_of(system.recipe.network),
+            )
+            store = EvidenceStore(evidence_path(trained.folder, system.name, hearing), hearing)
+            clips = networks.heard_clips()
+            stage = stage_of(progress, f"{networks.name}: {system.name} hears")
+            hear_clips(
+                clips,
+                self._reader,
+                hearing,
+                graph,
+                store,
+                threads=self._spec.threads,
+                stop=self._stop,
+                progress=stage,
+            )
+
+            def heard(clip: DataClip) -> ClipEvidence:
+                return store[self._reader.digest(clip)]
+
+            stage = stage_of(progress, f"{networks.name}: {system.name} scores")
+            wanted = [(*pair, kind) for pair in networks.tasks() for kind in hearing.kinds]
+            scores: dict[_Key, MachineScores] = {}
+            for done, (experiment, task, kind) in enumerate(wanted):
+                stage(done, len(wanted))
+                self._stop_if_asked()
+                key = (experiment.name, task.machine_id, system.name, kind)
+                scores[key] = score_machine(kind, experiment, task, heard)
+            stage(len(wanted), len(wanted))
+        cost = self._cost(system, trained, [heard(clip) for clip in clips])
+        return HeardSystem(system, graph, hearing, trained.folder, cost), scores
+
+    def _stop_if_asked(self) -> None:
+        if self._stop.name is not None:
+            raise TrainingInterrupted(f"{self._stop.name}; the same command goes on from there")
+
+    def _parity_windows(self, train: Sequence[DataClip], system: System) -> Float32:
+        """Draw windows of train clips, a clip each: float32 (n, L, F) in dB."""
+        rng = np.random.default_rng(self._spec.seed)
+        length = system.recipe.network.n_frames
+        drawn = []
+        for index in rng.choice(len(train), PARITY_WINDOWS, replace=len(train) < PARITY_WINDOWS):
+            frames_db = self._reader.frames_db(train[index])
+            start = int(rng.integers(len(frames_db) - length + 1))
+            drawn.append(frames_db[start : start + length])
+        return np.stack(drawn)
+
+    def _cost(self, system: System, trained: TrainedNetwork, evidence: Sequence[ClipEvidence]) -> Cost:
+        return Cost(
+            steps=trained.checkpoint.step,
+            training_s=trained.checkpoint.elapsed_s,
+            scoring_s_per_clip=float(np.mean([one.scoring_s for one in evidence])),
+            clip_s=float(np.mean([one.duration_s for one in evidence])),
+            parameters=trained.network().parameter_count(),
+            threads=self._spec.threads,
+            hop_frames=self._spec.windows(system).hop_frames,
+        )
+
+    def _rows(
+        self, study: Study, scores: dict[_Key, MachineScores], heard: dict[tuple[str, str], HeardSystem]
+    ) -> list[ScoreRow]:
+        rows = []
+        for system in self._spec.systems:
+            costs = [heard[network_folder(experiment), system.name].cost for experiment in study.experiments]
+            for kind in kinds_of(system.recipe.network):
+                machines = tuple(
+                    self._machine(experiment, task, scores[experiment.name, task.machine_id, system.name, kind])
+                    for experiment, task in study.machines
+                )
+                rows.append(ScoreRow(study, system, kind, machines, Cost.together(costs)))
+        return rows
+
+    def _machine(self, experiment: Experiment, task: MachineTask, scores: MachineScores) -> MachineRow:
+        # One stream of draws a machine: every system and score is resampled alike, so that intervals compare.
+        name = f"{task.machine_type}/{task.machine_id}".encode()
+        rng = np.random.default_rng([self._spec.seed, *name])
+        train_ids = {clip.machine_id for clip in experiment.train}
+        return machine_row(task.machine_id, train_ids, scores, draws=self._spec.draws, rng=rng)

@@ -1,0 +1,134 @@
+"""Raw scores of a machine's test clips, with statistics and thresholds from normal clips alone."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from humwatch.calibration import Calibration, CalibrationSpec, NormalClip, TypePrior, calibrate, raw_score
+from humwatch.profile import NormalProfile
+from humwatch.scoring import ScoreKind, ScoringSpec
+from humwatch_training.datasets import DataClip
+from humwatch_training.evaluation.evidence import ClipEvidence
+from humwatch_training.protocols import Experiment, MachineTask
+
+Float64 = npt.NDArray[np.float64]
+
+Heard = Callable[[DataClip], ClipEvidence]
+
+
+@dataclass(frozen=True, slots=True)
+class TestClips:
+    """Test clips of one machine and label with their raw scores, float64 (n,), and squared errors, dB^2."""
+
+    __test__ = False  # not a test, whatever pytest makes of the name
+
+    clips: tuple[DataClip, ...]
+    scores: Float64
+    squared_errors_db2: Float64
+
+    def count_at(self, level: float) -> int:
+        """How many reach a level."""
+        return int((self.scores >= level).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class MachineScores:
+    """One machine's test clips under one score.
+
+    `median` is the raw score of the median normal clip, `warn` and `alarm` are levels of it. They and the statistics
+    come from `statistics_clips` normal clips of the machine and, for a profile's spread, from `type_clips` of other
+    machines; from these alone where there are none of the machine's own.
+    """
+
+    normal: TestClips
+    anomalous: TestClips
+    median: float
+    warn: float
+    alarm: float
+    statistics_clips: int
+    type_clips: int
+
+    def normalised(self, scores: Float64) -> Float64:
+        """Return raw scores as the service shows them: 0 at the median of normal clips, 1 at the alarm level."""
+        return (scores - self.median) / (self.alarm - self.median)
+
+
+def statistics_of(experiment: Experiment, task: MachineTask) -> tuple[DataClip, ...]:
+    """Return the normal clips that a machine is measured by: its own, or of those that the network was trained on."""
+    return task.statistics or experiment.train
+
+
+def clips_needed(experiment: Experiment) -> dict[str, DataClip]:
+    """Return the clips that `score_machine` asks for, by name."""
+    tested = (clip for task in experiment.machines for clip in (*task.statistics, *task.test))
+    return {clip.name: clip for clip in (*experiment.train, *tested)}
+
+
+def score_machine(kind: ScoreKind, experiment: Experiment, task: MachineTask, heard: Heard) -> MachineScores:
+    """Calibrate on a machine's normal clips (`statistics_of`) and score its test clips.
+
+    Where the network was trained on other machines too, their normal clips tell how a profile varies.
+    Raises humwatch.errors.CalibrationError where clips are too few for statistics.
+    """
+    scoring = ScoringSpec(kind=kind)
+    prior = _type_prior(scoring, _others(experiment, task), heard) if task.statistics else None
+    calibration = _calibration(scoring, statistics_of(experiment, task), heard, prior)
+
+    def tested(label: str) -> TestClips:
+        clips = tuple(clip for clip in task.test if clip.label == label)
+        evidence = [heard(clip) for clip in clips]
+        scores = [raw_score(one.evidence[kind], scoring, calibration.clip.normal) for one in evidence]
+        return TestClips(clips, np.array(scores), np.array([one.squared_error_db2 for one in evidence]))
+
+    levels = calibration.clip.thresholds
+    return MachineScores(
+        normal=tested("normal"),
+        anomalous=tested("anomalous"),
+        median=levels.median,
+        warn=levels.warn.level,
+        alarm=levels.alarm.level,
+        statistics_clips=len(task.statistics),
+        type_clips=calibration.prior_recordings if task.statistics else len(experiment.train),
+    )
+
+
+def _others(experiment: Experiment, task: MachineTask) -> list[list[DataClip]]:
+    """Return the train clips of each other machine."""
+    own = (task.machine_type, task.machine_id)
+    by_machine: dict[tuple[str, str], list[DataClip]] = {}
+    for clip in experiment.train:
+        by_machine.setdefault(clip.machine, []).append(clip)
+    return [clips for machine, clips in by_machine.items() if machine != own]
+
+
+def _type_prior(scoring: ScoringSpec, machines: Sequence[Sequence[DataClip]], heard: Heard) -> TypePrior | None:
+    """Return how profiles vary on other machines; None where there are none with a spread, or for an error."""
+    known = [clips for clips in machines if len(clips) > 1]
+    if not known or not scoring.is_profile:
+        return None
+    profile = NormalProfile.pooled(
+        [
+            NormalProfile.fit(np.stack([heard(c).evidence[scoring.kind].pooled(scoring.pooling) for c in clips]))
+            for clips in known
+        ]
+    )
+    return TypePrior(clip=profile, step=profile, recordings=sum(len(clips) for clips in known))
+
+
+def _calibration(scoring: ScoringSpec, clips: Sequence[DataClip], heard: Heard, prior: TypePrior | None) -> Calibration:
+    evidence = [heard(clip) for clip in clips]
+    return calibrate(
+        # Level and resolution say nothing about a score; log-mel arrays do not tell them.
+        [
+            NormalClip(clip.name, one.evidence[scoring.kind], level_dbfs=math.nan, sample_bits=0)
+            for clip, one in zip(clips, evidence, strict=True)
+        ],
+        scoring=scoring,
+        spec=CalibrationSpec(),
+        step_windows=1,  # a clip's evidence is one window: both time scales are the clip
+        clip_seconds=float(np.median([one.duration_s for one in evidence])),
+        prior=prior,
+    )

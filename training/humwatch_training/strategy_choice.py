@@ -1,0 +1,117 @@
+"""Which strategies a network can follow, which it follows by default, and how a bundle names them."""
+
+from typing import Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from humwatch_training.autoencoder import Autoencoder, InterpolatingNetwork
+from humwatch_training.constant import ConstantSpectrum
+from humwatch_training.errors import StrategyError
+from humwatch_training.masks import Partition, block_partitions, comb_partitions, idnn_partition
+from humwatch_training.network import Network, NeuralProcess
+from humwatch_training.networks import NetworkConfig
+from humwatch_training.strategies import (
+    ConstantAnswer,
+    FixedMasks,
+    LikelihoodBootstrap,
+    MiddleFrame,
+    RandomRowsAndColumns,
+    Strategy,
+    WholeWindow,
+)
+
+StrategyName = Literal["idnn", "rrc", "boot", "bands", "blocks", "reconstruct", "interpolate", "constant"]
+
+_MASKS: tuple[StrategyName, ...] = ("idnn", "rrc", "boot", "bands", "blocks")
+_GROUPED = ("bands", "blocks")
+
+STRATEGIES_OF: dict[str, tuple[StrategyName, ...]] = {
+    "anp": _MASKS,
+    "latent_anp": ("bands", "blocks", "idnn", "rrc", "boot"),
+    "autoencoder": ("reconstruct",),
+    "idnn": ("interpolate",),
+    "constant": ("constant",),
+}
+"""The strategies of each kind of network; the first is its default."""
+
+_TITLE_OF = {
+    "anp": "anp",
+    "latent_anp": "latent-anp",
+    "autoencoder": "ae",
+    "idnn": "idnn",
+    "constant": "network-free",
+}
+
+
+class StrategyConfig(BaseModel):
+    """What a network is asked: `groups` passes each hide one group of bands ("bands" and "blocks" alone)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: StrategyName
+    groups: int = Field(default=4, ge=2)
+
+
+def default_strategy(network: NetworkConfig) -> StrategyConfig:
+    """Return what a network of this kind is asked where nothing else is chosen."""
+    return StrategyConfig(name=STRATEGIES_OF[network.kind][0])
+
+
+def strategy_title(network: NetworkConfig, config: StrategyConfig) -> str:
+    """Return the name that a bundle gives: "anp-boot", "ae", "latent-anp-bands4"."""
+    title = _TITLE_OF[network.kind]
+    if config.name not in _MASKS:
+        return title
+    return f"{title}-{config.name}{config.groups}" if config.name in _GROUPED else f"{title}-{config.name}"
+
+
+def strategy_of_title(network: NetworkConfig, title: str) -> StrategyConfig:
+    """Return what a bundle's title of this network means; StrategyError where it is of another."""
+    name = title.removeprefix(_TITLE_OF[network.kind]).removeprefix("-")
+    stem = name.rstrip("0123456789")
+    try:
+        found = StrategyConfig.model_validate(
+            {"name": stem or STRATEGIES_OF[network.kind][0], "groups": int(name[len(stem) :] or 4)}
+        )
+    except ValueError:
+        found = default_strategy(network)
+    if strategy_title(network, found) != title or found.name not in STRATEGIES_OF[network.kind]:
+        raise StrategyError(f"{title!r} is no strategy of a network of kind {network.kind}")
+    return found
+
+
+def build_strategy(network: Network, config: StrategyConfig | None = None) -> Strategy:
+    """Return a network with its strategy, ready to predict; the kind's default where none is named.
+
+    Raises StrategyError where a network of this kind, or for such windows, cannot follow it.
+    """
+    chosen = config or default_strategy(cast(NetworkConfig, network.config))
+    try:
+        return _strategy(network, chosen).eval()
+    except ValueError as error:
+        raise StrategyError(str(error)) from error
+
+
+def _strategy(network: Network, config: StrategyConfig) -> Strategy:
+    match network, config.name:
+        case Autoencoder(), "reconstruct":
+            return WholeWindow(network)
+        case InterpolatingNetwork(), "interpolate":
+            return MiddleFrame(network)
+        case ConstantSpectrum(), "constant":
+            return ConstantAnswer(network)
+        case NeuralProcess(), "rrc":
+            return RandomRowsAndColumns(network)
+        case NeuralProcess(), "boot":
+            return LikelihoodBootstrap(network)
+        case NeuralProcess(), "idnn" | "bands" | "blocks":
+            return FixedMasks(network, _passes(network, config))
+    raise ValueError(f"a {type(network).__name__} cannot be asked by the strategy {config.name!r}")
+
+
+def _passes(network: NeuralProcess, config: StrategyConfig) -> list[Partition]:
+    n_frames, n_mels = network.config.n_frames, network.config.n_mels
+    if config.name == "idnn":
+        return [idnn_partition(n_frames, n_mels)]
+    masks = comb_partitions if config.name == "bands" else block_partitions
+    return masks(n_frames, n_mels, config.groups)
