@@ -229,6 +229,7 @@ def test_zero_shot_leaves_each_machine_out_and_counts_its_clips(done: Done, tmp_
         (("--logmel", ".", "--group", "all"), "is none of dev, eval"),
         (("--logmel", ".", "--train-ids", "id_01"), "is for --protocol zero-shot"),
         (("--logmel", ".", "--type", "../fan"), "cannot be part of a folder"),
+        (("--logmel", ".", "--type", ".."), "cannot be part of a folder"),
         (("--logmel", ".", "--minutes", "0"), "has to be above 0"),
         (("--data", ".", "--kind", "mp3"), "is none of"),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -17,7 +18,7 @@ from humwatch_training.evaluation.clips import ClipReader
 from humwatch_training.evaluation.outputs import results_json, table1_text, table2_text, write_results, write_text
 from humwatch_training.evaluation.report import write_report
 from humwatch_training.evaluation.runner import DRAWS, EvaluationSpec, Evaluator
-from humwatch_training.evaluation.studies import GROUPS, PROTOCOLS, ProtocolName, StatisticsClips, plan_studies
+from humwatch_training.evaluation.studies import GROUPS, PROTOCOLS, ProtocolName, StatisticsClips, Study, plan_studies
 from humwatch_training.feature_cache import FeatureCache, default_cache_folder
 from humwatch_training.progress import StopSignal
 from humwatch_training.steps import stage_progress
@@ -59,20 +60,17 @@ def evaluate(
 ) -> None:
     """Train systems on a data set, score its test clips, and write tables, CSV, JSON and a report."""
     root = _one_of(logmel, data)
-    if machine_type is not None and Path(machine_type).name != machine_type:
+    if machine_type is not None and (machine_type in ("", "..") or Path(machine_type).name != machine_type):
         raise typer.BadParameter(f"{machine_type!r} cannot be part of a folder's name", param_hint="--type")
     if minutes is not None and minutes <= 0:
         raise typer.BadParameter("has to be above 0", param_hint="--minutes")
     layout = "logmel" if logmel is not None else parse_kind(kind)
     chosen, wanted_group, ks = parse_systems(systems), parse_group(group), parse_ks(k)
     asked = parse_protocol(protocol, train_ids)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    folder = out or Path("runs", "evaluate", root.absolute().name)
     spec = EvaluationSpec(
         systems=chosen,
-        out=folder,
-        threads=threads or torch.get_num_threads(),
+        out=out or Path("runs", "evaluate", root.absolute().name),
+        threads=threads,
         steps=steps,
         minutes=minutes,
         seed=seed,
@@ -80,26 +78,41 @@ def evaluate(
         retrain=retrain,
         draws=draws,
     )
-    about: dict[str, object] = {"data": root.absolute().name, "protocol": asked, "seed": seed, "draws": draws}
     with failures(as_json=False):
         dataset = read_dataset(root, layout, labels=labels, machine_type=machine_type)
         ids = () if train_ids is None else tuple(train_ids.split(","))
         studies = plan_studies(dataset, asked, group=wanted_group, train_ids=ids, ks=ks, seed=seed)
-        reader = ClipReader(dataset, FeatureCache(default_cache_folder(os.environ)), channel=channel)
         if dataset.unlabelled:
             say(f"{dataset.unlabelled} test clips have no label and are left out")
-        with StopSignal().listening() as stop:
-            evaluation = Evaluator(spec, reader, stop).evaluate(studies)
-        results = results_json(evaluation, about)
-        write_results(evaluation, results, folder)
-        if json_file is not None:
-            json_file.parent.mkdir(parents=True, exist_ok=True)
-            write_text(json_file, json.dumps(results, indent=2) + "\n")
-        if report:
-            with stage_progress() as progress:
-                write_report(evaluation, reader, results, folder / "report.html", progress)
-        say(f"written: {folder}")
-        show(results, f"# Table 1\n\n{table1_text(evaluation)}\n# Table 2\n\n{table2_text(evaluation)}", as_json=False)
+        reader = ClipReader(dataset, FeatureCache(default_cache_folder(os.environ)), channel=channel)
+        about: dict[str, object] = {"data": root.absolute().name, "protocol": asked, "seed": seed, "draws": draws}
+        evaluate_and_write(spec, studies, reader, about, json_file=json_file, report=report)
+
+
+def evaluate_and_write(
+    spec: EvaluationSpec,
+    studies: Sequence[Study],
+    reader: ClipReader,
+    about: Mapping[str, object],
+    *,
+    json_file: Path | None,
+    report: bool,
+) -> None:
+    """Evaluate, write all files, and show the tables."""
+    if spec.threads is not None:
+        torch.set_num_threads(spec.threads)
+    with StopSignal().listening() as stop:
+        evaluation = Evaluator(spec, reader, stop).evaluate(studies)
+    results = results_json(evaluation, about)
+    write_results(evaluation, results, spec.out)
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(json_file, json.dumps(results, indent=2) + "\n")
+    if report:
+        with stage_progress() as progress:
+            write_report(evaluation, reader, results, spec.out / "report.html", progress)
+    say(f"written: {spec.out}")
+    show(results, f"# Table 1\n\n{table1_text(evaluation)}\n# Table 2\n\n{table2_text(evaluation)}", as_json=False)
 
 
 def read_dataset(

@@ -8,7 +8,6 @@ import hashlib
 import time
 import zipfile
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -178,8 +177,3 @@ _FIGURES: Final = ("squared_error_db2", "duration_s", "scoring_s")
 def evidence_path(folder: Path, system: str, hearing: Hearing) -> Path:
     """Return where a system's evidence is kept: another key, another file."""
     return folder / "evidence" / f"{system}-{hearing.digest()[:16]}.npz"
-
-
-def evidence_for(store: EvidenceStore, digests: Sequence[str]) -> list[ClipEvidence]:
-    """Return the evidence of clips in order."""
-    return [store[digest] for digest in digests]

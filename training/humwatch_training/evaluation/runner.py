@@ -1,12 +1,13 @@
 """One evaluation from beginning to end: train, export, hear, score; each step only where it was not done yet."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from humwatch.scoring import ScoreKind
 from humwatch.windows import WindowSpec
@@ -18,7 +19,7 @@ from humwatch_training.evaluation.clips import ClipReader
 from humwatch_training.evaluation.evidence import ClipEvidence, EvidenceStore, Hearing, evidence_path, kinds_of
 from humwatch_training.evaluation.graphs import PARITY_WINDOWS, SystemGraph, system_graph
 from humwatch_training.evaluation.listening import hear_clips, stage_of
-from humwatch_training.evaluation.scores import MachineScores, clips_needed, score_machine
+from humwatch_training.evaluation.scores import Heard, MachineScores, clips_needed, score_machine
 from humwatch_training.evaluation.studies import Study, network_folder
 from humwatch_training.evaluation.tables import Cost, MachineRow, ScoreRow, machine_row
 from humwatch_training.evaluation.training import NetworkJob, TrainedNetwork, train_network
@@ -37,19 +38,24 @@ DRAWS: Final = 1000
 class EvaluationSpec:
     """What is compared, and with which means.
 
-    `steps` and `minutes` are the budget of each network, the recipe's own steps where both are None; `hop_frames` None
-    takes each system's own.
+    `threads` are CPU threads, torch's choice where None. `steps` and `minutes` are the budget of each network, the
+    recipe's own steps where both are None; `hop_frames` None takes each system's own.
     """
 
     systems: tuple[System, ...]
     out: Path
-    threads: int
+    threads: int | None = None
     steps: int | None = None
     minutes: float | None = None
     seed: int = 0
     hop_frames: int | None = None
     retrain: bool = False
     draws: int = DRAWS
+
+    @property
+    def cpu_threads(self) -> int:
+        """Threads that are in use."""
+        return self.threads or torch.get_num_threads()
 
     def training_spec(self, recipe: Recipe, reader: ClipReader) -> TrainingSpec:
         """Return how a recipe's network is trained on a data set."""
@@ -170,42 +176,52 @@ class Evaluator:
         self, networks: _Networks, system: System, trained: TrainedNetwork
     ) -> tuple[HeardSystem, dict[_Key, MachineScores]]:
         """Let one system hear all clips, and score them."""
+        graph = system_graph(system, trained, lambda: self._parity_windows(networks.train, system))
+        hearing = Hearing(
+            graph_sha256=graph.card.sha256,
+            features=self._reader.features,
+            windows=self._spec.windows(system),
+            kinds=kinds_of(system.recipe.network),
+        )
+        store = EvidenceStore(evidence_path(trained.folder, system.name, hearing), hearing)
+        clips = networks.heard_clips()
+
+        def heard(clip: DataClip) -> ClipEvidence:
+            return store[self._reader.digest(clip)]
+
         with stage_progress() as progress:
-            graph = system_graph(system, trained, lambda: self._parity_windows(networks.train, system))
-            hearing = Hearing(
-                graph_sha256=graph.card.sha256,
-                features=self._reader.features,
-                windows=self._spec.windows(system),
-                kinds=kinds_of(system.recipe.network),
-            )
-            store = EvidenceStore(evidence_path(trained.folder, system.name, hearing), hearing)
-            clips = networks.heard_clips()
-            stage = stage_of(progress, f"{networks.name}: {system.name} hears")
             hear_clips(
                 clips,
                 self._reader,
                 hearing,
                 graph,
                 store,
-                threads=self._spec.threads,
+                threads=self._spec.cpu_threads,
                 stop=self._stop,
-                progress=stage,
+                progress=stage_of(progress, f"{networks.name}: {system.name} hears"),
             )
-
-            def heard(clip: DataClip) -> ClipEvidence:
-                return store[self._reader.digest(clip)]
-
             stage = stage_of(progress, f"{networks.name}: {system.name} scores")
-            wanted = [(*pair, kind) for pair in networks.tasks() for kind in hearing.kinds]
-            scores: dict[_Key, MachineScores] = {}
-            for done, (experiment, task, kind) in enumerate(wanted):
-                stage(done, len(wanted))
-                self._stop_if_asked()
-                key = (experiment.name, task.machine_id, system.name, kind)
-                scores[key] = score_machine(kind, experiment, task, heard)
-            stage(len(wanted), len(wanted))
+            scores = self._scores(networks, system, hearing.kinds, heard, stage)
         cost = self._cost(system, trained, [heard(clip) for clip in clips])
         return HeardSystem(system, graph, hearing, trained.folder, cost), scores
+
+    def _scores(
+        self,
+        networks: _Networks,
+        system: System,
+        kinds: Sequence[ScoreKind],
+        heard: Heard,
+        progress: Callable[[int, int], None],
+    ) -> dict[_Key, MachineScores]:
+        wanted = [(*pair, kind) for pair in networks.tasks() for kind in kinds]
+        scores: dict[_Key, MachineScores] = {}
+        for done, (experiment, task, kind) in enumerate(wanted):
+            progress(done, len(wanted))
+            self._stop_if_asked()
+            key = (experiment.name, task.machine_id, system.name, kind)
+            scores[key] = score_machine(kind, experiment, task, heard)
+        progress(len(wanted), len(wanted))
+        return scores
 
     def _stop_if_asked(self) -> None:
         if self._stop.name is not None:
@@ -229,7 +245,7 @@ class Evaluator:
             scoring_s_per_clip=float(np.mean([one.scoring_s for one in evidence])),
             clip_s=float(np.mean([one.duration_s for one in evidence])),
             parameters=trained.network().parameter_count(),
-            threads=self._spec.threads,
+            threads=self._spec.cpu_threads,
             hop_frames=self._spec.windows(system).hop_frames,
         )
 

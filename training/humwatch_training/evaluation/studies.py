@@ -1,5 +1,6 @@
 """What one row of the tables is about: machines of one type under one protocol, and the networks that test them."""
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -19,6 +20,8 @@ from humwatch_training.protocols import (
 ProtocolName = Literal["matched", "per-machine", "zero-shot"]
 PROTOCOLS: tuple[ProtocolName, ...] = get_args(ProtocolName)
 GROUPS: tuple[Group, ...] = get_args(Group)
+
+_K_PART = re.compile(r"k-(\d+|all)")
 
 StatisticsClips = int | Literal["all"]
 """Normal clips of a new machine that its statistics may use."""
@@ -86,7 +89,7 @@ def plan_studies(
 
 def network_folder(experiment: Experiment) -> str:
     """Return the relative folder of an experiment's networks: the same for every k, which trains nothing."""
-    return "/".join(part for part in experiment.name.split("/") if not part.startswith("k-"))
+    return "/".join(part for part in experiment.name.split("/") if not _K_PART.fullmatch(part))
 
 
 def _of_group(dataset: DataSet, group: Group) -> DataSet:
