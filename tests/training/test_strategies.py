@@ -31,7 +31,7 @@ EVERY = [(kind, name) for kind, names in STRATEGIES_OF.items() for name in names
 PROCESSES = pytest.mark.parametrize("kind", ["anp", "latent_anp"])
 
 
-def small_strategy(kind: str, name: StrategyName, groups: int = 4) -> Strategy:
+def small_strategy(kind: str, name: StrategyName, groups: int = 2) -> Strategy:
     torch.manual_seed(0)
     config = SMALL_NETWORKS[kind].model_copy(update={"mean_db": -40.0, "std_db": 8.0})
     return build_strategy(build_network(config), StrategyConfig(name=name, groups=groups))
@@ -84,7 +84,14 @@ def test_what_is_predicted_is_not_seen(kind: str, name: StrategyName):
         assert changed_mean[0, position].item() == pytest.approx(mean[0, position].item(), abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["bands", "blocks"])
+def test_bands_predict_every_bin_from_near_and_from_far():
+    strategy = small_strategy("latent_anp", "bands", groups=2)
+    target, _, _ = answers(strategy, windows(2))
+    assert strategy.passes == 2 + 4
+    assert torch.bincount(target[0]).tolist() == [2] * 40
+
+
+@pytest.mark.parametrize("name", ["combs", "blocks"])
 @pytest.mark.parametrize("groups", [2, 3, 4])
 @PROCESSES
 def test_band_masks_predict_every_bin_once(kind: str, name: StrategyName, groups: int):
@@ -219,7 +226,7 @@ def test_a_title_names_kind_and_strategy_and_is_understood(kind: str, name: Stra
 
 def test_titles_of_the_systems():
     titles = {name: strategy_title(system.recipe.network, system.strategy) for name, system in SYSTEMS.items()}
-    assert titles.pop("latent-anp") == "latent-anp-bands4"
+    assert titles.pop("latent-anp") == "latent-anp-bands2"
     assert all(name == title for name, title in titles.items())
 
 

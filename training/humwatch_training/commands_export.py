@@ -24,7 +24,7 @@ def export(
     strategy: Annotated[
         str | None, typer.Option(help="What the network is asked: " + ", ".join(get_args(StrategyName)) + ".")
     ] = None,
-    groups: Annotated[int, typer.Option(help="Passes of the strategies bands and blocks.", min=2)] = 4,
+    groups: Annotated[int, typer.Option(help="Groups of bands of the strategies combs, blocks and bands.", min=2)] = 2,
     data: Annotated[list[Path] | None, typer.Option("--data", help="Where the run's recordings are now.")] = None,
     channel: Annotated[str, typer.Option(help="Calibrate on this 0-based channel, or on 'all'.")] = "all",
     hop: Annotated[int, typer.Option(help="Frames from one window to the next.", min=1)] = 1,

@@ -30,15 +30,15 @@ class LatentAnpConfig(WindowConfig):
     """
 
     kind: Literal["latent_anp"] = "latent_anp"
-    latents: int = Field(default=4, ge=1)
+    latents: int = Field(default=8, ge=1)
     width: int = Field(default=64, ge=1)
     heads: int = Field(default=8, ge=1, description="with which a latent reads the context")
     layers: int = Field(default=1, ge=0, description="self-attention layers among the latents")
     latent_heads: int = Field(default=4, ge=1, description="of self-attention among the latents")
     key_width: int = Field(default=32, ge=1, description="numbers by which a bin finds its latents")
-    readout_width: int = Field(default=128, ge=1, description="numbers of a latent that a bin reads")
+    readout_width: int = Field(default=192, ge=1, description="numbers of a latent that a bin reads")
     training_masks: TrainingMasks = "mixed"
-    target_points: int = Field(default=192, ge=1, description="random hidden bins a mask, in training")
+    target_points: int = Field(default=256, ge=1, description="random hidden bins a mask, in training")
     std_floor: float = Field(default=0.1, gt=0)
     std_scale: float = Field(default=0.9, gt=0)
 

@@ -20,14 +20,14 @@ from humwatch_training.strategies import (
     WholeWindow,
 )
 
-StrategyName = Literal["idnn", "rrc", "boot", "bands", "blocks", "reconstruct", "interpolate", "constant"]
+StrategyName = Literal["idnn", "rrc", "boot", "combs", "blocks", "bands", "reconstruct", "interpolate", "constant"]
 
-_MASKS: tuple[StrategyName, ...] = ("idnn", "rrc", "boot", "bands", "blocks")
-_GROUPED = ("bands", "blocks")
+_MASKS: tuple[StrategyName, ...] = ("idnn", "rrc", "boot", "combs", "blocks", "bands")
+_GROUPED = ("combs", "blocks", "bands")
 
 STRATEGIES_OF: dict[str, tuple[StrategyName, ...]] = {
     "anp": _MASKS,
-    "latent_anp": ("bands", "blocks", "idnn", "rrc", "boot"),
+    "latent_anp": ("bands", "combs", "blocks", "idnn", "rrc", "boot"),
     "autoencoder": ("reconstruct",),
     "idnn": ("interpolate",),
     "constant": ("constant",),
@@ -44,12 +44,17 @@ _TITLE_OF = {
 
 
 class StrategyConfig(BaseModel):
-    """What a network is asked: `groups` passes each hide one group of bands ("bands" and "blocks" alone)."""
+    """What a network is asked.
+
+    `groups` is for the strategies that hide bands: "combs" hides every `groups`-th band, in as many passes; "blocks" one of
+    `groups` blocks of adjacent bands; "bands" does both, in combs and in twice as many blocks, so that every bin is predicted
+    once from bands beside it and once from bands further off.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: StrategyName
-    groups: int = Field(default=4, ge=2)
+    groups: int = Field(default=2, ge=2)
 
 
 def default_strategy(network: NetworkConfig) -> StrategyConfig:
@@ -58,7 +63,7 @@ def default_strategy(network: NetworkConfig) -> StrategyConfig:
 
 
 def strategy_title(network: NetworkConfig, config: StrategyConfig) -> str:
-    """Return the name that a bundle gives: "anp-boot", "ae", "latent-anp-bands4"."""
+    """Return the name that a bundle gives: "anp-boot", "ae", "latent-anp-bands2"."""
     title = _TITLE_OF[network.kind]
     if config.name not in _MASKS:
         return title
@@ -71,7 +76,7 @@ def strategy_of_title(network: NetworkConfig, title: str) -> StrategyConfig:
     stem = name.rstrip("0123456789")
     try:
         found = StrategyConfig.model_validate(
-            {"name": stem or STRATEGIES_OF[network.kind][0], "groups": int(name[len(stem) :] or 4)}
+            {"name": stem or STRATEGIES_OF[network.kind][0], "groups": int(name[len(stem) :] or 2)}
         )
     except ValueError:
         found = default_strategy(network)
@@ -104,7 +109,7 @@ def _strategy(network: Network, config: StrategyConfig) -> Strategy:
             return RandomRowsAndColumns(network)
         case NeuralProcess(), "boot":
             return LikelihoodBootstrap(network)
-        case NeuralProcess(), "idnn" | "bands" | "blocks":
+        case NeuralProcess(), "idnn" | "combs" | "blocks" | "bands":
             return FixedMasks(network, _passes(network, config))
     raise ValueError(f"a {type(network).__name__} cannot be asked by the strategy {config.name!r}")
 
@@ -113,5 +118,6 @@ def _passes(network: NeuralProcess, config: StrategyConfig) -> list[Partition]:
     n_frames, n_mels = network.config.n_frames, network.config.n_mels
     if config.name == "idnn":
         return [idnn_partition(n_frames, n_mels)]
-    masks = comb_partitions if config.name == "bands" else block_partitions
-    return masks(n_frames, n_mels, config.groups)
+    combs = comb_partitions(n_frames, n_mels, config.groups) if config.name != "blocks" else []
+    blocks = {"combs": 0, "blocks": config.groups, "bands": 2 * config.groups}[config.name]
+    return [*combs, *(block_partitions(n_frames, n_mels, blocks) if blocks else [])]

@@ -27,6 +27,7 @@ class Recipe:
     schedule: Schedule = "inverse_sqrt"
     warmup_steps: int | None = None
     autoclip_percentile: float | None = 10.0
+    context_points: int | None = None
 
     def settings(self) -> dict[str, object]:
         """Return the fields of a TrainingSpec that the recipe sets, without the budget."""
@@ -37,6 +38,7 @@ class Recipe:
             "schedule": self.schedule,
             "warmup_steps": self.warmup_steps,
             "autoclip_percentile": self.autoclip_percentile,
+            "context_points": self.context_points,
         }
 
     def spec(self, **overrides: object) -> TrainingSpec:
@@ -75,7 +77,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe("network-free", ConstantConfig(), steps=1),
         _baseline("ae", AutoencoderConfig()),
         _baseline("idnn", IdnnConfig()),
-        Recipe("anp", AnpConfig(), steps=30_000),
+        Recipe("anp", AnpConfig(), steps=30_000, context_points=192),
         Recipe(
             "latent-anp",
             LatentAnpConfig(),
@@ -97,9 +99,9 @@ SYSTEMS: dict[str, System] = {
         System("network-free", "Spectrum profile, no network", "network-free", StrategyConfig(name="constant"), 5),
         System("ae", "AE", "ae", StrategyConfig(name="reconstruct"), 1),
         System("idnn", "IDNN", "idnn", StrategyConfig(name="interpolate"), 1),
-        System("anp-idnn", "ANP-IDNN", "anp", StrategyConfig(name="idnn"), 8),
-        System("anp-rrc", "ANP-RRC", "anp", StrategyConfig(name="rrc"), 8),
-        System("anp-boot", "ANP-Boot", "anp", StrategyConfig(name="boot"), 8),
-        System("latent-anp", "Latent ANP, band masks", "latent-anp", StrategyConfig(name="bands"), 5),
+        System("anp-idnn", "ANP-IDNN", "anp", StrategyConfig(name="idnn"), 16),
+        System("anp-rrc", "ANP-RRC", "anp", StrategyConfig(name="rrc"), 16),
+        System("anp-boot", "ANP-Boot", "anp", StrategyConfig(name="boot"), 16),
+        System("latent-anp", "Latent ANP, bands from bands", "latent-anp", StrategyConfig(name="bands"), 5),
     )
 }
