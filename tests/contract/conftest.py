@@ -42,7 +42,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
             clip = MACHINE.clip(number, seconds=2.1, fault=fault)
             soundfile.write(folder / f"{folder.name}_{number:02}.wav", clip, MACHINE.rate_hz)
     budget = ("--steps", 60, "--batch", 16, "--context-points", 64, "--threads", 1)
-    humwatch_train("fit", place.normal, "--run", place.run, *budget)
+    humwatch_train("fit", place.normal, "--run", place.run, "--system", "anp", *budget)
     where = ("--machine", place.machine_id, "--models", place.models)
     humwatch_train("export", place.run, *where, "--type", "synthetic", "--channel", 0, "--hop", 2, "--clip-seconds", 2)
     return place

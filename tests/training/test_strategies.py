@@ -1,4 +1,5 @@
 from random import Random
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from humwatch_training.strategy_choice import (
     StrategyConfig,
     StrategyName,
     build_strategy,
+    default_hop,
     default_strategy,
     strategy_of_title,
     strategy_title,
@@ -275,3 +277,9 @@ def test_a_recipe_is_a_specification_with_its_own_budget_or_a_given_one():
     assert spec.steps == RECIPES["ae"].steps
     timed = RECIPES["anp"].spec(minutes=2.0, seed=3)
     assert (timed.steps, timed.minutes, timed.seed) == (None, 2.0, 3)
+
+
+def test_the_hop_lets_every_frame_be_predicted_once():
+    hops = {name: default_hop(StrategyConfig(name=name), 5) for name in get_args(StrategyName)}
+    assert {name for name, hop in hops.items() if hop == 5} == {"combs", "blocks", "bands", "reconstruct", "constant"}
+    assert set(hops.values()) == {1, 5}

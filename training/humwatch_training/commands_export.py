@@ -8,7 +8,6 @@ import typer
 from humwatch.manifest import MACHINE_ID
 from humwatch.repository import ModelRepository
 from humwatch.scoring import ScoreKind, ScoringSpec
-from humwatch.windows import WindowSpec
 from humwatch_training.commands_fit import parse_channel
 from humwatch_training.console import failures, say, show
 from humwatch_training.export import ExportSpec, TrainedRun, export_bundle
@@ -27,7 +26,9 @@ def export(
     groups: Annotated[int, typer.Option(help="Groups of bands of the strategies combs, blocks and bands.", min=2)] = 2,
     data: Annotated[list[Path] | None, typer.Option("--data", help="Where the run's recordings are now.")] = None,
     channel: Annotated[str, typer.Option(help="Calibrate on this 0-based channel, or on 'all'.")] = "all",
-    hop: Annotated[int, typer.Option(help="Frames from one window to the next.", min=1)] = 1,
+    hop: Annotated[
+        int | None, typer.Option(help="Frames from one window to the next. [default: so that each is predicted]", min=1)
+    ] = None,
     clip_seconds: Annotated[float, typer.Option(help="Sound that a score listens to, s.", min=1.0)] = 10.0,
     score: Annotated[
         str, typer.Option(help=f"{', '.join(get_args(ScoreKind))}, or auto: by the number of recordings.")
@@ -47,7 +48,8 @@ def export(
             attribution=attribution,
             strategy=None if strategy is None else StrategyConfig.model_validate({"name": strategy, "groups": groups}),
             score=None if score == "auto" else ScoringSpec.model_validate({"kind": score}).kind,
-            windows=WindowSpec(hop_frames=hop, clip_seconds=clip_seconds),
+            hop_frames=hop,
+            clip_seconds=clip_seconds,
             channel=parse_channel(channel),
         )
     except ValueError as error:

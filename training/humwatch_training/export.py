@@ -29,7 +29,13 @@ from humwatch_training.network import Network
 from humwatch_training.networks import trained_network
 from humwatch_training.recordings import RecordingEntry, Split, find_recordings, sha256_of
 from humwatch_training.run_folder import RunFolder, stored_config
-from humwatch_training.strategy_choice import StrategyConfig, build_strategy, default_strategy, strategy_title
+from humwatch_training.strategy_choice import (
+    StrategyConfig,
+    build_strategy,
+    default_hop,
+    default_strategy,
+    strategy_title,
+)
 
 PARITY_WINDOWS = 64
 GOLDEN_WINDOWS = 4
@@ -73,7 +79,7 @@ class ExportSpec:
     """What the bundle is to be; everything else comes from the run.
 
     `strategy` None takes the default of the run's network, `score` None the one that core advises for so many
-    calibration recordings.
+    calibration recordings, `hop_frames` None that of the strategy.
     """
 
     machine_id: str
@@ -82,7 +88,8 @@ class ExportSpec:
     attribution: str
     strategy: StrategyConfig | None = None
     score: ScoreKind | None = None
-    windows: WindowSpec = field(default_factory=WindowSpec)
+    hop_frames: int | None = None
+    clip_seconds: float = 10.0
     calibration: CalibrationSpec = field(default_factory=CalibrationSpec)
     channel: int | Literal["all"] = "all"
 
@@ -118,14 +125,20 @@ def export_bundle(
     progress("exporting the graph", 1, 1)
     predictor = OnnxPredictor(graph)
     scoring = ScoringSpec(kind=spec.score or default_score(len(files)))
-    listening = ListeningSpec(run.config.features, spec.windows, scoring)
+    length = run.config.network.n_frames
+    cut = WindowSpec(
+        length_frames=length,
+        hop_frames=spec.hop_frames or default_hop(chosen, length),
+        clip_seconds=spec.clip_seconds,
+    )
+    listening = ListeningSpec(run.config.features, cut, scoring)
     clips = calibration_clips(files, listening, predictor, spec.channel, progress)
     calibration = calibrate(
         clips,
         scoring=scoring,
         spec=spec.calibration,
         step_windows=listening.step_windows,
-        clip_seconds=spec.windows.clip_seconds,
+        clip_seconds=spec.clip_seconds,
     )
     version = repository.next_version(spec.machine_id)
     manifest, arrays = compose_bundle(

@@ -46,9 +46,9 @@ _TITLE_OF = {
 class StrategyConfig(BaseModel):
     """What a network is asked.
 
-    `groups` is for the strategies that hide bands: "combs" hides every `groups`-th band, in as many passes; "blocks" one of
-    `groups` blocks of adjacent bands; "bands" does both, in combs and in twice as many blocks, so that every bin is predicted
-    once from bands beside it and once from bands further off.
+    `groups` is for the strategies that hide bands: "combs" hides every `groups`-th band, in as many passes; "blocks"
+    one of `groups` blocks of adjacent bands; "bands" does both, in combs and in twice as many blocks, so that every bin
+    is predicted once from bands beside it and once from bands further off.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,6 +60,11 @@ class StrategyConfig(BaseModel):
 def default_strategy(network: NetworkConfig) -> StrategyConfig:
     """Return what a network of this kind is asked where nothing else is chosen."""
     return StrategyConfig(name=STRATEGIES_OF[network.kind][0])
+
+
+def default_hop(config: StrategyConfig, n_frames: int) -> int:
+    """Return the hop of windows of `n_frames` at which a strategy predicts every frame: of all of them, or of one."""
+    return n_frames if config.name in (*_GROUPED, "reconstruct", "constant") else 1
 
 
 def strategy_title(network: NetworkConfig, config: StrategyConfig) -> str:

@@ -91,7 +91,7 @@ RECIPES: dict[str, Recipe] = {
     )
 }
 
-DEFAULT_RECIPE = "anp"
+DEFAULT_RECIPE = "latent-anp"
 
 SYSTEMS: dict[str, System] = {
     system.name: system
