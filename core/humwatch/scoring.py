@@ -27,9 +27,12 @@ PROFILE_RECORDINGS: Final = 40
 they have not seen lies twice as far out as those that they have, and thresholds measure that instead."""
 
 
+DEFAULT_PROFILE: Final[ScoreKind] = "likelihood_profile"
+
+
 def default_score(recordings: int) -> ScoreKind:
     """The score for a machine with so many normal recordings: a profile, or the plain error, which needs none."""
-    return "likelihood_profile" if recordings >= PROFILE_RECORDINGS else "mse"
+    return DEFAULT_PROFILE if recordings >= PROFILE_RECORDINGS else "mse"
 
 
 class Pooling(BaseModel):
@@ -68,7 +71,7 @@ class ScoringSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: ScoreKind = "likelihood_profile"
+    kind: ScoreKind = DEFAULT_PROFILE
     pooling: Pooling = Pooling()
     low_hz: float = Field(0.0, ge=0, description="bands that reach below this are left out, Hz")
     high_hz: float = Field(

@@ -91,7 +91,10 @@ RECIPES: dict[str, Recipe] = {
     )
 }
 
-DEFAULT_RECIPE = "latent-anp"
+DEFAULT_SYSTEM = "latent-anp"
+"""The system of new bundles: what `fit` trains and `export` asks where nothing else is chosen."""
+
+DEFAULT_RECIPE = DEFAULT_SYSTEM
 
 SYSTEMS: dict[str, System] = {
     system.name: system

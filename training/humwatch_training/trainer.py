@@ -24,6 +24,10 @@ TIMING_WARMUP_STEPS = 2
 TIMING_STEPS = 12
 """Timed for a minutes budget: about two of each combination of target columns and rows."""
 
+PLANNED_SHARE = 0.85
+"""Of a minutes budget, in steps of the timed speed: a machine slows down when it is warm or busy, and a schedule that
+time cuts off has not come down to its small last steps."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
@@ -124,7 +128,7 @@ class Trainer:
             seconds = time_steps(cls(config, windows, network_config))
             trainer = cls(config, windows, network_config, split=split)  # timing moved torch's generator
             trainer.seconds_per_step = seconds
-            trainer.planned_steps = max(1, int(config.minutes * 60.0 / seconds))
+            trainer.planned_steps = max(1, int(PLANNED_SHARE * config.minutes * 60.0 / seconds))
         return trainer
 
     @property
