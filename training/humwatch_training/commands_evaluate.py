@@ -30,6 +30,10 @@ MIN_STATISTICS_CLIPS = 3
 """Fewer of a machine's own clips have no spread to speak of; none is a question of its own."""
 
 
+MINUTES = 10.0
+"""Of training, for each network: the paper's own budget would take days on a small machine."""
+
+
 def evaluate(
     logmel: Annotated[Path | None, typer.Option(help="Folder of log-mel .npz files, one a machine.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of a data set of recordings (docs/data.md).")] = None,
@@ -40,8 +44,11 @@ def evaluate(
     ] = None,
     channel: Annotated[int, typer.Option(help="0-based channel of the recordings.", min=0)] = 0,
     systems: Annotated[str | None, typer.Option(help=f"Of {', '.join(SYSTEMS)}. [default: all]")] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of each network. [default: its recipe's]", min=1)] = None,
-    minutes: Annotated[float | None, typer.Option(help="Minutes of each network; whichever ends first.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of each network.", min=1)] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help=f"Minutes of each network; whichever ends first. [default: {MINUTES}, without --steps]"),
+    ] = None,
     protocol: Annotated[str, typer.Option(help=f"{', '.join(PROTOCOLS)}.")] = "matched",
     group: Annotated[str | None, typer.Option(help="Only machines of dev or of eval.")] = None,
     train_ids: Annotated[
@@ -72,7 +79,7 @@ def evaluate(
         out=out or Path("runs", "evaluate", root.absolute().name),
         threads=threads,
         steps=steps,
-        minutes=minutes,
+        minutes=MINUTES if minutes is None and steps is None else minutes,
         seed=seed,
         hop_frames=hop,
         retrain=retrain,
