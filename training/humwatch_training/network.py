@@ -3,6 +3,7 @@
 Shapes: B windows of L frames and F bands; C context bins and T target bins, flat indices `l * F + f`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
@@ -29,7 +30,7 @@ class WindowConfig(BaseModel):
     std_db: float = Field(default=1.0, gt=0, allow_inf_nan=False)
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """A network over windows; values come and go in dB and are standardised inside by two buffers."""
 
     mean_db: Tensor
@@ -44,6 +45,7 @@ class Network(nn.Module):
         self.register_buffer("mean_db", torch.tensor(config.mean_db, dtype=torch.float32))
         self.register_buffer("std_db", torch.tensor(config.std_db, dtype=torch.float32))
 
+    @abstractmethod
     def training_loss(
         self, windows_db: Tensor, generator: torch.Generator, context_points: int | None = None
     ) -> Tensor:
@@ -52,7 +54,6 @@ class Network(nn.Module):
         Random choices come from `generator`, on the CPU. `context_points` limits the context that a neural
         process sees of a window; None leaves the network's own choice.
         """
-        raise NotImplementedError
 
     def solve(self, batches: Iterable[Tensor]) -> None:
         """Learn what needs no gradient from batches of windows (B, L, F) in dB, before the first step.
@@ -76,13 +77,13 @@ class Network(nn.Module):
 class NeuralProcess(Network):
     """Predicts any bins of a window from any others: the mask is chosen by whoever asks."""
 
+    @abstractmethod
     def predict(self, context: Tensor, context_y_db: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation, both (B, T) in dB, of the target bins.
 
         `context` and `target` are int64 flat indices, (C,) and (T,) for one mask over the batch or (B, C) and
         (B, T) for a mask a window; `context_y_db` (B, C) are the context's values in dB.
         """
-        raise NotImplementedError
 
     def predict_passes(self, values_db: Tensor, passes: Sequence[Partition]) -> list[tuple[Tensor, Tensor]]:
         """Return mean and standard deviation of the targets of several masks (C,), (T,) over values (B, L*F) in dB."""

@@ -5,6 +5,7 @@ int64 (T,) or (B, T), `mean` and `std` float32 (B, T) in dB. It says the same of
 order and in every runtime, so what looks random in it (RRC) is drawn from the window's own values.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from random import Random
 
@@ -35,14 +36,14 @@ STEPS_A_DB = 1024
 BOOT_ROWS = 2
 
 
-class Strategy(nn.Module):
+class Strategy(nn.Module, ABC):
     """A network and the question that it is asked."""
 
     network: Network
 
+    @abstractmethod
     def forward(self, windows: Tensor) -> Predicted:
         """Map windows (B, L, F) in dB to target_index, mean and std."""
-        raise NotImplementedError
 
 
 class WholeWindow(Strategy):
