@@ -18,7 +18,7 @@ from humwatch.manifest import Manifest
 from humwatch.monitor import ListeningSpec
 from humwatch.predictor import Predictor
 from humwatch.recording import normal_clips
-from humwatch.scoring import Pooling, ScoreKind, ScoringSpec, default_score
+from humwatch.scoring import DEFAULT_PROFILE, Pooling, ScoreKind, ScoringSpec, default_score
 from humwatch_service.errors import FileUnreadable, RecordingNotNormal
 
 SUFFIXES: Final = (".wav", ".flac")
@@ -142,17 +142,27 @@ def recalibrate(
 
 
 def _prior(bundle: Bundle, commission: Commission, listening: ListeningSpec) -> TypePrior | None:
-    """What the model's own machine says of the type; nothing of a machine about itself, which would count it twice."""
-    same_machine = bundle.manifest.machine_id == commission.machine_id
-    if same_machine or listening.scoring != bundle.manifest.scoring or not listening.scoring.is_profile:
+    if listening.scoring != bundle.manifest.scoring or not _lends(bundle, commission):
         return None
     return TypePrior.of([bundle.calibration])
 
 
+def _lends(bundle: Bundle, commission: Commission) -> bool:
+    """Whether the model's own machine says something of the type; not about itself, which would count it twice."""
+    return bundle.manifest.scoring.is_profile and bundle.manifest.machine_id != commission.machine_id
+
+
+def _advised(bundle: Bundle, commission: Commission, recordings: int) -> ScoreKind:
+    """The model's own profile where the recordings of both machines are enough for it, else what core advises."""
+    known = bundle.calibration.recordings + bundle.calibration.prior_recordings
+    if _lends(bundle, commission) and default_score(recordings + known) == DEFAULT_PROFILE:
+        return bundle.manifest.scoring.kind
+    return default_score(recordings)
+
+
 def _listening(bundle: Bundle, commission: Commission, *, recordings: int) -> ListeningSpec:
     old = bundle.manifest.listening
-    known = bundle.calibration.recordings if old.scoring.is_profile else 0
-    kind = commission.score or default_score(recordings + known)
+    kind = commission.score or _advised(bundle, commission, recordings)
     if kind == old.scoring.kind:
         return old
     pooling = old.scoring.pooling if kind in ("mse", "nll") else Pooling()

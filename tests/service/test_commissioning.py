@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import soundfile
 from humwatch.bundle import read_bundle, write_bundle
 from humwatch.errors import AudioFormatUnsupported, CalibrationError
 from humwatch.repository import ModelRepository
+from humwatch.scoring import ScoreKind
 from humwatch_service.commissioning import Commission, normal_recordings, recalibrate
 from humwatch_service.errors import FileUnreadable, RecordingNotNormal
 from humwatch_service.machines import Machine, load_machine, verify
@@ -49,6 +51,30 @@ def test_a_new_bundle_passes_every_check(pump: Machine, workshop: Any, tmp_path:
 def test_the_score_follows_the_number_of_recordings(pump: Machine, workshop: Any) -> None:
     manifest, _ = recalibrate(pump.bundle, pump.predictor, workshop.recordings, Commission("pump-2", "2"))
     assert manifest.scoring.kind == "mse"
+
+
+def test_another_machine_of_the_type_borrows_the_spread_of_the_model_s_own(pump: Machine, workshop: Any) -> None:
+    def borrowed(machine_id: str, score: ScoreKind) -> int:
+        commission = Commission(machine_id, "2", score=score)
+        manifest, _ = recalibrate(pump.bundle, pump.predictor, workshop.recordings, commission)
+        return manifest.calibration.prior_recordings
+
+    known = pump.bundle.calibration.recordings
+    assert borrowed("pump-3", "spectrum_profile") == known
+    assert borrowed("pump-3", "residual_profile") == 0  # of another score
+    assert borrowed("pump-3", "mse") == 0
+    assert borrowed("pump-2", "spectrum_profile") == 0  # itself
+
+
+def test_with_a_model_of_enough_recordings_a_few_clips_are_judged_by_their_profile(
+    pump: Machine, workshop: Any
+) -> None:
+    calibration = replace(pump.bundle.calibration, recordings=40)
+    manifest, _ = recalibrate(
+        replace(pump.bundle, calibration=calibration), pump.predictor, workshop.recordings, Commission("pump-3", "1")
+    )
+    assert manifest.scoring.kind == pump.manifest.scoring.kind == "spectrum_profile"
+    assert manifest.calibration.prior_recordings == 40
 
 
 def test_all_channels_are_clips_of_one_recording(pump: Machine, workshop: Any, tmp_path: Path) -> None:
