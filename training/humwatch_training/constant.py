@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from humwatch_training.model import gaussian_nll
-from humwatch_training.network import Network, WindowConfig
+from humwatch_training.network import Network, WindowConfig, band_moments
 
 SMALLEST_STD_DB = 0.1
 
@@ -35,17 +35,9 @@ class ConstantSpectrum(Network):
 
     def solve(self, batches: Iterable[Tensor]) -> None:
         """Take mean and standard deviation of each band over windows, batches of (B, L, F) in dB."""
-        count = 0
-        total, squares = (torch.zeros(self.config.n_mels, dtype=torch.float64) for _ in range(2))
-        for windows_db in batches:
-            values = windows_db.detach().cpu().double().flatten(0, 1)  # (B*L, F)
-            count += len(values)
-            total += values.sum(dim=0)
-            squares += torch.square(values).sum(dim=0)
-        mean = total / count
-        std = torch.sqrt(torch.clamp(squares / count - torch.square(mean), min=SMALLEST_STD_DB**2))
+        mean, variance = band_moments(batches, self.config.n_mels)
         self.band_mean_db.copy_(mean)
-        self.band_std_db.copy_(std)
+        self.band_std_db.copy_(torch.sqrt(torch.clamp(variance, min=SMALLEST_STD_DB**2)))
 
     def forward(self, windows_db: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation, both (B, L*F) in dB, for windows (B, L, F)."""

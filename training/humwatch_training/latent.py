@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from humwatch_training.masks import TrainingMasks, sample_hidden
 from humwatch_training.model import gaussian_nll
-from humwatch_training.network import NeuralProcess, WindowConfig
+from humwatch_training.network import NeuralProcess, WindowConfig, band_moments
 
 
 class LatentAnpConfig(WindowConfig):
@@ -138,11 +138,8 @@ class LatentNeuralProcess(NeuralProcess):
 
     def solve(self, batches: Iterable[Tensor]) -> None:
         """Take the mean of each band over windows, batches of (B, L, F) in dB."""
-        count, total = 0, torch.zeros(self.config.n_mels, dtype=torch.float64)
-        for windows_db in batches:
-            values = windows_db.detach().cpu().double().flatten(0, 1)  # (B*L, F)
-            count, total = count + len(values), total + values.sum(dim=0)
-        self.band_mean_db.copy_(total / count)
+        mean, _ = band_moments(batches, self.config.n_mels)
+        self.band_mean_db.copy_(mean)
 
     def usual(self, bins: Tensor) -> Tensor:
         """Return the mean of the bands of bins, in dB, in the shape of `bins`."""

@@ -88,3 +88,16 @@ class NeuralProcess(Network):
     def predict_passes(self, values_db: Tensor, passes: Sequence[Partition]) -> list[tuple[Tensor, Tensor]]:
         """Return mean and standard deviation of the targets of several masks (C,), (T,) over values (B, L*F) in dB."""
         return [self.predict(mask.context, values_db[:, mask.context], mask.target) for mask in passes]
+
+
+def band_moments(batches: Iterable[Tensor], n_mels: int) -> tuple[Tensor, Tensor]:
+    """Return mean and variance of each band over windows, batches of (B, L, F) in dB: float64 (F,) each."""
+    count = 0
+    total, squares = (torch.zeros(n_mels, dtype=torch.float64) for _ in range(2))
+    for windows_db in batches:
+        values = windows_db.detach().cpu().double().flatten(0, 1)  # (B*L, F)
+        count += len(values)
+        total += values.sum(dim=0)
+        squares += torch.square(values).sum(dim=0)
+    mean = total / count
+    return mean, squares / count - torch.square(mean)
