@@ -21,6 +21,8 @@
     │   ├── BundleDigestMismatch            a file is not the one that the manifest names
     │   └── BundleParityFailed              the predictor does not reproduce its golden outputs
     ├── PredictorError                  the inference engine cannot run the graph as asked
+    ├── OperationRefused                an operator's command does not fit the machine's state
+    │   └── ShelfTooLong                    shelved for longer than the rule allows
     └── RepositoryError                 the folder of models
         ├── MachineNotFound                 no machine of that id
         └── VersionNotFound                 no such version of the machine's model
@@ -145,6 +147,18 @@ class PredictorError(HumwatchError):
     """The inference engine cannot run the graph as asked."""
 
     code = "predictor_error"
+
+
+class OperationRefused(HumwatchError):
+    """The command does not fit the machine's state."""
+
+    code = "operation_refused"
+
+
+class ShelfTooLong(OperationRefused):
+    """The alarm may not be shelved for so long."""
+
+    code = "shelf_too_long"
 
 
 class RepositoryError(HumwatchError):

@@ -11,6 +11,9 @@
         ├── FileUnreadable              a file named on the command line cannot be read
         ├── RecordingNotNormal          a recording for calibration that says it is abnormal
         ├── ModelsRefused               bundles that failed their checks
+        ├── SoundDeviceUnavailable      no such microphone, or it cannot be opened
+        ├── ServiceUnreachable          the service that should be sent to does not answer
+        ├── ServiceRefused              the service that was sent to says no, and why
         ├── RequestError                the caller's doing
         │   ├── RequestMalformed            the body cannot be parsed
         │   ├── RequestInvalid              a parameter is missing or has a value that it cannot have
@@ -22,12 +25,21 @@
         │   ├── BodyTimedOut                the body came too slowly
         │   ├── BodyTooLarge                the body is over the limit
         │   ├── MediaTypeUnsupported        the content type cannot be read
-        │   └── ClientGone                  the caller hung up before the answer
+        │   ├── ClientGone                  the caller hung up before the answer
+        │   ├── StreamInvalid               a stream's message breaks the protocol
+        │   ├── StreamIdle                  a stream sent nothing for too long
+        │   ├── StreamOwned                 another stream is live for the machine
+        │   ├── AlarmNotFound               there is no such alarm
+        │   ├── EvidenceGone                the alarm's sound is not kept any more
+        │   ├── CalibrationRunning          the machine is being calibrated already
+        │   └── CalibrationNotFound         the machine is not being calibrated
         ├── Unavailable                 not now
         │   ├── Overloaded                  all workers are busy and the waiting line is full
         │   ├── ModelsLoading               the models are being loaded
         │   ├── MachineUnavailable          the machine's model was refused
         │   ├── ScoringTimedOut             scoring took longer than allowed
+        │   ├── StreamsFull                 as many streams are live as the service takes
+        │   ├── StateUnusable               the database of alarms cannot be read or written
         │   └── ShuttingDown                the service is stopping
         └── InternalError               a fault of Humwatch's own
 """
@@ -83,6 +95,24 @@ class ModelsRefused(ServiceError):
     """Bundles failed their checks."""
 
     code = "models_refused"
+
+
+class SoundDeviceUnavailable(ServiceError):
+    """There is no such microphone, or it cannot be opened."""
+
+    code = "sound_device_unavailable"
+
+
+class ServiceUnreachable(ServiceError):
+    """The service that should be sent to does not answer."""
+
+    code = "service_unreachable"
+
+
+class ServiceRefused(ServiceError):
+    """The service that was sent to says no."""
+
+    code = "service_refused"
 
 
 class RequestError(ServiceError):
@@ -157,6 +187,48 @@ class ClientGone(RequestError):
     code = "client_gone"
 
 
+class StreamInvalid(RequestError):
+    """A message of the stream breaks the protocol."""
+
+    code = "stream_invalid"
+
+
+class StreamIdle(RequestError):
+    """The stream sent nothing for too long."""
+
+    code = "stream_idle"
+
+
+class StreamOwned(RequestError):
+    """Another stream is live for this machine."""
+
+    code = "stream_owned"
+
+
+class AlarmNotFound(RequestError):
+    """There is no such alarm."""
+
+    code = "alarm_not_found"
+
+
+class EvidenceGone(RequestError):
+    """The alarm's sound is not kept, or not kept any more."""
+
+    code = "evidence_gone"
+
+
+class CalibrationRunning(RequestError):
+    """The machine is being calibrated already."""
+
+    code = "calibration_running"
+
+
+class CalibrationNotFound(RequestError):
+    """The machine is not being calibrated."""
+
+    code = "calibration_not_found"
+
+
 class Unavailable(ServiceError):
     """Not now; asking again later may help."""
 
@@ -191,6 +263,20 @@ class ScoringTimedOut(Unavailable):
     """Scoring took longer than allowed."""
 
     code = "scoring_timed_out"
+
+
+class StreamsFull(Unavailable):
+    """As many streams are live as the service takes."""
+
+    code = "streams_full"
+    retry_after_s = 10
+
+
+class StateUnusable(Unavailable):
+    """The database of alarms cannot be read or written."""
+
+    code = "state_unusable"
+    retry_after_s = 10
 
 
 class ShuttingDown(Unavailable):

@@ -1,0 +1,122 @@
+"""What goes into the alarm machine, what comes out of it, and what of it outlives a restart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MachineState = Literal["normal", "warning", "alarm", "unknown", "off", "out_of_service"]
+"""What is shown of a machine that is listened to.
+
+``unknown``: it cannot be told (no sound, bad sound, warming up, starting). ``off``: the machine does not run.
+"""
+MACHINE_STATES: Final[tuple[MachineState, ...]] = get_args(MachineState)
+
+EventKind = Literal[
+    "state_changed",
+    "raised",
+    "cleared",
+    "realarmed",
+    "acknowledged",
+    "shelved",
+    "unshelved",
+    "out_of_service",
+    "in_service",
+]
+EVENT_KINDS: Final[tuple[EventKind, ...]] = get_args(EventKind)
+
+NOT_HEARD: Final = "no_sound"
+"""Reason of an ``unknown`` without any sound to judge."""
+WARMING_UP: Final = "warming_up"
+"""Reason of an ``unknown`` until a whole clip was heard."""
+STARTING: Final = "starting"
+"""Reason of an ``unknown`` after the machine was started."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a stretch of sound, usually one step, says of a machine.
+
+    Attributes:
+        at_s: wall clock at its end, seconds since 1970 (UTC); for the record, never for a delay.
+        audio_s: how much sound it adds, seconds; 0 where no sound came.
+        condition: ``scored`` when there is a score to judge, else why there is none.
+        score: normalised score of the last clip (1 = alarm level); None unless ``scored``.
+        reasons: stable codes: why it is unknown or, beside a score, why that score is doubtful. A doubtful score
+            can warn and alarm; it is never shown as ``normal``.
+    """
+
+    at_s: float
+    audio_s: float
+    condition: Literal["scored", "unknown", "off"]
+    score: float | None = None
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AlarmEvent:
+    """Something that happened to a machine's alarm or state.
+
+    Attributes:
+        kind: what.
+        at_s: when, seconds since 1970 (UTC).
+        from_state: shown before.
+        to_state: shown from now on (the same where the event changes no state).
+        alarm: number of the alarm that it is about, counted from 1 for each machine; None where it is about none.
+        score: that decided; None where none did.
+        reasons: codes that explain ``to_state``.
+        who: operator, for what an operator did; None for what the rule did.
+        why: the operator's reason.
+        until_s: end of a shelf, seconds since 1970; None for all other events.
+        announced: whether people are to be told: False while shelved.
+    """
+
+    kind: EventKind
+    at_s: float
+    from_state: MachineState
+    to_state: MachineState
+    alarm: int | None = None
+    score: float | None = None
+    reasons: tuple[str, ...] = ()
+    who: str | None = None
+    why: str | None = None
+    until_s: float | None = None
+    announced: bool = False
+
+
+class _Kept(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Mark(_Kept):
+    """What an operator did: who, when and why."""
+
+    who: str
+    at_s: float = Field(description="seconds since 1970, UTC")
+    why: str = ""
+
+
+class Shelf(Mark):
+    """An alarm that is not announced for a while."""
+
+    until_s: float = Field(description="seconds since 1970, UTC")
+
+
+class ActiveAlarm(_Kept):
+    """The alarm in force."""
+
+    number: int = Field(ge=1, description="counted from 1 for each machine")
+    raised_s: float = Field(description="seconds since 1970, UTC")
+    acknowledged: Mark | None = None
+    over: bool = Field(False, description="the score is back, and only the latch keeps the alarm")
+
+
+class AlarmSnapshot(_Kept):
+    """What of an alarm machine outlives a restart: everything but running delays and the last scores."""
+
+    last_number: int = Field(0, ge=0, description="number of the newest alarm; 0 before the first")
+    active: ActiveAlarm | None = None
+    shelf: Shelf | None = None
+    out_of_service: Mark | None = None

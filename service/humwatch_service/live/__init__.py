@@ -1,0 +1,1 @@
+"""Live streams: the protocol, the sessions, and what is known of each machine right now."""

@@ -1,0 +1,167 @@
+"""The live protocol's messages (version 1), as JSON; ``docs/protocol.md`` is the specification."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from humwatch.alarm_events import MachineState
+
+PROTOCOL_VERSION: Final = 1
+
+SampleFormat = Literal["s16le", "s16be", "f32le"]
+SAMPLE_BYTES: Final[dict[SampleFormat, int]] = {"s16le": 2, "s16be": 2, "f32le": 4}
+
+MAX_SAMPLE: Final = 1 << 62
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Hello(_Message):
+    """First message of a client: what it is going to send."""
+
+    type: Literal["hello"] = "hello"
+    version: Literal[1] = PROTOCOL_VERSION
+    rate_hz: int = Field(gt=0, description="samples a second and channel")
+    format: SampleFormat = Field("s16le", description="of binary messages, channels interleaved")
+    channels: int = Field(1, ge=1, le=16, description="channels in binary messages")
+    channel: int | None = Field(None, ge=0, description="the one to listen to, from 0; default: the model's")
+    stream_id: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,64}$",
+        description="names one unbroken count of samples; the same id resumes it. Default: a new one",
+    )
+    start_sample: int = Field(0, ge=0, le=MAX_SAMPLE, description="index of the first sample that will be sent")
+    start_time_s: float | None = Field(
+        None, description="when sample 0 was taken, seconds since 1970 (UTC); default: now, less what start_sample says"
+    )
+    realtime: bool = Field(True, description="false: a recording, sent faster or slower than it was taken")
+
+
+class Position(_Message):
+    """The index of the next sample: ahead of what was sent marks a gap, behind repeats what is already there."""
+
+    type: Literal["position"] = "position"
+    sample: int = Field(ge=0, le=MAX_SAMPLE)
+
+
+class Clock(_Message):
+    """When a sample was taken, by the client's clock; about once a second, for drift and wrong rates."""
+
+    type: Literal["clock"] = "clock"
+    sample: int = Field(ge=0, le=MAX_SAMPLE)
+    time_s: float = Field(description="seconds, of a clock that runs evenly; its origin does not matter")
+
+
+class Dropped(_Message):
+    """The sound card lost samples that nobody can count (an overflow)."""
+
+    type: Literal["dropped"] = "dropped"
+    overflows: int = Field(1, ge=1)
+
+
+class Eof(_Message):
+    """Nothing more comes: score what is left, answer ``bye`` and close."""
+
+    type: Literal["eof"] = "eof"
+
+
+ClientMessage = Hello | Position | Clock | Dropped | Eof
+CLIENT_MESSAGE: Final[TypeAdapter[ClientMessage]] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
+
+
+class Limits(_Message):
+    """What the service takes of one stream."""
+
+    max_message_bytes: int = Field(description="largest message")
+    buffer_s: float = Field(description="sound that may wait to be scored; then reading pauses")
+    idle_timeout_s: float = Field(description="longest time without a message")
+
+
+class Ready(_Message):
+    """The answer to ``hello``."""
+
+    type: Literal["ready"] = "ready"
+    version: Literal[1] = PROTOCOL_VERSION
+    stream_id: str
+    machine_id: str
+    model_version: str
+    model_sha256: str
+    next_sample: int = Field(
+        description="first sample that the service has not got: send from here, if it is still there"
+    )
+    resumed: bool = Field(description="whether the service knew this stream")
+    state: MachineState
+    limits: Limits
+
+
+class Score(_Message):
+    """One step's scores."""
+
+    type: Literal["score"] = "score"
+    start_sample: int = Field(description="first sample that the step's score depends on")
+    end_sample: int = Field(description="one past the last")
+    step_score: float = Field(description="of this step alone, on the step scale")
+    clip_start_sample: int | None = Field(
+        description="first sample of the clip that ends here; null before a whole one"
+    )
+    score: float | None = Field(description="of that clip: 0 is the median of normal, 1 the alarm level")
+    raw_score: float | None = Field(description="the same before normalisation")
+    state: MachineState = Field(description="of the machine, after this step")
+    level_dbfs: float = Field(description="of the last second")
+
+
+class StateChange(_Message):
+    """The machine's state changed, or an alarm did."""
+
+    type: Literal["state"] = "state"
+    event: str = Field(description="kind of the event")
+    state: MachineState
+    before: MachineState
+    reasons: list[str]
+    at_s: float = Field(description="seconds since 1970 (UTC)")
+    alarm_id: str | None
+
+
+class Warn(_Message):
+    """A fault of the source began or ended."""
+
+    type: Literal["warn"] = "warn"
+    code: str
+    message: str
+    active: bool
+
+
+class Received(_Message):
+    """The service has everything before ``sample``; the client need not keep it."""
+
+    type: Literal["received"] = "received"
+    sample: int
+
+
+class Failure(_Message):
+    """Why the service closes the stream: a problem's code and detail."""
+
+    type: Literal["error"] = "error"
+    code: str
+    detail: str
+    retry: bool = Field(description="whether connecting again may help")
+    retry_after_s: float | None = None
+
+
+class Bye(_Message):
+    """The answer to ``eof``: everything is scored."""
+
+    type: Literal["bye"] = "bye"
+    samples: int = Field(description="that were heard")
+    gap_samples: int = Field(description="that never came")
+    steps: int = Field(description="scores that were given")
+    worst_score: float | None = Field(description="highest score of a clip; null when there was none")
+    state: MachineState
+
+
+ServerMessage = Ready | Score | StateChange | Warn | Received | Failure | Bye
+SERVER_MESSAGE: Final[TypeAdapter[ServerMessage]] = TypeAdapter(Annotated[ServerMessage, Field(discriminator="type")])
