@@ -33,6 +33,8 @@ WARMING_UP: Final = "warming_up"
 """Reason of an ``unknown`` until a whole clip was heard."""
 STARTING: Final = "starting"
 """Reason of an ``unknown`` after the machine was started."""
+DECIDING: Final = "deciding"
+"""Reason of an ``unknown`` from which the first scores are over a level, until the rule has decided."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,10 @@ class AlarmEvent:
     Attributes:
         kind: what.
         at_s: when, seconds since 1970 (UTC).
-        from_state: shown before.
-        to_state: shown from now on (the same where the event changes no state).
-        alarm: number of the alarm that it is about, counted from 1 for each machine; None where it is about none.
+        from_state: shown before the observation or command that it follows from.
+        to_state: shown after that (the same where no other state is shown).
+        alarm: number of the alarm that is in force, or is cleared by it, counted from 1 for each machine; None
+            without one.
         score: that decided; None where none did.
         reasons: codes that explain ``to_state``.
         who: operator, for what an operator did; None for what the rule did.

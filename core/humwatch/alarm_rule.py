@@ -29,13 +29,16 @@ class AlarmRule(BaseModel):
         3_600.0, gt=0, description="an alarm that nobody acknowledges is announced again after this, seconds of sound"
     )
     startup_s: float = Field(
-        10.0, ge=0, le=86_400, description="after the machine starts, scores decide nothing for this long, seconds"
+        10.0,
+        ge=0,
+        le=86_400,
+        description="after the machine starts, scores decide nothing for this long, seconds of sound",
     )
     shelve_max_s: float = Field(
         28_800.0,
         gt=0,
         le=2_592_000,
-        description="longest time that an operator may shelve the machine's alarm, seconds",
+        description="longest time that an operator may shelve the machine's alarm, seconds of the clock",
     )
 
     @model_validator(mode="after")

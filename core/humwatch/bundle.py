@@ -106,6 +106,7 @@ def compose_bundle(
             sample_bits=calibration.sample_bits,
             warnings=calibration.warnings,
             prior_recordings=calibration.prior_recordings,
+            quietest_dbfs=calibration.quietest_dbfs,
         ),
         files={PREDICTOR: sha256(graph), CALIBRATION: sha256(arrays)},
         **facts,
@@ -163,6 +164,7 @@ def _unpack_calibration(data: bytes, manifest: Manifest) -> tuple[Calibration, G
         sample_bits=card.sample_bits,
         warnings=card.warnings,
         prior_recordings=card.prior_recordings,
+        quietest_dbfs=card.quietest_dbfs,
     )
     return calibration, golden
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from humwatch.errors import CalibrationError
 from humwatch.profile import NormalProfile
+from humwatch.run_state import RunGate
 from humwatch.scoring import Evidence, ScoringSpec
 from humwatch.thresholds import METHODS, Threshold, ThresholdMethod, fit_threshold, recordings_needed
 
@@ -70,7 +71,20 @@ class ScaleCalibration:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Everything that turns evidence into this machine's calibrated scores."""
+    """Everything that turns evidence into this machine's calibrated scores.
+
+    Attributes:
+        clip: the time scale that decides.
+        step: the time scale of a second.
+        clips: normal clips that both rest on.
+        recordings: independent normal recordings that the clips are from.
+        level_dbfs_low: level of the quietest of them.
+        level_dbfs_high: level of the loudest.
+        sample_bits: lowest resolution of a sample among them.
+        warnings: what the thresholds cannot promise.
+        prior_recordings: of other machines of the type.
+        quietest_dbfs: level of their quietest whole second; None where nobody measured it.
+    """
 
     clip: ScaleCalibration
     step: ScaleCalibration
@@ -81,6 +95,12 @@ class Calibration:
     sample_bits: int
     warnings: list[str]
     prior_recordings: int = 0
+    quietest_dbfs: float | None = None
+
+    @property
+    def run_gate(self) -> RunGate:
+        """Levels at which the machine starts and stops: below its quietest second, else its quietest recording."""
+        return RunGate.learned(self.level_dbfs_low if self.quietest_dbfs is None else self.quietest_dbfs)
 
 
 @dataclass(frozen=True)
@@ -113,12 +133,21 @@ class TypePrior:
 
 @dataclass(frozen=True)
 class NormalClip:
-    """Evidence of one normal clip, and of the recording that it was cut from its name, level and resolution."""
+    """Evidence of one normal clip, and what is known of the recording that it was cut from.
+
+    Attributes:
+        recording: its name; clips of one name are never told apart as independent.
+        evidence: of the clip.
+        level_dbfs: of the recording.
+        sample_bits: its resolution.
+        quietest_dbfs: level of its quietest whole second; None where nobody measured it.
+    """
 
     recording: str
     evidence: Evidence
     level_dbfs: float
     sample_bits: int
+    quietest_dbfs: float | None = None
 
 
 def raw_score(evidence: Evidence, scoring: ScoringSpec, normal: NormalProfile) -> float:
@@ -180,6 +209,7 @@ def calibrate(
         sample_bits=min(clip.sample_bits for clip in clips),
         warnings=_shortcomings(clip_scale.thresholds, len(recordings)),
         prior_recordings=prior.recordings if prior else 0,
+        quietest_dbfs=min((clip.quietest_dbfs for clip in clips if clip.quietest_dbfs is not None), default=None),
     )
 
 

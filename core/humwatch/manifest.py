@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final, Literal, TypedDict
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
 from humwatch.calibration import ScaleThresholds
 from humwatch.features import FeatureSpec
@@ -52,6 +60,17 @@ class CalibrationCard(_Record):
     sample_bits: int = Field(ge=8, description="lowest resolution of a sample among these recordings, bits")
     warnings: list[str]
     prior_recordings: int = Field(0, ge=0, description="of other machines of the type, for the spread")
+    quietest_dbfs: float | None = Field(
+        None, description="level of the quietest whole second among these recordings; absent where nobody measured it"
+    )
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_nobody_measured(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Write an older bundle's card as it was: its digest is on record with every score that it gave."""
+        card: dict[str, object] = write(self)
+        if self.quietest_dbfs is None:
+            del card["quietest_dbfs"]
+        return card
 
 
 class Manifest(_Record):

@@ -6,6 +6,7 @@ What is found here is said in every answer, and what cannot be judged is ``unkno
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 Float32 = npt.NDArray[np.float32]
+Int64 = npt.NDArray[np.int64]
 
 WarningCode = Literal[
     "silent",
@@ -35,6 +37,8 @@ CLIPPED_SHARE: Final = 1e-4
 DC_OFFSET: Final = 0.1
 STUCK_SECONDS: Final = 0.5
 MIN_DBFS: Final = -200.0
+LEVEL_MARGIN_DB: Final = 6.0
+"""Further than this outside the levels of the calibration clips, the microphone or its gain has changed."""
 
 
 class SoundWarning(BaseModel):
@@ -51,6 +55,83 @@ def dbfs(mean_square: float) -> float:
     return max(MIN_DBFS, 10.0 * math.log10(mean_square)) if mean_square > 0 else MIN_DBFS
 
 
+def silence(level_dbfs: float) -> str | None:
+    """What to say of a level without its mean that no machine has; None of one that a machine may have."""
+    return f"the level is {level_dbfs:.0f} dBFS: no machine can be heard" if level_dbfs < SILENT_DBFS else None
+
+
+def standstill(stretch_s: float) -> str | None:
+    """What to say of one value for so long; None when it is short."""
+    return f"the samples stay at one value for {stretch_s:.1f} s" if stretch_s >= STUCK_SECONDS else None
+
+
+def clipping(share: float) -> str | None:
+    """What to say of this share of samples at full scale; None when it is small."""
+    return f"{share:.2%} of the samples are at full scale" if share >= CLIPPED_SHARE else None
+
+
+def off_centre(mean: float) -> str | None:
+    """What to say of samples with this mean; None when it is near zero."""
+    return f"the samples are {mean:+.2f} of full scale off centre" if abs(mean) >= DC_OFFSET else None
+
+
+def unusual_level(level_dbfs: float, low_dbfs: float, high_dbfs: float) -> str | None:
+    """What to say of a level that is too far outside those of the calibration clips; None when it is not."""
+    if low_dbfs - LEVEL_MARGIN_DB <= level_dbfs <= high_dbfs + LEVEL_MARGIN_DB:
+        return None
+    return (
+        f"the level is {level_dbfs:.1f} dBFS, that of the calibration clips {low_dbfs:.1f} to {high_dbfs:.1f} dBFS:"
+        " has the microphone or its gain changed?"
+    )
+
+
+def unheard_band(rate_hz: int, needed_hz: float) -> str | None:
+    """What to say of a rate too low for the band up to ``needed_hz``; None when it is not."""
+    if rate_hz / 2 >= needed_hz:
+        return None
+    return (
+        f"sampled at {rate_hz} Hz, nothing above {rate_hz / 2:.0f} Hz is there to be heard, and the model"
+        f" listens up to {needed_hz:.0f} Hz: the score says nothing about the machine"
+    )
+
+
+@dataclass(frozen=True)
+class Stretches:
+    """Stretches of one value, in the order of the sound.
+
+    Attributes:
+        values: float32 (k,), of each stretch.
+        lengths: int64 (k,), samples so far, those of earlier pushes included.
+        carried: samples of the first stretch that earlier pushes brought.
+    """
+
+    values: Float32
+    lengths: Int64
+    carried: int
+
+
+class StretchCounter:
+    """Cuts samples into stretches of one value; remembers the one that goes on."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the stretch that goes on."""
+        self._value = math.nan  # differs from all
+        self._length = 0
+
+    def push(self, samples: Float32) -> Stretches:
+        """Take mono samples, float32 (n,), n > 0; return the stretches that they are part of."""
+        edges = np.flatnonzero(samples[1:] != samples[:-1]) + 1
+        starts = np.concatenate([[0], edges])
+        lengths = np.diff(np.append(starts, samples.size))
+        carried = self._length if float(samples[0]) == self._value else 0
+        lengths[0] += carried
+        self._value, self._length = float(samples[-1]), int(lengths[-1])
+        return Stretches(samples[starts], lengths, carried)
+
+
 class SoundCheck:
     """Measures mono samples as they pass; holds numbers only, no sound."""
 
@@ -64,9 +145,8 @@ class SoundCheck:
         self._sum = 0.0
         self._sum_squares = 0.0
         self._clipped = 0
-        self._last = math.nan
-        self._run = 0
-        self._longest_run = 0
+        self._stretches = StretchCounter()
+        self._longest_stretch = 0
 
     def push(self, samples: Float32) -> None:
         """Take mono samples in [-1, 1], float32 (n,)."""
@@ -77,18 +157,7 @@ class SoundCheck:
         self._sum += float(wide.sum())
         self._sum_squares += float(wide @ wide)
         self._clipped += int(np.count_nonzero(np.abs(samples) >= CLIP_LEVEL))
-        self._count_runs(samples)
-
-    def _count_runs(self, samples: Float32) -> None:
-        changes = np.flatnonzero(np.diff(samples, prepend=np.float32(self._last)))  # NaN differs from all
-        if not changes.size:
-            self._run += samples.size
-        else:
-            lengths = np.diff(np.concatenate([changes, [samples.size]]))
-            self._longest_run = max(self._longest_run, self._run + int(changes[0]), int(lengths.max()))
-            self._run = int(lengths[-1])
-        self._longest_run = max(self._longest_run, self._run)
-        self._last = float(samples[-1])
+        self._longest_stretch = max(self._longest_stretch, int(self._stretches.push(samples).lengths.max()))
 
     @property
     def level_dbfs(self) -> float:
@@ -105,22 +174,14 @@ class SoundCheck:
 
     def warnings(self) -> list[SoundWarning]:
         """What is wrong with the samples so far."""
-        found = []
-        stuck_s = self._longest_run / self._rate_hz
-        offset = self._sum / max(1, self._n)
-        if self.level_dbfs < SILENT_DBFS:
-            found.append(_warn("silent", f"the level is {self.level_dbfs:.0f} dBFS: no machine can be heard"))
-        elif stuck_s >= STUCK_SECONDS:
-            found.append(_warn("stuck", f"the samples stay at one value for {stuck_s:.1f} s"))
-        if self.clipped_share >= CLIPPED_SHARE:
-            found.append(_warn("clipped", f"{self.clipped_share:.2%} of the samples are at full scale"))
-        if abs(offset) >= DC_OFFSET:
-            found.append(_warn("dc_offset", f"the samples are {offset:+.2f} of full scale off centre"))
-        return found
-
-
-def _warn(code: WarningCode, message: str) -> SoundWarning:
-    return SoundWarning(code=code, message=message)
+        silent = silence(self.level_dbfs)
+        found: list[tuple[WarningCode, str | None]] = [
+            ("silent", silent),
+            ("stuck", None if silent else standstill(self._longest_stretch / self._rate_hz)),
+            ("clipped", clipping(self.clipped_share)),
+            ("dc_offset", off_centre(self._sum / max(1, self._n))),
+        ]
+        return [SoundWarning(code=code, message=message) for code, message in found if message is not None]
 
 
 UNJUDGEABLE: Final[frozenset[WarningCode]] = frozenset({"silent", "stuck", "bandwidth_limited", "coarse_samples"})

@@ -12,14 +12,12 @@ from humwatch.calibration import NormalClip, ScaleCalibration
 from humwatch.decision import State, decide
 from humwatch.errors import AudioChannelMissing, AudioTooShort, CalibrationError
 from humwatch.explain import BandRange, explain_bands
+from humwatch.levels import SecondLevels
 from humwatch.monitor import Listener, ListeningSpec, Monitor, ScaleScore, Step, StepScores, WindowBlock
 from humwatch.predictor import Predictor
-from humwatch.quality import UNJUDGEABLE, SoundWarning
+from humwatch.quality import UNJUDGEABLE, SoundWarning, unheard_band, unusual_level
 from humwatch.scoring import Evidence
 from humwatch.thresholds import conformal_p_value
-
-LEVEL_MARGIN_DB = 6.0
-"""Further than this outside the levels of the calibration clips, the microphone or its gain has changed."""
 
 COARSE_BITS = 12
 """Samples of fewer bits than this, and than those of calibration, are too coarse to judge."""
@@ -160,14 +158,8 @@ def _answer(
 
 def _rate_warnings(spec: ListeningSpec, info: AudioInfo) -> list[SoundWarning]:
     """What the recording's rate keeps from being heard."""
-    needed_hz = float(spec.band_edges_hz[-1, 1])
-    if info.rate_hz / 2 >= needed_hz:
-        return []
-    text = (
-        f"sampled at {info.rate_hz} Hz, nothing above {info.rate_hz / 2:.0f} Hz is there to be heard, and the model"
-        f" listens up to {needed_hz:.0f} Hz: the score says nothing about the machine"
-    )
-    return [SoundWarning(code="bandwidth_limited", message=text)]
+    text = unheard_band(info.rate_hz, float(spec.band_edges_hz[-1, 1]))
+    return [] if text is None else [SoundWarning(code="bandwidth_limited", message=text)]
 
 
 def _source_warnings(monitor: Monitor, info: AudioInfo) -> list[SoundWarning]:
@@ -187,15 +179,9 @@ def _source_warnings(monitor: Monitor, info: AudioInfo) -> list[SoundWarning]:
 
 
 def _level_warning(monitor: Monitor) -> list[SoundWarning]:
-    low, high = monitor.calibration.level_dbfs_low, monitor.calibration.level_dbfs_high
-    level = monitor.check.level_dbfs
-    if low - LEVEL_MARGIN_DB <= level <= high + LEVEL_MARGIN_DB:
-        return []
-    text = (
-        f"the level is {level:.1f} dBFS, that of the calibration clips {low:.1f} to {high:.1f} dBFS:"
-        " has the microphone or its gain changed?"
-    )
-    return [SoundWarning(code="level_unusual", message=text)]
+    calibration = monitor.calibration
+    text = unusual_level(monitor.check.level_dbfs, calibration.level_dbfs_low, calibration.level_dbfs_high)
+    return [] if text is None else [SoundWarning(code="level_unusual", message=text)]
 
 
 @dataclass(frozen=True)
@@ -205,12 +191,14 @@ class Heard:
     Attributes:
         blocks: its windows, predictions and evidence.
         level_dbfs: its level.
+        quietest_dbfs: level of its quietest whole second; None when it is shorter than one.
         sample_bits: its resolution.
         warnings: what is wrong with the sound itself.
     """
 
     blocks: list[WindowBlock]
     level_dbfs: float
+    quietest_dbfs: float | None
     sample_bits: int
     warnings: list[SoundWarning]
 
@@ -223,10 +211,15 @@ def hear(
         info = recording.info
         chosen = choose_channel(info.channels, channel, default_channel)
         listener = Listener(spec, predictor, source_rate_hz=info.rate_hz, channel=chosen)
-        blocks = [found for block in recording.blocks() for found in listener.push(block.samples)]
+        levels = SecondLevels(info.rate_hz)
+        blocks: list[WindowBlock] = []
+        seconds_dbfs: list[float] = []
+        for block in recording.blocks():
+            blocks += listener.push(block.samples)
+            seconds_dbfs += levels.push(block.samples[:, chosen])
         blocks += listener.flush()
     warnings = [*listener.check.warnings(), *_rate_warnings(spec, info)]
-    return Heard(blocks, listener.check.level_dbfs, info.sample_bits, warnings)
+    return Heard(blocks, listener.check.level_dbfs, min(seconds_dbfs, default=None), info.sample_bits, warnings)
 
 
 def whole_clips(evidence: Evidence, spec: ListeningSpec) -> list[Evidence]:
@@ -262,4 +255,7 @@ def normal_clips(
     if not heard.blocks:
         return []
     evidence = Evidence.concatenate([block.evidence for block in heard.blocks])
-    return [NormalClip(name, clip, heard.level_dbfs, heard.sample_bits) for clip in whole_clips(evidence, spec)]
+    return [
+        NormalClip(name, clip, heard.level_dbfs, heard.sample_bits, heard.quietest_dbfs)
+        for clip in whole_clips(evidence, spec)
+    ]

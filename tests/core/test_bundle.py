@@ -12,6 +12,7 @@ from humwatch.errors import BundleDigestMismatch, BundleInvalid, BundleParityFai
 from humwatch.manifest import CALIBRATION, MANIFEST, PREDICTOR, Manifest, PredictorCard
 from humwatch.monitor import ListeningSpec
 from humwatch.predictor import Prediction, Predictor
+from humwatch.run_state import RunGate
 
 GRAPH = b"not a graph, but what the manifest names"
 CARD = PredictorCard(
@@ -67,6 +68,23 @@ def test_what_was_written_is_what_is_read(
         np.testing.assert_array_equal(got.normal_scores, expected.normal_scores)
     assert bundle.calibration.warnings == calibration.warnings
     assert sorted(path.name for path in folder.iterdir()) == sorted([MANIFEST, PREDICTOR, CALIBRATION])
+
+
+def test_the_quietest_second_comes_back_with_its_gate(folder: Path, calibration: Calibration) -> None:
+    assert calibration.quietest_dbfs is not None
+    assert read_bundle(folder).calibration.quietest_dbfs == calibration.quietest_dbfs
+    assert read_bundle(folder).calibration.run_gate == calibration.run_gate
+
+
+def test_a_bundle_without_a_quietest_second_stays_as_it_was_written(folder: Path) -> None:
+    """Older bundles have none; their digests are on record."""
+    card = json.loads((folder / MANIFEST).read_text())["calibration"]
+    del card["quietest_dbfs"]
+    edit_manifest(folder, calibration=card)
+    bundle = read_bundle(folder)
+    assert bundle.calibration.quietest_dbfs is None
+    assert bundle.calibration.run_gate == RunGate.learned(card["level_dbfs_low"])
+    assert json.loads(bundle.manifest.model_dump_json())["calibration"] == card
 
 
 def test_nothing_is_left_beside_a_bundle(folder: Path) -> None:

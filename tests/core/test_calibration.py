@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -10,6 +11,7 @@ from humwatch.calibration import Calibration, CalibrationSpec, NormalClip, band_
 from humwatch.errors import CalibrationError
 from humwatch.monitor import ListeningSpec
 from humwatch.profile import NormalProfile
+from humwatch.run_state import RunGate
 from humwatch.scoring import Evidence, ScoreKind, ScoringSpec
 
 SPECTRUM = ScoringSpec(kind="spectrum_profile")
@@ -88,6 +90,21 @@ def test_levels_and_counts_are_kept(rng: np.random.Generator) -> None:
     calibration = fit(clips(rng, 6, each=2))
     assert (calibration.clips, calibration.recordings) == (12, 6)
     assert (calibration.level_dbfs_low, calibration.level_dbfs_high) == (-35.0, -30.0)
+
+
+def test_the_run_gate_lies_below_the_quietest_second_of_all(rng: np.random.Generator) -> None:
+    normal = clips(rng, 6)
+    seconds_dbfs = [-31.0, -33.0, -38.0, -32.0, -36.0]
+    heard = [replace(clip, quietest_dbfs=level) for clip, level in zip(normal, seconds_dbfs, strict=False)]
+    calibration = fit([*heard, normal[5]])
+    assert calibration.quietest_dbfs == -38.0
+    assert calibration.run_gate == RunGate.learned(-38.0)
+
+
+def test_where_nobody_measured_seconds_the_quietest_recording_stands_for_them(rng: np.random.Generator) -> None:
+    calibration = fit(clips(rng, 6))
+    assert calibration.quietest_dbfs is None
+    assert calibration.run_gate == RunGate.learned(-35.0)
 
 
 def test_two_recordings_are_refused_however_many_clips_they_give(rng: np.random.Generator) -> None:

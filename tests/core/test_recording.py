@@ -220,3 +220,17 @@ def test_a_long_recording_is_cut_into_clips_that_do_not_overlap(
     assert [len(clip.evidence) for clip in clips] == [listening.clip_windows] * 3
     soundfile.write(path, machine.clip(80, seconds=1.9), 16_000)
     assert normal_clips(path, "short", listening, predictor, channel=None) == []
+
+
+def test_every_clip_knows_the_quietest_second_of_its_recording(
+    tmp_path: Path, listening: ListeningSpec, predictor: Predictor, machine: SyntheticMachine
+) -> None:
+    loud, soft = machine.clip(81, seconds=5.5), machine.clip(82, seconds=5.5)
+    soft[48_000:64_000] *= 0.1
+    soft[80_000:] *= 0.01  # half a second is no second
+    path = tmp_path / "stereo.wav"
+    soundfile.write(path, np.stack([loud, soft], axis=1), 16_000, subtype="FLOAT")
+    clips = normal_clips(path, "stereo", listening, predictor, channel=1)
+    expected = 10 * np.log10(np.var(soft[48_000:64_000].astype(np.float64)))
+    assert [clip.quietest_dbfs for clip in clips] == pytest.approx([expected, expected])
+    assert normal_clips(path, "stereo", listening, predictor, channel=0)[0].quietest_dbfs > expected + 15.0

@@ -1,0 +1,327 @@
+"""A microphone, followed: samples in, one observation a second out, whatever happens to the source or the machine.
+
+``LiveMonitor`` puts together what is known of a live stream: the one composition of scores
+(:class:`humwatch.monitor.Monitor`), the health of the source, and whether the machine runs. It cuts the sound into
+quanta that are counted from the start of the stream, so that scores *and* observations do not depend on how it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from humwatch.alarm_events import WARMING_UP, Observation
+from humwatch.bundle import Bundle
+from humwatch.levels import SecondLevels
+from humwatch.monitor import Monitor, Step
+from humwatch.predictor import Predictor
+from humwatch.quality import MIN_DBFS
+from humwatch.run_state import RunState
+from humwatch.source_health import FaultReport, SourceHealth
+
+Float32 = npt.NDArray[np.float32]
+
+QUANTA_A_SECOND: Final = 10
+"""Sound is looked at in pieces of a tenth of a second."""
+SWAP_STEPS: Final = 8
+"""Steps that a new model waits for one that joins the last of the old model's."""
+
+
+@dataclass(frozen=True)
+class LiveModel:
+    """What a stream is judged by: a bundle and its predictor."""
+
+    bundle: Bundle
+    predictor: Predictor
+
+    @property
+    def clip_seconds(self) -> float:
+        """Sound that a clip score listens to, seconds."""
+        return self.bundle.manifest.windows.clip_seconds
+
+    def windows_in(self, samples: int, source_rate_hz: int) -> int:
+        """Windows that begin in so many samples of the source."""
+        manifest = self.bundle.manifest
+        return round(samples / source_rate_hz * manifest.features.frame_rate_hz / manifest.windows.hop_frames)
+
+    def monitor(self, source_rate_hz: int) -> Monitor:
+        """A monitor for the mono sound of one stream."""
+        return self.bundle.monitor(self.predictor, source_rate_hz=source_rate_hz, channel=0)
+
+    def health(self, source_rate_hz: int) -> SourceHealth:
+        """What watches over the source of one stream."""
+        calibration = self.bundle.calibration
+        return SourceHealth(
+            rate_hz=source_rate_hz,
+            needed_hz=float(self.bundle.manifest.listening.band_edges_hz[-1, 1]),
+            level_dbfs_low=calibration.level_dbfs_low,
+            level_dbfs_high=calibration.level_dbfs_high,
+        )
+
+
+@dataclass(frozen=True)
+class LiveStep:
+    """What about a second of sound says.
+
+    Attributes:
+        start_sample: first sample that it is about, at the source's rate since the start of the stream.
+        end_sample: one past the last.
+        observation: for the alarm machine; None for sound that was heard before and only warms up.
+        step: the scores; None while the machine does not run.
+        clip_start_sample: first sample that the clip's score depends on; None without one.
+        level_dbfs: of the last whole second.
+        faults: of the source.
+        running: whether the machine runs; None when it is not known yet.
+        model: that gave the scores.
+    """
+
+    start_sample: int
+    end_sample: int
+    observation: Observation | None
+    step: Step | None
+    clip_start_sample: int | None
+    level_dbfs: float
+    faults: tuple[FaultReport, ...]
+    running: bool | None
+    model: LiveModel
+
+    @property
+    def clip_score(self) -> float | None:
+        """Score of the clip that ends here; None before a whole one was heard."""
+        return self.step.clip.score if self.step is not None and self.step.clip is not None else None
+
+
+class _Ear:
+    """A monitor, and the place in the stream where it began to listen."""
+
+    def __init__(self, model: LiveModel, source_rate_hz: int, origin: int) -> None:
+        self.model = model
+        self._monitor = model.monitor(source_rate_hz)
+        self._scale = source_rate_hz / model.bundle.manifest.features.rate_hz
+        self._origin = origin
+
+    def restart(self, origin: int) -> None:
+        self._monitor.reset()
+        self._origin = origin
+
+    def push(self, mono: Float32) -> list[Step]:
+        return self._monitor.push(mono[:, None])
+
+    def flush(self) -> list[Step]:
+        return self._monitor.flush()
+
+    def source_sample(self, sample: int) -> int:
+        """Index in the stream of a sample that the monitor counts at the model's rate."""
+        return self._origin + round(sample * self._scale)
+
+
+class LiveMonitor:
+    """Samples of one stream in, live steps out; bounded, and the same for every chunking.
+
+    After a gap, after the source was at fault, and after the machine was started, a whole clip is heard before a
+    score is judged (``warming_up``).
+    """
+
+    def __init__(
+        self,
+        model: LiveModel,
+        *,
+        source_rate_hz: int,
+        first_sample: int = 0,
+        heard_until: int = 0,
+        time_of: Callable[[int], float],
+        running: bool | None = None,
+        use_level: bool = True,
+    ) -> None:
+        """Listen from ``first_sample`` on.
+
+        Args:
+            model: that judges.
+            source_rate_hz: of the samples.
+            first_sample: index of the first sample that will be pushed.
+            heard_until: what ends at this sample or before makes no observation: it did before a restart.
+            time_of: wall clock at a sample, seconds since 1970.
+            running: explicit signal; None leaves it to the level.
+            use_level: whether the level tells if the machine runs; else it does unless it is said not to.
+        """
+        self._rate_hz = source_rate_hz
+        self._time_of = time_of
+        self._heard_until = heard_until
+        self._quantum = max(1, source_rate_hz // QUANTA_A_SECOND)
+        self._rest: Float32 = np.zeros(0, np.float32)
+        self._ear = _Ear(model, source_rate_hz, first_sample)
+        self._next: _Ear | None = None
+        self._patience = 0
+        self._health = model.health(source_rate_hz)
+        self._levels = SecondLevels(source_rate_hz)
+        self._use_level = use_level
+        self._run = RunState(model.bundle.calibration.run_gate if use_level else None)
+        self._run.signal(running)
+        self._level_dbfs = MIN_DBFS
+        self._position = first_sample
+        self._last_end = first_sample
+        self._clean_since = first_sample
+        self._stopped = False
+
+    @property
+    def model(self) -> LiveModel:
+        """That judges now."""
+        return self._ear.model
+
+    @property
+    def next_sample(self) -> int:
+        """Index of the sample that is expected next."""
+        return self._position + len(self._rest)
+
+    @property
+    def faults(self) -> tuple[FaultReport, ...]:
+        """Of the source, now."""
+        return self._health.faults()
+
+    def push(self, mono: Float32) -> list[LiveStep]:
+        """Take float32 (n,) in [-1, 1]; return the steps that are due."""
+        held = np.concatenate([self._rest, mono])
+        whole = len(held) // self._quantum * self._quantum
+        self._rest = held[whole:].copy()
+        return [
+            step for start in range(0, whole, self._quantum) for step in self._take(held[start : start + self._quantum])
+        ]
+
+    def flush(self) -> list[LiveStep]:
+        """Judge what is left; the stream is over."""
+        steps = self._take(self._rest) if len(self._rest) else []
+        self._rest = np.zeros(0, np.float32)
+        if not self._stopped:
+            steps += [self._judged(self._ear, step) for step in self._ear.flush()]
+        return steps
+
+    def gap(self, samples: int) -> list[LiveStep]:
+        """``samples`` never came: judge what was there before, and listen anew behind the gap."""
+        steps = self._take(self._rest) if len(self._rest) else []
+        self._rest = np.zeros(0, np.float32)
+        self._health.gap(samples)
+        self._levels.reset()
+        self._position += samples
+        self._last_end = self._clean_since = self._position
+        self._listen_anew()
+        return steps
+
+    def overflow(self, count: int) -> None:
+        """The sound card lost samples that nobody counted: listen anew."""
+        self._health.overflow(count)
+        self._listen_anew()
+
+    def clock(self, sample: int, time_s: float) -> None:
+        """When a sample was taken, by a clock that runs evenly."""
+        self._health.clock(sample, time_s)
+
+    def signal(self, running: bool | None) -> None:
+        """Whether the machine runs, from who knows it; None leaves it to the level again."""
+        self._run.signal(running)
+
+    def swap(self, model: LiveModel) -> None:
+        """Let ``model`` listen beside the one in use, and take over once it has heard a whole clip."""
+        self._next = _Ear(model, self._rate_hz, self._position)
+        self._patience = SWAP_STEPS
+        if self._stopped:
+            self._take_over()
+
+    def _take(self, mono: Float32) -> list[LiveStep]:
+        self._health.push(mono)
+        levels = self._levels.push(mono)
+        for level_dbfs in levels:
+            self._level_dbfs = level_dbfs
+            self._run.push(level_dbfs)
+        self._position += len(mono)
+        if self._run.running is False:
+            return self._stand_still(bool(levels))
+        if self._stopped:
+            self._stopped = False
+            self._listen_anew()
+            return []
+        return self._listen(mono)
+
+    def _stand_still(self, second_over: bool) -> list[LiveStep]:
+        if not self._stopped:
+            self._stopped = True
+            if self._next is not None:
+                self._take_over()
+        return [self._not_running()] if second_over else []
+
+    def _listen(self, mono: Float32) -> list[LiveStep]:
+        if any(fault.hard and fault.code != "drop_outs" for fault in self._health.faults()):
+            self._clean_since = self._position  # where sound is known to be lost, listening began anew behind it
+        steps = [self._judged(self._ear, step) for step in self._ear.push(mono)]
+        if self._next is None:
+            return steps
+        following = self._next
+        for step in following.push(mono):
+            span = following.source_sample(step.step.start_sample), following.source_sample(step.step.end_sample)
+            if self._next is not None and step.clip is not None:
+                self._patience -= 1
+                if span[0] <= self._last_end or self._patience < 0:  # else a part of the sound would be in no step
+                    self._take_over()
+            if self._next is None and span[1] > self._last_end:
+                steps.append(self._judged(following, step))
+        return steps
+
+    def _take_over(self) -> None:
+        assert self._next is not None  # callers look
+        self._ear, self._next = self._next, None
+        calibration = self._ear.model.bundle.calibration
+        self._health.calibrated(calibration.level_dbfs_low, calibration.level_dbfs_high)
+        if self._use_level:
+            self._run.change_gate(calibration.run_gate)
+
+    def _listen_anew(self) -> None:
+        self._clean_since = self._position
+        for ear in (self._ear, self._next):
+            if ear is not None:
+                ear.restart(self._position)
+
+    def _judged(self, ear: _Ear, step: Step) -> LiveStep:
+        clip_start = None if step.clip is None else ear.source_sample(step.clip.start_sample)
+        span = ear.source_sample(step.step.start_sample), ear.source_sample(step.step.end_sample)
+        faults = self._health.faults()
+        hard = tuple(fault.code for fault in faults if fault.hard)
+        if hard:
+            return self._step(span, "unknown", hard, step, clip_start)
+        if clip_start is None or clip_start < self._clean_since:
+            return self._step(span, "unknown", (WARMING_UP,), step, clip_start)
+        return self._step(span, "scored", tuple(fault.code for fault in faults), step, clip_start)
+
+    def _not_running(self) -> LiveStep:
+        """Off, unless the source cannot even tell that."""
+        hard = tuple(fault.code for fault in self._health.faults() if fault.hard)
+        return self._step((self._last_end, self._position), "unknown" if hard else "off", hard)
+
+    def _step(
+        self,
+        span: tuple[int, int],
+        condition: Literal["scored", "unknown", "off"],
+        reasons: tuple[str, ...],
+        step: Step | None = None,
+        clip_start: int | None = None,
+    ) -> LiveStep:
+        start, end = span
+        audio_s = max(0, end - self._last_end) / self._rate_hz
+        self._last_end = max(self._last_end, end)
+        score = step.clip.score if condition == "scored" and step is not None and step.clip is not None else None
+        observation = None
+        if end > self._heard_until:
+            observation = Observation(self._time_of(end), audio_s, condition, score, reasons)
+        return LiveStep(
+            start_sample=start,
+            end_sample=end,
+            observation=observation,
+            step=step,
+            clip_start_sample=clip_start,
+            level_dbfs=self._level_dbfs,
+            faults=self._health.faults(),
+            running=self._run.running,
+            model=self._ear.model,
+        )
