@@ -25,8 +25,8 @@ $(DEV)/.installed: pyproject.toml constraints.txt
 	$(DEV)/bin/python -m pip install $(PIP_FLAGS) --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-run: install ## start the service on loopback with the shipped model
-	@$(RUN)/bin/humwatch serve
+run: install ## start the service on loopback with the shipped model, its examples played as a live stream
+	@$(RUN)/bin/humwatch serve --demo
 
 test: install-dev ## run all tests, with coverage
 	@scripts/install-test-packages.sh

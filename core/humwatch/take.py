@@ -57,7 +57,7 @@ class Take:
         self._listener.reset()
         self._levels = SecondLevels(rate_hz)
         self._digest = hashlib.sha256()
-        self._evidence = Evidence.nothing(len(self._spec.band_edges_hz))
+        self._parts: list[Evidence] = []
 
     def push(self, mono: Float32) -> list[Evidence]:
         """Take float32 (n,), n <= ``left``; return the clips that are whole, at the end with what was held back."""
@@ -76,7 +76,10 @@ class Take:
         return sound, digest
 
     def _cut(self, blocks: list[WindowBlock]) -> list[Evidence]:
-        self._evidence = Evidence.concatenate([self._evidence, *(block.evidence for block in blocks)])
-        clips = whole_clips(self._evidence, self._spec)
-        self._evidence = self._evidence[len(clips) * self._spec.clip_windows :]
+        self._parts += [block.evidence for block in blocks]
+        if not blocks:
+            return []
+        evidence = Evidence.concatenate(self._parts)
+        clips = whole_clips(evidence, self._spec)
+        self._parts = [evidence[len(clips) * self._spec.clip_windows :]]
         return clips

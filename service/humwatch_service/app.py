@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -21,19 +21,30 @@ from humwatch_service.access import Access, ApiKeys, HostNames
 from humwatch_service.application import Service
 from humwatch_service.body_limit import BodyLimit
 from humwatch_service.errors import MethodNotAllowed, NotFound, RequestError, RequestInvalid, RequestMalformed
+from humwatch_service.live.hub import Hub
+from humwatch_service.live_calibration import LiveCalibrations
 from humwatch_service.logs import event_logger
 from humwatch_service.machines import Machines
 from humwatch_service.metrics import Metrics
+from humwatch_service.model_versions import ModelVersions
+from humwatch_service.notices import Notices
 from humwatch_service.problems import problem_response
 from humwatch_service.request_context import RequestContext, request_id_of
-from humwatch_service.routes import health, machines, models, score
+from humwatch_service.routes import alarms, calibration, health, live, machines, models, score, stream, versions
 from humwatch_service.routes.documentation import add_problem_schema
 from humwatch_service.scorer import Scorer
 from humwatch_service.scoring_queue import ScoringQueue
 from humwatch_service.settings import Settings, check_exposure
+from humwatch_service.sources import Sources
+from humwatch_service.state.evidence import EvidenceFolder
+from humwatch_service.state.store import StateStore
 from humwatch_service.uploads import UploadSlots
+from humwatch_service.webhooks.sender import WebhookSender
+from humwatch_service.webhooks.settings import check_webhooks
 
 DESCRIPTION = "Hears that a machine is failing: scores recordings with per-machine models and calibrated thresholds."
+
+DAY_S: Final = 86_400.0
 
 _log = event_logger("humwatch.service")
 
@@ -43,9 +54,10 @@ def create_app(settings: Settings) -> FastAPI:
 
     Raises:
         ApiKeyRequired: it would be open to the network without an API key.
-        SettingsInvalid: the file of API keys cannot be read.
+        SettingsInvalid: the file of API keys cannot be read, or a webhook is not allowed.
     """
     check_exposure(settings)
+    check_webhooks(settings.webhooks, settings.webhook_hosts)
     service = make_service(settings)
     app = FastAPI(
         title="Humwatch",
@@ -62,7 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
         },
     )
     app.state.service = service
-    for module in (score, machines, models, health):
+    for module in (score, machines, live, stream, alarms, calibration, versions, models, health):
         app.include_router(module.router)
     _describe(app)
     service.metrics.follow_routes(_routes(app))
@@ -79,17 +91,28 @@ def make_service(settings: Settings) -> Service:
         on_wait=lambda seconds: metrics.stage("queue", seconds),
     )
     metrics.watch_queue(lambda: queue.depth, lambda: queue.in_progress)
+    machines = Machines(
+        ModelRepository(settings.models_dir), providers=settings.provider_names, threads=settings.predictor_threads
+    )
+    evidence = EvidenceFolder(
+        settings.state_dir / "evidence",
+        quota_bytes=settings.evidence_max_bytes,
+        retention_s=settings.evidence_days * DAY_S,
+    )
+    scorer, store = Scorer(), StateStore(settings.state_dir)
+    hub = Hub(settings, machines, store, evidence, metrics, scorer)
+    model_versions = ModelVersions(machines, reload=hub.reload, note=store.note)
     return Service(
         settings=settings,
-        machines=Machines(
-            ModelRepository(settings.models_dir),
-            providers=settings.provider_names,
-            threads=settings.predictor_threads,
-        ),
+        machines=machines,
         queue=queue,
         uploads=UploadSlots(settings.max_uploads),
-        scorer=Scorer(),
+        scorer=scorer,
         metrics=metrics,
+        live=hub,
+        versions=model_versions,
+        calibrations=LiveCalibrations(machines, model_versions, hub, note=store.note),
+        webhooks=WebhookSender(settings.webhooks, Notices(store)),
     )
 
 
@@ -107,10 +130,19 @@ def _middleware(settings: Settings, service: Service) -> list[Middleware]:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     loading = asyncio.create_task(_load(service))
+    await service.live.start()
+    sources = Sources(service.live, service.settings.sources)
+    sources.start()
+    telling = asyncio.create_task(service.webhooks.run())
+    service.live.on_owed = service.webhooks.wake
     try:
         yield
     finally:
+        telling.cancel()
+        await asyncio.wait({telling})
+        await sources.close()
         await loading
+        await service.live.close()
         await run_in_threadpool(service.queue.close)
 
 
@@ -122,6 +154,7 @@ async def _load(service: Service) -> None:
         _log.error("models not loaded", code=error.code, reason=str(error))
         return
     service.metrics.follow_fleet(fleet)
+    await service.live.restore()
     _log.info("models loaded", machines=sorted(fleet.machines))
     for refusal in fleet.refusals.values():
         _log.error("model refused", machine_id=refusal.machine_id, code=refusal.code, reason=refusal.reason)

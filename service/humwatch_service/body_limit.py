@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,9 +14,12 @@ from humwatch_service.errors import BodyTimedOut, BodyTooLarge, RequestMalformed
 from humwatch_service.problems import problem_response
 from humwatch_service.request_context import request_id_of
 
+_UNENDING: Final = re.compile(r"/v1/machines/[^/]+/stream")
+"""A stream's body has no end; its route bounds what waits and how long nothing may come."""
+
 
 class BodyLimit:
-    """Middleware that bounds every request's body."""
+    """Middleware that bounds every request's body, but for streams."""
 
     def __init__(self, app: ASGIApp, *, max_bytes: int, timeout_s: float) -> None:
         self._app = app
@@ -23,7 +28,7 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, with a body that keeps to the limits or raises where it is read."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or _UNENDING.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
             return
         try:

@@ -6,7 +6,10 @@ import typer
 
 from humwatch_service import commands_config, commands_models
 from humwatch_service.commands_calibrate import calibrate
+from humwatch_service.commands_devices import devices
 from humwatch_service.commands_doctor import doctor
+from humwatch_service.commands_listen import listen
+from humwatch_service.commands_replay import replay
 from humwatch_service.commands_score import score
 from humwatch_service.commands_serve import serve
 from humwatch_service.commands_simulate import simulate
@@ -20,6 +23,9 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.command()(score)
+app.command()(listen)
+app.command()(replay)
+app.command()(devices)
 app.command()(calibrate)
 app.add_typer(commands_models.app, name="models")
 app.add_typer(commands_config.app, name="config")

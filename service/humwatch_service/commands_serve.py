@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+from humwatch.audio import open_recording
 from humwatch.errors import HumwatchError
 from humwatch.repository import ModelRepository
 from humwatch_service.app import create_app
 from humwatch_service.commissioning import SUFFIXES
 from humwatch_service.configuration import load_configuration
 from humwatch_service.console import JsonOption, ModelsOption, failures, say, show
+from humwatch_service.errors import FileUnreadable
 from humwatch_service.logs import configure_logging
+from humwatch_service.plant import LoopSource
 from humwatch_service.server import listen, run
 from humwatch_service.settings import Settings
+
+DEMO: Final = ("normal", "anomalous")
+HALF_MINUTE_S: Final = 30.0
 
 
 def serve(
@@ -24,12 +30,17 @@ def serve(
     ] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = None,
     models: ModelsOption = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Play the examples of a model as if they came from its microphone.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; then finish what runs."""
     with failures(as_json=as_json):
         given = {"host": host, "port": port, "models_dir": models}
         settings = load_configuration(given).settings
+        if demo:
+            settings = _with_demo(settings)
         configure_logging(settings.log_level, settings.log_format)
         app = create_app(settings)
         listening = listen(settings.host, settings.port)
@@ -38,6 +49,19 @@ def serve(
             show({"url": url}, "", as_json=True)
         say(_invitation(url, settings))
         run(app, settings, listening)
+
+
+def _with_demo(settings: Settings) -> Settings:
+    """Add a loop of half a minute of normal sound, half a minute of a fault, and nine minutes of normal sound."""
+    for machine_id in ModelRepository(settings.models_dir).machine_ids():
+        normal, anomalous = (settings.models_dir / machine_id / "examples" / f"{name}.wav" for name in DEMO)
+        if normal.is_file() and anomalous.is_file():
+            with open_recording(normal) as recording:
+                repeats = max(1, round(HALF_MINUTE_S / recording.info.duration_s))
+            files = (*[normal] * repeats, *[anomalous] * repeats, *[normal] * (18 * repeats))
+            loop = LoopSource(kind="loop", machine=machine_id, files=files)
+            return settings.model_copy(update={"sources": (*settings.sources, loop)})
+    raise FileUnreadable(f"no model in {settings.models_dir} has examples/normal.wav and examples/anomalous.wav")
 
 
 def _url(host: str, port: int) -> str:

@@ -1,4 +1,4 @@
-"""A new machine from an old network: statistics and thresholds of its own, from normal recordings, without torch."""
+"""A new machine from an old network: statistics and thresholds of its own, from normal sound, without torch."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class Commission:
         all_channels: every channel counts as clips of the recording; scores then still listen to one.
         score: of the new bundle; None takes the one that core advises for so many recordings.
         spec: rates and method of the thresholds.
+        made_by: what makes the bundle, as its manifest will say.
     """
 
     machine_id: str
@@ -45,6 +46,7 @@ class Commission:
     all_channels: bool = False
     score: ScoreKind | None = None
     spec: CalibrationSpec = field(default_factory=CalibrationSpec)
+    made_by: str = "calibrate"
 
 
 def normal_recordings(paths: Iterable[Path]) -> list[Path]:
@@ -102,7 +104,7 @@ def recalibrate(
         FileUnreadable: a file cannot be read.
     """
     by_content = {path: _digest(path) for path in paths}
-    listening = _listening(bundle, commission, recordings=len(set(by_content.values())))
+    listening = listening_for(bundle, commission, recordings=len(set(by_content.values())))
     clips: list[NormalClip] = []
     digests: list[str] = []
     for path, digest in by_content.items():
@@ -114,6 +116,48 @@ def recalibrate(
             on_recording(path)
     if not clips:
         raise CalibrationError(f"no recording is as long as a clip ({listening.windows.clip_seconds:g} s)")
+    return commissioned(bundle, listening, clips, digests, commission)
+
+
+def listening_for(bundle: Bundle, commission: Commission, *, recordings: int) -> ListeningSpec:
+    """What is heard of the machine, and which score its bundle gets: evidence is of one score.
+
+    Args:
+        bundle: whose network, features and windows are kept.
+        commission: what for; its score, if it names one.
+        recordings: independent normal recordings that there will be.
+    """
+    old = bundle.manifest.listening
+    kind = commission.score or _advised(bundle, commission, recordings)
+    if kind == old.scoring.kind:
+        return old
+    pooling = old.scoring.pooling if kind in ("mse", "nll") else Pooling()
+    scoring = ScoringSpec(kind=kind, pooling=pooling, low_hz=old.scoring.low_hz, high_hz=old.scoring.high_hz)
+    return ListeningSpec(old.features, old.windows, scoring)
+
+
+def commissioned(
+    bundle: Bundle,
+    listening: ListeningSpec,
+    clips: Sequence[NormalClip],
+    digests: Sequence[str],
+    commission: Commission,
+) -> tuple[Manifest, bytes]:
+    """Fit statistics and thresholds to clips, wherever they are from, and make a bundle of them.
+
+    Args:
+        bundle: whose network is kept, and whose own machine may lend its spread (a type prior).
+        listening: that the clips were heard by, from :func:`listening_for`.
+        clips: normal ones that trained nothing.
+        digests: of the sound that they are from, SHA-256, hexadecimal.
+        commission: what for, and how.
+
+    Returns:
+        Manifest and packed arrays for :func:`humwatch.bundle.write_bundle`, with ``bundle.graph``.
+
+    Raises:
+        CalibrationError: too few recordings, or sound that no threshold can be made of.
+    """
     calibration = calibrate(
         clips,
         scoring=listening.scoring,
@@ -132,11 +176,11 @@ def recalibrate(
         machine_type=old.machine_type,
         version=commission.version,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        created_by=f"humwatch {version('humwatch')} calibrate, network of {old.machine_id}@{old.version}",
+        created_by=f"humwatch {version('humwatch')} {commission.made_by}, network of {old.machine_id}@{old.version}",
         licence=old.licence,
         attribution=old.attribution,
         channel=old.channel if commission.channel is None else commission.channel,
-        calibration_digest=digest_of(digests),
+        calibration_digest=digest_of(list(digests)),
         predictor=old.predictor,
     )
 
@@ -158,16 +202,6 @@ def _advised(bundle: Bundle, commission: Commission, recordings: int) -> ScoreKi
     if _lends(bundle, commission) and default_score(recordings + known) == DEFAULT_PROFILE:
         return bundle.manifest.scoring.kind
     return default_score(recordings)
-
-
-def _listening(bundle: Bundle, commission: Commission, *, recordings: int) -> ListeningSpec:
-    old = bundle.manifest.listening
-    kind = commission.score or _advised(bundle, commission, recordings)
-    if kind == old.scoring.kind:
-        return old
-    pooling = old.scoring.pooling if kind in ("mse", "nll") else Pooling()
-    scoring = ScoringSpec(kind=kind, pooling=pooling, low_hz=old.scoring.low_hz, high_hz=old.scoring.high_hz)
-    return ListeningSpec(old.features, old.windows, scoring)
 
 
 def _digest(path: Path) -> str:

@@ -110,7 +110,8 @@ def _explained(error: ValidationError, sources: Mapping[str, Source]) -> str:
     parts = []
     for problem in error.errors(include_input=False, include_url=False):
         name = str(problem["loc"][0]) if problem["loc"] else ""
-        where = f"{name} ({sources.get(name, 'default')}): " if name else ""
+        inside = ".".join(str(part) for part in problem["loc"])
+        where = f"{inside} ({sources.get(name, 'default')}): " if name else ""
         parts.append(where + problem["msg"].removeprefix("Value error, "))
     return "; ".join(parts)
 

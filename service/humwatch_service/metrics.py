@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Final, Literal
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 
+from humwatch_service.live_metrics import LIVE_METRICS, LiveMetrics, MetricSpec
 from humwatch_service.machines import Fleet, Machine
 from humwatch_service.problems import STATUSES
 
 OUTCOMES: Final = ("normal", "warning", "alarm", "unknown", "refused", "overloaded", "timed_out", "gone", "failed")
-STAGES: Final = ("receive", "queue", "predict", "score", "picture")
+STAGES: Final = ("receive", "queue", "predict", "score", "picture", "live_predict")
 LEVELS: Final = ("warn", "alarm")
 METHODS: Final = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-
-
-@dataclass(frozen=True)
-class MetricSpec:
-    """One metric, as Prometheus sees it."""
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    labels: tuple[str, ...]
-    help: str
 
 
 METRICS: Final = (
@@ -46,14 +36,16 @@ METRICS: Final = (
         "humwatch_stage_duration_seconds",
         "histogram",
         ("stage",),
-        "Time that one recording spends in a stage: receive, queue, predict, score (all but the prediction), picture.",
+        "Time that one recording spends in a stage: receive, queue, predict, score (all but the prediction), picture;"
+        " live_predict: that a block of a live stream's windows takes.",
     ),
     MetricSpec("humwatch_windows_scored_total", "counter", ("machine_id",), "Windows that went through a predictor."),
     MetricSpec(
         "humwatch_anomaly_score_ratio",
         "gauge",
         ("machine_id",),
-        "Score of the last recording that could be judged: 0 is the median of normal, 1 the alarm level; NaN before.",
+        "Score of the last recording or live clip that could be judged: 0 is the median of normal, 1 the alarm level;"
+        " NaN before.",
     ),
     MetricSpec(
         "humwatch_anomaly_score_raw", "gauge", ("machine_id",), "The same score before normalisation; NaN before."
@@ -83,6 +75,7 @@ METRICS: Final = (
     ),
     MetricSpec("humwatch_models_refused", "gauge", (), "Machines whose active bundle failed a check."),
     MetricSpec("humwatch_build_info", "gauge", ("version", "python", "onnxruntime"), "1, with what is running."),
+    *LIVE_METRICS,
 )
 
 
@@ -97,6 +90,7 @@ class Metrics:
         for spec in METRICS:
             self._add(spec)
         self._known: dict[str, Machine] = {}
+        self.live = LiveMetrics(self._counters, self._gauges, self._histograms)
         self._start()
 
     def _add(self, spec: MetricSpec) -> None:

@@ -44,6 +44,9 @@ class RequestContext:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and note what came of it."""
+        if scope["type"] == "websocket":
+            await self._conversation(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -60,6 +63,24 @@ class RequestContext:
                 await response(scope, receive, exchange.send)
             finally:
                 self._note(scope, exchange)
+
+    async def _conversation(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket: one line in the log when it is over."""
+        request_id = scope[_STATE_KEY] = _request_id(scope)
+        started_s = time.perf_counter()
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send)
+            except Exception:
+                self._log.exception("unhandled error", path=_logged_path(scope))
+                raise
+            finally:
+                self._log.info(
+                    "websocket closed",
+                    path=_logged_path(scope),
+                    duration_s=round(time.perf_counter() - started_s, 4),
+                    client=(scope.get("client") or ("",))[0],
+                )
 
     def _note(self, scope: Scope, exchange: _Exchange) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")

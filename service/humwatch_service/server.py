@@ -6,6 +6,7 @@ import asyncio
 import errno
 import signal
 import socket
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final, cast
 
@@ -15,8 +16,10 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from humwatch_service.application import Service
 from humwatch_service.errors import AddressUnusable, Overloaded, PortInUse, RequestMalformed
 from humwatch_service.problems import problem_response
+from humwatch_service.server_limits import MAX_MESSAGE_BYTES, PING_S
 from humwatch_service.settings import Settings
 
 MAX_HEAD_BYTES: Final = 32 << 10
@@ -108,6 +111,19 @@ def listen(host: str, port: int) -> socket.socket:
     return opened
 
 
+class Server(uvicorn.Server):
+    """uvicorn's server, which tells the streams first that it stops: they would not end by themselves."""
+
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, finish what runs."""
+        self._on_stop()
+        await super().shutdown(sockets)
+
+
 def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
     """A server with sensible limits; logs go through this process's handlers."""
     limits = {"head_timeout_s": settings.header_timeout_s, "max_connections": settings.max_connections}
@@ -116,7 +132,11 @@ def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
         app,
         loop="asyncio",
         http=cast("type[asyncio.Protocol]", protocol),
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PING_S,
+        ws_per_message_deflate=False,
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -128,7 +148,8 @@ def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
         timeout_graceful_shutdown=int(settings.shutdown_timeout_s),
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
     )
-    return uvicorn.Server(config)
+    service: Service = app.state.service
+    return Server(config, service.live.stop_streams)
 
 
 def run(app: FastAPI, settings: Settings, listening: socket.socket) -> None:

@@ -12,7 +12,10 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from humwatch.audio import DecodeLimits
+from humwatch.manifest import MachineId
 from humwatch_service.errors import ApiKeyRequired, SettingsInvalid
+from humwatch_service.plant import MachineSettings, SourceSettings
+from humwatch_service.webhooks.settings import WebhookSettings
 
 ENV_PREFIX: Final = "HUMWATCH_"
 MIN_KEY_CHARACTERS: Final = 16
@@ -77,6 +80,46 @@ class Settings(BaseSettings):
     shutdown_timeout_s: float = Field(
         8.0, ge=0, le=600, description="time that running requests get to finish when the service stops, seconds"
     )
+    state_dir: Path = Field(
+        Path("state"), description="folder of alarms, history and evidence; made when it is missing"
+    )
+    max_streams: int = Field(64, ge=0, le=10_000, description="most live streams at a time; further ones get 503")
+    stream_workers: int = Field(
+        default_factory=_processors, ge=1, le=256, description="streams scored at a time; default: one a processor"
+    )
+    stream_buffer_s: float = Field(
+        10.0, ge=1, le=600, description="sound of a stream that may wait to be scored, seconds; then reading pauses"
+    )
+    stream_idle_timeout_s: float = Field(
+        30.0,
+        gt=0,
+        le=3_600,
+        description="longest time without a message on a stream's connection, seconds; then closed",
+    )
+    stream_owner: Literal["first", "newest"] = Field(
+        "first",
+        description="which of two streams for one machine is heard: the first (the other gets 409) or the newest",
+    )
+    no_sound_s: float = Field(
+        5.0, ge=1, le=3_600, description="a machine is `unknown` after so long without sound, seconds"
+    )
+    evidence_max_bytes: int = Field(
+        2 << 30, ge=0, description="room for the sound of alarms, bytes; the oldest goes first"
+    )
+    evidence_days: float = Field(90.0, gt=0, description="the sound of an alarm is kept so long, days")
+    history_days: float = Field(30.0, gt=0, description="one score a second is kept so long, days; then one a minute")
+    machines: dict[MachineId, MachineSettings] = Field(
+        default_factory=dict, description="alarm rule and run state of single machines (tables in the file)"
+    )
+    sources: tuple[SourceSettings, ...] = Field(
+        (), description="sound cards, folders and loops that the service opens itself (tables in the file)"
+    )
+    webhooks: tuple[WebhookSettings, ...] = Field(
+        (), description="who is told of alarms over HTTP (tables in the file); see docs/webhooks.md"
+    )
+    webhook_hosts: Annotated[tuple[str, ...], *_List] = Field(
+        (), description="hosts that webhooks may be sent to, `name` or `name:port`, comma or JSON list"
+    )
     predictor_threads: int = Field(1, ge=1, le=256, description="threads of ONNX Runtime for one recording")
     providers: Literal["cpu", "cuda"] = Field("cpu", description="where predictors run; refused when not there")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
@@ -117,6 +160,10 @@ class Settings(BaseSettings):
             max_rate_hz=self.max_rate_hz,
             max_samples=self.max_decoded_samples,
         )
+
+    def machine(self, machine_id: str) -> MachineSettings:
+        """What the file says of a machine, or the defaults."""
+        return self.machines.get(machine_id, MachineSettings())
 
     @property
     def provider_names(self) -> tuple[str, ...]:

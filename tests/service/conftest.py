@@ -5,6 +5,7 @@ import json
 import logging
 import shutil
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -249,6 +250,15 @@ def read_answer(connection: socket.socket) -> tuple[int, dict[str, Any]]:
 
 @contextmanager
 def running(settings: Settings, *, loaded: bool = True) -> Iterator[LiveServer]:
+    """A server; without a folder of its own for its state it gets one that is deleted with it."""
+    with ExitStack() as stack:
+        if "state_dir" not in settings.model_fields_set:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            settings = settings.model_copy(update={"state_dir": Path(folder) / "state"})
+        yield from _running(settings, loaded=loaded)
+
+
+def _running(settings: Settings, *, loaded: bool) -> Iterator[LiveServer]:
     app = create_app(settings)
     listening = listen(settings.host, settings.port)
     port = listening.getsockname()[1]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from websockets.sync.client import connect
 
 from humwatch_service.metrics import METRICS, Metrics
 
@@ -25,11 +26,32 @@ def samples(text: str) -> Samples:
 
 def test_every_metric_is_described_and_well_named() -> None:
     units = ("_seconds", "_total", "_ratio", "_raw", "_threshold", "_depth", "_in_progress", "_info", "_refused")
+    units += ("_state", "_fault", "_dbfs", "_streams", "_changes")
     for spec in METRICS:
         assert spec.name.startswith("humwatch_")
         assert spec.name.endswith(units)
         assert (spec.kind == "counter") == spec.name.endswith("_total")
         assert spec.help.endswith(".")
+
+
+def stream_with_a_gap(server: Any, workshop: Any) -> None:
+    sound = (workshop.normal(1) * 32_767).astype("<i2").tobytes()
+    url = f"ws://127.0.0.1:{server.port}/v1/machines/pump-2/stream"
+    with connect(url, proxy=None) as socket:
+        socket.send('{"type":"hello","rate_hz":16000}')
+        socket.send(sound)
+        while "score" not in str(socket.recv(timeout=20)):
+            pass
+    server.http.post("/v1/machines/pump-2:out-of-service", json={"who": "ann"})
+    with connect(url, proxy=None) as socket:
+        socket.send('{"type":"hello","rate_hz":16000}')
+        socket.send(sound)
+        socket.send('{"type":"dropped","overflows":1}')
+        socket.send('{"type":"position","sample":160000}')
+        socket.send(sound)
+        socket.send('{"type":"eof"}')
+        while "bye" not in str(socket.recv(timeout=20)):
+            pass
 
 
 def test_every_metric_of_the_table_is_there_from_the_start_and_no_other(client: Any) -> None:
@@ -62,6 +84,10 @@ def test_every_metric_moves(make_server: Any, models: Path, workshop: Any, monke
     shutil.rmtree(models / "fan-1")
     workshop.make_bundle(models, "fan-1", "2", workshop.constant_graph(), workshop.recordings)
     server.http.post("/v1/models:reload")
+    stream_with_a_gap(server, workshop)
+    monkeypatch.setattr(type(service.live), "live", property(lambda self: 2))
+    monkeypatch.setattr(type(service.live), "waiting_s", property(lambda self: 1.5))
+    monkeypatch.setattr(type(service.live), "unsaved", property(lambda self: 3))
     after = samples(server.http.get("/metrics").text)
 
     moved = {name for (name, labels), value in after.items() if before.get((name, labels)) != value}
@@ -76,6 +102,9 @@ def test_every_metric_moves(make_server: Any, models: Path, workshop: Any, monke
         return after[(name, frozenset(labels.items()))]
 
     assert value("humwatch_score_requests_total", machine_id="pump-2", outcome="alarm") == 1
+    assert value("humwatch_alarm_state", machine_id="pump-2", state="out_of_service") == 1
+    assert value("humwatch_audio_overflows_total", machine_id="pump-2") == 1
+    assert value("humwatch_audio_gap_seconds_total", machine_id="pump-2") == 5.0
     assert value("humwatch_score_requests_total", machine_id="pump-2", outcome="refused") == 1
     assert value("humwatch_score_rejections_total", reason="audio_format_unsupported") == 1
     assert value("humwatch_anomaly_score_ratio", machine_id="pump-2") > 1

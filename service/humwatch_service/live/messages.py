@@ -88,8 +88,8 @@ class Ready(_Message):
     version: Literal[1] = PROTOCOL_VERSION
     stream_id: str
     machine_id: str
-    model_version: str
-    model_sha256: str
+    model_version: str | None = Field(description="of the model that judges; null while the machine has none")
+    model_sha256: str | None
     next_sample: int = Field(
         description="first sample that the service has not got: send from here, if it is still there"
     )

@@ -13,11 +13,13 @@ _PROBLEMS: Final = {
     404: "No such machine or path.",
     405: "The path does not take this method.",
     408: "The body came too slowly.",
+    409: "Not in the state that the machine, alarm or stream is in.",
+    410: "It was there, and is not kept any more.",
     413: "The body is too large, or the recording too long.",
     415: "The content type or the recording's format is not read.",
     422: "A parameter or the recording cannot be used; `code` says why.",
     500: "A fault of Humwatch's own.",
-    503: "Not now: overloaded, loading, stopping, or the machine's model was refused.",
+    503: "Not now: overloaded, loading, stopping, the machine's model was refused, or the database cannot be used.",
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
-from starlette.concurrency import run_in_threadpool
 
 from humwatch_service.application import service_of
 from humwatch_service.logs import event_logger
@@ -24,8 +23,7 @@ async def models(request: Request) -> ModelStates:
 async def reload(request: Request) -> ModelStates:
     """Read the models folder again. A bundle that fails a check is refused, and the one in use stays."""
     service = service_of(request)
-    fleet = await run_in_threadpool(service.machines.reload)
-    service.metrics.follow_fleet(fleet)
+    fleet = await service.live.reload()
     refused = {machine_id: refusal.reason for machine_id, refusal in fleet.refusals.items()}
     _log.info("models reloaded", machines=sorted(fleet.machines), refused=refused)
     return model_states(service.machines)

@@ -1,0 +1,198 @@
+"""Keeps what happens to machines: durably before anybody is told, and later when the disk does not take it now."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Final
+
+from humwatch.alarm_events import AlarmEvent
+from humwatch.explain import explain_bands
+from humwatch.live import LiveModel, LiveStep
+from humwatch_service.errors import StateUnusable
+from humwatch_service.live.machine import LiveMachine, Reading
+from humwatch_service.logs import event_logger
+from humwatch_service.state.records import (
+    AlarmContext,
+    AlarmLevels,
+    MachineChange,
+    ScoreSecond,
+    SoundSource,
+    StreamPosition,
+    TracePoint,
+    alarm_id_of,
+)
+from humwatch_service.state.store import StateStore
+
+MAX_UNSAVED: Final = 10_000
+"""Changes that are held while the disk takes none; beyond it the oldest are given up, and the log says so."""
+MAX_TOGETHER: Final = 200
+"""Changes that are written in one transaction."""
+MAX_SECONDS: Final = 200_000
+"""Seconds of history that are held while the disk takes none: an hour of 55 machines."""
+
+_log = event_logger("humwatch.alarms")
+
+
+class Logbook:
+    """Writes changes in order. What could not be written is tried again before anything newer. Thread-safe."""
+
+    def __init__(
+        self,
+        store: StateStore,
+        *,
+        recipients: Callable[[str, AlarmEvent], tuple[str, ...]],
+        on_events: Callable[[LiveMachine, list[AlarmEvent], LiveStep | None], None],
+    ) -> None:
+        """``recipients`` names the webhooks that hear of an event; ``on_events`` is called once events are kept."""
+        self._store = store
+        self._recipients = recipients
+        self._on_events = on_events
+        self._lock = threading.RLock()
+        self._unsaved: deque[MachineChange] = deque()
+        self._seconds: dict[tuple[str, int], ScoreSecond] = {}
+        self._peaks: dict[str, tuple[float, list[TracePoint]]] = {}
+        self.failure: str | None = None
+
+    @property
+    def unsaved(self) -> int:
+        """Changes that the disk has not taken yet."""
+        return len(self._unsaved)
+
+    def happened(self, machine: LiveMachine, events: list[AlarmEvent], step: LiveStep | None) -> None:
+        """Keep events and what they were decided on, then let them be told."""
+        self.change(
+            MachineChange(
+                machine_id=machine.machine_id,
+                snapshot=machine.alarm.snapshot,
+                events=tuple(events),
+                position=machine.position,
+                context=_context(machine, step),
+                webhooks=tuple(self._recipients(machine.machine_id, event) for event in events),
+            )
+        )
+        for event in events:
+            _note(machine, event)
+        self._on_events(machine, events, step)
+
+    def change(self, change: MachineChange) -> None:
+        """Write a change now, or as soon as the disk takes it."""
+        with self._lock:
+            self._unsaved.append(change)
+            if len(self._unsaved) > MAX_UNSAVED:
+                lost = self._unsaved.popleft()
+                _log.error("a change could not be kept", machine_id=lost.machine_id, events=len(lost.events))
+            self._write()
+
+    def second(self, machine: LiveMachine, reading: Reading) -> None:
+        """Remember a second of history until the next :meth:`flush`."""
+        at_s = int(reading.at_s)
+        second = ScoreSecond(
+            machine_id=machine.machine_id,
+            at_s=at_s,
+            score=reading.score,
+            level_dbfs=reading.level_dbfs,
+            state=machine.state,
+        )
+        with self._lock:
+            self._seconds[machine.machine_id, at_s] = second
+            while len(self._seconds) > MAX_SECONDS:
+                del self._seconds[next(iter(self._seconds))]
+            active = machine.alarm.snapshot.active
+            if active is not None and reading.score is not None:
+                self._note_peak(alarm_id_of(machine.machine_id, active.number), reading.at_s, reading.score)
+
+    def flush(self, positions: Sequence[tuple[LiveMachine, StreamPosition]] = ()) -> None:
+        """Write what is due every few seconds: history, peaks, and how far each stream was scored (blocking)."""
+        for machine, position in positions:
+            with machine.lock:
+                snapshot = machine.alarm.snapshot
+                self.change(MachineChange(machine_id=machine.machine_id, snapshot=snapshot, position=position))
+        with self._lock:
+            self._write()
+            seconds, peaks = list(self._seconds.values()), dict(self._peaks)
+        if self.failure is not None:
+            return
+        try:
+            self._store.add_seconds(seconds)
+            for alarm_id, (score, trace) in peaks.items():
+                self._store.peak(alarm_id, score, tuple(trace))
+        except StateUnusable as error:
+            self._failed(error)
+            return
+        with self._lock:
+            for second in seconds:
+                if self._seconds.get((second.machine_id, second.at_s)) is second:
+                    del self._seconds[second.machine_id, second.at_s]
+            for alarm_id in peaks:
+                self._peaks.pop(alarm_id, None)
+
+    def _note_peak(self, alarm_id: str, at_s: float, score: float) -> None:
+        highest, trace = self._peaks.get(alarm_id, (score, []))
+        trace.append(TracePoint(at_s=at_s, score=score))
+        self._peaks[alarm_id] = (max(highest, score), trace)
+
+    def _write(self) -> None:
+        while self._unsaved:
+            changes = list(islice(self._unsaved, MAX_TOGETHER))
+            try:
+                self._store.commit(*changes)
+            except StateUnusable as error:
+                self._failed(error)
+                return
+            for _ in changes:
+                self._unsaved.popleft()
+        if self.failure is not None:
+            _log.info("the database takes changes again")
+        self.failure = None
+
+    def _failed(self, error: StateUnusable) -> None:
+        if self.failure is None:
+            _log.error("alarms cannot be saved", code=error.code, reason=str(error), unsaved=len(self._unsaved))
+        self.failure = str(error)
+
+
+def _context(machine: LiveMachine, step: LiveStep | None) -> AlarmContext | None:
+    """What is in force and was heard, for the record of an alarm that may be raised here."""
+    if step is None or step.step is None or step.step.clip is None or machine.stream is None:
+        return None
+    clip, model = step.step.clip, step.model
+    form = machine.stream.form
+    return AlarmContext(
+        score=clip.score,
+        raw_score=clip.raw_score,
+        model_version=model.bundle.manifest.version,
+        model_sha256=model.bundle.digest,
+        levels=AlarmLevels(warn=machine.alarm.warn_level, alarm=1.0),
+        raw_levels=_raw_levels(model),
+        rule=machine.alarm.rule,
+        bands=tuple(
+            explain_bands(clip.contributions, clip.departures_db, model.bundle.manifest.listening.band_edges_hz)
+        ),
+        trace=tuple(TracePoint(at_s=at_s, score=score) for at_s, score in machine.trace),
+        reasons=machine.alarm.reasons,
+        source=SoundSource(stream_id=form.stream_id, sample=step.end_sample, rate_hz=form.rate_hz),
+    )
+
+
+def _raw_levels(model: LiveModel) -> AlarmLevels:
+    clip = model.bundle.manifest.clip
+    return AlarmLevels(warn=clip.warn.level, alarm=clip.alarm.level)
+
+
+def _note(machine: LiveMachine, event: AlarmEvent) -> None:
+    level = "warning" if event.kind in ("raised", "realarmed") else "info"
+    getattr(_log, level)(
+        event.kind.replace("_", " "),
+        machine_id=machine.machine_id,
+        alarm_id=None if event.alarm is None else alarm_id_of(machine.machine_id, event.alarm),
+        before=event.from_state,
+        state=event.to_state,
+        score=event.score,
+        reasons=list(event.reasons),
+        who=event.who,
+        sound_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(event.at_s)),
+    )

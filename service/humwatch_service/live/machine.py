@@ -1,0 +1,250 @@
+"""What is known of one machine right now: its alarm, its stream, its last score; the same over streams and restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from humwatch.alarm import AlarmMachine
+from humwatch.alarm_events import NOT_HEARD, AlarmEvent, AlarmSnapshot, MachineState, Observation
+from humwatch.alarm_rule import AlarmRule
+from humwatch.live import LiveModel, LiveStep
+from humwatch.source_health import FaultReport
+from humwatch_service.live.messages import Score, ServerMessage, StateChange, Warn
+from humwatch_service.live.stream import LiveStream
+from humwatch_service.state.records import StreamPosition, alarm_id_of
+
+Float32 = npt.NDArray[np.float32]
+
+TRACE_STEPS: Final = 120
+"""Scores that an alarm's record starts with."""
+UNJUDGED: Final = "not_calibrated"
+"""Reason of an ``unknown`` for a machine that has no model of its own yet."""
+LOWEST_WARN: Final = 1e-6
+"""Of calibrations in which a tenth of the clips or more have the median score."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The last that was heard of a machine.
+
+    Attributes:
+        at_s: wall clock at its end, seconds since 1970.
+        score: of the last clip; None without one.
+        raw_score: the same before normalisation.
+        step_score: of the last second.
+        level_dbfs: of the last second.
+        running: whether the machine runs; None when it is not known.
+        faults: of the source.
+    """
+
+    at_s: float
+    score: float | None
+    raw_score: float | None
+    step_score: float | None
+    level_dbfs: float
+    running: bool | None
+    faults: tuple[FaultReport, ...]
+
+
+class Record(Protocol):
+    """Where what happens to machines is kept and told."""
+
+    def happened(self, machine: LiveMachine, events: list[AlarmEvent], step: LiveStep | None) -> None:
+        """Keep events durably, then tell them. Called with the machine's lock held, from any thread."""
+
+    def second(self, machine: LiveMachine, reading: Reading) -> None:
+        """Keep a second of history."""
+
+
+class Collecting(Protocol):
+    """What wants all the sound of a machine, as a calibration does. Called from the stream's worker."""
+
+    def begin(self, source_rate_hz: int, sample_bits: int) -> None:
+        """Know that another stream begins."""
+
+    def push(self, mono: Float32) -> None:
+        """Take float32 (n,) in [-1, 1]."""
+
+    def gap(self, samples: int) -> None:
+        """Know of samples that never came."""
+
+    def overflow(self, count: int) -> None:
+        """Know that the sound card lost samples."""
+
+    def clock(self, sample: int, time_s: float) -> None:
+        """Know when a sample was taken."""
+
+    def pause(self, paused: bool) -> None:
+        """Collect nothing while the machine is said not to run."""
+
+
+class LiveMachine:
+    """One machine. Thread-safe: streams report from workers, operators from requests."""
+
+    def __init__(
+        self,
+        machine_id: str,
+        record: Record,
+        *,
+        rule: AlarmRule,
+        model: LiveModel | None,
+        snapshot: AlarmSnapshot | None = None,
+        running: bool | None = None,
+        restored: StreamPosition | None = None,
+    ) -> None:
+        """``restored`` is how far a stream was scored before a restart."""
+        self.machine_id = machine_id
+        self.lock = threading.RLock()
+        self.rule = rule
+        self.model = model
+        self.running = running
+        self.restored = restored
+        self.position: StreamPosition | None = None
+        self.opening = asyncio.Lock()
+        self.stream: LiveStream | None = None
+        self.collector: Collecting | None = None
+        self.reading: Reading | None = None
+        self.trace: deque[tuple[float, float]] = deque(maxlen=TRACE_STEPS)
+        self.alarm = AlarmMachine(rule, warn_level=warn_level(model), snapshot=snapshot)
+        self.judge = model
+        self._record = record
+        self._faults: tuple[FaultReport, ...] = ()
+
+    @property
+    def state(self) -> MachineState:
+        """What is shown."""
+        return self.alarm.state
+
+    @property
+    def is_fed(self) -> bool:
+        """Whether somebody sends sound."""
+        return self.stream is not None and self.stream.connection is not None and not self.stream.ended
+
+    def silent_for(self, seconds: float) -> bool:
+        """Whether no sound came for so long, and none waits."""
+        stream = self.stream
+        if stream is None:
+            return True
+        patience_s = seconds if stream.patience_s is None or stream.connection is None else stream.patience_s
+        return stream.waiting_s == 0 and time.monotonic() - stream.heard_s > patience_s
+
+    def heard(self, stream: LiveStream, steps: list[LiveStep]) -> list[ServerMessage]:
+        """Judge steps of a stream (in its worker); return what its client is told."""
+        messages: list[ServerMessage] = []
+        with self.lock:
+            if self.stream is not stream:
+                return []
+            for step in steps:
+                events = self._judge(stream, step)
+                messages += self._fault_messages(step.faults)
+                messages += _score_messages(step, self.state)
+                messages += self.change_messages(events)
+        return messages
+
+    def not_heard(self, now_s: float) -> None:
+        """Nothing comes: the machine is unknown."""
+        with self.lock:
+            self._faults = ()
+            if self.reading is not None:
+                self.reading = Reading(self.reading.at_s, None, None, None, self.reading.level_dbfs, None, ())
+        self.operate(lambda alarm: alarm.observe(Observation(now_s, 0.0, "unknown", None, (NOT_HEARD,))))
+
+    def operate(self, command: Callable[[AlarmMachine], list[AlarmEvent]]) -> list[AlarmEvent]:
+        """Carry out what comes from elsewhere than the stream, and keep it. Raises what the command raises."""
+        with self.lock:
+            events = self._keep(command(self.alarm), None)
+        stream = self.stream
+        if stream is not None and events:
+            stream.tell(self.change_messages(events))
+        return events
+
+    def tick(self, now_s: float) -> None:
+        """Let a shelf end."""
+        self.operate(lambda alarm: alarm.tick(now_s))
+
+    def change_messages(self, events: Iterable[AlarmEvent]) -> list[ServerMessage]:
+        """Events as a client is told."""
+        return [
+            StateChange(
+                event=event.kind,
+                state=event.to_state,
+                before=event.from_state,
+                reasons=list(event.reasons),
+                at_s=event.at_s,
+                alarm_id=None if event.alarm is None else alarm_id_of(self.machine_id, event.alarm),
+            )
+            for event in events
+        ]
+
+    def _judge(self, stream: LiveStream, step: LiveStep) -> list[AlarmEvent]:
+        if step.model is not self.judge:
+            self.judge = step.model
+            self.alarm.change_rule(self.rule, warn_level(step.model))
+        at_s = stream.time_of(step.end_sample)
+        self.position = StreamPosition(
+            stream_id=stream.form.stream_id,
+            rate_hz=stream.form.rate_hz,
+            next_sample=max(step.end_sample, stream.heard_until),
+        )
+        clip = step.step.clip if step.step is not None else None
+        self.reading = Reading(
+            at_s=at_s,
+            score=None if clip is None else clip.score,
+            raw_score=None if clip is None else clip.raw_score,
+            step_score=None if step.step is None else step.step.step.score,
+            level_dbfs=step.level_dbfs,
+            running=step.running,
+            faults=step.faults,
+        )
+        if clip is not None:
+            self.trace.append((at_s, clip.score))
+        events = [] if step.observation is None else self._keep(self.alarm.observe(step.observation), step)
+        self._record.second(self, self.reading)
+        return events
+
+    def _keep(self, events: list[AlarmEvent], step: LiveStep | None) -> list[AlarmEvent]:
+        if events:
+            self._record.happened(self, events, step)
+        return events
+
+    def _fault_messages(self, faults: tuple[FaultReport, ...]) -> list[ServerMessage]:
+        before, now = ({fault.code: fault for fault in found} for found in (self._faults, faults))
+        self._faults = faults
+        begun = [Warn(code=code, message=now[code].message, active=True) for code in now if code not in before]
+        ended = [Warn(code=code, message=before[code].message, active=False) for code in before if code not in now]
+        return [*begun, *ended]
+
+
+def warn_level(model: LiveModel | None) -> float:
+    """Where a warning begins on the normalised scale; a machine without a model of its own has no other than 1."""
+    if model is None:
+        return 1.0
+    clip = model.bundle.manifest.clip
+    return min(1.0, max(LOWEST_WARN, clip.normalise(clip.warn.level)))
+
+
+def _score_messages(step: LiveStep, state: MachineState) -> list[ServerMessage]:
+    if step.step is None:
+        return []
+    clip = step.step.clip
+    return [
+        Score(
+            start_sample=step.start_sample,
+            end_sample=step.end_sample,
+            step_score=step.step.step.score,
+            clip_start_sample=step.clip_start_sample,
+            score=None if clip is None else clip.score,
+            raw_score=None if clip is None else clip.raw_score,
+            state=state,
+            level_dbfs=step.level_dbfs,
+        )
+    ]

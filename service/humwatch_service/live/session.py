@@ -1,0 +1,240 @@
+"""One connection that feeds a stream: its messages in order, whichever way they travel."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import deque
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+
+from humwatch.errors import HumwatchError
+from humwatch_service.errors import StreamIdle, StreamInvalid
+from humwatch_service.live.hub import Hub
+from humwatch_service.live.items import ClockReading, Gap, Overflow
+from humwatch_service.live.machine import LiveMachine
+from humwatch_service.live.messages import (
+    CLIENT_MESSAGE,
+    Bye,
+    ClientMessage,
+    Clock,
+    Dropped,
+    Eof,
+    Failure,
+    Hello,
+    Limits,
+    Position,
+    Ready,
+    Received,
+    Score,
+    ServerMessage,
+)
+from humwatch_service.live.pcm import PcmDecoder
+from humwatch_service.live.stream import LiveStream
+from humwatch_service.problems import status_of
+from humwatch_service.server_limits import MAX_MESSAGE_BYTES
+
+Float32 = npt.NDArray[np.float32]
+
+MAX_OUTGOING: Final = 256
+"""Messages that may wait for a client that does not read; then the oldest scores are dropped."""
+
+ARRIVALS_S: Final = 0.5
+"""Between readings of the service's own clock for a client that sends none."""
+CALM_S: Final = 2.0
+"""With more sound waiting than this, the service is slow and arrival times tell nothing of the source."""
+
+
+class Outgoing:
+    """Messages for a client, bounded: one that reads slowly loses scores, never states or errors."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._messages: deque[ServerMessage] = deque()
+        self._there = asyncio.Event()
+        self._closed = False
+
+    def put(self, message: ServerMessage) -> None:
+        """Add a message."""
+        if len(self._messages) >= MAX_OUTGOING:
+            self._drop_one()
+        self._messages.append(message)
+        self._there.set()
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        self._closed = True
+        self._there.set()
+
+    async def get(self) -> ServerMessage | None:
+        """The next message; None at the end."""
+        while not self._messages:
+            if self._closed:
+                return None
+            self._there.clear()
+            await self._there.wait()
+        return self._messages.popleft()
+
+    def _drop_one(self) -> None:
+        self.dropped += 1
+        for message in self._messages:
+            if isinstance(message, (Score, Received)):
+                self._messages.remove(message)
+                return
+        self._messages.popleft()
+
+
+class StreamSession:
+    """A connection's side of a stream; the transport calls it and sends what ``outgoing`` holds."""
+
+    def __init__(self, hub: Hub, machine_id: str) -> None:
+        self.outgoing = Outgoing()
+        self.evicted: asyncio.Future[HumwatchError] = asyncio.get_running_loop().create_future()
+        self._hub = hub
+        self._machine: LiveMachine = hub.get(machine_id)
+        self._stream: LiveStream | None = None
+        self._decoder = PcmDecoder("s16le", 1)
+        self._cursor = 0
+        self._told = 0
+        self._has_clock = False
+        self._clock_s = 0.0
+
+    async def hello(self, hello: Hello) -> None:
+        """Open or resume the stream. Raises a named error when it is refused."""
+        if hello.stream_id is None:
+            hello = hello.model_copy(update={"stream_id": uuid.uuid4().hex})
+        opened = await self._hub.open(self._machine, hello, self)
+        self._stream = stream = opened.stream
+        self._decoder = PcmDecoder(hello.format, hello.channels)
+        self._cursor = self._told = stream.accepted
+        model = self._machine.model
+        self.outgoing.put(
+            Ready(
+                stream_id=stream.form.stream_id,
+                machine_id=self._machine.machine_id,
+                model_version=model.bundle.manifest.version if model else None,
+                model_sha256=model.bundle.digest if model else None,
+                next_sample=stream.accepted,
+                resumed=opened.resumed,
+                state=self._machine.state,
+                limits=Limits(
+                    max_message_bytes=MAX_MESSAGE_BYTES,
+                    buffer_s=self._hub.settings.stream_buffer_s,
+                    idle_timeout_s=self._hub.settings.stream_idle_timeout_s,
+                ),
+            )
+        )
+
+    def expect_within(self, seconds: float | None) -> None:
+        """Say how long the sound may pause; None: as long as the service's setting says."""
+        self._open_stream.patience_s = seconds
+
+    async def text(self, text: str) -> Bye | None:
+        """Take a JSON message; ``bye`` when it was the last."""
+        try:
+            message = CLIENT_MESSAGE.validate_json(text)
+        except ValidationError as error:
+            raise StreamInvalid(f"this message is not understood: {error.errors()[0]['msg']}") from error
+        return await self.take(message)
+
+    async def take(self, message: ClientMessage) -> Bye | None:
+        """Take a message; ``bye`` when it was the last."""
+        if isinstance(message, Hello):
+            if self._stream is not None:
+                raise StreamInvalid("hello was said before")
+            await self.hello(message)
+        elif isinstance(message, Position):
+            self._whole_frames()
+            self._cursor = message.sample
+        elif isinstance(message, Clock):
+            self._has_clock = True
+            await self._open_stream.take(ClockReading(message.sample, message.time_s))
+        elif isinstance(message, Dropped):
+            self._hub.overflowed(self._machine, message.overflows)
+            await self._open_stream.take(Overflow(message.overflows))
+        elif isinstance(message, Eof):
+            return await self.finish()
+        return None
+
+    async def data(self, data: bytes) -> None:
+        """Take PCM; waits while too much sound waits."""
+        stream = self._open_stream
+        if len(data) > MAX_MESSAGE_BYTES:
+            raise StreamInvalid(f"a message of {len(data)} bytes; at most {MAX_MESSAGE_BYTES} are taken")
+        await self.samples(self._decoder.push(data))
+        if stream.accepted - self._told >= stream.form.rate_hz:
+            self._told = stream.accepted
+            self.outgoing.put(Received(sample=self._told))
+
+    async def samples(self, samples: Float32) -> None:
+        """Take float32 (n, channels) that follow what came before, or the last ``position``."""
+        stream = self._open_stream
+        if stream.failure is not None:
+            raise stream.failure
+        start, self._cursor = self._cursor, self._cursor + len(samples)
+        if start < stream.accepted:
+            samples = samples[stream.accepted - start :]
+        elif start > stream.accepted:
+            await stream.take(Gap(start - stream.accepted))
+        await stream.take(samples)
+        await self._read_clock(stream)
+
+    async def _read_clock(self, stream: LiveStream) -> None:
+        """Where the client says nothing of its clock, take when its sound came; not while it waited to be read."""
+        now_s = time.monotonic()
+        if self._has_clock or not stream.form.realtime or stream.waiting_s > CALM_S:
+            return
+        if now_s - self._clock_s >= ARRIVALS_S:
+            self._clock_s = now_s
+            await stream.take(ClockReading(stream.accepted, now_s))
+
+    async def finish(self) -> Bye:
+        """Score what is left; the stream is over. A ``position`` ahead marks a last gap."""
+        self._whole_frames()
+        stream = self._open_stream
+        if self._cursor > stream.accepted:
+            await stream.take(Gap(self._cursor - stream.accepted))
+        await stream.end()
+        if stream.failure is not None:
+            raise stream.failure
+        bye = stream.summary(self._machine.state)
+        self.outgoing.put(bye)
+        return bye
+
+    def close(self) -> None:
+        """The connection is gone; the stream stays for a while, to be resumed."""
+        if self._stream is not None and self._stream.connection is self:
+            self._stream.connection = None
+        self._hub.metrics.live.untold(self._machine.machine_id, self.outgoing.dropped)
+        self.outgoing.close()
+
+    def deliver(self, messages: list[ServerMessage]) -> None:
+        """Take what the client is told."""
+        for message in messages:
+            self.outgoing.put(message)
+
+    def evict(self, reason: HumwatchError) -> None:
+        """Know that the stream is somebody else's now, or broken."""
+        if not self.evicted.done():
+            self.evicted.set_result(reason)
+
+    @property
+    def _open_stream(self) -> LiveStream:
+        if self._stream is None:
+            raise StreamInvalid("the first message has to be hello")
+        return self._stream
+
+    def _whole_frames(self) -> None:
+        if self._decoder.rest_bytes:
+            raise StreamInvalid(f"{self._decoder.rest_bytes} bytes do not make a whole frame")
+
+
+def failure_of(error: HumwatchError) -> Failure:
+    """An error as the client is told before the stream is closed."""
+    after_s = getattr(error, "retry_after_s", None)
+    retry = after_s is not None or isinstance(error, StreamIdle) or status_of(error) >= 500
+    return Failure(code=error.code, detail=str(error), retry=retry, retry_after_s=after_s)

@@ -1,0 +1,55 @@
+"""The last minutes of a stream's sound, for the evidence of an alarm; separate from what is being scored."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Float32 = npt.NDArray[np.float32]
+Sound = npt.NDArray[np.int16] | npt.NDArray[np.float32]
+
+_FULL_SCALE: Final = np.float32(32_768.0)
+
+
+class SoundRing:
+    """Mono samples by their index in the stream, of which the last ``capacity`` are kept.
+
+    Sound that came as 16-bit integers is kept as such: half the memory, and the evidence is what was sent.
+    """
+
+    def __init__(self, capacity: int, *, integers: bool) -> None:
+        self._capacity = capacity
+        self._dtype = np.dtype(np.int16 if integers else np.float32)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all sound."""
+        self._pieces: deque[tuple[int, Sound]] = deque()
+        self._held = 0
+
+    @property
+    def end(self) -> int:
+        """Index of the sample after the newest; 0 when there is none."""
+        if not self._pieces:
+            return 0
+        start, piece = self._pieces[-1]
+        return start + len(piece)
+
+    def push(self, start: int, mono: Float32) -> None:
+        """Keep float32 (n,) in [-1, 1], whose first sample has the index ``start``."""
+        if self._dtype == np.int16:
+            kept: Sound = np.clip(np.rint(mono * _FULL_SCALE), -32_768, 32_767).astype(np.int16)
+        else:
+            kept = mono.copy()
+        self._pieces.append((start, kept))
+        self._held += len(kept)
+        while self._pieces and self._held - len(self._pieces[0][1]) >= self._capacity:
+            self._held -= len(self._pieces.popleft()[1])
+
+    def between(self, start: int, end: int) -> Sound:
+        """What is kept of the samples from ``start`` to before ``end``: int16 or float32 (n,), gaps left out."""
+        found = [piece[max(0, start - at) : max(0, end - at)] for at, piece in self._pieces if at < end]
+        return np.concatenate([np.zeros(0, self._dtype), *found])

@@ -1,0 +1,126 @@
+"""The tables. ``PRAGMA user_version`` of the file says which schema it has."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    and_,
+)
+
+from humwatch.alarm_events import MACHINE_STATES
+
+SCHEMA_VERSION: Final = 1
+
+METADATA: Final = MetaData()
+
+MACHINES: Final = Table(
+    "machines",
+    METADATA,
+    Column("key", Integer, primary_key=True),  # short, for the rows of history
+    Column("machine_id", Text, nullable=False, unique=True),
+    Column("snapshot", Text, nullable=False, server_default="{}"),
+    Column("running", Boolean),
+    Column("stream_id", Text),
+    Column("rate_hz", Integer),
+    Column("next_sample", Integer),
+)
+
+ALARMS: Final = Table(
+    "alarms",
+    METADATA,
+    Column("id", Integer, primary_key=True),  # counts up: the order of lists
+    Column("machine_id", ForeignKey("machines.machine_id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("raised_s", Float, nullable=False),
+    Column("cleared_s", Float),
+    Column("announced_s", Float),
+    Column("acknowledged_s", Float),
+    Column("acknowledged_by", Text),
+    Column("acknowledged_why", Text),
+    Column("score", Float),
+    Column("peak_score", Float),
+    Column("context", Text),  # AlarmContext but for its trace, JSON
+    Column("trace", Text),  # [[at_s, score], ...], JSON
+    Column("evidence", Text, nullable=False, server_default="none"),
+    Column("verdict", Text),
+    Column("cause", Text),
+    Column("action", Text),
+    Column("feedback_by", Text),
+    Column("feedback_s", Float),
+    UniqueConstraint("machine_id", "number"),
+)
+
+EVENTS: Final = Table(
+    "events",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("identity", LargeBinary, nullable=False, unique=True),  # digest of the whole event: written twice, it is one
+    Column("machine_id", ForeignKey("machines.machine_id"), nullable=False),
+    Column("at_s", Float, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("number", Integer),
+    Column("from_state", Text),
+    Column("to_state", Text),
+    Column("score", Float),
+    Column("reasons", Text, nullable=False, server_default="[]"),
+    Column("who", Text),
+    Column("why", Text),
+    Column("until_s", Float),
+    Column("announced", Boolean, nullable=False),
+    Column("details", Text, nullable=False, server_default="{}"),
+    Index("events_of_alarm", "machine_id", "number", "id"),
+    Index("events_of_machine", "machine_id", "id"),
+)
+
+OUTBOX: Final = Table(
+    "outbox",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("webhook", Text, nullable=False),
+    Column("machine_id", Text, nullable=False),
+    Column("event_id", ForeignKey("events.id"), nullable=False),
+    Column("due_s", Float, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("delivered_s", Float),
+    Column("given_up", Boolean, nullable=False, server_default="0"),
+    Column("last_error", Text),
+    UniqueConstraint("event_id", "webhook"),
+)
+PENDING: Final = and_(OUTBOX.c.delivered_s.is_(None), OUTBOX.c.given_up.is_(False))
+Index("outbox_pending", OUTBOX.c.webhook, OUTBOX.c.id, sqlite_where=PENDING)
+
+MINUTES: Final = Table(
+    "minutes",
+    METADATA,
+    Column("machine_key", ForeignKey("machines.key"), primary_key=True),
+    Column("minute", Integer, primary_key=True),  # since 1970
+    Column("scores", Integer, nullable=False),
+    Column("score_sum", Float, nullable=False),
+    Column("score_min", Float),
+    Column("score_max", Float),
+    Column("levels", Integer, nullable=False),
+    Column("power_sum", Float, nullable=False),  # of the levels' powers relative to full scale
+    *(Column(f"{state}_s", Integer, nullable=False) for state in MACHINE_STATES),
+    sqlite_with_rowid=False,
+)
+
+SECONDS: Final = Table(
+    "seconds",  # apart from the minutes, so that the room of what is dropped is used again
+    METADATA,
+    Column("machine_key", ForeignKey("machines.key"), primary_key=True),
+    Column("minute", Integer, primary_key=True),
+    Column("packed", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,178 @@
+"""The JSON that is posted; ``docs/webhooks.md`` is its specification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from humwatch.alarm_events import MachineState
+from humwatch.explain import BandRange
+
+PAYLOAD_VERSION: Final = 1
+
+_ABOUT_MACHINES: Final = frozenset({"state_changed", "out_of_service", "in_service"})
+
+
+class AlarmNews(Protocol):
+    """What is told: an :class:`humwatch.alarm_events.AlarmEvent`, or the record of one."""
+
+    @property
+    def kind(self) -> str:
+        """What happened."""
+
+    @property
+    def at_s(self) -> float:
+        """When, seconds since 1970 (UTC)."""
+
+    @property
+    def from_state(self) -> MachineState | None:
+        """State of the machine before."""
+
+    @property
+    def to_state(self) -> MachineState | None:
+        """State of the machine from now on."""
+
+    @property
+    def score(self) -> float | None:
+        """Normalised score that decided, if one did."""
+
+    @property
+    def reasons(self) -> Sequence[str]:
+        """Codes that explain the state."""
+
+    @property
+    def who(self) -> str | None:
+        """Operator, for what an operator did."""
+
+    @property
+    def why(self) -> str | None:
+        """The operator's reason."""
+
+    @property
+    def until_s(self) -> float | None:
+        """End of a shelf, seconds since 1970 (UTC)."""
+
+
+class TwoLevels(Protocol):
+    """Levels of the normalised score."""
+
+    @property
+    def warn(self) -> float:
+        """At or over this a score warns."""
+
+    @property
+    def alarm(self) -> float:
+        """At or over this a score can become an alarm."""
+
+
+class NewsContext(Protocol):
+    """What was in force and heard when the alarm was raised."""
+
+    @property
+    def model_version(self) -> str:
+        """Of the machine's model."""
+
+    @property
+    def levels(self) -> TwoLevels:
+        """In force."""
+
+    @property
+    def bands(self) -> Sequence[BandRange]:
+        """Frequencies that stick out, the largest share first."""
+
+
+class _Payload(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Thresholds(_Payload):
+    """Levels that were in force."""
+
+    warn: float = Field(description="at or over this a score warns")
+    alarm: float = Field(description="at or over this a score can become an alarm; 1")
+
+
+class NotedBand(_Payload):
+    """A range of frequencies that stuck out."""
+
+    low_hz: float = Field(description="lower edge, Hz")
+    high_hz: float = Field(description="upper edge, Hz")
+    contribution: float = Field(description="share of the raw score's excess over all bands, 0 to 1")
+    departure_db: float = Field(description="mean departure from normal in dB; above 0 is louder")
+
+
+class NotificationData(_Payload):
+    """What happened."""
+
+    machine_id: str = Field(description="machine that it is about")
+    alarm_id: str | None = Field(description="alarm that it is about; null where it is about none")
+    url: str | None = Field(description="path of the alarm at the service; null where it is about none")
+    state: MachineState | None = Field(description="of the machine, from now on")
+    before: MachineState | None = Field(description="state of the machine before")
+    score: float | None = Field(
+        description="that decided: 0 is the median of normal, 1 the alarm level; null: none did"
+    )
+    thresholds: Thresholds | None = Field(description="levels on the scale of `score`; null where they are not known")
+    model_version: str | None = Field(description="of the machine's model; null where it is not known")
+    reasons: tuple[str, ...] = Field(description="codes that explain `state`; may be empty")
+    who: str | None = Field(description="operator, for what an operator did; else null")
+    why: str | None = Field(description="the operator's reason; else null")
+    until: str | None = Field(description="end of a shelf, ISO 8601, UTC; else null")
+    bands: tuple[NotedBand, ...] = Field(
+        description="frequencies that stuck out, the largest share first; may be empty"
+    )
+
+
+class NotificationPayload(_Payload):
+    """One notification."""
+
+    version: Literal[1] = Field(PAYLOAD_VERSION, description="of this table; a field that is added does not change it")
+    type: str = Field(description="`alarm.` or `machine.`, and the kind of event")
+    timestamp: str = Field(description="when it happened, ISO 8601, UTC; the order of events, not of deliveries")
+    data: NotificationData = Field(description="what happened")
+
+
+def notification_of(
+    event: AlarmNews, *, machine_id: str, alarm_id: str | None, context: NewsContext | None = None
+) -> bytes:
+    """The payload for an event: JSON in UTF-8, about 500 bytes.
+
+    Args:
+        event: what happened.
+        machine_id: machine that it is about.
+        alarm_id: alarm that it is about, if any.
+        context: of that alarm, if it is known.
+    """
+    family = "machine" if event.kind in _ABOUT_MACHINES else "alarm"
+    payload = NotificationPayload(
+        type=f"{family}.{event.kind}",
+        timestamp=iso_of(event.at_s),
+        data=NotificationData(
+            machine_id=machine_id,
+            alarm_id=alarm_id,
+            url=None if alarm_id is None else f"/v1/alarms/{alarm_id}",
+            state=event.to_state,
+            before=event.from_state,
+            score=event.score,
+            thresholds=None if context is None else _thresholds(context.levels),
+            model_version=None if context is None else context.model_version,
+            reasons=tuple(event.reasons),
+            who=event.who,
+            why=event.why,
+            until=None if event.until_s is None else iso_of(event.until_s),
+            bands=() if context is None else tuple(NotedBand(**band.model_dump()) for band in context.bands),
+        ),
+    )
+    return payload.model_dump_json().encode()
+
+
+def iso_of(at_s: float) -> str:
+    """A time in ISO 8601: seconds since 1970 to `2026-01-31T12:00:00.000Z`."""
+    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _thresholds(levels: TwoLevels) -> Thresholds:
+    return Thresholds(warn=levels.warn, alarm=levels.alarm)

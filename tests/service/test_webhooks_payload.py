@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+
+from humwatch.alarm_events import EVENT_KINDS, AlarmEvent
+from humwatch.explain import BandRange
+from humwatch_service.webhooks.payload import NotificationPayload, notification_of
+from humwatch_service.webhooks.signature import key_of, message_id, signed_headers
+
+PAGE = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text("utf-8")
+CONTEXT: Any = SimpleNamespace(
+    model_version="3",
+    levels=SimpleNamespace(warn=0.6, alarm=1.0),
+    bands=(BandRange(low_hz=2900.0, high_hz=3300.0, contribution=0.71, departure_db=9.2),),
+)
+RAISED = AlarmEvent("raised", 1_769_860_800.0, "warning", "alarm", alarm=7, score=1.42, announced=True)
+
+
+@dataclass(frozen=True)
+class Row:
+    id: int = 1
+    webhook: str = "desk"
+    body: bytes = b"{}"
+    created_s: float = 1000.25
+    attempts: int = 0
+
+
+def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str | None]]:
+    """Every field with its description, those of nested objects under dotted names."""
+    for name, field in model.model_fields.items():
+        yield prefix + name, field.description
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from fields(kind, f"{prefix}{name}.")
+
+
+def test_the_table_of_the_documentation_is_the_model() -> None:
+    section = PAGE.partition("## The payload")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([\w.]+)` \| (.+) \|$", section, re.MULTILINE)
+    assert rows == list(fields(NotificationPayload))
+    assert len(rows) == 23
+
+
+def test_the_example_of_the_documentation_is_what_is_sent() -> None:
+    example = re.search(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    assert example is not None
+    body = notification_of(RAISED, machine_id="fan-1", alarm_id="fan-1-000007", context=CONTEXT)
+    assert json.loads(body) == json.loads(example[1])
+    assert len(body) < 600
+
+
+def test_all_types_are_documented() -> None:
+    kinds: list[Any] = list(EVENT_KINDS)
+    events = [AlarmEvent(kind, 0.0, "normal", "normal") for kind in kinds]
+    types = [json.loads(notification_of(event, machine_id="m", alarm_id=None))["type"] for event in events]
+    assert len(set(types)) == 9
+    assert [name for name in types if f"`{name}`" not in PAGE] == []
+
+
+def test_an_operators_event_says_who_and_why_and_needs_no_alarm() -> None:
+    event = AlarmEvent("shelved", 0.25, "normal", "normal", reasons=("x",), who="Ann", why="tëst", until_s=60.0)
+    found = json.loads(notification_of(event, machine_id="fan-1", alarm_id=None))
+    assert (found["type"], found["timestamp"]) == ("alarm.shelved", "1970-01-01T00:00:00.250Z")
+    data = found["data"]
+    assert (data["who"], data["why"], data["until"]) == ("Ann", "tëst", "1970-01-01T00:01:00.000Z")
+    assert (data["alarm_id"], data["url"], data["score"], data["thresholds"]) == (None, None, None, None)
+    assert (data["reasons"], data["bands"]) == (["x"], [])
+
+
+def test_a_signature_is_the_one_that_other_libraries_publish_for_their_tests() -> None:
+    key = key_of("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    headers = signed_headers(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330.9, b'{"test": 2432232314}')
+    assert headers == {
+        "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        "webhook-timestamp": "1614265330",
+        "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    }
+
+
+@pytest.mark.parametrize("secret", ["plain text of 24 letters", "whsec_" + b64encode(bytes(range(64))).decode()])
+def test_a_signature_is_hmac_by_its_definition(secret: str) -> None:
+    body = b'{"a":1}'
+    found = signed_headers(key_of(secret), "msg_1", 7.0, body)["webhook-signature"]
+    key = b64decode(secret[6:]) if secret.startswith("whsec_") else secret.encode()
+    block = key.ljust(64, b"\0")
+    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block) + b"msg_1.7." + body).digest()
+    outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block) + inner).digest()
+    assert found == f"v1,{b64encode(outer).decode()}"
+
+
+def test_an_id_is_the_same_for_each_attempt_and_another_for_each_notification() -> None:
+    first = message_id(Row())
+    assert first == message_id(Row(attempts=4))
+    assert "." not in first
+    others = [Row(id=2), Row(webhook="other"), Row(created_s=1000.5)]
+    assert len({first, *(message_id(row) for row in others)}) == 4
