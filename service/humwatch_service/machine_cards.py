@@ -6,11 +6,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from humwatch.alarm_events import MachineState
 from humwatch.features import FeatureSpec
 from humwatch.scoring import ScoringSpec
 from humwatch.windows import WindowSpec
 from humwatch_service.answers import FalseAlarms, Levels
 from humwatch_service.machines import Machine, Machines
+from humwatch_service.webhooks.lane import WebhookStatus
 
 
 class _Card(BaseModel):
@@ -81,6 +83,17 @@ class Readiness(_Card):
     reasons: list[str] = Field(description="why it cannot")
 
 
+class WebhookHealth(_Card):
+    """What a webhook did since the service started."""
+
+    name: str = Field(description="name in the configuration")
+    circuit: str = Field(description="`closed`: it is sent to; `open`: it failed too often; `half_open`: one try")
+    delivered: int = Field(description="notifications that arrived")
+    failed: int = Field(description="attempts that failed")
+    given_up: int = Field(description="notifications that nobody tries any more")
+    last_error: str | None = Field(description="why the last attempt failed; null after a success")
+
+
 class Health(_Card):
     """A summary for people."""
 
@@ -92,7 +105,23 @@ class Health(_Card):
     refused: list[str] = Field(description="machines whose active bundle failed a check")
     scores_in_progress: int = Field(description="recordings that a worker is busy with")
     score_queue_depth: int = Field(description="recordings that wait for a worker")
+    live_streams: int = Field(description="streams that somebody feeds")
+    states: dict[str, MachineState] = Field(description="what is shown of each machine that is listened to")
+    unsaved_changes: int = Field(description="alarm events that the disk has not taken yet")
+    webhooks: list[WebhookHealth] = Field(description="each webhook of the configuration")
     reasons: list[str] = Field(description="why the service is not ready")
+
+
+def webhook_of(status: WebhookStatus) -> WebhookHealth:
+    """A webhook, as it is now."""
+    return WebhookHealth(
+        name=status.name,
+        circuit=status.circuit,
+        delivered=status.delivered,
+        failed=status.failed,
+        given_up=status.given_up,
+        last_error=status.last_error,
+    )
 
 
 def summary_of(machine: Machine) -> MachineSummary:

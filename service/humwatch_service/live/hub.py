@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -14,23 +12,25 @@ import numpy.typing as npt
 from starlette.concurrency import run_in_threadpool
 
 from humwatch.alarm_events import AlarmEvent
-from humwatch.errors import AudioRateUnsupported, MachineNotFound
-from humwatch.live import LiveModel, LiveMonitor, LiveStep
-from humwatch.predictor import Prediction, Predictor
-from humwatch.recording import choose_channel
-from humwatch_service.errors import ShuttingDown, StateUnusable, StreamOwned, StreamsFull
+from humwatch.errors import MachineNotFound
+from humwatch.live import LiveModel, LiveStep
+from humwatch_service.errors import ShuttingDown, StateUnusable
 from humwatch_service.live.evidence_desk import EvidenceDesk
-from humwatch_service.live.items import ClockReading, Gap, Overflow, RunSignal, StreamFormat, Swap
+from humwatch_service.live.items import RunSignal, Swap
 from humwatch_service.live.logbook import Logbook
 from humwatch_service.live.machine import Collecting, LiveMachine, Reading
-from humwatch_service.live.messages import Hello, ServerMessage
-from humwatch_service.live.stream import Connection, LiveStream
+from humwatch_service.live.messages import Hello
+from humwatch_service.live.reception import Opened, Reception
+from humwatch_service.live.stream import Connection
+from humwatch_service.live.stream_report import CountedPredictor, StreamReport
+from humwatch_service.live.timekeeper import Chore, Timekeeper
 from humwatch_service.logs import event_logger
 from humwatch_service.machines import Fleet, Machine, Machines
 from humwatch_service.metrics import Metrics
 from humwatch_service.scorer import ScoreJob, Scorer
 from humwatch_service.settings import Settings
 from humwatch_service.state.evidence import EvidenceFolder
+from humwatch_service.state.folder_lock import FolderLock
 from humwatch_service.state.records import KeptMachine, MachineChange, StreamPosition, alarm_id_of, split_alarm_id
 from humwatch_service.state.store import StateStore
 from humwatch_service.webhooks.settings import recipients
@@ -41,77 +41,10 @@ FLUSH_S: Final = 10.0
 """Between writes of history and positions: what a power cut takes of them. Alarms are written at once."""
 TIDY_S: Final = 600.0
 """Between looks at quotas and retention."""
-MAX_AGE_S: Final = 3_600.0
-"""Sound may be this old when it comes; what a client says beyond that is its clock's fault."""
 CLOSE_S: Final = 3.0
 """Time that a stream gets to score what was taken, when the service stops."""
-REWARM_S: Final = 2.0
-"""Sound that is asked for again after a restart, beyond one clip: frames and windows take some before the first."""
 
 _log = event_logger("humwatch.live")
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A stream that a connection feeds from now on."""
-
-    stream: LiveStream
-    resumed: bool
-
-
-class CountedPredictor:
-    """A machine's predictor, with its windows and its time in the metrics."""
-
-    def __init__(self, predictor: Predictor, machine_id: str, metrics: Metrics) -> None:
-        self._predictor = predictor
-        self._machine_id = machine_id
-        self._metrics = metrics
-
-    def predict(self, windows: Float32) -> Prediction:
-        """Predict the targets of ``windows``, float32 (B, L, F) in dB."""
-        started_s = time.perf_counter()
-        prediction = self._predictor.predict(windows)
-        self._metrics.stage("live_predict", time.perf_counter() - started_s)
-        self._metrics.windows(self._machine_id, len(windows))
-        return prediction
-
-
-class StreamReport:
-    """What one stream reports to: its machine, the metrics, and the evidence. Called from workers."""
-
-    def __init__(self, hub: Hub, machine: LiveMachine) -> None:
-        self._hub = hub
-        self._machine = machine
-
-    def heard(self, stream: LiveStream, steps: list[LiveStep]) -> list[ServerMessage]:
-        """Judge steps; return what the client is told."""
-        messages = self._machine.heard(stream, steps)
-        for step in steps:
-            latency_s = stream.latency_s(step.end_sample)
-            if latency_s is not None and stream.form.realtime:
-                self._hub.metrics.live.latency(latency_s)
-        self._hub.heard(stream)
-        return messages
-
-    def taken(self, stream: LiveStream, start: int, mono: Float32) -> None:
-        """See the sound that is listened to."""
-        collector = self._machine.collector
-        if collector is not None:
-            collector.push(mono)
-
-    def noted(self, stream: LiveStream, item: Gap | Overflow | ClockReading) -> None:
-        """Know of samples that never came, and of the source's clock."""
-        collector = self._machine.collector
-        if isinstance(item, Gap):
-            self._hub.lost(self._machine, stream, item.samples)
-        if collector is None:
-            return
-        if isinstance(item, Gap):
-            collector.gap(item.samples)
-        elif isinstance(item, Overflow):
-            collector.overflow(item.count)
-        else:
-            collector.clock(item.sample, item.time_s)
 
 
 class Hub:
@@ -133,6 +66,7 @@ class Hub:
         self.machines: dict[str, LiveMachine] = {}
         self.on_owed: Callable[[], None] = lambda: None
         self._models = machines
+        self._folder = FolderLock(settings.state_dir)
         self._kept: Mapping[str, KeptMachine] | None = None
         self._logbook = Logbook(
             store,
@@ -142,13 +76,24 @@ class Hub:
         self._scorer = scorer
         self._desk = EvidenceDesk(store, evidence, paint=self._paint)
         self._executor = ThreadPoolExecutor(settings.stream_workers, thread_name_prefix="humwatch-live")
-        self._stopping = False
-        self._task: asyncio.Task[None] | None = None
+        self._reception = Reception(
+            settings,
+            self._executor,
+            report_for=lambda machine: StreamReport(machine, metrics, self._desk),
+            live=lambda: self.live,
+            on_end=self._desk.complete,
+        )
+        self._timekeeper = Timekeeper(
+            Chore(0.0, self._restore_if_needed),
+            Chore(0.0, self._tick),
+            Chore(FLUSH_S, lambda: self._logbook.flush(self._positions())),
+            Chore(TIDY_S, self._tidy),
+        )
         metrics.live.watch(lambda: self.live, lambda: self.waiting_s, lambda: self.unsaved)
 
     async def start(self) -> None:
         """Begin to keep time."""
-        self._task = asyncio.create_task(self._run())
+        self._timekeeper.start()
 
     @property
     def failure(self) -> str | None:
@@ -200,38 +145,8 @@ class Hub:
         self.metrics.live.follow(self.machines)
 
     async def open(self, machine: LiveMachine, hello: Hello, connection: Connection) -> Opened:
-        """Let a connection feed a stream: the one that it names and that is there, or a new one.
-
-        Raises:
-            StreamOwned: another stream is live for the machine.
-            StreamsFull, ShuttingDown: not now.
-            AudioRateUnsupported, AudioChannelMissing: the format cannot be heard.
-        """
-        async with machine.opening:
-            form = self._format(machine, hello)
-            if self._stopping:
-                raise ShuttingDown("the service is stopping")
-            stream = machine.stream
-            if stream is not None and stream.form == form and not stream.ended:
-                if stream.connection is not None:
-                    stream.connection.evict(StreamOwned("the same stream came over another connection"))
-                stream.anchor(self._start_time_s(hello, stream.accepted))
-                stream.connection = connection
-                return Opened(stream, resumed=True)
-            await self._make_room(machine)
-            machine.stream = stream = self._new_stream(machine, form, hello)
-            stream.connection = connection
-            return Opened(stream, resumed=stream.heard_until > 0)
-
-    def heard(self, stream: LiveStream) -> None:
-        """A stream has new sound; from its worker."""
-        self._desk.advance(stream)
-
-    def lost(self, machine: LiveMachine, stream: LiveStream, samples: int) -> None:
-        """Count samples that never came; from a worker."""
-        model = machine.model
-        windows = 0 if model is None else model.windows_in(samples, stream.form.rate_hz)
-        self.metrics.live.lost(machine.machine_id, samples / stream.form.rate_hz, windows)
+        """Let a connection feed a stream; see :meth:`humwatch_service.live.reception.Reception.open`."""
+        return await self._reception.open(machine, hello, connection)
 
     def overflowed(self, machine: LiveMachine, count: int) -> None:
         """Count samples that a sound card lost."""
@@ -279,7 +194,7 @@ class Hub:
 
     def stop_streams(self) -> None:
         """Take no more sound; the service stops."""
-        self._stopping = True
+        self._reception.close()
         for machine in self.machines.values():
             if machine.stream is not None and machine.stream.connection is not None:
                 machine.stream.connection.evict(ShuttingDown("the service is stopping; come back in a moment"))
@@ -287,9 +202,7 @@ class Hub:
     async def close(self) -> None:
         """Score and keep what was taken."""
         self.stop_streams()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        await self._timekeeper.close()
         streams = [machine.stream for machine in self.machines.values() if machine.stream is not None]
         for stream in streams:
             await stream.abandon(CLOSE_S)
@@ -301,23 +214,11 @@ class Hub:
         self._logbook.flush(self._positions())
         self._desk.close()
         self.store.close()
+        self._folder.release()
 
-    async def _run(self) -> None:
-        flushed_s = tidied_s = time.monotonic()
-        while True:
-            await asyncio.sleep(1.0)
-            try:
-                if self._kept is None:
-                    await self.restore()
-                await run_in_threadpool(self._tick)
-                if time.monotonic() - flushed_s >= FLUSH_S:
-                    flushed_s = time.monotonic()
-                    await run_in_threadpool(self._logbook.flush, self._positions())
-                if time.monotonic() - tidied_s >= TIDY_S:
-                    tidied_s = time.monotonic()
-                    await run_in_threadpool(self._tidy)
-            except Exception:  # whatever is wrong with one second, the next one comes
-                _log.exception("the clock of the live machines stumbled")
+    async def _restore_if_needed(self) -> None:
+        if self._kept is None:
+            await self.restore()
 
     async def restore(self) -> None:
         """Read what outlived the last run; machines are listened to from then on."""
@@ -333,6 +234,7 @@ class Hub:
         self.follow_fleet(self._models.fleet)
 
     def _read(self) -> list[KeptMachine]:
+        self._folder.acquire()
         self.store.reconcile_evidence(self.evidence.states())
         return self.store.machines()
 
@@ -393,85 +295,6 @@ class Hub:
         job = ScoreJob(self.evidence.clip_path(alarm_id), loaded, picture=True)
         return self._scorer.score(job).png
 
-    def _format(self, machine: LiveMachine, hello: Hello) -> StreamFormat:
-        settings = self.settings
-        if not settings.min_rate_hz <= hello.rate_hz <= settings.max_rate_hz:
-            raise AudioRateUnsupported(
-                f"{hello.rate_hz} Hz; {settings.min_rate_hz} to {settings.max_rate_hz} Hz are taken"
-            )
-        default = machine.model.bundle.manifest.channel if machine.model is not None else 0
-        return StreamFormat(
-            stream_id=hello.stream_id or "",
-            rate_hz=hello.rate_hz,
-            channels=hello.channels,
-            channel=choose_channel(hello.channels, hello.channel, default),
-            integers=hello.format != "f32le",
-            realtime=hello.realtime,
-        )
-
-    async def _make_room(self, machine: LiveMachine) -> None:
-        """End the stream that the machine has, if it may be ended."""
-        stream = machine.stream
-        if stream is None or stream.ended:
-            if self.live >= self.settings.max_streams:
-                raise StreamsFull(f"{self.live} streams are live, as many as the service takes")
-            return
-        if stream.connection is not None:
-            if self.settings.stream_owner == "first":
-                raise StreamOwned(f"{machine.machine_id} is fed by another stream")
-            stream.connection.evict(StreamOwned("a newer stream took over"))
-            stream.connection = None
-        await stream.end()
-        self._desk.complete(stream)
-
-    def _new_stream(self, machine: LiveMachine, form: StreamFormat, hello: Hello) -> LiveStream:
-        first, heard_until = hello.start_sample, 0
-        kept = machine.restored
-        if kept is not None and (kept.stream_id, kept.rate_hz) == (form.stream_id, form.rate_hz):
-            heard_until = kept.next_sample
-            again_s = REWARM_S + (machine.model.clip_seconds if machine.model is not None else 0.0)
-            first = max(0, heard_until - round(again_s * form.rate_hz))
-        machine.restored = None
-        stream = LiveStream(
-            form,
-            StreamReport(self, machine),
-            listen_with=self._monitor_of(machine),
-            first_sample=first,
-            heard_until=heard_until,
-            start_time_s=self._start_time_s(hello, first),
-            buffer_s=self.settings.stream_buffer_s,
-            executor=self._executor,
-        )
-        if machine.model is not None:
-            stream.note(Swap(machine.model))
-        if machine.collector is not None:
-            machine.collector.begin(form.rate_hz, 16 if form.integers else 24)
-        return stream
-
-    def _monitor_of(self, machine: LiveMachine) -> Callable[[LiveStream, LiveModel, int], LiveMonitor]:
-        use_level = self.settings.machine(machine.machine_id).run_state == "level"
-
-        def listen_with(stream: LiveStream, model: LiveModel, first_sample: int) -> LiveMonitor:
-            return LiveMonitor(
-                model,
-                source_rate_hz=stream.form.rate_hz,
-                first_sample=first_sample,
-                heard_until=stream.heard_until,
-                time_of=stream.time_of,
-                running=machine.running,
-                use_level=use_level,
-            )
-
-        return listen_with
-
-    def _start_time_s(self, hello: Hello, sample: int) -> float:
-        """Wall clock of sample 0: what the client says, unless that cannot be."""
-        now_s = time.time()
-        said = hello.start_time_s
-        if said is not None and now_s - MAX_AGE_S <= said + sample / hello.rate_hz <= now_s + 1.0:
-            return said
-        return now_s - sample / hello.rate_hz
-
     def _model(self, machine: Machine) -> LiveModel:
         return LiveModel(machine.bundle, CountedPredictor(machine.predictor, machine.manifest.machine_id, self.metrics))
 
@@ -493,5 +316,14 @@ class Hub:
             machine.stream.note_from_anywhere(Swap(model))
 
     def _let_go(self, machine: LiveMachine) -> None:
+        """Forget a machine, but for what it needs if it comes back."""
+        with machine.lock:
+            kept = KeptMachine(
+                machine_id=machine.machine_id,
+                snapshot=machine.alarm.snapshot,
+                running=machine.running,
+                position=machine.position,
+            )
+        self._kept = {**(self._kept or {}), machine.machine_id: kept}
         if machine.stream is not None and machine.stream.connection is not None:
             machine.stream.connection.evict(MachineNotFound(f"{machine.machine_id} is not there any more"))

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from humwatch_service.application import service_of
-from humwatch_service.machine_cards import Health, Readiness
+from humwatch_service.application import Service, service_of
+from humwatch_service.machine_cards import Health, Readiness, webhook_of
 from humwatch_service.routes.documentation import problems
 
 _TEXT: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
@@ -24,7 +24,10 @@ async def index() -> dict[str, str]:
     return {
         "service": f"humwatch {version('humwatch')}",
         "score": "POST /score (multipart: file, machine_id) or POST /v1/machines/{machine_id}/score",
-        "machines": "/v1/machines",
+        "machines": "/v1/machines, /v1/machines/{machine_id}/status, .../history, .../events",
+        "stream": "WS or POST /v1/machines/{machine_id}/stream",
+        "alarms": "/v1/alarms",
+        "calibration": "/v1/machines/{machine_id}/calibration, .../versions",
         "models": "/v1/models",
         "health": "/livez, /readyz, /healthz",
         "metrics": "/metrics",
@@ -45,7 +48,7 @@ async def livez() -> str:
 )
 async def readyz(request: Request) -> Response:
     """Whether every machine can be scored: 503 with the reasons when not."""
-    reasons = service_of(request).machines.unready()
+    reasons = _unready(service_of(request))
     readiness = Readiness(ready=not reasons, reasons=reasons)
     return JSONResponse(readiness.model_dump(), status_code=503 if reasons else 200)
 
@@ -54,7 +57,7 @@ async def readyz(request: Request) -> Response:
 async def healthz(request: Request) -> Health:
     """A summary; always 200."""
     service = service_of(request)
-    fleet, reasons = service.machines.fleet, service.machines.unready()
+    fleet, reasons = service.machines.fleet, _unready(service)
     return Health(
         status="not_ready" if reasons else "degraded" if fleet.refusals else "ok",
         version=version("humwatch"),
@@ -62,8 +65,18 @@ async def healthz(request: Request) -> Health:
         refused=sorted(fleet.refusals),
         scores_in_progress=service.queue.in_progress,
         score_queue_depth=service.queue.depth,
+        live_streams=service.live.live,
+        states={machine_id: machine.state for machine_id, machine in sorted(service.live.machines.items())},
+        unsaved_changes=service.live.unsaved,
+        webhooks=[webhook_of(status) for status in service.webhooks.status()],
         reasons=reasons,
     )
+
+
+def _unready(service: Service) -> list[str]:
+    """Why the service cannot do all of its work: models, and the database of alarms."""
+    failure = service.live.failure
+    return [*service.machines.unready(), *([f"alarms cannot be kept: {failure}"] if failure else [])]
 
 
 @router.get("/metrics", response_class=PlainTextResponse, responses={**_TEXT, **problems()})

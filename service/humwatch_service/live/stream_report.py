@@ -1,0 +1,80 @@
+"""What one stream reports to: its machine, a calibration that collects, the metrics, and the evidence."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import numpy.typing as npt
+
+from humwatch.live import LiveStep
+from humwatch.predictor import Prediction, Predictor
+from humwatch_service.live.evidence_desk import EvidenceDesk
+from humwatch_service.live.items import ClockReading, Gap, Overflow
+from humwatch_service.live.machine import LiveMachine
+from humwatch_service.live.messages import ServerMessage
+from humwatch_service.live.stream import LiveStream
+from humwatch_service.metrics import Metrics
+
+Float32 = npt.NDArray[np.float32]
+
+
+class CountedPredictor:
+    """A machine's predictor, with its windows and its time in the metrics."""
+
+    def __init__(self, predictor: Predictor, machine_id: str, metrics: Metrics) -> None:
+        self._predictor = predictor
+        self._machine_id = machine_id
+        self._metrics = metrics
+
+    def predict(self, windows: Float32) -> Prediction:
+        """Predict the targets of ``windows``, float32 (B, L, F) in dB."""
+        started_s = time.perf_counter()
+        prediction = self._predictor.predict(windows)
+        self._metrics.stage("live_predict", time.perf_counter() - started_s)
+        self._metrics.windows(self._machine_id, len(windows))
+        return prediction
+
+
+class StreamReport:
+    """What one stream reports to: its machine, the metrics, and the evidence. Called from workers."""
+
+    def __init__(self, machine: LiveMachine, metrics: Metrics, desk: EvidenceDesk) -> None:
+        self._machine = machine
+        self._metrics = metrics
+        self._desk = desk
+
+    def heard(self, stream: LiveStream, steps: list[LiveStep]) -> list[ServerMessage]:
+        """Judge steps; return what the client is told."""
+        messages = self._machine.heard(stream, steps)
+        for step in steps:
+            latency_s = stream.latency_s(step.end_sample)
+            if latency_s is not None and stream.form.realtime:
+                self._metrics.live.latency(latency_s)
+        self._desk.advance(stream)
+        return messages
+
+    def taken(self, stream: LiveStream, start: int, mono: Float32) -> None:
+        """See the sound that is listened to."""
+        collector = self._machine.collector
+        if collector is not None:
+            collector.push(mono)
+
+    def noted(self, stream: LiveStream, item: Gap | Overflow | ClockReading) -> None:
+        """Know of samples that never came, and of the source's clock."""
+        collector = self._machine.collector
+        if isinstance(item, Gap):
+            self._lost(stream, item.samples)
+        if collector is None:
+            return
+        if isinstance(item, Gap):
+            collector.gap(item.samples)
+        elif isinstance(item, Overflow):
+            collector.overflow(item.count)
+        else:
+            collector.clock(item.sample, item.time_s)
+
+    def _lost(self, stream: LiveStream, samples: int) -> None:
+        rate_hz, model = stream.form.rate_hz, self._machine.model
+        windows = 0 if model is None else model.windows_in(samples, rate_hz)
+        self._metrics.live.lost(self._machine.machine_id, samples / rate_hz, windows)
