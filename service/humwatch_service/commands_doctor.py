@@ -17,14 +17,18 @@ import typer
 
 from humwatch.errors import HumwatchError
 from humwatch.repository import ModelRepository
+from humwatch_service.capture import input_devices, load_sounddevice
 from humwatch_service.commands_models import verified
 from humwatch_service.configuration import load_configuration
 from humwatch_service.console import JsonOption, failures, show, table_text
-from humwatch_service.errors import PortInUse
+from humwatch_service.errors import PortInUse, SettingsInvalid, SoundDeviceUnavailable, StateUnusable
 from humwatch_service.server import listen
 from humwatch_service.settings import Settings, check_exposure
+from humwatch_service.state.store import StateStore
+from humwatch_service.webhooks.settings import check_webhooks
 
 PACKAGES: Final = ("humwatch", "numpy", "scipy", "soundfile", "soxr", "fastapi", "uvicorn", "prometheus-client")
+LIVE_PACKAGES: Final = ("websockets", "sqlalchemy", "sounddevice")
 LOW_DISK_BYTES: Final = 1 << 30
 
 
@@ -41,7 +45,7 @@ def doctor(as_json: JsonOption = False) -> None:
     """Look at everything that the service needs. Exits with 1 if something of it is missing."""
     with failures(as_json=as_json):
         settings = load_configuration().settings
-        findings = [*_programs(settings), *_surroundings(settings), *_models(settings)]
+        findings = [*_programs(settings), *_surroundings(settings), *_models(settings), *_live(settings)]
     rows = [(finding.result, finding.check, finding.detail) for finding in findings]
     show(
         {"findings": [asdict(finding) for finding in findings]},
@@ -54,7 +58,7 @@ def doctor(as_json: JsonOption = False) -> None:
 
 def _programs(settings: Settings) -> Iterator[Finding]:
     yield Finding("python", "ok", f"{platform.python_version()} on {platform.platform()}")
-    for package in PACKAGES:
+    for package in (*PACKAGES, *LIVE_PACKAGES):
         try:
             yield Finding(package, "ok", version(package))
         except PackageNotFoundError:
@@ -66,6 +70,39 @@ def _programs(settings: Settings) -> Iterator[Finding]:
     if missing:
         detail += f"; {', '.join(missing)} is asked for and not there (pip install 'humwatch[gpu]')"
     yield Finding("providers", "failed" if missing else "ok", detail)
+
+
+def _live(settings: Settings) -> Iterator[Finding]:
+    """What streams and alarms need."""
+    yield _state(settings.state_dir)
+    try:
+        check_webhooks(settings.webhooks, settings.webhook_hosts)
+        yield Finding("webhooks", "ok", f"{len(settings.webhooks)} set")
+    except SettingsInvalid as error:
+        yield Finding("webhooks", "failed", f"{error.code}: {error}")
+    try:
+        found = input_devices(load_sounddevice())
+        yield Finding("microphones", "ok", ", ".join(device.name for device in found) or "none on this machine")
+    except SoundDeviceUnavailable as error:
+        needed = any(source.kind == "sound_card" for source in settings.sources)
+        yield Finding("microphones", "failed" if needed else "warning", str(error))
+
+
+def _state(folder: Path) -> Finding:
+    """Whether alarms can be kept; nothing is made that was not there."""
+    store = StateStore(folder)
+    if not store.path.exists():
+        there = next(parent for parent in store.path.absolute().parents if parent.exists())
+        if os.access(there, os.W_OK | os.X_OK):
+            return Finding("state", "ok", f"{folder} is made when the service starts")
+        return Finding("state", "failed", f"{folder} cannot be made: {there} is not writable")
+    try:
+        store.check()
+    except StateUnusable as error:
+        return Finding("state", "failed", f"{error.code}: {error}")
+    finally:
+        store.close()
+    return Finding("state", "ok", f"{store.path} can be written")
 
 
 def _surroundings(settings: Settings) -> Iterator[Finding]:

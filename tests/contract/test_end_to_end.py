@@ -27,10 +27,15 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def client(trained: Trained) -> Iterator[httpx.Client]:
+def client(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of a service in a process of its own."""
     port = free_port()
-    environment = {**os.environ, "HUMWATCH_MODELS_DIR": str(trained.models), "HUMWATCH_PORT": str(port)}
+    environment = {
+        **os.environ,
+        "HUMWATCH_MODELS_DIR": str(trained.models),
+        "HUMWATCH_PORT": str(port),
+        "HUMWATCH_STATE_DIR": str(tmp_path_factory.mktemp("state")),
+    }
     with subprocess.Popen([HUMWATCH, "serve"], env=environment, stderr=subprocess.DEVNULL) as process:
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60.0) as client:

@@ -260,17 +260,22 @@ def test_serve_names_an_address_that_is_not_here() -> None:
 
 def test_doctor_finds_everything_and_then_what_is_broken(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUMWATCH_PORT", "0")
+    monkeypatch.setenv("HUMWATCH_STATE_DIR", str(models / "state"))
     well = humwatch("doctor", "--json")
     assert well.exit_code == 0, well.output
     findings = {finding["check"]: finding for finding in json.loads(well.stdout)["findings"]}
     assert findings["model pump-2"]["result"] == findings["api keys"]["result"] == findings["port"]["result"] == "ok"
     assert "CPUExecutionProvider" in findings["providers"]["detail"]
+    assert findings["state"]["result"] == findings["webhooks"]["result"] == "ok"
+    assert not (models / "state").exists()
+    (models / "state").mkdir()
+    (models / "state" / "humwatch.sqlite3").write_bytes(b"this is no database" * 100)
     (models / "fan-1" / "1" / "calibration.npz").write_bytes(b"damaged")
     monkeypatch.setenv("HUMWATCH_HOST", "0.0.0.0")
     monkeypatch.setenv("HUMWATCH_PROVIDERS", "cuda")
     ill = humwatch("doctor")
     assert ill.exit_code == 1
-    for said in ("bundle_digest_mismatch", "api_key_required", "CUDAExecutionProvider"):
+    for said in ("bundle_digest_mismatch", "api_key_required", "CUDAExecutionProvider", "state_unusable"):
         assert said in " ".join(ill.stdout.split())
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,11 +19,14 @@ from typing import Any
 import httpx
 
 KEY = "a-key-for-the-process"
+SHIPPED = Path(__file__).parents[2] / "models"
 
 
 @contextmanager
 def process(models: Path, *arguments: str, **environment: str) -> Iterator[tuple[Any, str]]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("HUMWATCH_")}
+    state = tempfile.TemporaryDirectory()
+    clean["HUMWATCH_STATE_DIR"] = state.name
     command = "from humwatch_service.cli import main; main()"
     started = subprocess.Popen(
         [sys.executable, "-c", command, "serve", "--port", "0", "--models", str(models), "--json", *arguments],
@@ -41,6 +45,7 @@ def process(models: Path, *arguments: str, **environment: str) -> Iterator[tuple
     finally:
         started.kill()
         started.communicate()
+        state.cleanup()
 
 
 def wait_until_ready(http: httpx.Client) -> None:
@@ -96,3 +101,41 @@ def test_what_runs_is_finished_and_what_will_not_end_is_ended(shared_models: Pat
             started.wait(12)
             assert 2 < time.monotonic() - asked < 10
     assert started.returncode == 0
+
+
+def test_the_demonstration_alarms_within_a_minute(tmp_path: Path) -> None:
+    """The shipped fan, its examples played as a live stream: what `make run` starts."""
+    asked = time.monotonic()
+    with (
+        process(SHIPPED, "--demo", HUMWATCH_STATE_DIR=str(tmp_path), HUMWATCH_LOG_LEVEL="error") as (_, url),
+        httpx.Client(base_url=url, trust_env=False, timeout=20) as http,
+    ):
+        states = []
+        while not (alarms := http.get("/v1/alarms").json()["alarms"]):
+            states.append(http.get("/v1/machines/fan-id_00/status").json()["state"] if states else "unknown")
+            assert time.monotonic() - asked < 90
+            time.sleep(0.5)
+            wait_until_ready(http)
+        assert "normal" in states
+        assert "alarm" not in states[: states.index("normal")]
+        (alarm,) = alarms
+        assert alarm["context"]["score"] > 1
+        assert any(band["low_hz"] < 1_100 < band["high_hz"] for band in alarm["context"]["bands"])
+        clip = http.get(f"/v1/alarms/{alarm['id']}/clip.flac")
+        while clip.status_code == 410:  # it is written beside
+            time.sleep(0.2)
+            clip = http.get(f"/v1/alarms/{alarm['id']}/clip.flac")
+        assert clip.content.startswith(b"fLaC")
+
+
+def test_a_demonstration_needs_examples(tmp_path: Path, shared_models: Path) -> None:
+    command = "from humwatch_service.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "serve", "--demo", "--models", str(shared_models)],
+        env={**os.environ, "HUMWATCH_STATE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 1
+    assert "file_unreadable" in done.stderr
