@@ -107,7 +107,6 @@ class Settings(BaseSettings):
         2 << 30, ge=0, description="room for the sound of alarms, bytes; the oldest goes first"
     )
     evidence_days: float = Field(90.0, gt=0, description="the sound of an alarm is kept so long, days")
-    history_days: float = Field(30.0, gt=0, description="one score a second is kept so long, days; then one a minute")
     machines: dict[MachineId, MachineSettings] = Field(
         default_factory=dict, description="alarm rule and run state of single machines (tables in the file)"
     )

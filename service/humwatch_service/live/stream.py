@@ -6,6 +6,7 @@ A stream outlives its connections: a client that comes back with the same ``stre
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -33,6 +34,11 @@ ENOUGH_S: Final = 0.2
 """Sound that is worth waking a worker for."""
 MAX_ITEMS: Final = 4_096
 """Messages of a stream that may wait, however little sound they hold."""
+LATE_S: Final = 0.5
+"""Sound comes in blocks, over networks: so late it is in time."""
+SLEW_EVERY_S: Final = 60.0
+SLEW_S: Final = 0.5
+"""Most that the wall clock of samples is corrected by each time: 8,000 ppm, no sound card is so far off."""
 TURN_S: Final = 2.0
 """Sound that one stream may have scored before the next one has its turn."""
 
@@ -119,6 +125,7 @@ class LiveStream:
         self._room.set()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._least_late_s, self._judged_s = math.inf, self.heard_s
         self._arrivals: deque[tuple[int, float]] = deque()
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._run())
@@ -167,6 +174,7 @@ class LiveStream:
                 return
             self.heard_s = time.monotonic()
             self.accepted += len(item)
+            self._keep_time()
             self._arrivals.append((self.accepted, self.heard_s))
             self._queued += len(item)
         self._put(item)
@@ -208,6 +216,14 @@ class LiveStream:
             worst_score=self.worst_score,
             state=state,
         )
+
+    def _keep_time(self) -> None:
+        """Follow a sound card whose seconds are longer than the clock's, slowly: a backlog is late too, for a while."""
+        late_s = self._clock() - (self._start_time_s + self.accepted / self.form.rate_hz)
+        self._least_late_s = min(self._least_late_s, late_s)
+        if self.heard_s - self._judged_s >= SLEW_EVERY_S:
+            self._start_time_s += min(max(0.0, self._least_late_s - LATE_S), SLEW_S)
+            self._least_late_s, self._judged_s = math.inf, self.heard_s
 
     def _put(self, item: Item) -> None:
         self._items.append(item)

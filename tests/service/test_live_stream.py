@@ -1,0 +1,192 @@
+"""The buffer of one stream, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from humwatch.errors import PredictorError
+from humwatch.live import LiveMonitor
+from humwatch_service.live.items import Gap, StreamFormat
+from humwatch_service.live.stream import MAX_ITEMS, SLEW_S, LiveStream
+
+FORM = StreamFormat("s", 16_000, 1, 0, integers=True, realtime=True)
+SECOND = np.zeros((16_000, 1), np.float32)
+
+
+class Listener:
+    """Notes what it is told; holds the worker up while `gate` is closed."""
+
+    def __init__(self) -> None:
+        self.taken_samples = 0
+        self.error: Exception | None = None
+
+    def heard(self, stream: LiveStream, steps: list[Any]) -> list[Any]:
+        return []
+
+    def taken(self, stream: LiveStream, start: int, mono: np.ndarray) -> None:
+        if self.error is not None:
+            raise self.error
+        self.taken_samples += len(mono)
+
+    def noted(self, stream: LiveStream, item: Any) -> None:
+        pass
+
+
+class Line:
+    def __init__(self) -> None:
+        self.reasons: list[Exception] = []
+
+    def deliver(self, messages: list[Any]) -> None:
+        pass
+
+    def evict(self, reason: Exception) -> None:
+        self.reasons.append(reason)
+
+
+def no_monitor(*_: Any) -> LiveMonitor:
+    raise AssertionError
+
+
+def with_stream(
+    use: Callable[[LiveStream, Listener], Awaitable[None]], executor: ThreadPoolExecutor | None = None, **given: Any
+) -> None:
+    listener = Listener()
+
+    async def run() -> None:
+        with executor or ThreadPoolExecutor(1) as workers:
+            stream = LiveStream(
+                FORM,
+                listener,
+                listen_with=no_monitor,
+                **{"first_sample": 0, "start_time_s": 1000.0, "buffer_s": 3.0, "executor": workers, **given},
+            )
+            try:
+                await use(stream, listener)
+            finally:
+                await stream.abandon(5.0)
+
+    asyncio.run(run())
+
+
+def test_a_sender_waits_while_too_much_sound_waits() -> None:
+    workers = ThreadPoolExecutor(1)
+    blocked = threading.Event()
+    workers.submit(blocked.wait)
+
+    async def use(stream: LiveStream, listener: Listener) -> None:
+        sending = asyncio.create_task(send(stream, 20))
+        await asyncio.sleep(0.3)
+        assert not sending.done()
+        assert stream.waiting_s == 4.0  # one more than the buffer holds
+        blocked.set()
+        await sending
+        await stream.drained()
+        assert listener.taken_samples == 20 * 16_000
+        assert stream.waiting_s == 0
+
+    with_stream(use, workers)
+
+
+async def send(stream: LiveStream, seconds: int) -> None:
+    for _ in range(seconds):
+        await stream.take(SECOND)
+
+
+def test_messages_without_sound_are_bounded_too() -> None:
+    workers = ThreadPoolExecutor(1)
+    blocked = threading.Event()
+    workers.submit(blocked.wait)
+
+    async def use(stream: LiveStream, listener: Listener) -> None:
+        async def flood() -> None:
+            for _ in range(3 * MAX_ITEMS):
+                await stream.take(Gap(1))
+
+        flooding = asyncio.create_task(flood())
+        await asyncio.sleep(0.5)
+        assert not flooding.done()
+        assert len(stream._items) <= MAX_ITEMS + 1
+        blocked.set()
+        await flooding
+        await stream.drained()
+        assert stream.gap_samples == 3 * MAX_ITEMS
+
+    with_stream(use, workers)
+
+
+def test_a_worker_that_fails_ends_the_stream_and_tells_the_connection() -> None:
+    async def use(stream: LiveStream, listener: Listener) -> None:
+        line = Line()
+        stream.connection = line
+        listener.error = PredictorError("the graph cannot be run")
+        await send(stream, 1)
+        await asyncio.sleep(0.2)
+        assert stream.ended
+        assert [str(reason) for reason in line.reasons] == ["the graph cannot be run"]
+        await send(stream, 20)  # nobody waits for what is not scored any more
+
+    with_stream(use)
+
+
+def test_a_fault_of_our_own_is_not_told_in_detail() -> None:
+    async def use(stream: LiveStream, listener: Listener) -> None:
+        line = Line()
+        stream.connection = line
+        listener.error = ZeroDivisionError("secret")
+        await send(stream, 1)
+        await asyncio.sleep(0.2)
+        assert "secret" not in str(line.reasons[0])
+
+    with_stream(use)
+
+
+def test_times_of_samples_follow_a_slow_sound_card_but_not_a_backlog(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = {"s": 1000.0}
+    monkeypatch.setattr(time, "monotonic", lambda: now["s"])
+
+    async def use(stream: LiveStream, listener: Listener) -> None:
+        for _ in range(2 * 3600):  # two hours of a card that gives 15,984 samples in a true second
+            now["s"] += 1.001
+            stream.accepted += 16_000
+            stream.heard_s = now["s"]
+            stream._keep_time()
+        assert now["s"] - 1000 - 2 * 3600 == pytest.approx(7.2)
+        assert 0 <= now["s"] - stream.time_of(stream.accepted) < 1.0
+        before = stream._start_time_s
+        now["s"] += 300.0  # a break of five minutes, then all of it at once
+        stream.accepted += 300 * 16_000
+        stream.heard_s = now["s"]
+        stream._keep_time()
+        assert stream._start_time_s - before <= SLEW_S
+        assert stream.time_of(stream.accepted + 10**9) == now["s"]
+
+    with_stream(use, clock=lambda: now["s"])
+
+
+def test_a_recording_is_heard_now() -> None:
+    form = StreamFormat("s", 16_000, 1, 0, integers=True, realtime=False)
+
+    async def run() -> None:
+        with ThreadPoolExecutor(1) as workers:
+            stream = LiveStream(
+                form,
+                Listener(),
+                listen_with=no_monitor,
+                first_sample=0,
+                start_time_s=5.0,
+                buffer_s=3.0,
+                executor=workers,
+                clock=lambda: 77.0,
+            )
+            assert stream.time_of(10**9) == 77.0
+            await stream.abandon(1.0)
+
+    asyncio.run(run())
