@@ -30,7 +30,7 @@ run: install ## start the service on loopback with the shipped model, its exampl
 
 test: install-dev ## run all tests, with coverage
 	@scripts/install-test-packages.sh
-	OMP_NUM_THREADS=1 $(DEV)/bin/python -m pytest --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(DEV)/bin/python -m pytest --numprocesses $(shell nproc) --cov --cov-report=term
 
 check: install-dev ## lint, format, types, layers
 	$(DEV)/bin/ruff check .

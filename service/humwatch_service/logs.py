@@ -50,6 +50,11 @@ def log_formatter(form: Literal["json", "console"]) -> logging.Formatter:
     return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=foreign, processors=[*shared, remove, *last])
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Drop what uvicorn says of every WebSocket that is refused with an HTTP answer, as if that were a fault."""
+    return record.msg != "ASGI callable returned without completing handshake."
+
+
 def configure_logging(level: str, form: Literal["json", "console"]) -> None:
     """Send every record of the process through one formatter to stderr; called by commands, never at import."""
     handler = logging.StreamHandler(sys.stderr)
@@ -61,5 +66,6 @@ def configure_logging(level: str, form: Literal["json", "console"]) -> None:
         logger = logging.getLogger(name)
         logger.handlers = []
         logger.propagate = name != "uvicorn.access"
+        logger.addFilter(_is_news)
     for noisy in ("matplotlib", "PIL", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -265,9 +265,9 @@ def _running(settings: Settings, *, loaded: bool) -> Iterator[LiveServer]:
     server = server_of(app, settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
-    machines = app.state.service.machines
+    service = app.state.service
     deadline = time.monotonic() + 20
-    while not server.started or (loaded and not machines.loaded and machines.failure is None):
+    while not server.started or (loaded and _is_loading(service)):
         if time.monotonic() > deadline:
             raise TimeoutError("the server did not start")
         time.sleep(0.01)
@@ -277,6 +277,12 @@ def _running(settings: Settings, *, loaded: bool) -> Iterator[LiveServer]:
     finally:
         server.should_exit = True
         thread.join(15)
+
+
+def _is_loading(service: Any) -> bool:
+    """Whether it is not known yet what the service can do."""
+    models, live = service.machines, service.live
+    return (not models.loaded and models.failure is None) or live.unready() == ["the database of alarms is being read"]
 
 
 @pytest.fixture

@@ -95,10 +95,11 @@ class Hub:
         """Begin to keep time."""
         self._timekeeper.start()
 
-    @property
-    def failure(self) -> str | None:
-        """Why alarms cannot be kept, if they cannot."""
-        return self._logbook.failure
+    def unready(self) -> list[str]:
+        """Why machines cannot be listened to, or alarms not kept."""
+        if self._logbook.failure is not None:
+            return [f"alarms cannot be kept: {self._logbook.failure}"]
+        return [] if self._kept is not None else ["the database of alarms is being read"]
 
     @property
     def unsaved(self) -> int:
@@ -127,7 +128,7 @@ class Hub:
         if machine is not None:
             return machine
         self._models.get(machine_id)
-        raise StateUnusable(self._logbook.failure or "the database of alarms has not been read yet")
+        raise StateUnusable("; ".join(self.unready()))
 
     def follow_fleet(self, fleet: Fleet) -> None:
         """Take up machines and models that are new, let go of those that are gone."""
@@ -159,7 +160,7 @@ class Hub:
             StateUnusable: what is known of machines cannot be read.
         """
         if self._kept is None:
-            raise StateUnusable(self._logbook.failure or "the database of alarms has not been read yet")
+            raise StateUnusable("; ".join(self.unready()))
         machine = self.machines.get(machine_id)
         if machine is None:
             machine = self.machines[machine_id] = self._taken_up(machine_id, None)

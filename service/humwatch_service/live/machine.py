@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -135,7 +134,7 @@ class LiveMachine:
         if stream is None:
             return True
         patience_s = seconds if stream.patience_s is None or stream.connection is None else stream.patience_s
-        return stream.waiting_s == 0 and time.monotonic() - stream.heard_s > patience_s
+        return stream.silent_for(patience_s)
 
     def heard(self, stream: LiveStream, steps: list[LiveStep]) -> list[ServerMessage]:
         """Judge steps of a stream (in its worker); return what its client is told."""

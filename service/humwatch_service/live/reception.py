@@ -155,6 +155,7 @@ class Reception:
                 time_of=stream.time_of,
                 running=machine.running,
                 use_level=use_level,
+                in_real_time=stream.form.realtime,
             )
 
         return listen_with

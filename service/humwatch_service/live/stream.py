@@ -32,6 +32,8 @@ RING_S: Final = 120.0
 """Sound that is kept for evidence: delay, clip and what is wanted before them."""
 ENOUGH_S: Final = 0.2
 """Sound that is worth waking a worker for."""
+TRICKLE: Final = 10.0
+"""A second of live sound stands for at most so many of the clock: what comes more slowly is no sound."""
 MAX_ITEMS: Final = 4_096
 """Messages of a stream that may wait, however little sound they hold."""
 LATE_S: Final = 0.5
@@ -126,6 +128,7 @@ class LiveStream:
         self._idle = asyncio.Event()
         self._idle.set()
         self._least_late_s, self._judged_s = math.inf, self.heard_s
+        self._stands_until_s = self.heard_s
         self._arrivals: deque[tuple[int, float]] = deque()
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._run())
@@ -151,6 +154,12 @@ class LiveStream:
         """Correct the wall clock of sample 0."""
         self._start_time_s = start_time_s
 
+    def silent_for(self, patience_s: float) -> bool:
+        """Whether no sound came for so long, or hardly any, and none waits; asked about once a second."""
+        now_s = time.monotonic()
+        self._stands_until_s = max(self._stands_until_s, now_s - patience_s - 1.0)  # sound after a pause counts at once
+        return self.waiting_s < ENOUGH_S and now_s - self._stands_until_s > patience_s
+
     def latency_s(self, sample: int) -> float | None:
         """Since the sample before ``sample`` came, seconds; asked in order. From the worker."""
         while len(self._arrivals) > 1 and self._arrivals[0][0] < sample:
@@ -174,6 +183,8 @@ class LiveStream:
                 return
             self.heard_s = time.monotonic()
             self.accepted += len(item)
+            stands_for_s = TRICKLE * len(item) / self.form.rate_hz if self.form.realtime else math.inf
+            self._stands_until_s = min(self.heard_s, self._stands_until_s + stands_for_s)
             self._keep_time()
             self._arrivals.append((self.accepted, self.heard_s))
             self._queued += len(item)

@@ -75,8 +75,7 @@ async def healthz(request: Request) -> Health:
 
 def _unready(service: Service) -> list[str]:
     """Why the service cannot do all of its work: models, and the database of alarms."""
-    failure = service.live.failure
-    return [*service.machines.unready(), *([f"alarms cannot be kept: {failure}"] if failure else [])]
+    return [*service.machines.unready(), *service.live.unready()]
 
 
 @router.get("/metrics", response_class=PlainTextResponse, responses={**_TEXT, **problems()})
