@@ -33,6 +33,8 @@ WARMING_UP: Final = "warming_up"
 """Reason of an ``unknown`` until a whole clip was heard."""
 STARTING: Final = "starting"
 """Reason of an ``unknown`` after the machine was started."""
+RATE_UNCONFIRMED: Final = "rate_unconfirmed"
+"""Reason of an ``unknown`` until a clock has shown that a source that sends in real time does."""
 DECIDING: Final = "deciding"
 """Reason of an ``unknown`` from which the first scores are over a level, until the rule has decided."""
 

@@ -49,9 +49,12 @@ class LevelTracker:
         return self._has_lasted(below, audio_s, self._rule.off_delay_s)
 
     def _has_lasted(self, holds: bool, audio_s: float, delay_s: float) -> bool:
-        """Whether the condition has held for the delay; the clock starts at 0 with the first score that meets it."""
+        """Whether the condition has held for the delay, to the nearest score; the first that meets it is at 0."""
         if not holds:
             self._running_s = None
             return False
-        self._running_s = 0.0 if self._running_s is None else self._running_s + audio_s
-        return self._running_s >= delay_s
+        if self._running_s is None:
+            self._running_s = 0.0
+            return delay_s <= 0
+        self._running_s += audio_s
+        return self._running_s + audio_s / 2 >= delay_s  # steps are 0.992 s: 5 s are five of them, not six

@@ -14,14 +14,14 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.alarm_events import WARMING_UP, Observation
+from humwatch.alarm_events import RATE_UNCONFIRMED, WARMING_UP, Observation
 from humwatch.bundle import Bundle
 from humwatch.levels import SecondLevels
 from humwatch.monitor import Monitor, Step
 from humwatch.predictor import Predictor
-from humwatch.quality import MIN_DBFS
+from humwatch.quality import MIN_DBFS, dbfs
 from humwatch.run_state import RunState
-from humwatch.source_health import FaultReport, SourceHealth
+from humwatch.source_health import WINDOW_S, FaultReport, SourceHealth
 
 Float32 = npt.NDArray[np.float32]
 
@@ -70,7 +70,8 @@ class LiveStep:
     Attributes:
         start_sample: first sample that it is about, at the source's rate since the start of the stream.
         end_sample: one past the last.
-        observation: for the alarm machine; None for sound that was heard before and only warms up.
+        observation: for the alarm machine; None for sound that was heard before and only warms up, and for a machine
+            that may be about to stop.
         step: the scores; None while the machine does not run.
         clip_start_sample: first sample that the clip's score depends on; None without one.
         level_dbfs: of the last whole second.
@@ -123,7 +124,8 @@ class LiveMonitor:
     """Samples of one stream in, live steps out; bounded, and the same for every chunking.
 
     After a gap, after the source was at fault, and after the machine was started, a whole clip is heard before a
-    score is judged (``warming_up``).
+    score is judged (``warming_up``). A level by which a machine stands may be that of a microphone that fails, so
+    ``level_unusual`` is a reason beside ``off``, but not where somebody said that the machine stands.
     """
 
     def __init__(
@@ -136,6 +138,7 @@ class LiveMonitor:
         time_of: Callable[[int], float],
         running: bool | None = None,
         use_level: bool = True,
+        in_real_time: bool = False,
     ) -> None:
         """Listen from ``first_sample`` on.
 
@@ -147,6 +150,7 @@ class LiveMonitor:
             time_of: wall clock at a sample, seconds since 1970.
             running: explicit signal; None leaves it to the level.
             use_level: whether the level tells if the machine runs; else it does unless it is said not to.
+            in_real_time: whether sound comes as it is taken: then a score is doubtful until a clock has told so.
         """
         self._rate_hz = source_rate_hz
         self._time_of = time_of
@@ -160,12 +164,14 @@ class LiveMonitor:
         self._levels = SecondLevels(source_rate_hz)
         self._use_level = use_level
         self._run = RunState(model.bundle.calibration.run_gate if use_level else None)
-        self._run.signal(running)
+        self._rate_confirmed = not in_real_time
         self._level_dbfs = MIN_DBFS
         self._position = first_sample
         self._last_end = first_sample
         self._clean_since = first_sample
         self._stopped = False
+        self._level_counts_from = first_sample
+        self.signal(running)
 
     @property
     def model(self) -> LiveModel:
@@ -180,7 +186,10 @@ class LiveMonitor:
     @property
     def faults(self) -> tuple[FaultReport, ...]:
         """Of the source, now."""
-        return self._health.faults()
+        found = self._health.faults()
+        if self._position >= self._level_counts_from:
+            return found
+        return tuple(fault for fault in found if fault.code != "level_unusual")
 
     def push(self, mono: Float32) -> list[LiveStep]:
         """Take float32 (n,) in [-1, 1]; return the steps that are due."""
@@ -221,6 +230,7 @@ class LiveMonitor:
 
     def signal(self, running: bool | None) -> None:
         """Whether the machine runs, from who knows it; None leaves it to the level again."""
+        self._said_to_stand = running is False
         self._run.signal(running)
 
     def swap(self, model: LiveModel) -> None:
@@ -232,11 +242,15 @@ class LiveMonitor:
 
     def _take(self, mono: Float32) -> list[LiveStep]:
         self._health.push(mono)
+        self._run.glance(dbfs(float(np.var(mono, dtype=np.float64))), len(mono) / self._rate_hz)
         levels = self._levels.push(mono)
         for level_dbfs in levels:
             self._level_dbfs = level_dbfs
             self._run.push(level_dbfs)
         self._position += len(mono)
+        self._rate_confirmed = self._rate_confirmed or self._health.rate_known
+        if self._said_to_stand:  # what is quiet by order is no fault, and is looked back on for a while
+            self._level_counts_from = self._position + round(WINDOW_S * self._rate_hz)
         if self._run.running is False:
             return self._stand_still(bool(levels))
         if self._stopped:
@@ -286,18 +300,22 @@ class LiveMonitor:
     def _judged(self, ear: _Ear, step: Step) -> LiveStep:
         clip_start = None if step.clip is None else ear.source_sample(step.clip.start_sample)
         span = ear.source_sample(step.step.start_sample), ear.source_sample(step.step.end_sample)
-        faults = self._health.faults()
+        faults = self.faults
         hard = tuple(fault.code for fault in faults if fault.hard)
         if hard:
             return self._step(span, "unknown", hard, step, clip_start)
         if clip_start is None or clip_start < self._clean_since:
             return self._step(span, "unknown", (WARMING_UP,), step, clip_start)
-        return self._step(span, "scored", tuple(fault.code for fault in faults), step, clip_start)
+        unconfirmed = () if self._rate_confirmed else (RATE_UNCONFIRMED,)
+        doubts = (*(fault.code for fault in faults), *unconfirmed)
+        return self._step(span, "scored", doubts, step, clip_start)
 
     def _not_running(self) -> LiveStep:
-        """Off, unless the source cannot even tell that."""
-        hard = tuple(fault.code for fault in self._health.faults() if fault.hard)
-        return self._step((self._last_end, self._position), "unknown" if hard else "off", hard)
+        """Off, unless the source cannot even tell that; what makes that doubtful is said, too."""
+        faults = self.faults
+        hard = tuple(fault.code for fault in faults if fault.hard)
+        reasons = hard or tuple(fault.code for fault in faults)
+        return self._step((self._last_end, self._position), "unknown" if hard else "off", reasons)
 
     def _step(
         self,
@@ -312,7 +330,7 @@ class LiveMonitor:
         self._last_end = max(self._last_end, end)
         score = step.clip.score if condition == "scored" and step is not None and step.clip is not None else None
         observation = None
-        if end > self._heard_until:
+        if end > self._heard_until and not (condition == "scored" and self._run.stopping):
             observation = Observation(self._time_of(end), audio_s, condition, score, reasons)
         return LiveStep(
             start_sample=start,
@@ -321,7 +339,7 @@ class LiveMonitor:
             step=step,
             clip_start_sample=clip_start,
             level_dbfs=self._level_dbfs,
-            faults=self._health.faults(),
+            faults=self.faults,
             running=self._run.running,
             model=self._ear.model,
         )

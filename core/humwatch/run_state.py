@@ -15,6 +15,10 @@ OFF_SECONDS: Final = 2
 """One second may be a pause between two strokes, or sound that was lost; two in a row are a machine that stands."""
 
 
+STOPPING_S: Final = 0.5
+"""So long below the other level, it may be about to stand: run-downs of 5 s would alarm before two seconds are over."""
+
+
 class RunGate(BaseModel):
     """Levels of a second of sound at which a machine is heard to start and to stop."""
 
@@ -56,6 +60,7 @@ class RunState:
         self._heard: bool | None = None
         self._seconds = 0
         self._quiet_seconds = 0
+        self._quiet_s = 0.0
 
     def change_gate(self, gate: RunGate | None) -> None:
         """Go on with other levels, as of a new calibration; whether the machine runs is not forgotten."""
@@ -72,9 +77,19 @@ class RunState:
         elif level_dbfs >= self._gate.on_dbfs or (self._heard is None and self._seconds >= OFF_SECONDS):
             self._heard = True
 
+    def glance(self, level_dbfs: float, seconds: float) -> None:
+        """Take the level of the last fraction of a second."""
+        quiet = self._gate is not None and level_dbfs < self._gate.off_dbfs
+        self._quiet_s = self._quiet_s + seconds if quiet else 0.0
+
     def signal(self, running: bool | None) -> None:
         """Take an explicit signal; None leaves it to the gate again."""
         self._signal = running
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it is so quiet that it may be about to stand: it should not be judged before that is known."""
+        return self._signal is None and self._quiet_s > STOPPING_S
 
     @property
     def running(self) -> bool | None:

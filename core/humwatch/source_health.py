@@ -189,6 +189,11 @@ class SourceHealth:
         self._clock.push(sample, time_s)
         self._faults = None
 
+    @property
+    def rate_known(self) -> bool:
+        """Whether a clock has told by now how fast samples come."""
+        return self._clock.rate is not None
+
     def faults(self) -> tuple[FaultReport, ...]:
         """What is wrong now, what leaves nothing to say first."""
         if self._faults is None:

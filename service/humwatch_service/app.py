@@ -147,14 +147,18 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _load(service: Service) -> None:
-    """Load the models beside the running event loop; /readyz says when they are there, or why not."""
+    """Load the models beside the running event loop; /readyz says when they are there, or why not.
+
+    What is known of machines comes first, so that one that is ready to be scored can be listened to as well.
+    """
+    await service.live.restore()
     try:
         fleet = await run_in_threadpool(service.machines.reload)
     except HumwatchError as error:
         _log.error("models not loaded", code=error.code, reason=str(error))
         return
     service.metrics.follow_fleet(fleet)
-    await service.live.restore()
+    service.live.follow_fleet(fleet)
     _log.info("models loaded", machines=sorted(fleet.machines))
     for refusal in fleet.refusals.values():
         _log.error("model refused", machine_id=refusal.machine_id, code=refusal.code, reason=refusal.reason)

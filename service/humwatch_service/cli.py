@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from humwatch_service import commands_config, commands_models
+from humwatch_service import commands_alarms, commands_config, commands_models
 from humwatch_service.commands_calibrate import calibrate
 from humwatch_service.commands_devices import devices
 from humwatch_service.commands_doctor import doctor
 from humwatch_service.commands_listen import listen
+from humwatch_service.commands_rehearse import rehearse_recordings
 from humwatch_service.commands_replay import replay
 from humwatch_service.commands_score import score
 from humwatch_service.commands_serve import serve
@@ -25,6 +26,8 @@ app.command()(serve)
 app.command()(score)
 app.command()(listen)
 app.command()(replay)
+app.command("rehearse")(rehearse_recordings)
+app.add_typer(commands_alarms.app, name="alarms")
 app.command()(devices)
 app.command()(calibrate)
 app.add_typer(commands_models.app, name="models")

@@ -19,7 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from humwatch_service.application import Service
 from humwatch_service.errors import AddressUnusable, Overloaded, PortInUse, RequestMalformed
 from humwatch_service.problems import problem_response
-from humwatch_service.server_limits import MAX_MESSAGE_BYTES, PING_S
+from humwatch_service.server_limits import MAX_MESSAGE_BYTES
 from humwatch_service.settings import Settings
 
 MAX_HEAD_BYTES: Final = 32 << 10
@@ -134,8 +134,8 @@ def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
         http=cast("type[asyncio.Protocol]", protocol),
         ws="websockets-sansio",
         ws_max_size=MAX_MESSAGE_BYTES,
-        ws_ping_interval=PING_S,
-        ws_ping_timeout=PING_S,
+        ws_ping_interval=settings.stream_ping_s,
+        ws_ping_timeout=settings.stream_ping_s,
         ws_per_message_deflate=False,
         lifespan="on",
         log_config=None,

@@ -6,5 +6,3 @@ from typing import Final
 
 MAX_MESSAGE_BYTES: Final = 1 << 20
 """Largest message on a WebSocket."""
-PING_S: Final = 20.0
-"""Between pings on a WebSocket, and longest wait for the answer: a half-open connection is noticed after twice that."""

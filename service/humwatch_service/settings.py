@@ -96,6 +96,12 @@ class Settings(BaseSettings):
         le=3_600,
         description="longest time without a message on a stream's connection, seconds; then closed",
     )
+    stream_ping_s: float = Field(
+        20.0,
+        gt=0,
+        le=3_600,
+        description="between pings on a stream's WebSocket, and longest wait for the answer, seconds; then closed",
+    )
     stream_owner: Literal["first", "newest"] = Field(
         "first",
         description="which of two streams for one machine is heard: the first (the other gets 409) or the newest",

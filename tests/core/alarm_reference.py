@@ -206,7 +206,8 @@ class ReferenceMachine:
             since -= 1
         held_s = [audio_s for _, audio_s, _ in stretch[since:]][1:]
         delay_s = self.rule.off_delay_s if was else self.rule.on_delay_s
-        turned = since < len(stretch) and sum(held_s) >= delay_s
+        half_s = held_s[-1] / 2 if held_s else 0.0  # the score that is nearest to the end of the delay
+        turned = since < len(stretch) and sum(held_s) + half_s >= delay_s
         return was != turned
 
     def _stretch(self, flag: str) -> list[tuple[float, float, bool]]:

@@ -110,8 +110,9 @@ def make_bundle(
     *,
     kind: ScoreKind = "residual_profile",
     machine_type: str = "fan",
+    clip_s: float = CLIP_S,
 ) -> Path:
-    listening = ListeningSpec(FeatureSpec(), WindowSpec(clip_seconds=CLIP_S), ScoringSpec(kind=kind))
+    listening = ListeningSpec(FeatureSpec(), WindowSpec(clip_seconds=clip_s), ScoringSpec(kind=kind))
     predictor = OnnxPredictor(graph)
     clips = [clip for path in recordings for clip in normal_clips(path, path.name, listening, predictor, channel=None)]
     calibration = calibrate(
@@ -119,7 +120,7 @@ def make_bundle(
         scoring=listening.scoring,
         spec=CalibrationSpec(),
         step_windows=listening.step_windows,
-        clip_seconds=CLIP_S,
+        clip_seconds=clip_s,
     )
     windows = np.random.default_rng(1).normal(-40.0, 5.0, (4, 5, 128)).astype(np.float32)
     manifest, arrays = compose_bundle(

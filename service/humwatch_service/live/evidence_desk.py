@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,8 +14,7 @@ from humwatch.errors import HumwatchError
 from humwatch.live import LiveStep
 from humwatch_service.live.stream import RING_S, LiveStream
 from humwatch_service.logs import event_logger
-from humwatch_service.state.evidence import EvidenceFolder
-from humwatch_service.state.records import EvidenceState
+from humwatch_service.state.evidence import EvidenceFolder, Samples
 from humwatch_service.state.store import StateStore
 
 MARGIN_S: Final = 10.0
@@ -45,15 +45,25 @@ class EvidenceDesk:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="humwatch-evidence")
 
     def begin(self, stream: LiveStream, alarm_id: str, step: LiveStep, *, delay_s: float) -> None:
-        """Write what is there of the sound of an alarm that ``step`` raised, after an on-delay of ``delay_s``."""
+        """Write what is there of the sound of an alarm that ``step`` raises, after an on-delay of ``delay_s``.
+
+        Blocks until it is on the disk: once anybody knows of an alarm, its sound outlives a power cut.
+        """
         rate_hz = stream.form.rate_hz
         first = step.start_sample if step.clip_start_sample is None else step.clip_start_sample
         before_s = min(RING_S, delay_s + MARGIN_S)
         start = max(0, first - math.ceil(before_s * rate_hz))
         pending = _Pending(alarm_id, start, step.end_sample + math.ceil(MARGIN_S * rate_hz))
+        sound = stream.ring.between(pending.start, pending.end)
+        if len(sound):
+            with _named(alarm_id):
+                self._folder.write_clip(alarm_id, sound, rate_hz, partial=True)
         with self._lock:
             self._pending.setdefault(stream, []).append(pending)
-        self._write(stream, pending, partial=True)
+
+    def enter(self, alarm_id: str) -> None:
+        """The alarm is kept: let its row say what there is of its sound."""
+        self._executor.submit(self._enter, alarm_id)
 
     def advance(self, stream: LiveStream) -> None:
         """Write what has become whole by the sound that came."""
@@ -77,23 +87,28 @@ class EvidenceDesk:
             if rest:
                 self._pending[stream] = rest
         for item in ready:
-            self._write(stream, item, partial=False)
+            sound = stream.ring.between(item.start, item.end)
+            if len(sound):
+                self._executor.submit(self._keep, item.alarm_id, sound, stream.form.rate_hz)
 
-    def _write(self, stream: LiveStream, item: _Pending, *, partial: bool) -> None:
-        sound = stream.ring.between(item.start, item.end)
-        if len(sound):
-            self._executor.submit(self._keep, item.alarm_id, sound, stream.form.rate_hz, partial)
+    def _enter(self, alarm_id: str) -> None:
+        with _named(alarm_id):
+            self._store.evidence(alarm_id, self._folder.state(alarm_id))
 
-    def _keep(self, alarm_id: str, sound: object, rate_hz: int, partial: bool) -> None:
-        try:
-            self._folder.write_clip(alarm_id, sound, rate_hz, partial=partial)  # type: ignore[arg-type]
-            state: EvidenceState = "partial" if partial else "kept"
-            self._store.evidence(alarm_id, state)
-            if not partial:
-                picture = self._paint(alarm_id)
-                if picture is not None:
-                    self._folder.write_picture(alarm_id, picture)
-        except HumwatchError as error:
-            _log.error("evidence not kept", alarm_id=alarm_id, code=error.code, reason=str(error))
-        except Exception:
-            _log.exception("evidence not kept", alarm_id=alarm_id)
+    def _keep(self, alarm_id: str, sound: Samples, rate_hz: int) -> None:
+        with _named(alarm_id):
+            self._store.evidence(alarm_id, self._folder.write_clip(alarm_id, sound, rate_hz, partial=False))
+            picture = self._paint(alarm_id)
+            if picture is not None:
+                self._folder.write_picture(alarm_id, picture)
+
+
+@contextmanager
+def _named(alarm_id: str) -> Iterator[None]:
+    """What goes wrong with evidence is logged, and stops nothing else."""
+    try:
+        yield
+    except HumwatchError as error:
+        _log.error("evidence not kept", alarm_id=alarm_id, code=error.code, reason=str(error))
+    except Exception:
+        _log.exception("evidence not kept", alarm_id=alarm_id)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from starlette.concurrency import run_in_threadpool
 
-from humwatch.alarm_events import AlarmEvent
+from humwatch.alarm_events import AlarmEvent, Mark
 from humwatch.errors import MachineNotFound
 from humwatch.live import LiveModel, LiveStep
 from humwatch_service.errors import ShuttingDown, StateUnusable
@@ -31,7 +31,7 @@ from humwatch_service.scorer import ScoreJob, Scorer
 from humwatch_service.settings import Settings
 from humwatch_service.state.evidence import EvidenceFolder
 from humwatch_service.state.folder_lock import FolderLock
-from humwatch_service.state.records import KeptMachine, MachineChange, StreamPosition, alarm_id_of, split_alarm_id
+from humwatch_service.state.records import KeptMachine, MachineChange, alarm_id_of, split_alarm_id
 from humwatch_service.state.store import StateStore
 from humwatch_service.webhooks.settings import recipients
 
@@ -86,7 +86,7 @@ class Hub:
         self._timekeeper = Timekeeper(
             Chore(0.0, self._restore_if_needed),
             Chore(0.0, self._tick),
-            Chore(FLUSH_S, lambda: self._logbook.flush(self._positions())),
+            Chore(FLUSH_S, lambda: self._logbook.flush(list(self.machines.values()))),
             Chore(TIDY_S, self._tidy),
         )
         metrics.live.watch(lambda: self.live, lambda: self.waiting_s, lambda: self.unsaved)
@@ -124,11 +124,12 @@ class Hub:
             MachineNotFound, MachineUnavailable, ModelsLoading: it has no model.
             StateUnusable: what is known of it cannot be read.
         """
-        machine = self.machines.get(machine_id)
-        if machine is not None:
-            return machine
-        self._models.get(machine_id)
-        raise StateUnusable("; ".join(self.unready()))
+        if machine_id not in self.machines:
+            self._models.get(machine_id)
+            if self._kept is None:
+                raise StateUnusable("; ".join(self.unready()))
+            self.follow_fleet(self._models.fleet)  # it was read a moment ago
+        return self.machines[machine_id]
 
     def follow_fleet(self, fleet: Fleet) -> None:
         """Take up machines and models that are new, let go of those that are gone."""
@@ -185,11 +186,13 @@ class Hub:
             if machine.collector is not None:
                 machine.collector.pause(running is False)
             self._logbook.change(
-                MachineChange(machine_id=machine.machine_id, snapshot=machine.alarm.snapshot, running=running)
+                MachineChange(
+                    machine_id=machine.machine_id,
+                    snapshot=machine.alarm.snapshot,
+                    running=running,
+                    signalled=Mark(who=who, at_s=time.time(), why=why),
+                )
             )
-        self.store.note(
-            machine.machine_id, "run_signal", at_s=time.time(), who=who, why=why, details={"running": running}
-        )
         if machine.stream is not None:
             machine.stream.note_from_anywhere(RunSignal(running))
 
@@ -212,7 +215,7 @@ class Hub:
 
     def _close(self) -> None:
         self._executor.shutdown(wait=True)
-        self._logbook.flush(self._positions())
+        self._logbook.flush(list(self.machines.values()))
         self._desk.close()
         self.store.close()
         self._folder.release()
@@ -263,22 +266,26 @@ class Hub:
         except StateUnusable as error:
             _log.error("retention could not be kept", code=error.code, reason=str(error))
 
-    def _positions(self) -> list[tuple[LiveMachine, StreamPosition]]:
-        return [(machine, machine.position) for machine in self.machines.values() if machine.position is not None]
-
     def _happened(self, machine: LiveMachine, events: list[AlarmEvent], step: LiveStep | None) -> None:
-        """Events are kept: tell them, and keep the sound of an alarm."""
+        """Events are kept: tell them."""
         self.metrics.live.events(machine.machine_id, events, machine.state)
         for event in events:
-            if event.kind == "raised" and event.alarm is not None and step is not None and machine.stream is not None:
-                alarm_id = alarm_id_of(machine.machine_id, event.alarm)
-                self._desk.begin(machine.stream, alarm_id, step, delay_s=machine.rule.on_delay_s)
+            if event.kind == "raised" and event.alarm is not None:
+                self._desk.enter(alarm_id_of(machine.machine_id, event.alarm))
         if events:
             self.on_owed()
 
     def happened(self, machine: LiveMachine, events: list[AlarmEvent], step: LiveStep | None) -> None:
-        """Keep events, then tell them; from any thread."""
+        """Keep the sound of a new alarm, then events, then tell them; from any thread."""
+        for event in events:
+            if event.kind == "raised" and event.alarm is not None and step is not None and machine.stream is not None:
+                alarm_id = alarm_id_of(machine.machine_id, event.alarm)
+                self._desk.begin(machine.stream, alarm_id, step, delay_s=machine.rule.on_delay_s)
         self._logbook.happened(machine, events, step)
+
+    def advanced(self, machine: LiveMachine) -> None:
+        """Write history and position now: much was heard since they were; from any thread."""
+        self._logbook.advanced(machine)
 
     def second(self, machine: LiveMachine, reading: Reading) -> None:
         """Keep and show a second; from any thread."""

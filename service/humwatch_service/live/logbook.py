@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final
 
@@ -21,7 +21,6 @@ from humwatch_service.state.records import (
     MachineChange,
     ScoreSecond,
     SoundSource,
-    StreamPosition,
     TracePoint,
     alarm_id_of,
 )
@@ -52,6 +51,7 @@ class Logbook:
         self._recipients = recipients
         self._on_events = on_events
         self._lock = threading.RLock()
+        self._flushing = threading.Lock()
         self._unsaved: deque[MachineChange] = deque()
         self._seconds: dict[tuple[str, int], ScoreSecond] = {}
         self._peaks: dict[str, tuple[float, list[TracePoint]]] = {}
@@ -64,6 +64,7 @@ class Logbook:
 
     def happened(self, machine: LiveMachine, events: list[AlarmEvent], step: LiveStep | None) -> None:
         """Keep events and what they were decided on, then let them be told."""
+        machine.written = machine.position
         self.change(
             MachineChange(
                 machine_id=machine.machine_id,
@@ -105,30 +106,55 @@ class Logbook:
             if active is not None and reading.score is not None:
                 self._note_peak(alarm_id_of(machine.machine_id, active.number), reading.at_s, reading.score)
 
-    def flush(self, positions: Sequence[tuple[LiveMachine, StreamPosition]] = ()) -> None:
-        """Write what is due every few seconds: history, peaks, and how far each stream was scored (blocking)."""
-        for machine, position in positions:
-            with machine.lock:
-                snapshot = machine.alarm.snapshot
-                self.change(MachineChange(machine_id=machine.machine_id, snapshot=snapshot, position=position))
+    def flush(self, machines: Iterable[LiveMachine] = ()) -> None:
+        """Write what is due every few seconds: history, peaks, and how far each stream was scored (blocking).
+
+        In this order: what a power cut leaves unwritten is heard again behind the position that is written.
+        """
+        with self._flushing:
+            with self._lock:
+                self._write()
+            if self.failure is None:
+                self._write_history()
+        for machine in machines:
+            if self.failure is None:  # else it would only push alarms out of what waits
+                self._write_position(machine)
+
+    def advanced(self, machine: LiveMachine) -> None:
+        """Write history and the position of a stream of which much was scored; not while the disk takes nothing."""
+        if self.failure is None:
+            self.flush([machine])
+
+    def _write_position(self, machine: LiveMachine) -> None:
+        with machine.lock:
+            if machine.position is not None:
+                machine.written = machine.position
+                self.change(
+                    MachineChange(
+                        machine_id=machine.machine_id, snapshot=machine.alarm.snapshot, position=machine.position
+                    )
+                )
+
+    def _write_history(self) -> None:
         with self._lock:
-            self._write()
-            seconds, peaks = list(self._seconds.values()), dict(self._peaks)
-        if self.failure is not None:
-            return
+            seconds, peaks = list(self._seconds.values()), self._peaks
+            self._peaks = {}
         try:
             self._store.add_seconds(seconds)
-            for alarm_id, (score, trace) in peaks.items():
+            for alarm_id in list(peaks):
+                score, trace = peaks[alarm_id]
                 self._store.peak(alarm_id, score, tuple(trace))
+                del peaks[alarm_id]
         except StateUnusable as error:
             self._failed(error)
-            return
         with self._lock:
-            for second in seconds:
-                if self._seconds.get((second.machine_id, second.at_s)) is second:
-                    del self._seconds[second.machine_id, second.at_s]
-            for alarm_id in peaks:
-                self._peaks.pop(alarm_id, None)
+            if self.failure is None:
+                for second in seconds:
+                    if self._seconds.get((second.machine_id, second.at_s)) is second:
+                        del self._seconds[second.machine_id, second.at_s]
+            for alarm_id, (score, trace) in peaks.items():
+                newer, points = self._peaks.get(alarm_id, (score, []))
+                self._peaks[alarm_id] = (max(score, newer), [*trace, *points])
 
     def _note_peak(self, alarm_id: str, at_s: float, score: float) -> None:
         highest, trace = self._peaks.get(alarm_id, (score, []))

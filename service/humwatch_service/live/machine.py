@@ -25,6 +25,8 @@ Float32 = npt.NDArray[np.float32]
 
 TRACE_STEPS: Final = 120
 """Scores that an alarm's record starts with."""
+AHEAD_S: Final = 12.0
+"""Sound that is scored at most before the position is written: when it comes faster than time, as after a break."""
 UNJUDGED: Final = "not_calibrated"
 """Reason of an ``unknown`` for a machine that has no model of its own yet."""
 LOWEST_WARN: Final = 1e-6
@@ -62,6 +64,9 @@ class Record(Protocol):
 
     def second(self, machine: LiveMachine, reading: Reading) -> None:
         """Keep a second of history."""
+
+    def advanced(self, machine: LiveMachine) -> None:
+        """Write history and position now. Called with the machine's lock held, from any thread."""
 
 
 class Collecting(Protocol):
@@ -108,6 +113,7 @@ class LiveMachine:
         self.running = running
         self.restored = restored
         self.position: StreamPosition | None = None
+        self.written: StreamPosition | None = restored
         self.opening = asyncio.Lock()
         self.stream: LiveStream | None = None
         self.collector: Collecting | None = None
@@ -147,6 +153,8 @@ class LiveMachine:
                 messages += self._fault_messages(step.faults)
                 messages += _score_messages(step, self.state)
                 messages += self.change_messages(events)
+            if self._is_far_ahead():
+                self._record.advanced(self)
         return messages
 
     def not_heard(self, now_s: float) -> None:
@@ -207,8 +215,18 @@ class LiveMachine:
         if clip is not None:
             self.trace.append((at_s, clip.score))
         events = [] if step.observation is None else self._keep(self.alarm.observe(step.observation), step)
-        self._record.second(self, self.reading)
+        if step.end_sample > stream.heard_until:  # else it was heard before a restart, and is in the history
+            self._record.second(self, self.reading)
         return events
+
+    def _is_far_ahead(self) -> bool:
+        """Whether more sound was scored since the position was written than a client still has."""
+        if self.position is None:
+            return False
+        written = self.written
+        known = written is not None and written.stream_id == self.position.stream_id
+        start = written.next_sample if known and written is not None else 0
+        return self.position.next_sample - start > AHEAD_S * self.position.rate_hz
 
     def _keep(self, events: list[AlarmEvent], step: LiveStep | None) -> list[AlarmEvent]:
         if events:

@@ -125,7 +125,8 @@ class Reception:
         if kept is not None and (kept.stream_id, kept.rate_hz) == (form.stream_id, form.rate_hz):
             heard_until = kept.next_sample
             again_s = REWARM_S + (machine.model.clip_seconds if machine.model is not None else 0.0)
-            first = max(0, heard_until - round(again_s * form.rate_hz))
+            # never sound that the client has not got any more: it was heard, and would count as missing
+            first = min(heard_until, max(heard_until - round(again_s * form.rate_hz), hello.start_sample))
         machine.restored = None
         stream = LiveStream(
             form,

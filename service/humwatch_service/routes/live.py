@@ -27,7 +27,8 @@ HOUR_S = 3_600.0
 @router.get("/v1/machines/{machine_id}/status", responses=problems(404, 422, 503))
 async def status(request: Request, machine_id: MachinePath) -> LiveStatus:
     """What is known of a machine right now."""
-    return status_of(service_of(request).live.get(checked_machine_id(machine_id)))
+    machine = service_of(request).live.get(checked_machine_id(machine_id))
+    return await run_in_threadpool(status_of, machine)  # it waits while an alarm of the machine is being kept
 
 
 @router.get("/v1/machines/{machine_id}/history", responses=problems(404, 422, 503))

@@ -36,6 +36,9 @@ def apply_change(connection: Connection, change: MachineChange) -> None:
         if event.alarm is not None:
             _update_alarm(connection, change, event, event.alarm)
         _post(connection, change.machine_id, event, event_id, webhooks)
+    if (by := change.signalled) is not None:
+        details = {"running": None if change.running == "keep" else change.running}
+        add_note(connection, change.machine_id, "run_signal", by.at_s, who=by.who, why=by.why, details=details)
     _update_machine(connection, change)
 
 

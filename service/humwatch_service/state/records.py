@@ -215,6 +215,7 @@ class MachineChange:
         events: in order.
         position: of its stream; None leaves it as it is.
         running: the explicit signal, None for none any more; "keep" leaves it as it is.
+        signalled: who gave that signal, for the audit trail.
         context: of the alarm that is raised among the events.
         webhooks: for each event, in the same order, the names of those that hear of it; may be shorter.
     """
@@ -224,6 +225,7 @@ class MachineChange:
     events: tuple[AlarmEvent, ...] = ()
     position: StreamPosition | None = None
     running: bool | Literal["keep"] | None = "keep"
+    signalled: Mark | None = None
     context: AlarmContext | None = None
     webhooks: tuple[tuple[str, ...], ...] = ()
 

@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import soundfile
+
+from humwatch.alarm import AlarmMachine
+from humwatch.alarm_rule import AlarmRule
+from humwatch.errors import AudioChannelMissing
+from humwatch.live import LiveModel, LiveMonitor
+from humwatch.predictor import Prediction
+from humwatch.repository import ModelRepository
+from humwatch.synthetic import Fault
+from humwatch_service import reel as reel_module
+from humwatch_service.live.machine import warn_level
+from humwatch_service.machines import load_machine
+from humwatch_service.prediction_memory import RememberingPredictor
+from humwatch_service.reel import Place, Reel
+from humwatch_service.rehearsal import poisson_rate, rehearse
+
+Float32 = npt.NDArray[np.float32]
+
+ROOT = Path(__file__).parents[2]
+RATE_HZ = 16_000
+QUICK = AlarmRule(on_delay_s=2.0, off_delay_s=3.0)
+
+
+@pytest.fixture(scope="module")
+def model(shared_models: Path) -> LiveModel:
+    machine = load_machine(ModelRepository(shared_models), "pump-2")
+    return LiveModel(machine.bundle, RememberingPredictor(machine.predictor))
+
+
+@pytest.fixture
+def files(tmp_path: Path, workshop: Any) -> dict[str, Path]:
+    sounds = {
+        "a": workshop.normal(300, 9.0),
+        "b": workshop.normal(306, 6.0),
+        "fault": workshop.faulty(302, 7.0),
+        "other": workshop.normal(309, 5.0),
+    }
+    for name, samples in sounds.items():
+        soundfile.write(tmp_path / f"{name}.wav", samples, RATE_HZ, subtype="PCM_16")
+    return {name: tmp_path / f"{name}.wav" for name in sounds}
+
+
+def reel_of(*paths: Path) -> Reel:
+    return Reel(paths, channel=None, default_channel=0)
+
+
+def samples_of(*paths: Path) -> Float32:
+    return np.concatenate([soundfile.read(path, dtype="float32")[0] for path in paths])
+
+
+class Indexed:
+    """Predicts other bins of each window; counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def predict(self, windows: Float32) -> Prediction:
+        self.batches.append(len(windows))
+        first = windows[:, 0, 0].astype(np.int64)
+        index = first[:, None] + np.arange(3)
+        return Prediction(index, windows[:, 0, :3] * 2, windows[:, 0, :3] + 1)
+
+
+def windows_of(*numbers: int) -> Float32:
+    return np.array(numbers, np.float32)[:, None, None] + np.zeros((1, 5, 4), np.float32)
+
+
+def test_a_memory_asks_only_for_windows_that_are_new() -> None:
+    asked = Indexed()
+    memory = RememberingPredictor(asked)
+    memory.predict(windows_of(1, 2))
+    got = memory.predict(windows_of(2, 3, 1, 3))
+    plain = Indexed().predict(windows_of(2, 3, 1, 3))
+    assert asked.batches == [2, 1]
+    assert (memory.asked, len(memory)) == (3, 3)
+    for name in ("target_index", "mean", "std"):
+        np.testing.assert_array_equal(getattr(got, name), getattr(plain, name))
+
+
+def test_a_memory_is_bounded_and_forgets_what_was_not_asked_for_longest() -> None:
+    asked = Indexed()
+    row_bytes = 5 * 4 * 4 + 3 * (4 + 4 + 8)
+    memory = RememberingPredictor(asked, capacity_bytes=3 * row_bytes)
+    memory.predict(windows_of(1, 2, 3))
+    memory.predict(windows_of(1))
+    memory.predict(windows_of(4))
+    assert (len(memory), memory.size_bytes) == (3, 3 * row_bytes)
+    memory.predict(windows_of(1, 3, 4))
+    assert asked.batches == [3, 1]
+    many = memory.predict(windows_of(*range(10, 30)))
+    np.testing.assert_array_equal(many.mean[:, 0], 2.0 * np.arange(10, 30))
+    assert memory.size_bytes <= 3 * row_bytes
+
+
+def test_scores_with_and_without_a_memory_are_equal_but_for_rounding() -> None:
+    """With the shipped network, on a loop of two seconds, in which every window comes back."""
+    machine = load_machine(ModelRepository(ROOT / "models"), "fan-id_00")
+    sound = soundfile.read(ROOT / "models" / "fan-id_00" / "examples" / "normal.wav", dtype="float32")[0][:32_768]
+    memory = RememberingPredictor(machine.predictor)
+    scores = []
+    for predictor in (machine.predictor, memory):
+        monitor = LiveMonitor(LiveModel(machine.bundle, predictor), source_rate_hz=RATE_HZ, time_of=float)
+        steps = [step for _ in range(7) for step in monitor.push(sound)]
+        scores.append(
+            [part.raw_score for step in steps if step.step for part in (step.step.step, step.step.clip) if part]
+        )
+    assert len(scores[0]) > 14
+    np.testing.assert_allclose(scores[1], scores[0], rtol=1e-6)
+    assert memory.asked < 40
+
+
+@pytest.mark.parametrize("kept_samples", [1 << 26, 0])
+def test_a_reel_is_an_endless_loop_of_its_files(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, kept_samples: int
+) -> None:
+    monkeypatch.setattr(reel_module, "KEPT_SAMPLES", kept_samples)
+    reel = reel_of(files["a"], files["b"])
+    loop = samples_of(files["a"], files["b"])
+    assert (reel.samples, reel.duration_s) == (len(loop), 15.0)
+    rng = np.random.default_rng(4)
+    for start, length in zip(rng.integers(0, 3 * len(loop), 8), rng.integers(1, 3 * len(loop), 8), strict=True):
+        got = np.concatenate(list(reel.between(start, start + length)))
+        np.testing.assert_array_equal(got, np.take(loop, range(start, start + length), mode="wrap"))
+    assert list(reel.between(5, 5)) == []
+
+
+def test_a_reel_knows_which_file_is_heard(files: dict[str, Path]) -> None:
+    reel = reel_of(files["a"], files["b"])
+    assert reel.place(0) == Place(files["a"], 0.0)
+    assert reel.place(9 * RATE_HZ) == Place(files["b"], 0.0)
+    assert reel.place((15 + 15 + 10) * RATE_HZ) == Place(files["b"], 1.0)
+
+
+def test_a_reel_listens_to_one_channel(tmp_path: Path) -> None:
+    both = np.stack([np.full(100, 0.25), np.full(100, 0.5)], axis=1)
+    soundfile.write(tmp_path / "two.wav", both, RATE_HZ, subtype="PCM_16")
+    for channel, value in ((None, 0.5), (0, 0.25)):
+        pieces = list(Reel([tmp_path], channel=channel, default_channel=1).between(0, 150))
+        assert np.concatenate(pieces).tolist() == [value] * 150
+    with pytest.raises(AudioChannelMissing):
+        Reel([tmp_path], channel=2, default_channel=0)
+
+
+def test_alarms_are_those_of_a_monitor_and_an_alarm_machine(model: LiveModel, files: dict[str, Path]) -> None:
+    paths = files["a"], files["fault"], files["b"]
+    told = rehearse(model, QUICK, reel_of(*paths), heard_s=60.0)
+    monitor = LiveMonitor(model, source_rate_hz=RATE_HZ, time_of=lambda sample: sample / RATE_HZ)
+    machine = AlarmMachine(QUICK, warn_level=warn_level(model))
+    loop = samples_of(*paths)
+    steps = monitor.push(np.take(loop, range(60 * RATE_HZ), mode="wrap")) + monitor.flush()
+    heard = [step.observation for step in steps if step.observation]
+    events = [event for observation in heard for event in machine.observe(observation)]
+    times = {kind: [event.at_s for event in events if event.kind == kind] for kind in ("raised", "cleared")}
+    assert [alarm.start_s for alarm in told.alarms] == times["raised"]
+    assert [alarm.end_s for alarm in told.alarms if alarm.end_s is not None] == times["cleared"]
+    assert len(told.alarms) == 3  # the loop is 22 s long
+    for alarm in told.alarms:
+        inside = [o.score for o in heard if o.score and alarm.start_s <= o.at_s < (alarm.end_s or 61)]
+        assert alarm.peak_score == max(inside) > 1
+        assert (Path(alarm.file), alarm.file_s) == (files["fault"], pytest.approx(alarm.start_s % 22 - 9, abs=1e-3))
+    over = [o.audio_s for o in heard if o.score is not None and o.score >= 1]
+    scored = [o.audio_s for o in heard if o.score is not None]
+    assert told.clips_over.heard == pytest.approx(
+        sum(over) / sum(scored) * model.bundle.manifest.clip.alarm.clips_a_day
+    )
+
+
+def test_normal_sound_raises_nothing_and_says_what_the_model_expects(model: LiveModel, files: dict[str, Path]) -> None:
+    heard: list[float] = []
+    reel = reel_of(files["a"], files["b"])
+    told = rehearse(model, AlarmRule(), reel, heard_s=40.0, on_heard=heard.append)
+    assert (told.alarms, told.warnings, told.insertions) == ((), (), ())
+    assert (told.heard_s, told.distinct_s, sum(heard)) == (40.0, 15.0, pytest.approx(40.0))
+    assert (told.machine_id, told.version, told.rule) == ("pump-2", "1", AlarmRule())
+    assert set(told.states) == {"unknown", "normal"}
+    assert sum(told.states.values()) == pytest.approx(1.0)
+    assert 0.05 < told.states["unknown"] <= 4 / 40  # a clip of this model is 4 s long
+    alarm = model.bundle.manifest.clip.alarm
+    assert told.clips_over.expected == alarm.expected_rate * alarm.clips_a_day
+    assert told.clips_over.heard == 0.0
+    assert told.clips_over.high == alarm.rate_high * alarm.clips_a_day
+    assert told.clips_over.promised is alarm.promised
+    assert told.alarm_rate.high_a_day == pytest.approx(2.9957 * 86_400 / 15, rel=1e-4)
+
+
+def test_what_is_inserted_is_detected_or_missed(model: LiveModel, files: dict[str, Path]) -> None:
+    reel = reel_of(files["a"], files["b"])
+    inserted = [reel_of(files["fault"]), reel_of(files["other"])]
+    told = rehearse(model, QUICK, reel, heard_s=15.0, inserted=inserted)
+    fault, other = told.insertions
+    assert (fault.file, fault.outcome) == (str(files["fault"]), "detected")
+    assert fault.after_s is not None
+    assert fault.peak_score is not None
+    assert 2.0 <= fault.after_s < 8.0
+    assert fault.peak_score > 1
+    assert (other.outcome, other.after_s) == ("missed", None)
+    assert other.peak_score is not None
+    assert other.peak_score < 1 < fault.peak_score
+    slow = rehearse(model, AlarmRule(on_delay_s=40.0), reel, heard_s=15.0, inserted=inserted).insertions[0]
+    assert (slow.outcome, slow.after_s, slow.peak_score) == ("missed", None, fault.peak_score)
+    assert told.alarms == ()
+
+
+def test_an_alarm_before_leaves_undecided_what_is_inserted(model: LiveModel, files: dict[str, Path]) -> None:
+    reel = reel_of(files["fault"])
+    told = rehearse(model, QUICK, reel, heard_s=20.0, inserted=[reel_of(files["other"])])
+    assert [(insertion.outcome, insertion.after_s) for insertion in told.insertions] == [("undecided", None)]
+    assert told.insertions[0].peak_score is not None
+    assert told.insertions[0].peak_score < 1  # what was heard around it does not count
+    assert [alarm.end_s for alarm in told.alarms] == [None]
+    assert told.warnings == ()
+
+
+def test_alarms_that_latch_end_as_if_somebody_had_acknowledged_them(model: LiveModel, files: dict[str, Path]) -> None:
+    reel = reel_of(files["a"], files["fault"], files["b"])
+    latched = QUICK.model_copy(update={"latch": True})
+    assert rehearse(model, latched, reel, heard_s=60.0).alarms == rehearse(model, QUICK, reel, heard_s=60.0).alarms
+
+
+def test_warnings_that_become_an_alarm_are_listed_as_the_alarm(
+    model: LiveModel, files: dict[str, Path], workshop: Any
+) -> None:
+    for name, level_db in (("fault", -30.0), ("other", -33.0)):
+        soundfile.write(files[name], workshop.machine.clip(302, 7.0, Fault("squeal", level_db)), RATE_HZ)
+    paths = files["a"], files["other"], files["a"], files["fault"], files["b"]
+    rule = AlarmRule(on_delay_s=0.0, off_delay_s=1.0)
+    told = rehearse(model, rule, reel_of(*paths), heard_s=90.0)
+    monitor = LiveMonitor(model, source_rate_hz=RATE_HZ, time_of=lambda sample: sample / RATE_HZ)
+    machine = AlarmMachine(rule, warn_level=warn_level(model))
+    stretches: list[tuple[float, list[str]]] = []
+    calm = True
+    for step in monitor.push(np.take(samples_of(*paths), range(90 * RATE_HZ), mode="wrap")) + monitor.flush():
+        assert step.observation is not None
+        machine.observe(step.observation)
+        if calm and machine.state in ("warning", "alarm"):
+            stretches.append((step.observation.at_s, []))
+        calm = machine.state not in ("warning", "alarm")
+        if not calm:
+            stretches[-1][1].append(machine.state)
+    only_warned = [start_s for start_s, states in stretches if "alarm" not in states]
+    assert 0 < len(only_warned) < len(stretches)
+    assert any(states[0] == "warning" and "alarm" in states for _, states in stretches)
+    assert [warning.start_s for warning in told.warnings] == only_warned
+    assert told.warning_rate.count == len(only_warned)
+
+
+def test_rates_have_the_intervals_of_poisson() -> None:
+    ten = poisson_rate(10, heard_s=86_400.0, distinct_s=86_400.0)
+    assert (ten.count, ten.a_day) == (10, 10.0)
+    assert (ten.low_a_day, ten.high_a_day) == (pytest.approx(5.425, abs=1e-3), pytest.approx(16.962, abs=1e-3))
+    none = poisson_rate(0, heard_s=86_400.0, distinct_s=86_400.0)
+    assert (none.a_day, none.low_a_day, none.high_a_day) == (0.0, 0.0, pytest.approx(-np.log(0.05)))
+
+
+def test_a_loop_that_is_heard_often_is_no_more_evidence_than_once() -> None:
+    once = poisson_rate(2, heard_s=3_600.0, distinct_s=3_600.0)
+    often = poisson_rate(48, heard_s=86_400.0, distinct_s=3_600.0)
+    assert (often.a_day, often.low_a_day, often.high_a_day) == (once.a_day, once.low_a_day, once.high_a_day)
