@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,19 +52,24 @@ def give_birth() -> None:
             with Path(order["log"]).open("ab") as log:
                 os.dup2(log.fileno(), 2)
             sys.argv[1:] = order["arguments"]
-            main()
-            sys.exit(0)
+            code: object = 1
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code
+            os._exit(code if isinstance(code, int) else 0)  # ONNX Runtime cannot tidy up what it made before the fork
         tell(pid=pid)
         _, status = os.waitpid(pid, 0)
         tell(ended=os.waitstatus_to_exitcode(status))
 
 
 class Nursery:
-    """Where services come from, one at a time."""
+    """Where services come from, one at a time; ``alive`` is the pid of the one that lives."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         assert process.stdin is not None and process.stdout is not None
         self._asks, self._tells = process.stdin, process.stdout
+        self.alive: int | None = None
         self.next("here")
 
     def ask(self, **order: object) -> None:
@@ -77,6 +82,7 @@ class Nursery:
             line = self._tells.readline()
             assert line, "the nursery is gone"
             told = json.loads(line)
+            self.alive = told.get("pid", self.alive) if "ended" not in told else None
             if key in told:
                 return told[key]
             assert "ended" not in told, f"the service ended by itself: {told}"
@@ -92,10 +98,14 @@ def nursery() -> Iterator[Nursery]:
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
+        born = Nursery(process)
         try:
-            yield Nursery(process)
+            yield born
         finally:
             assert process.stdin is not None
+            if born.alive is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(born.alive, signal.SIGKILL)
             process.stdin.close()
             process.wait(20)
 
@@ -127,6 +137,7 @@ class Service:
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
+        assert self._nursery.alive is None
         self._nursery.ask(
             environment=self._environment,
             log=str(self.folder / "service.log"),

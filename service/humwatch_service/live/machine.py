@@ -220,13 +220,13 @@ class LiveMachine:
         return events
 
     def _is_far_ahead(self) -> bool:
-        """Whether more sound was scored since the position was written than a client still has."""
-        if self.position is None:
+        """Whether the stream is not known on the disk, or more of it was scored since than a client still has."""
+        now, written = self.position, self.written
+        if now is None:
             return False
-        written = self.written
-        known = written is not None and written.stream_id == self.position.stream_id
-        start = written.next_sample if known and written is not None else 0
-        return self.position.next_sample - start > AHEAD_S * self.position.rate_hz
+        if written is None or written.stream_id != now.stream_id:
+            return True
+        return now.next_sample - written.next_sample > AHEAD_S * now.rate_hz
 
     def _keep(self, events: list[AlarmEvent], step: LiveStep | None) -> list[AlarmEvent]:
         if events:
