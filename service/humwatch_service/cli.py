@@ -6,6 +6,7 @@ import typer
 
 from humwatch_service import commands_alarms, commands_config, commands_models
 from humwatch_service.commands_calibrate import calibrate
+from humwatch_service.commands_capacity import capacity
 from humwatch_service.commands_devices import devices
 from humwatch_service.commands_doctor import doctor
 from humwatch_service.commands_listen import listen
@@ -34,6 +35,7 @@ app.add_typer(commands_models.app, name="models")
 app.add_typer(commands_config.app, name="config")
 app.command()(simulate)
 app.command()(doctor)
+app.command()(capacity)
 
 
 def main() -> None:
