@@ -1,9 +1,10 @@
 """The one composition: samples in, scores out; files, live streams, calibration and tests all pass through it.
 
 ``Listener`` turns samples into evidence (resample, log-mel, windows, prediction); ``Monitor`` adds what a machine's
-calibration makes of it. Both keep what is left over between pushes and are bounded: at most one block of samples,
-one of frames, and the evidence of one clip. Blocks have one shape and are counted from the start of the stream, so
-that every chunking of the same samples gives the same bits.
+calibration makes of it. Both keep what is left over between pushes and are bounded: less than a frame of samples and
+a block of frames, and the evidence of one clip. What becomes of a frame does not depend on those beside it, and
+windows go through the predictor in blocks that are counted from the start of the stream, so that every chunking of
+the same samples gives the same bits.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from humwatch.audio import MonoResampler
-from humwatch.calibration import Calibration, ScaleCalibration, band_contributions, raw_score
+from humwatch.calibration import Calibration, ScaleCalibration
 from humwatch.features import FeatureSpec, LogMel
 from humwatch.predictor import Prediction, Predictor
-from humwatch.quality import SoundCheck
-from humwatch.scoring import Evidence, ScoringSpec, evidence_of
+from humwatch.recent import RecentEvidence
+from humwatch.scoring import Assessor, Evidence, ScoringSpec
 from humwatch.windows import Windower, WindowSpec
 
 Float32 = npt.NDArray[np.float32]
@@ -71,25 +72,41 @@ class Listener:
 
     def __init__(self, spec: ListeningSpec, predictor: Predictor, *, source_rate_hz: int, channel: int = 0) -> None:
         self.spec = spec
-        self.check = SoundCheck(source_rate_hz)
         self._predictor = predictor
-        self._channel = channel
-        self._bands = spec.scoring.bands(spec.features)
+        self._assessor = Assessor(spec.scoring.kind, spec.scoring.bands(spec.features))
         self._mono = MonoResampler(source_rate_hz=source_rate_hz, rate_hz=spec.features.rate_hz, channel=channel)
         self._log_mel = LogMel(spec.features)
         self._windower = Windower(spec.windows, spec.features)
-        self._next_window = 0
+        self._start()
 
     def reset(self) -> None:
         """Start anew, as for a new stream."""
-        for stage in (self.check, self._mono, self._log_mel, self._windower):
+        for stage in (self._mono, self._log_mel, self._windower):
             stage.reset()
+        self._start()
+
+    def _start(self) -> None:
         self._next_window = 0
+        self._came = self._resampled = 0
+
+    @property
+    def samples_until_block(self) -> int:
+        """Samples of the source that have to come before ``push`` can return a block; at least 1.
+
+        So many are enough where nothing is resampled. A resampler is behind by up to 0.9 s at 4 kHz, 0.1 s at
+        44.1 kHz, which is not counted on.
+        """
+        needed = self._log_mel.samples_until(self._windower.frames_until_block)
+        source_hz, rate_hz = self._mono.source_rate_hz, self._mono.rate_hz
+        if source_hz != rate_hz:
+            needed = -(-(self._resampled + needed) * source_hz // rate_hz) - self._came
+        return max(1, needed)
 
     def push(self, samples: Float32) -> list[WindowBlock]:
         """Take float32 (n, channels) at the source's rate; return the blocks that are full."""
         mono = self._mono.push(samples)
-        self.check.push(np.ascontiguousarray(samples[:, self._channel]))
+        self._came += len(samples)
+        self._resampled += len(mono)
         return self._predicted(self._windower.push(self._log_mel.push(mono)))
 
     def flush(self) -> list[WindowBlock]:
@@ -101,7 +118,7 @@ class Listener:
         blocks = []
         for windows in batches:
             prediction = self._predictor.predict(windows)
-            evidence = evidence_of(windows, prediction, self.spec.scoring.kind, self._bands)
+            evidence = self._assessor.evidence(windows, prediction)
             blocks.append(WindowBlock(self._next_window, windows, prediction, evidence))
             self._next_window += len(windows)
         return blocks
@@ -159,17 +176,21 @@ class Monitor:
         self.spec = spec
         self.calibration = calibration
         self._listener = Listener(spec, predictor, source_rate_hz=source_rate_hz, channel=channel)
-        self._forget()
-
-    @property
-    def check(self) -> SoundCheck:
-        """What was measured on the samples themselves."""
-        return self._listener.check
+        self._step_windows, self._clip_windows = spec.step_windows, spec.clip_windows
+        self._recent = RecentEvidence(spec.scoring, self._clip_windows)
 
     def reset(self) -> None:
         """Start anew, as for a new stream."""
         self._listener.reset()
-        self._forget()
+        self._recent.reset()
+
+    @property
+    def samples_until_step(self) -> int:
+        """Samples of the source that have to come before ``push`` can return a step; at least 1.
+
+        It may be a little later where sound is resampled, never sooner.
+        """
+        return self._listener.samples_until_block
 
     def push(self, samples: Float32) -> list[Step]:
         """Take float32 (n, channels) at the source's rate; return the steps that are due."""
@@ -182,19 +203,14 @@ class Monitor:
         """
         return self._steps(self._listener.flush())
 
-    def _forget(self) -> None:
-        bands = len(self.spec.band_edges_hz)
-        self._recent = Evidence.nothing(bands)
-
     def _steps(self, blocks: list[WindowBlock]) -> list[Step]:
         steps = []
         for block in blocks:
-            recent = Evidence.concatenate([self._recent, block.evidence])
-            self._recent = recent[max(0, len(recent) - self.spec.clip_windows) :]
+            self._recent.push(block.evidence)
             end = block.first_window + len(block.evidence)
-            step = self._score(self.calibration.step, self.spec.step_windows, end)
+            step = self._score(self.calibration.step, self._step_windows, end)
             if step is not None:
-                clip = self._score(self.calibration.clip, self.spec.clip_windows, end)
+                clip = self._score(self.calibration.clip, self._clip_windows, end)
                 steps.append(Step(step, clip, block))
         return steps
 
@@ -202,16 +218,15 @@ class Monitor:
         """Score the last ``n_windows`` windows, if there are as many."""
         if len(self._recent) < n_windows:
             return None
-        evidence = self._recent[len(self._recent) - n_windows :]
         scoring = self.spec.scoring
-        raw = raw_score(evidence, scoring, scale.normal)
+        pooled = self._recent.pooled(n_windows)
+        raw, contributions = pooled.judged(scoring, scale.normal)
         start_sample, end_sample = self.spec.windows.sample_bounds(self.spec.features, end - n_windows, n_windows)
-        departures = evidence.pooled_signed(scoring.pooling) - (scale.normal.mean if scoring.signed_is_score else 0.0)
         return ScaleScore(
             start_sample=start_sample,
             end_sample=end_sample,
             score=scale.thresholds.normalise(raw),
             raw_score=raw,
-            contributions=band_contributions(evidence, scoring, scale.normal),
-            departures_db=departures,
+            contributions=contributions,
+            departures_db=pooled.signed - scale.normal.mean if scoring.signed_is_score else pooled.signed,
         )

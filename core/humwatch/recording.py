@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+import numpy as np
+
 from humwatch.audio import AudioInfo, DecodeLimits, Recording, open_recording
 from humwatch.calibration import NormalClip, ScaleCalibration
 from humwatch.decision import State, decide
@@ -15,7 +17,7 @@ from humwatch.explain import BandRange, explain_bands
 from humwatch.levels import SecondLevels
 from humwatch.monitor import Listener, ListeningSpec, Monitor, ScaleScore, Step, StepScores, WindowBlock
 from humwatch.predictor import Predictor
-from humwatch.quality import UNJUDGEABLE, SoundWarning, unheard_band, unusual_level
+from humwatch.quality import UNJUDGEABLE, SoundCheck, SoundWarning, unheard_band, unusual_level
 from humwatch.scoring import Evidence
 from humwatch.thresholds import conformal_p_value
 
@@ -85,27 +87,28 @@ def score_recording(
         if round(info.frames * rate_hz / info.rate_hz) < shortest:
             raise AudioTooShort(f"{info.duration_s:.3f} s; {shortest / rate_hz:.3f} s at least are needed")
         chosen = choose_channel(info.channels, channel, default_channel)
-        monitor = monitor_for(info.rate_hz, chosen)
+        monitor, check = monitor_for(info.rate_hz, chosen), SoundCheck(info.rate_hz)
         steps: list[StepScores] = []
-        for step in _heard(monitor, recording):
+        for step in _heard(monitor, check, recording, chosen):
             steps.append(StepScores(step.step, step.clip))
             if on_step is not None:
                 on_step(step)
     if not steps:
         raise AudioTooShort(f"{info.duration_s:.3f} s; {shortest / rate_hz:.3f} s at least are needed")
     warnings = [
-        *monitor.check.warnings(),
+        *check.warnings(),
         *_source_warnings(monitor, info),
-        *_level_warning(monitor),
+        *_level_warning(monitor, check.level_dbfs),
     ]
     if info.channels > 1 and channel is None:
         text = f"channel {chosen} of {info.channels} (counted from 0) was scored; ask for another with `channel`"
         warnings.append(SoundWarning(code="channel_selected", message=text))
-    return _answer(monitor, steps, info.duration_s, warnings)
+    return _answer(monitor, steps, info.duration_s, check.level_dbfs, warnings)
 
 
-def _heard(monitor: Monitor, recording: Recording) -> Iterator[Step]:
+def _heard(monitor: Monitor, check: SoundCheck, recording: Recording, channel: int) -> Iterator[Step]:
     for block in recording.blocks():
+        check.push(np.ascontiguousarray(block.samples[:, channel]))
         yield from monitor.push(block.samples)
     yield from monitor.flush()
 
@@ -123,7 +126,7 @@ def choose_channel(channels: int, channel: int | None, default: int) -> int:
 
 
 def _answer(
-    monitor: Monitor, steps: list[StepScores], duration_s: float, warnings: list[SoundWarning]
+    monitor: Monitor, steps: list[StepScores], duration_s: float, level_dbfs: float, warnings: list[SoundWarning]
 ) -> RecordingScore:
     clips = [step.clip for step in steps if step.clip is not None]
     calibration = monitor.calibration
@@ -152,7 +155,7 @@ def _answer(
         bands=explain_bands(worst.contributions, worst.departures_db, monitor.spec.band_edges_hz),
         steps=steps,
         warnings=warnings,
-        level_dbfs=monitor.check.level_dbfs,
+        level_dbfs=level_dbfs,
     )
 
 
@@ -178,9 +181,9 @@ def _source_warnings(monitor: Monitor, info: AudioInfo) -> list[SoundWarning]:
     return found
 
 
-def _level_warning(monitor: Monitor) -> list[SoundWarning]:
+def _level_warning(monitor: Monitor, level_dbfs: float) -> list[SoundWarning]:
     calibration = monitor.calibration
-    text = unusual_level(monitor.check.level_dbfs, calibration.level_dbfs_low, calibration.level_dbfs_high)
+    text = unusual_level(level_dbfs, calibration.level_dbfs_low, calibration.level_dbfs_high)
     return [] if text is None else [SoundWarning(code="level_unusual", message=text)]
 
 
@@ -211,15 +214,17 @@ def hear(
         info = recording.info
         chosen = choose_channel(info.channels, channel, default_channel)
         listener = Listener(spec, predictor, source_rate_hz=info.rate_hz, channel=chosen)
-        levels = SecondLevels(info.rate_hz)
+        check, levels = SoundCheck(info.rate_hz), SecondLevels(info.rate_hz)
         blocks: list[WindowBlock] = []
         seconds_dbfs: list[float] = []
         for block in recording.blocks():
             blocks += listener.push(block.samples)
-            seconds_dbfs += levels.push(block.samples[:, chosen])
+            mono = np.ascontiguousarray(block.samples[:, chosen])
+            check.push(mono)
+            seconds_dbfs += levels.push(mono)
         blocks += listener.flush()
-    warnings = [*listener.check.warnings(), *_rate_warnings(spec, info)]
-    return Heard(blocks, listener.check.level_dbfs, min(seconds_dbfs, default=None), info.sample_bits, warnings)
+    warnings = [*check.warnings(), *_rate_warnings(spec, info)]
+    return Heard(blocks, check.level_dbfs, min(seconds_dbfs, default=None), info.sample_bits, warnings)
 
 
 def whole_clips(evidence: Evidence, spec: ListeningSpec) -> list[Evidence]:

@@ -18,6 +18,7 @@ from humwatch.predictor import Prediction
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
 
 ScoreKind = Literal["likelihood_profile", "residual_profile", "spectrum_profile", "mse", "nll"]
 PoolingKind = Literal["mean", "max", "gwrp"]
@@ -97,7 +98,7 @@ class ScoringSpec(BaseModel):
         """Whether the normal mean of a band's score is that of its level or residual in dB."""
         return self.kind in ("residual_profile", "spectrum_profile")
 
-    def bands(self, features: FeatureSpec) -> npt.NDArray[np.int64]:
+    def bands(self, features: FeatureSpec) -> Int64:
         """Indices of the mel bands that count: int64 (n,)."""
         low, high = features.band_edges_hz.T
         return np.flatnonzero((low >= self.low_hz) & (high <= self.high_hz))
@@ -105,7 +106,7 @@ class ScoringSpec(BaseModel):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What windows leave for scoring.
+    """What windows leave for scoring. Its arrays may share memory, and some cannot be written to.
 
     Attributes:
         sums: float64 (windows, bands), sum over the window's targets in each band that counts.
@@ -163,12 +164,96 @@ class Evidence:
         return float(pooling.weights(scores) @ scores)
 
 
-def evidence_of(windows: Float32, prediction: Prediction, kind: ScoreKind, bands: npt.NDArray[np.int64]) -> Evidence:
+def evidence_of(windows: Float32, prediction: Prediction, kind: ScoreKind, bands: Int64) -> Evidence:
     """Evidence of ``windows``, float32 (B, L, F) in dB, of which ``bands`` count."""
+    return Assessor(kind, bands).evidence(windows, prediction)
+
+
+class Assessor:
+    """Windows and predictions in, evidence out; remembers where the targets lay, which few predictors change.
+
+    What a window leaves does not depend on the windows beside it: targets are added in their own order.
+    """
+
+    def __init__(self, kind: ScoreKind, bands: Int64) -> None:
+        """Judge by a score of this kind, on ``bands``, int64 (n,)."""
+        self._kind = kind
+        self._bands = bands
+        self._places: TargetPlaces | None = None
+
+    def evidence(self, windows: Float32, prediction: Prediction) -> Evidence:
+        """Evidence of ``windows``, float32 (B, L, F) in dB."""
+        if prediction.target_index.ndim > 1:
+            return _evidence_by_window(windows, prediction, self._kind, self._bands)
+        n, _, n_mels = windows.shape
+        places = self._places
+        if places is None or not places.are_of(prediction.target_index, n_mels):
+            places = self._places = TargetPlaces(prediction.target_index, n_mels, self._bands)
+        level = windows.reshape(n, -1)[:, places.targets]  # (B, T)
+        signed = _signed(level, prediction, self._kind)
+        values = _target_values(signed, prediction, self._kind)
+        signed_sums = places.sums(signed)
+        sums = signed_sums if values is signed else places.sums(values)
+        return Evidence(sums, np.broadcast_to(places.counts, sums.shape), signed_sums)
+
+
+class TargetPlaces:
+    """Where the targets of each band stand in a ``target_index`` that all windows share.
+
+    Attributes:
+        targets: picks the targets, (B, T), from bins, (B, L * F).
+        counts: float64 (bands,), targets in each band that counts.
+    """
+
+    def __init__(self, target_index: Int64, n_mels: int, bands: Int64) -> None:
+        self._index = target_index
+        self._n_mels = n_mels
+        self.targets = _columns(target_index)
+        band_of = target_index % n_mels
+        by_band = np.append(np.argsort(band_of, kind="stable"), len(target_index))
+        counts = np.bincount(band_of, minlength=n_mels)
+        first = (np.cumsum(counts) - counts)[bands]
+        turns = np.arange(counts[bands].max(initial=0))[:, None]
+        there = turns < counts[bands]  # (most, bands)
+        # Row i has the i-th target of each band, or what stands behind all targets: nothing.
+        places = by_band[np.where(there, first + turns, -1)]
+        self.counts = counts[bands].astype(np.float64)
+        self._places = places
+        columns = [_columns(row) for row in places]
+        self._slices = [column for column in columns if isinstance(column, slice)]
+        self._regular = bool(there.all()) and len(self._slices) == len(columns)
+
+    def are_of(self, target_index: Int64, n_mels: int) -> bool:
+        """Whether these are the places of that index."""
+        return n_mels == self._n_mels and np.array_equal(target_index, self._index)
+
+    def sums(self, values: Float64) -> Float64:
+        """Sum of the values, float64 (B, T), of each band's targets, in their order: float64 (B, bands)."""
+        sums = np.zeros((len(values), len(self.counts)))
+        if self._regular:  # each frame has a target in each band
+            for columns in self._slices:
+                sums += values[:, columns]
+            return sums
+        padded = np.zeros((len(values), values.shape[1] + 1))
+        padded[:, :-1] = values
+        for row in self._places:
+            sums += padded.take(row, axis=1)
+        return sums
+
+
+def _columns(index: Int64) -> slice | Int64:
+    """An index into columns; as a slice, which needs no copy, where they follow one another."""
+    if not len(index) or not (np.diff(index) == 1).all():
+        return index
+    return slice(int(index[0]), int(index[0]) + len(index))
+
+
+def _evidence_by_window(windows: Float32, prediction: Prediction, kind: ScoreKind, bands: Int64) -> Evidence:
+    """Evidence where each window has targets of its own: ``target_index`` is (B, T)."""
     n, _, n_mels = windows.shape
-    index = np.broadcast_to(prediction.target_index, prediction.mean.shape)  # (B, T)
-    level = np.take_along_axis(windows.reshape(n, -1), index, axis=1).astype(np.float64)  # (B, T)
-    signed: Float64 = level if kind == "spectrum_profile" else level - prediction.mean
+    index = prediction.target_index
+    level = np.take_along_axis(windows.reshape(n, -1), index, axis=1)  # (B, T)
+    signed = _signed(level, prediction, kind)
     flat = (np.arange(n)[:, None] * n_mels + index % n_mels).ravel()
 
     def by_band(values: Float64 | None) -> Float64:
@@ -177,6 +262,13 @@ def evidence_of(windows: Float32, prediction: Prediction, kind: ScoreKind, bands
         return counted.reshape(n, n_mels)[:, bands]
 
     return Evidence(by_band(_target_values(signed, prediction, kind)), by_band(None), by_band(signed))
+
+
+def _signed(level: Float32, prediction: Prediction, kind: ScoreKind) -> Float64:
+    """Levels of the targets, float32 (B, T) in dB, or for most scores what the prediction leaves of them."""
+    if kind == "spectrum_profile":
+        return level.astype(np.float64)
+    return np.subtract(level, prediction.mean, dtype=np.float64)
 
 
 def _target_values(signed: Float64, prediction: Prediction, kind: ScoreKind) -> Float64:

@@ -64,21 +64,26 @@ class Windower:
         self.spec = spec
         self._n_mels = features.n_mels
         self._block_windows = spec.step_windows(features)
+        self._block_frames = (self._block_windows - 1) * spec.hop_frames + spec.length_frames
         self.reset()
 
     def reset(self) -> None:
         """Forget all frames."""
         self._rest: Float32 = np.zeros((0, self._n_mels), np.float32)
 
+    @property
+    def frames_until_block(self) -> int:
+        """Frames that are missing until ``push`` returns the next full block; at least 1."""
+        return self._block_frames - len(self._rest)
+
     def push(self, frames: Float32) -> list[Float32]:
         """Take frames, float32 (k, F) in dB; return the full blocks, each float32 (step_windows, L, F)."""
         held = np.concatenate([self._rest, frames])
         advance = self._block_windows * self.spec.hop_frames
-        needed = (self._block_windows - 1) * self.spec.hop_frames + self.spec.length_frames
         blocks = []
         start = 0
-        while len(held) - start >= needed:
-            blocks.append(self._windows(held[start : start + needed]))
+        while len(held) - start >= self._block_frames:
+            blocks.append(self._windows(held[start : start + self._block_frames]))
             start += advance
         self._rest = held[start:].copy()
         return blocks
@@ -90,5 +95,8 @@ class Windower:
         return windows
 
     def _windows(self, frames: Float32) -> Float32:
-        view = np.lib.stride_tricks.sliding_window_view(frames, self.spec.length_frames, axis=0)
-        return np.ascontiguousarray(view[:: self.spec.hop_frames].transpose(0, 2, 1))  # (n, L, F)
+        frames = np.ascontiguousarray(frames)
+        n, length, (step, band) = self.spec.windows_in(len(frames)), self.spec.length_frames, frames.strides
+        strides = self.spec.hop_frames * step, step, band
+        view = np.lib.stride_tricks.as_strided(frames, (n, length, self._n_mels), strides, writeable=False)
+        return view.copy()  # (n, L, F)
