@@ -103,6 +103,14 @@ def test_training_points_are_limited_to_what_was_asked():
     assert len(seen[-1][0]) == 9
 
 
+def test_a_training_mask_leaves_its_targets_out_of_the_context():
+    network = small_network()
+    one, other = (network.draw_mask(torch.Generator().manual_seed(4), 9) for _ in range(2))
+    assert torch.equal(one.context, other.context) and torch.equal(one.target, other.target)
+    assert one.context.shape == (9,)
+    assert len(set(one.context.tolist() + one.target.tolist())) == 9 + len(one.target)
+
+
 def test_heads_have_to_divide_the_width():
     with pytest.raises(ValidationError, match="not a multiple of heads"):
         LatentAnpConfig(width=10, heads=4)

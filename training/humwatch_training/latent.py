@@ -11,16 +11,16 @@ width of a key, R that of a readout.
 """
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from humwatch_training.masks import TrainingMasks, sample_hidden
-from humwatch_training.model import gaussian_nll
-from humwatch_training.network import NeuralProcess, WindowConfig, band_moments
+from humwatch_training.masks import Partition, TrainingMasks, sample_hidden
+from humwatch_training.model import gaussian_nll, self_attention
+from humwatch_training.network import NeuralProcess, WindowConfig, band_moments, rows
 
 
 class LatentAnpConfig(WindowConfig):
@@ -73,12 +73,12 @@ class ContextReader(nn.Module):
 
     def weights(self, context: Tensor) -> Tensor:
         """Return how much each latent and head listens to bins (C,) or (B, C): (..., C, M, H)."""
-        scores = self.scores[context]
+        scores = rows(self.scores, context)
         return torch.softmax(scores, dim=-3) * scores.shape[-3]
 
     def forward(self, context: Tensor, values: Tensor) -> Tensor:
         """Map bins (C,) or (B, C) and their values (B, C) to what the latents read (B, M, W)."""
-        weights, place, value = self.weights(context), self.place[context], self.value[context]
+        weights, place, value = self.weights(context), rows(self.place, context), rows(self.value, context)
         if context.ndim > 1:
             said = place + value * values[..., None, None]  # (B, C, H, D)
             return torch.einsum("bcmh,bchd->bmhd", weights, said).flatten(2)
@@ -104,12 +104,13 @@ class TargetReader(nn.Module):
 
     def forward(self, latents: Tensor, target: Tensor) -> Tensor:
         """Map latents (B, M, W) and bins (T,) or (B, T) to two numbers a bin (B, T, 2)."""
-        query, vectors = self.query[target], self.vectors[target]  # (.., T, K), (.., T, 2, R)
-        scores = self.key(latents) @ query.transpose(-1, -2) * query.shape[-1] ** -0.5  # (B, M, T)
-        weights = torch.softmax(scores, dim=1).unsqueeze(-1)
-        heard = self.readout(latents) @ vectors.flatten(-3, -2).transpose(-1, -2)  # (B, M, T*2)
-        read: Tensor = (weights * heard.unflatten(-1, (-1, 2))).sum(dim=1)
-        return read + self.bias[target]
+        query, vectors = rows(self.query, target), rows(self.vectors, target)  # (.., T, K), (.., T, 2, R)
+        key = self.key(latents) * query.shape[-1] ** -0.5
+        weights = torch.softmax(key @ query.transpose(-1, -2), dim=1)  # (B, M, T)
+        readout = self.readout(latents)  # (B, M, R)
+        # one number of all bins after the other: what has the bins innermost is computed several at a time
+        read = [(weights * (readout @ own.transpose(-1, -2))).sum(dim=1) for own in vectors.unbind(-2)]
+        return torch.stack(read, dim=1).transpose(1, 2) + rows(self.bias, target)  # (B, T, 2)
 
 
 class LatentNeuralProcess(NeuralProcess):
@@ -150,7 +151,7 @@ class LatentNeuralProcess(NeuralProcess):
         values = (context_y_db - self.usual(context)) / self.std_db
         latents: Tensor = self.norm(self.latents + self.output(self.context_reader(context, values)))
         for layer in self.layers:
-            latents = layer(latents)
+            latents = self_attention(cast(nn.TransformerEncoderLayer, layer), latents)
         return latents
 
     def predict(self, context: Tensor, context_y_db: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,13 +167,18 @@ class LatentNeuralProcess(NeuralProcess):
 
         One mask serves the whole batch: the matrix that reads it is then built once.
         """
-        _, n_frames, n_mels = windows_db.shape
-        hidden = sample_hidden(self.config.training_masks, 1, n_frames, n_mels, generator)[0]  # (L*F,)
-        target = _some(hidden, self.config.target_points, generator).to(windows_db.device)
-        context = _some(~hidden, context_points, generator).to(windows_db.device)
+        mask = self.draw_mask(generator, context_points)
+        context, target = mask.context.to(windows_db.device), mask.target.to(windows_db.device)
         values = windows_db.flatten(1)
-        mean_db, std_db = self.predict(context, values[:, context], target)
-        return gaussian_nll(values[:, target], mean_db, std_db).mean()
+        mean_db, std_db = self.predict(context, values.index_select(1, context), target)
+        return gaussian_nll(values.index_select(1, target), mean_db, std_db).mean()
+
+    def draw_mask(self, generator: torch.Generator, context_points: int | None = None) -> Partition:
+        """Return the mask (C,), (T,) of a training step: random hidden bins, and bins that are not hidden."""
+        config = self.config
+        hidden = sample_hidden(config.training_masks, 1, config.n_frames, config.n_mels, generator)[0]  # (L*F,)
+        target = _some(hidden, config.target_points, generator)
+        return Partition(context=_some(~hidden, context_points, generator), target=target)
 
 
 def _some(mask: Tensor, count: int | None, generator: torch.Generator) -> Tensor:

@@ -1,12 +1,12 @@
 """The attentive neural process of Wichern et al., WASPAA 2021, section 2.1, bottom-up.
 
 Shapes: B windows, C context points, T target points, W the width. There is no latent path: equations 3 to 6
-are deterministic. No branch of `forward` depends on values, so it exports with fixed or dynamic C and T.
+are deterministic. No branch of `predict` depends on values, so it exports with fixed or dynamic C and T.
 """
 
 import math
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from humwatch_training.masks import sample_rrc
-from humwatch_training.network import NeuralProcess, WindowConfig
+from humwatch_training.network import NeuralProcess, WindowConfig, rows
 
 
 class AnpConfig(WindowConfig):
@@ -83,6 +83,35 @@ def fully_connected(n_in: int, width: int, n_out: int, layers: int) -> nn.Sequen
     return nn.Sequential(*modules[:-1])
 
 
+def projections(attention: nn.MultiheadAttention) -> list[tuple[Tensor, Tensor]]:
+    """Return weight (W, W) and bias (W,) of queries, keys and values."""
+    weights, biases = cast(Tensor, attention.in_proj_weight), cast(Tensor, attention.in_proj_bias)
+    return list(zip(weights.chunk(3), biases.chunk(3), strict=True))
+
+
+def attend(attention: nn.MultiheadAttention, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Return multi-head attention (B, T, W) of projected queries (.., T, W), keys (.., C, W) and values (B, C, W).
+
+    What `attention` itself would do after its projections, without its copies of all three with the batch second.
+    """
+    batch, heads, depth = values.shape[0], attention.num_heads, attention.head_dim
+    query, key, value = (
+        x.expand(batch, -1, -1).view(batch, -1, heads, depth).transpose(1, 2) for x in (queries, keys, values)
+    )
+    attended = functional.scaled_dot_product_attention(query, key, value)  # (B, H, T, D)
+    result: Tensor = attention.out_proj(attended.transpose(1, 2).flatten(2))
+    return result
+
+
+def self_attention(layer: nn.TransformerEncoderLayer, points: Tensor) -> Tensor:
+    """Map points (B, C, W) as a post-norm `layer` with ReLU and without dropout does, faster in training."""
+    attention = layer.self_attn
+    queries, keys, values = (functional.linear(points, *projection) for projection in projections(attention))
+    points = layer.norm1(points + attend(attention, queries, keys, values))
+    result: Tensor = layer.norm2(points + layer.linear2(functional.relu(layer.linear1(points))))
+    return result
+
+
 class Encoder(nn.Module):
     """Context points to encodings r_C (equation 3): three layers, then self-attention among the points."""
 
@@ -105,7 +134,7 @@ class Encoder(nn.Module):
         """Map (B, C, 3), each [time, band, standardised value], to encodings (B, C, W)."""
         encodings: Tensor = self.embedding(points)  # (B, C, W)
         for layer in self.layers:
-            encodings = layer(encodings)
+            encodings = self_attention(cast(nn.TransformerEncoderLayer, layer), encodings)
         return encodings
 
 
@@ -123,12 +152,18 @@ class CrossAttention(nn.Module):
         self.feed_forward = fully_connected(config.width, config.feed_forward, config.width, layers=2)
         self.feed_forward_norm = nn.LayerNorm(config.width)
 
-    def forward(self, target_x: Tensor, context_x: Tensor, encodings: Tensor) -> Tensor:
-        """Map targets (B, T, 2), context (B, C, 2) and its encodings (B, C, W) to summaries (B, T, W)."""
-        queries = self.position(target_x)  # (B, T, W)
-        keys = self.position(context_x)  # (B, C, W)
-        attended, _ = self.attention(queries, keys, encodings, need_weights=False)
-        summary = self.attention_norm(queries + attended)
+    def forward(self, coordinates: Tensor, target: Tensor, context: Tensor, encodings: Tensor) -> Tensor:
+        """Map target bins (T,) or (B, T), context bins (C,) or (B, C) and encodings (B, C, W) to summaries (B, T, W).
+
+        There are far fewer bins, with `coordinates` (N, 2), than targets in a batch: what is said of positions alone
+        is computed once a bin.
+        """
+        position = self.position(coordinates)  # (N, W)
+        query, key, value = projections(self.attention)
+        queries = rows(functional.linear(position, *query), target)  # (.., T, W)
+        keys = rows(functional.linear(position, *key), context)  # (.., C, W)
+        attended = attend(self.attention, queries, keys, functional.linear(encodings, *value))
+        summary = self.attention_norm(rows(position, target) + attended)
         result: Tensor = self.feed_forward_norm(summary + self.feed_forward(summary))
         return result
 
@@ -148,24 +183,16 @@ class AttentiveNeuralProcess(NeuralProcess):
         self.register_buffer("coordinates", coordinates, persistent=False)
         start_at_data_std(self.decoder, (config.std_db - config.std_floor) / config.std_scale)
 
-    def forward(self, context_x: Tensor, context_y_db: Tensor, target_x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and standard deviation, both (B, T) in dB, of the target bins.
-
-        Takes context coordinates (B, C, 2) in [-1, 1], their values (B, C) in dB, target coordinates (B, T, 2).
-        """
-        values = self.standardised(context_y_db)  # (B, C)
-        points = torch.cat([context_x, values.unsqueeze(-1)], dim=-1)  # (B, C, 3)
-        summary = self.cross_attention(target_x, context_x, self.encoder(points))  # (B, T, W)
-        output = self.decoder(torch.cat([target_x, summary], dim=-1)).float()  # (B, T, 2)
-        std_db = self.config.std_floor + self.config.std_scale * functional.softplus(output[..., 1])
-        return self.in_db(output[..., 0]), std_db
-
     def predict(self, context: Tensor, context_y_db: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation, both (B, T) in dB, of target bins."""
         batch = context_y_db.shape[0]
-        context_x, target_x = (self.coordinates[bins].expand(batch, -1, -1) for bins in (context, target))
-        mean_db, std_db = self(context_x, context_y_db, target_x)
-        return mean_db, std_db
+        context_x, target_x = (rows(self.coordinates, bins).expand(batch, -1, -1) for bins in (context, target))
+        values = self.standardised(context_y_db)  # (B, C)
+        points = torch.cat([context_x, values.unsqueeze(-1)], dim=-1)  # (B, C, 3)
+        summary = self.cross_attention(self.coordinates, target, context, self.encoder(points))  # (B, T, W)
+        output = self.decoder(torch.cat([target_x, summary], dim=-1)).float()  # (B, T, 2)
+        std_db = self.config.std_floor + self.config.std_scale * functional.softplus(output[..., 1])
+        return self.in_db(output[..., 0]), std_db
 
     def training_loss(
         self, windows_db: Tensor, generator: torch.Generator, context_points: int | None = None

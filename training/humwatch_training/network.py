@@ -90,6 +90,15 @@ class NeuralProcess(Network):
         return [self.predict(mask.context, values_db[:, mask.context], mask.target) for mask in passes]
 
 
+def rows(table: Tensor, bins: Tensor) -> Tensor:
+    """Return what a table (N, ...) holds of bins (T,) or (B, T): (T, ...) or (B, T, ...).
+
+    The same as `table[bins]`, whose gradient is several times slower to add up.
+    """
+    taken = table.index_select(0, bins.flatten())
+    return taken if bins.ndim == 1 else taken.view(*bins.shape, *table.shape[1:])
+
+
 def band_moments(batches: Iterable[Tensor], n_mels: int) -> tuple[Tensor, Tensor]:
     """Return mean and variance of each band over windows, batches of (B, L, F) in dB: float64 (F,) each."""
     count = 0
