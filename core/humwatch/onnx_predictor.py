@@ -7,7 +7,7 @@ later serves (ADR 0005). The engine itself comes with the ``service``, ``gpu`` o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,41 +19,95 @@ from humwatch.predictor import Prediction
 Float32 = npt.NDArray[np.float32]
 
 OUTPUTS: Final = ("target_index", "mean", "std")
+BATCH_KEY: Final = "humwatch.batch_windows"
+"""Of a graph's metadata: how many windows it is best given at a time on a CPU."""
+DEFAULT_BATCH: Final = 2
+"""Of a graph that does not say: attention over 512 points takes 8 MiB a window and matrix."""
+MAX_BATCH: Final = 4096
+LEAST_BATCH: Final = 2
+"""A single window is run twice: matrix products of one row take another path, and round differently."""
+GPU_BATCHES: Final = 32
+"""Batches of a CPU that a GPU is given at once: it has so many times the arithmetic units."""
+
+CPU: Final = "CPUExecutionProvider"
+CUDA: Final = "CUDAExecutionProvider"
+_PROVIDER_OPTIONS: Final[dict[str, dict[str, str]]] = {CUDA: {"use_tf32": "0"}}
+"""TF32 keeps 10 bits of a factor: levels would be off by 0.05 dB."""
+_SLOWER: Final = ("SkipLayerNormFusion",)
+"""Optimisations of ONNX Runtime that slow our graphs down: its fused norm of a sum takes three times as long."""
 
 
 class OnnxPredictor:
     """Runs a predictor graph: ``windows`` (B, L, F) to ``target_index``, ``mean`` and ``std``.
 
-    Safe to share between threads. ``max_batch`` windows go through the graph at a time: attention over 512 points
-    takes 8 MiB a window and matrix, larger batches are no faster on a CPU, and the engine keeps what it once took.
+    Safe to share between threads. What is said of a window does not depend on the windows that go through the graph
+    beside it, to the bit on a CPU (:meth:`is_row_exact`), so the windows of many streams may share a run.
+
+    Attributes:
+        batch: windows that go through the graph at a time: ``max_batch``, or what the graph says it is best given.
+        providers: of ONNX Runtime, in use.
+        window_shape: (L, F).
 
     Raises:
         PredictorError: the graph does not have the interface, or a provider that was asked for is not in use.
     """
 
     def __init__(
-        self,
-        graph: bytes,
-        *,
-        providers: Sequence[str] = ("CPUExecutionProvider",),
-        threads: int = 1,
-        max_batch: int = 2,
+        self, graph: bytes, *, providers: Sequence[str] = (CPU,), threads: int = 1, max_batch: int | None = None
     ) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(graph, options, providers=list(providers))
-        except Exception as error:  # the engine raises bare classes of its own, and ValueError
-            raise PredictorError(f"the predictor graph cannot be loaded: {error}") from error
+        self._session = _session(graph, providers, threads)
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         # ONNX Runtime falls back to the CPU with no more than a log line.
         missing = [name for name in providers if name not in self.providers]
         if missing:
             raise PredictorError(f"asked for {', '.join(missing)}, but {', '.join(self.providers)} is in use")
-        self._max_batch = max_batch
         self.window_shape = self._check_interface()
+        self.batch = max_batch or self._advised_batch()
+        self._on_gpu = CUDA in self.providers
+
+    def predict(self, windows: Float32) -> Prediction:
+        """Predict the targets of ``windows``, float32 (B, L, F) in dB. Raises :class:`PredictorError`."""
+        starts = range(0, len(windows), self.batch)
+        try:
+            parts = [self._run(windows[i : i + self.batch]) for i in starts]
+        except Exception as error:  # the engine raises bare classes of its own, and ValueError
+            raise PredictorError(f"the predictor graph cannot be run: {error}") from error
+        if len(parts) == 1:
+            return Prediction(*parts[0])
+        index = parts[0][0] if parts[0][0].ndim == 1 else np.concatenate([part[0] for part in parts])
+        mean, std = (np.concatenate([part[output] for part in parts]) for output in (1, 2))
+        return Prediction(index, mean, std)
+
+    def is_row_exact(self, windows: Float32) -> bool:
+        """Whether windows say the same to the bit in whatever company, tried on some: float32 (n, L, F) in dB.
+
+        It also warms the engine up: memory is taken and kernels are chosen at the first run of a size.
+        """
+        full = np.resize(windows, (max(self.batch, LEAST_BATCH), *windows.shape[1:]))
+        together = self.predict(full)
+        sizes = {1, LEAST_BATCH, 3, len(full) // 2 + 1}
+        return all(_agree(self.predict(full[-size:]), together, size) for size in sizes if size < len(full))
+
+    def _run(self, windows: Float32) -> list[Any]:
+        count = len(windows)
+        wanted = self.batch if self._on_gpu else LEAST_BATCH  # a GPU's kernels are chosen by the size: one for all
+        if count < wanted:
+            windows = np.concatenate([windows, np.broadcast_to(windows[:1], (wanted - count, *windows.shape[1:]))])
+        run = self._run_bound if self._on_gpu else self._run_plainly
+        index, mean, std = run(np.ascontiguousarray(windows, np.float32))
+        return [index if index.ndim == 1 else index[:count], mean[:count], std[:count]]
+
+    def _run_plainly(self, windows: Float32) -> list[Any]:
+        return list(self._session.run(OUTPUTS, {"windows": windows}))
+
+    def _run_bound(self, windows: Float32) -> list[Any]:
+        """Run with inputs and outputs bound to memory of this machine; on a CPU it gains nothing."""
+        binding = self._session.io_binding()
+        binding.bind_cpu_input("windows", windows)
+        for name in OUTPUTS:
+            binding.bind_output(name, "cpu")
+        self._session.run_with_iobinding(binding)
+        return list(binding.copy_outputs_to_cpu())
 
     def _check_interface(self) -> tuple[int, int]:
         inputs = self._session.get_inputs()
@@ -65,13 +119,29 @@ class OnnxPredictor:
             raise PredictorError(f"'windows' has to be (B, L, F) with fixed L and F, not {shape}")
         return int(shape[1]), int(shape[2])
 
-    def predict(self, windows: Float32) -> Prediction:
-        """Predict the targets of ``windows``, float32 (B, L, F) in dB. Raises :class:`PredictorError`."""
-        starts = range(0, len(windows), self._max_batch)
-        try:
-            parts = [self._session.run(OUTPUTS, {"windows": windows[i : i + self._max_batch]}) for i in starts]
-        except Exception as error:  # the engine raises bare classes of its own, and ValueError
-            raise PredictorError(f"the predictor graph cannot be run: {error}") from error
-        index = parts[0][0] if parts[0][0].ndim == 1 else np.concatenate([part[0] for part in parts])
-        mean, std = (np.concatenate([part[output] for part in parts]) for output in (1, 2))
-        return Prediction(index, mean, std)
+    def _advised_batch(self) -> int:
+        text = self._session.get_modelmeta().custom_metadata_map.get(BATCH_KEY, str(DEFAULT_BATCH))
+        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_BATCH):
+            raise PredictorError(f"the graph's {BATCH_KEY} has to be a number from 1 to {MAX_BATCH}, not {text[:40]!r}")
+        return min(MAX_BATCH, int(text) * GPU_BATCHES) if CUDA in self.providers else int(text)
+
+
+def _session(graph: bytes, providers: Sequence[str], threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(
+            graph,
+            options,
+            providers=[(name, _PROVIDER_OPTIONS.get(name, {})) for name in providers],
+            disabled_optimizers=list(_SLOWER),
+        )
+    except Exception as error:  # the engine raises bare classes of its own, and ValueError
+        raise PredictorError(f"the predictor graph cannot be loaded: {error}") from error
+
+
+def _agree(few: Prediction, many: Prediction, size: int) -> bool:
+    """Whether ``few`` windows say what the last ones of ``many`` do."""
+    return np.array_equal(few.mean, many.mean[-size:]) and np.array_equal(few.std, many.std[-size:])

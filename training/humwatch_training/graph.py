@@ -12,9 +12,10 @@ import numpy.typing as npt
 import onnx
 import torch
 
-from humwatch.onnx_predictor import OUTPUTS, OnnxPredictor
+from humwatch.onnx_predictor import BATCH_KEY, OUTPUTS, OnnxPredictor
 from humwatch.predictor import Prediction
 from humwatch_training.errors import ExportParityError
+from humwatch_training.folding import fold
 from humwatch_training.strategies import Strategy
 from humwatch_training.torch_predictor import TorchPredictor
 
@@ -23,6 +24,11 @@ Float32 = npt.NDArray[np.float32]
 OPSET = 18
 PARITY_RTOL = 1e-4
 """Largest difference of torch and ONNX Runtime, relative to the larger of the value and 1 dB."""
+
+MAX_BATCH = 4096
+BATCH_OF_KIND = {"anp": 2, "latent_anp": 8, "autoencoder": 64, "idnn": 64, "constant": 64}
+"""Windows that a graph is best given at a time on a CPU, by the network's kind (`humwatch-train bench` shows it):
+attention over 512 points fills the caches with two, small products need many rows before they are worth starting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +44,20 @@ class Parity:
         return {f"max_relative_{name}" if name != "windows" else name: value for name, value in asdict(self).items()}
 
 
-def export_graph(strategy: Strategy) -> bytes:
-    """Return the strategy as one self-contained ONNX file: `windows` (B, L, F) to the outputs of a predictor."""
+def export_graph(strategy: Strategy, *, straight: bool = False) -> bytes:
+    """Return the strategy as one self-contained ONNX file: `windows` (B, L, F) to the outputs of a predictor.
+
+    What does not depend on the sound is computed now (`humwatch_training.folding`); `straight` leaves it in the graph.
+    """
     config = strategy.network.config
     example = torch.full((2, config.n_frames, config.n_mels), config.mean_db)
     with _quiet_exporter():
         program = torch.onnx.export(
-            strategy,
+            strategy if straight else fold(strategy),
             (example,),
             input_names=["windows"],
             output_names=list(OUTPUTS),
-            dynamic_shapes={"windows": {0: torch.export.Dim("batch", min=1, max=4096)}},
+            dynamic_shapes={"windows": {0: torch.export.Dim("batch", min=1, max=MAX_BATCH)}},
             opset_version=OPSET,
             dynamo=True,
             external_data=False,
@@ -56,18 +65,21 @@ def export_graph(strategy: Strategy) -> bytes:
         )
     if program is None:
         raise ExportParityError("torch's exporter gave no program")
-    return _bare(program.model_proto)
+    model = _bare(program.model_proto)
+    kind = getattr(config, "kind", "")
+    onnx.helper.set_model_props(model, {BATCH_KEY: str(BATCH_OF_KIND.get(kind, 1))})
+    serialised: bytes = model.SerializeToString()
+    return serialised
 
 
-def _bare(model: onnx.ModelProto) -> bytes:
-    """Serialise without the exporter's notes, which name source files on this disk, a line each, in every node."""
+def _bare(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Take out the exporter's notes, which name source files on this disk, a line each, in every node."""
     nodes = [node for part in (model.graph, *model.functions) for node in part.node]
     values = [*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer]
     for item in (model, model.graph, *model.functions, *nodes, *values):
         item.ClearField("metadata_props")
         item.ClearField("doc_string")
-    serialised: bytes = model.SerializeToString()
-    return serialised
+    return model
 
 
 @contextmanager

@@ -108,11 +108,15 @@ class FixedMasks(Strategy):
             self.register_buffer(f"target_{number}", partition.target)
         self.register_buffer("target_index", torch.cat([partition.target for partition in passes]))
 
+    @property
+    def partitions(self) -> list[Partition]:
+        """The mask of each pass."""
+        return [Partition(self.get_buffer(f"context_{n}"), self.get_buffer(f"target_{n}")) for n in range(self.passes)]
+
     def forward(self, windows: Tensor) -> Predicted:
         """Predict the targets of every pass over windows (B, L, F) in dB, one pass after the other."""
         values = windows.flatten(1)  # (B, L*F)
-        masks = [Partition(self.get_buffer(f"context_{n}"), self.get_buffer(f"target_{n}")) for n in range(self.passes)]
-        means, stds = zip(*self.network.predict_passes(values, masks), strict=True)
+        means, stds = zip(*self.network.predict_passes(values, self.partitions), strict=True)
         return self.target_index.clone(), torch.cat(means, dim=1), torch.cat(stds, dim=1)
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from humwatch.durable import replace_durably
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch_training.evaluation.training import TrainedNetwork
+from humwatch_training.folding import FOLDING
 from humwatch_training.graph import OPSET, check_parity, export_graph
 from humwatch_training.strategy_choice import build_strategy
 from humwatch_training.systems import System
@@ -21,10 +22,6 @@ from humwatch_training.systems import System
 Float32 = npt.NDArray[np.float32]
 
 PARITY_WINDOWS: Final = 16
-
-MAX_BATCH: Final = {"anp": 2, "latent_anp": 4, "autoencoder": 64, "idnn": 64, "constant": 64}
-"""Windows that go through a graph at a time, by the network's kind: attention over 512 points fills the caches with
-two, small networks need many before their matrix products are worth starting."""
 
 
 class GraphCard(BaseModel):
@@ -43,11 +40,10 @@ class SystemGraph:
 
     content: bytes
     card: GraphCard
-    max_batch: int
 
     def predictor(self, *, threads: int) -> OnnxPredictor:
         """Load it."""
-        return OnnxPredictor(self.content, threads=threads, max_batch=self.max_batch)
+        return OnnxPredictor(self.content, threads=threads)
 
 
 def system_graph(system: System, trained: TrainedNetwork, windows: Callable[[], Float32]) -> SystemGraph:
@@ -59,9 +55,8 @@ def system_graph(system: System, trained: TrainedNetwork, windows: Callable[[], 
     made_from = _source_digest(system, trained)
     place = trained.folder / f"{system.name}.onnx"
     network = trained.network()
-    max_batch = MAX_BATCH[system.recipe.network.kind]
     if (kept := _kept(place, made_from)) is not None:
-        return SystemGraph(*kept, max_batch)
+        return SystemGraph(*kept)
     strategy = build_strategy(network, system.strategy)
     content = export_graph(strategy)
     parity = check_parity(strategy, content, windows())
@@ -69,7 +64,7 @@ def system_graph(system: System, trained: TrainedNetwork, windows: Callable[[], 
     card = GraphCard(made_from=made_from, sha256=digest, parity=parity.as_figures())
     replace_durably(place, lambda file: file.write(content))
     replace_durably(_card_of(place), lambda file: file.write(card.model_dump_json(indent=2).encode()))
-    return SystemGraph(content, card, max_batch)
+    return SystemGraph(content, card)
 
 
 def _card_of(place: Path) -> Path:
@@ -92,5 +87,7 @@ def _source_digest(system: System, trained: TrainedNetwork) -> str:
     digest = hashlib.sha256(trained.checkpoint.network_config.encode())
     for name, values in sorted(trained.checkpoint.network.items()):
         digest.update(name.encode() + values.detach().cpu().contiguous().numpy().tobytes())
-    digest.update(f"{system.strategy.model_dump_json()} opset {OPSET} torch {torch.__version__}".encode())
+    digest.update(
+        f"{system.strategy.model_dump_json()} opset {OPSET} folding {FOLDING} torch {torch.__version__}".encode()
+    )
     return digest.hexdigest()
