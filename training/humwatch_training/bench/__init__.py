@@ -1,0 +1,1 @@
+"""What Humwatch costs in time, measured beside what it is compared with."""
