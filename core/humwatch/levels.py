@@ -25,6 +25,11 @@ class SecondLevels:
         """Forget the second that is not finished."""
         self._held = 0
 
+    @property
+    def samples_left(self) -> int:
+        """Samples that are missing until the second is whole; at least 1."""
+        return self._second.size - self._held
+
     def push(self, mono: Float32) -> list[float]:
         """Take mono samples in [-1, 1], float32 (n,); return the level of each second that they finish.
 

@@ -1,13 +1,15 @@
 """A microphone, followed: samples in, one observation a second out, whatever happens to the source or the machine.
 
 ``LiveMonitor`` puts together what is known of a live stream: the one composition of scores
-(:class:`humwatch.monitor.Monitor`), the health of the source, and whether the machine runs. It cuts the sound into
-quanta that are counted from the start of the stream, so that scores *and* observations do not depend on how it came.
+(:class:`humwatch.monitor.Monitor`), the health of the source, and whether the machine runs. What it knows of the
+source changes with quanta that are counted from the start of the stream, and a step is judged by what is known when
+its quantum is over, so that scores *and* observations do not depend on how the sound came.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -21,6 +23,7 @@ from humwatch.monitor import Monitor, Step
 from humwatch.predictor import Predictor
 from humwatch.quality import MIN_DBFS, dbfs
 from humwatch.run_state import RunState
+from humwatch.sound_blocks import SoundBlock
 from humwatch.source_health import WINDOW_S, FaultReport, SourceHealth
 
 Float32 = npt.NDArray[np.float32]
@@ -109,6 +112,10 @@ class _Ear:
         self._monitor.reset()
         self._origin = origin
 
+    @property
+    def samples_until_step(self) -> int:
+        return self._monitor.samples_until_step
+
     def push(self, mono: Float32) -> list[Step]:
         return self._monitor.push(mono[:, None])
 
@@ -191,14 +198,27 @@ class LiveMonitor:
             return found
         return tuple(fault for fault in found if fault.code != "level_unusual")
 
+    @property
+    def samples_until_step(self) -> int:
+        """Samples that have to come before ``push`` can return a step; at least 1, at most a second.
+
+        Whoever waits for so many, and asks again after each call, misses none. A step may be later: by up to 0.1 s
+        where sound is resampled, and where a machine may be about to stop, which its next second tells.
+        """
+        waits = [self._rate_hz]
+        if self._run.may_stand:
+            waits.append(self._levels.samples_left)
+        if self._run.running is not False:
+            waits.append(1 if self._stopped else self._samples_until_heard())
+        quanta = -(-min(waits) // self._quantum)
+        return min(quanta * self._quantum - len(self._rest), self._rate_hz)
+
     def push(self, mono: Float32) -> list[LiveStep]:
         """Take float32 (n,) in [-1, 1]; return the steps that are due."""
         held = np.concatenate([self._rest, mono])
         whole = len(held) // self._quantum * self._quantum
         self._rest = held[whole:].copy()
-        return [
-            step for start in range(0, whole, self._quantum) for step in self._take(held[start : start + self._quantum])
-        ]
+        return self._take(held[:whole]) if whole else []
 
     def flush(self) -> list[LiveStep]:
         """Judge what is left; the stream is over."""
@@ -241,23 +261,56 @@ class LiveMonitor:
             self._take_over()
 
     def _take(self, mono: Float32) -> list[LiveStep]:
-        self._health.push(mono)
-        self._run.glance(dbfs(float(np.var(mono, dtype=np.float64))), len(mono) / self._rate_hz)
-        levels = self._levels.push(mono)
-        for level_dbfs in levels:
-            self._level_dbfs = level_dbfs
-            self._run.push(level_dbfs)
-        self._position += len(mono)
-        self._rate_confirmed = self._rate_confirmed or self._health.rate_known
-        if self._said_to_stand:  # what is quiet by order is no fault, and is looked back on for a while
-            self._level_counts_from = self._position + round(WINDOW_S * self._rate_hz)
-        if self._run.running is False:
-            return self._stand_still(bool(levels))
-        if self._stopped:
-            self._stopped = False
-            self._listen_anew()
-            return []
-        return self._listen(mono)
+        """Take whole quanta, or the part of one that is left at the end of the sound.
+
+        Ears are given what lies between two steps in one piece: a step is judged once its quantum is over.
+        """
+        steps: list[LiveStep] = []
+        heard = 0
+        due = self._samples_until_heard()
+        for quantum, second_over in self._followed(mono):
+            if self._run.running is False:
+                steps += self._stand_still(second_over)
+            elif self._stopped:
+                self._stopped = False
+                self._listen_anew()
+            else:
+                if self._health.deaf:
+                    self._clean_since = self._position  # behind lost sound, listening begins anew without this
+                if quantum.stop - heard < due:
+                    continue
+                steps += self._listen(mono[heard : quantum.stop])
+            heard = quantum.stop
+            due = self._samples_until_heard()
+        return steps + self._listen(mono[heard:]) if heard < len(mono) else steps
+
+    def _followed(self, mono: Float32) -> Iterator[tuple[slice, bool]]:
+        """Let each quantum of the sound count; yield where it lies, and whether a second of levels is over in it."""
+        blocks: list[SoundBlock | None] = [*self._health.measure(mono)] or [None]  # a part of a quantum is no block
+        second_end = self._levels.samples_left
+        levels = deque(self._levels.push(mono))
+        end = 0
+        for block in blocks:
+            start, end = end, min(end + self._quantum, len(mono))
+            level_dbfs = block.level_dbfs if block else dbfs(float(np.var(mono, dtype=np.float64)))
+            if block:
+                self._health.take(block)
+            self._run.glance(level_dbfs, (end - start) / self._rate_hz)
+            second_over = second_end <= end
+            while second_end <= end:
+                self._level_dbfs = levels.popleft()
+                self._run.push(self._level_dbfs)
+                second_end += self._rate_hz
+            self._position += end - start
+            self._rate_confirmed = self._rate_confirmed or self._health.rate_known
+            if self._said_to_stand:  # what is quiet by order is no fault, and is looked back on for a while
+                self._level_counts_from = self._position + round(WINDOW_S * self._rate_hz)
+            yield slice(start, end), second_over
+
+    def _samples_until_heard(self) -> int:
+        """Samples that have to come before an ear can return a step."""
+        ears = (self._ear, self._next)
+        return min(ear.samples_until_step for ear in ears if ear is not None)
 
     def _stand_still(self, second_over: bool) -> list[LiveStep]:
         if not self._stopped:
@@ -267,8 +320,6 @@ class LiveMonitor:
         return [self._not_running()] if second_over else []
 
     def _listen(self, mono: Float32) -> list[LiveStep]:
-        if any(fault.hard and fault.code != "drop_outs" for fault in self._health.faults()):
-            self._clean_since = self._position  # where sound is known to be lost, listening began anew behind it
         steps = [self._judged(self._ear, step) for step in self._ear.push(mono)]
         if self._next is None:
             return steps

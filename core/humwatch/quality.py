@@ -6,15 +6,14 @@ What is found here is said in every answer, and what cannot be judged is ``unkno
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 Float32 = npt.NDArray[np.float32]
-Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
 
 WarningCode = Literal[
     "silent",
@@ -95,25 +94,25 @@ def unheard_band(rate_hz: int, needed_hz: float) -> str | None:
     )
 
 
-@dataclass(frozen=True)
-class Stretches:
-    """Stretches of one value, in the order of the sound.
+class Stretch(NamedTuple):
+    """A stretch of one value among samples that were pushed.
 
     Attributes:
-        values: float32 (k,), of each stretch.
-        lengths: int64 (k,), samples so far, those of earlier pushes included.
-        carried: samples of the first stretch that earlier pushes brought.
+        value: of its samples.
+        start: index of the first one; negative where earlier pushes brought it.
+        end: one past the last so far.
     """
 
-    values: Float32
-    lengths: Int64
-    carried: int
+    value: float
+    start: int
+    end: int
 
 
-class StretchCounter:
-    """Cuts samples into stretches of one value; remembers the one that goes on."""
+class StretchFinder:
+    """Samples in, stretches of one value out that are ``least`` samples long by now; remembers the one that goes on."""
 
-    def __init__(self) -> None:
+    def __init__(self, least: int) -> None:
+        self._least = least
         self.reset()
 
     def reset(self) -> None:
@@ -121,15 +120,33 @@ class StretchCounter:
         self._value = math.nan  # differs from all
         self._length = 0
 
-    def push(self, samples: Float32) -> Stretches:
-        """Take mono samples, float32 (n,), n > 0; return the stretches that they are part of."""
-        edges = np.flatnonzero(samples[1:] != samples[:-1]) + 1
-        starts = np.concatenate([[0], edges])
-        lengths = np.diff(np.append(starts, samples.size))
+    def push(self, samples: Float32) -> list[Stretch]:
+        """Take mono samples, float32 (n,), n > 0; return the long stretches that some of them are part of, in order."""
+        n = samples.size
+        changes = samples[1:] != samples[:-1]
         carried = self._length if float(samples[0]) == self._value else 0
-        lengths[0] += carried
-        self._value, self._length = float(samples[-1]), int(lengths[-1])
-        return Stretches(samples[starts], lengths, carried)
+        head, tail = _leading_zeros(changes) + 1, _leading_zeros(changes[::-1]) + 1
+        self._value, self._length = float(samples[-1]), tail + (carried if tail == n else 0)
+        if carried + head < self._least and not self._may_be_long(changes):
+            return []
+        edges = np.flatnonzero(changes) + 1
+        starts, ends = np.append(0, edges), np.append(edges, n)
+        values = samples[starts]
+        starts[0] -= carried
+        long = ends - starts >= self._least
+        return [Stretch(*found) for found in zip(*(x[long].tolist() for x in (values, starts, ends)), strict=True)]
+
+    def _may_be_long(self, changes: Bool) -> bool:
+        """Whether half a long stretch is found on a grid of such halves: each long one holds one of them whole."""
+        half = max(1, self._least // 2)
+        groups = changes.size // half
+        return not bool(changes[: groups * half].reshape(groups, half).any(axis=1).all())
+
+
+def _leading_zeros(flags: Bool) -> int:
+    """How many flags from the first on are not set."""
+    first = int(flags.argmax()) if flags.size else 0
+    return first if flags.size and flags[first] else flags.size
 
 
 class SoundCheck:
@@ -137,6 +154,7 @@ class SoundCheck:
 
     def __init__(self, rate_hz: int) -> None:
         self._rate_hz = rate_hz
+        self._stretches = StretchFinder(max(1, math.ceil(STUCK_SECONDS * rate_hz)))
         self.reset()
 
     def reset(self) -> None:
@@ -145,7 +163,7 @@ class SoundCheck:
         self._sum = 0.0
         self._sum_squares = 0.0
         self._clipped = 0
-        self._stretches = StretchCounter()
+        self._stretches.reset()
         self._longest_stretch = 0
 
     def push(self, samples: Float32) -> None:
@@ -157,7 +175,8 @@ class SoundCheck:
         self._sum += float(wide.sum())
         self._sum_squares += float(wide @ wide)
         self._clipped += int(np.count_nonzero(np.abs(samples) >= CLIP_LEVEL))
-        self._longest_stretch = max(self._longest_stretch, int(self._stretches.push(samples).lengths.max()))
+        stretches = self._stretches.push(samples)
+        self._longest_stretch = max([self._longest_stretch, *(found.end - found.start for found in stretches)])
 
     @property
     def level_dbfs(self) -> float:

@@ -97,3 +97,10 @@ class RunState:
         if self._signal is not None:
             return self._signal
         return True if self._gate is None else self._heard
+
+    @property
+    def may_stand(self) -> bool:
+        """Whether the machine stands, or the next second of sound can end with it standing."""
+        if self._signal is not None:
+            return not self._signal
+        return self._gate is not None and (self._heard is False or self._quiet_seconds + 1 >= OFF_SECONDS)

@@ -11,10 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from humwatch.quality import (
-    CLIP_LEVEL,
     SILENT_DBFS,
-    StretchCounter,
-    Stretches,
+    STUCK_SECONDS,
     clipping,
     dbfs,
     off_centre,
@@ -23,6 +21,7 @@ from humwatch.quality import (
     unheard_band,
     unusual_level,
 )
+from humwatch.sound_blocks import BLOCKS_A_SECOND, HELD_SECONDS, BlockMeter, SoundBlock
 from humwatch.source_clock import SourceClock
 
 Float32 = npt.NDArray[np.float32]
@@ -51,19 +50,13 @@ WINDOW_S: Final = 10.0
 """Sound that is looked back on: as much as a clip."""
 LEAST_HEARD_S: Final = 3.0
 """Sound that shares and levels need; also how long silence has to last, as machines pause between strokes."""
-BLOCKS_A_SECOND: Final = 10
 MOST_BLOCKS: Final = 400
 """Gaps make blocks shorter; this bounds them, however a client counts."""
 
-HELD_SECONDS: Final = 0.005
 HELD_STRETCHES: Final = 3
-"""So many stretches of one value and of this length are drop-outs that the source has filled with zeros or with its
+"""So many stretches of one value for ``HELD_SECONDS`` are drop-outs that the source has filled with zeros or with its
 last sample. A microphone's own hiss is louder than ``SILENT_DBFS``, 1.8 steps of 16 bits: two samples of it are equal
 once in six times, twenty in a row (5 ms at 4 kHz) never."""
-HELD_FLOOR_DBFS: Final = SILENT_DBFS + 15.0
-HELD_STEPS: Final = 16.0
-"""Stretches are looked for behind sound that is at least as loud as the first and as many of its own rounding steps
-(rms) as the second: -66 dBFS at 16 bits. Below, a slow wave without any hiss (25 Hz) stands still at its crests."""
 FLAT_PEAK: Final = 0.01
 """A stretch this close (share of the range) to the highest or lowest sample of the window is a crest or a flat peak:
 clipping, at full scale or at an amplifier's. Digital zero is none, whatever the offset."""
@@ -87,22 +80,6 @@ class FaultReport:
 
 
 @dataclass(frozen=True)
-class _Block:
-    """What a tenth of a second leaves; ``held`` are the values of long stretches that were found in it."""
-
-    end: int
-    n: int
-    sum: float
-    sum_squares: float
-    clipped: int
-    low: float
-    high: float
-    step: float
-    longest: int
-    held: tuple[float, ...]
-
-
-@dataclass(frozen=True)
 class _Loss:
     """Samples that never came, before the sample ``at``."""
 
@@ -114,7 +91,7 @@ class _Loss:
 class _Sums:
     """Blocks taken together."""
 
-    def __init__(self, blocks: Collection[_Block]) -> None:
+    def __init__(self, blocks: Collection[SoundBlock]) -> None:
         self.n = sum(block.n for block in blocks)
         total = sum(block.sum for block in blocks)
         self.mean = total / max(1, self.n)
@@ -124,7 +101,7 @@ class _Sums:
 
 
 class SourceHealth:
-    """Mono samples, gaps and clock pairs in, the faults of the last 10 s out; keeps sums, no sound but 0.1 s.
+    """Mono samples, gaps and clock pairs in, the faults of the last 10 s out; keeps sums, no sound but 0.2 s.
 
     A fault is named within 30 s of its beginning and goes away by itself: ``silent`` with the first tenth of a second
     of sound, a wrong rate or drift once the clock's pairs of 25 s say otherwise, all others within 10 s of sound
@@ -145,6 +122,9 @@ class SourceHealth:
         """
         self._rate_hz = rate_hz
         self._unheard = unheard_band(rate_hz, needed_hz)
+        self._least_heard = LEAST_HEARD_S * rate_hz
+        self._loud_square = 2.0 * 10 ** (SILENT_DBFS / 10) * (self._least_heard + rate_hz / BLOCKS_A_SECOND)
+        self._meter = BlockMeter(rate_hz)
         self._clock = SourceClock(rate_hz)
         self.calibrated(level_dbfs_low, level_dbfs_high)
         self.reset()
@@ -156,25 +136,45 @@ class SourceHealth:
 
     def reset(self) -> None:
         """Start anew, as for a new stream of the same rate."""
-        self._open = np.zeros(max(1, self._rate_hz // BLOCKS_A_SECOND), np.float32)
-        self._held = 0
+        self._meter.reset()
         self._position = 0
-        self._blocks: deque[_Block] = deque(maxlen=MOST_BLOCKS)
+        self._blocks: deque[SoundBlock] = deque()
+        self._ends: deque[int] = deque()
         self._losses: deque[_Loss] = deque(maxlen=MOST_BLOCKS)
-        self._stretches = StretchCounter()
+        self._heard = 0
+        self._since_loud = 0
+        self._stuck_until = 0
         self._clock.reset()
         self._faults = None
 
     def push(self, mono: Float32) -> None:
         """Take mono samples in [-1, 1], float32 (n,). What they say counts once a tenth of a second is full."""
-        taken = 0
-        while taken < mono.size:
-            piece = mono[taken : taken + self._open.size - self._held]
-            self._open[self._held : self._held + piece.size] = piece
-            self._held += piece.size
-            taken += piece.size
-            if self._held == self._open.size:
-                self._close_block()
+        for block in self.measure(mono):
+            self.take(block)
+
+    def measure(self, mono: Float32) -> list[SoundBlock]:
+        """Measure mono samples and count nothing yet: who asks for faults along the way has to ``take`` each block.
+
+        Returns:
+            Each tenth of a second that is full, counted from the start of the stream or the last gap.
+        """
+        return self._meter.push(mono)
+
+    def take(self, block: SoundBlock) -> None:
+        """Let the next measured block count."""
+        if block.held and not self._blocks:  # nothing of what lay before it is known any more
+            block = block._replace(held=())
+        if len(self._blocks) == MOST_BLOCKS:
+            self._forget_block()
+        self._position += block.n
+        self._blocks.append(block)
+        self._ends.append(self._position)
+        self._heard += block.n
+        is_loud = block.sum_squares - block.sum**2 / block.n > self._loud_square
+        self._since_loud = 0 if is_loud else self._since_loud + block.n
+        if block.longest >= STUCK_SECONDS * self._rate_hz:
+            self._stuck_until = self._position
+        self._forget_the_old()
 
     def gap(self, samples: int) -> None:
         """``samples`` never came, by the count of the stream."""
@@ -194,6 +194,16 @@ class SourceHealth:
         """Whether a clock has told by now how fast samples come."""
         return self._clock.rate is not None
 
+    @property
+    def deaf(self) -> bool:
+        """Whether one of ``HARD_FAULTS`` but ``drop_outs`` holds: of such sound, no sample is the machine's own."""
+        return (
+            self._unheard is not None
+            or standstill(self._longest_stretch() / self._rate_hz) is not None
+            or self._silence() is not None
+            or self._clock_fault()[0] == "wrong_rate"
+        )
+
     def faults(self) -> tuple[FaultReport, ...]:
         """What is wrong now, what leaves nothing to say first."""
         if self._faults is None:
@@ -201,63 +211,34 @@ class SourceHealth:
         return self._faults
 
     def _lost(self, samples: int, overflows: int) -> None:
-        if self._held:
-            self._close_block()
+        for block in self._meter.flush():
+            self.take(block)
         self._position += samples
         self._losses.append(_Loss(self._position, samples, overflows))
-        self._stretches.reset()
         self._clock.reset()
         self._forget_the_old()
 
-    def _close_block(self) -> None:
-        samples = self._open[: self._held]
-        self._held = 0
-        self._position += samples.size
-        stretches = self._stretches.push(samples)
-        wide = samples.astype(np.float64)
-        moves = np.abs(np.diff(wide))
-        self._blocks.append(
-            _Block(
-                end=self._position,
-                n=samples.size,
-                sum=float(wide.sum()),
-                sum_squares=float(wide @ wide),
-                clipped=int(np.count_nonzero(np.abs(samples) >= CLIP_LEVEL)),
-                low=float(samples.min()),
-                high=float(samples.max()),
-                step=float(moves.min(where=moves > 0, initial=np.inf)),
-                longest=int(stretches.lengths.max()),
-                held=self._held_values(stretches),
-            )
-        )
-        self._forget_the_old()
-
-    def _held_values(self, stretches: Stretches) -> tuple[float, ...]:
-        """Values of the stretches that have just become suspiciously long, behind sound that moved."""
-        if not self._blocks or not _moves(self._blocks[-1]):
-            return ()
-        long = self._rate_hz * HELD_SECONDS
-        grown = stretches.lengths >= long
-        grown[0] &= stretches.carried < long  # otherwise counted in the block before
-        return tuple(stretches.values[grown].tolist())
-
     def _forget_the_old(self) -> None:
         oldest = self._position - WINDOW_S * self._rate_hz
-        while self._blocks and self._blocks[0].end <= oldest:
-            self._blocks.popleft()
+        while self._ends and self._ends[0] <= oldest:
+            self._forget_block()
         while self._losses and self._losses[0].at <= oldest:
             self._losses.popleft()
         self._faults = None
 
+    def _forget_block(self) -> None:
+        self._ends.popleft()
+        self._heard -= self._blocks.popleft().n
+
     def _texts(self) -> Iterator[tuple[SourceFault, str | None]]:
         """What to say of each fault, None where there is none; in the order of ``SourceFault``."""
         window = _Sums(self._blocks)
-        heard = window.n >= LEAST_HEARD_S * self._rate_hz
-        silent = silence(self._latest().level_dbfs) if heard else None
+        heard = self._heard >= self._least_heard
+        silent = self._silence()
         clock, clock_text = self._clock_fault()
         yield "bandwidth_limited", self._unheard
         yield "silent", silent
-        yield "stuck", standstill(max((block.longest for block in self._blocks), default=0) / self._rate_hz)
+        yield "stuck", standstill(self._longest_stretch() / self._rate_hz)
         yield "drop_outs", self._missing()
         yield "wrong_rate", clock_text if clock == "wrong_rate" else None
         yield "clipped", clipping(window.clipped_share) if heard else None
@@ -265,10 +246,22 @@ class SourceHealth:
         yield "level_unusual", unusual_level(window.level_dbfs, *self._levels_dbfs) if heard and not silent else None
         yield "clock_drift", clock_text if clock == "clock_drift" else None
 
+    def _longest_stretch(self) -> int:
+        """Samples of the longest stretch in the window; 0 when it is too short to be named."""
+        if self._stuck_until <= self._position - WINDOW_S * self._rate_hz:
+            return 0
+        return max((block.longest for block in self._blocks), default=0)
+
+    def _silence(self) -> str | None:
+        """What to say of the newest sound when it is silent; one loud block in it is enough to know that it is not."""
+        if self._heard < self._least_heard or self._since_loud < self._least_heard:
+            return None
+        return silence(self._latest().level_dbfs)
+
     def _latest(self) -> _Sums:
         """Of the newest sound, as much as shares and levels need."""
-        latest: list[_Block] = []
-        wanted = LEAST_HEARD_S * self._rate_hz
+        latest: list[SoundBlock] = []
+        wanted = self._least_heard
         for block in reversed(self._blocks):
             if wanted <= 0:
                 break
@@ -306,9 +299,3 @@ class SourceHealth:
             f" ({rate.ratio - 1.0:+.2%})"
         )
         return "wrong_rate" if rate.is_off(WRONG_RATE) else "clock_drift", text
-
-
-def _moves(block: _Block) -> bool:
-    """Whether a block is of sound that does not stand still by rounding."""
-    level_dbfs = _Sums([block]).level_dbfs
-    return level_dbfs >= HELD_FLOOR_DBFS and 10 ** (level_dbfs / 20) >= HELD_STEPS * block.step

@@ -7,42 +7,20 @@ import numpy as np
 import pytest
 
 from humwatch.alarm_events import WARMING_UP
-from humwatch.bundle import Bundle, Golden, compose_bundle, digest_of
 from humwatch.calibration import Calibration
 from humwatch.live import LiveModel, LiveMonitor, LiveStep
-from humwatch.manifest import PredictorCard
 from humwatch.monitor import ListeningSpec, Monitor, Step
 from humwatch.predictor import Predictor
 from humwatch.synthetic import Fault, SyntheticMachine
+from tests.core.live_models import live_model
 
 RATE_HZ = 16_000
-CARD = PredictorCard(
-    strategy="neighbours", parameters=0, steps=0, train_recordings=0, train_digest="0" * 64, config={}, parity={}
-)
 Follow = Callable[..., LiveMonitor]
 
 
 @pytest.fixture
 def model(listening: ListeningSpec, predictor: Predictor, calibration: Calibration) -> LiveModel:
-    graph = b"not run here"
-    golden = Golden.of(predictor, np.zeros((1, 5, 128), np.float32))
-    manifest, _ = compose_bundle(
-        listening,
-        calibration,
-        graph,
-        golden,
-        calibration_digest=digest_of(["a"]),
-        machine_id="fan-1",
-        machine_type="fan",
-        version="1",
-        created_at="2026-01-01T00:00:00+00:00",
-        created_by="test",
-        licence="none",
-        attribution="nobody",
-        channel=0,
-        predictor=CARD,
-    )
-    return LiveModel(Bundle(manifest, graph, calibration, golden), predictor)
+    return live_model(listening, predictor, calibration)
 
 
 @pytest.fixture
