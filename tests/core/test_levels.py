@@ -43,3 +43,14 @@ def test_reset_forgets_the_second_that_is_not_finished() -> None:
     levels.push(np.ones(RATE_HZ - 1, np.float32))
     levels.reset()
     assert levels.push(np.zeros(RATE_HZ, np.float32)) == [-200.0]
+
+
+def test_it_tells_how_many_samples_a_second_still_wants() -> None:
+    levels = SecondLevels(RATE_HZ)
+    assert levels.samples_left == RATE_HZ
+    levels.push(np.zeros(RATE_HZ + 1, np.float32))
+    assert levels.samples_left == RATE_HZ - 1
+    assert levels.push(np.zeros(RATE_HZ - 2, np.float32)) == []
+    assert levels.samples_left == 1
+    assert levels.push(np.zeros(1, np.float32)) == [-200.0]
+    assert levels.samples_left == RATE_HZ

@@ -83,3 +83,52 @@ def test_sound_too_short_for_a_step_gives_nothing(monitor_for: MonitorFor) -> No
     monitor = monitor_for()
     assert monitor.push(np.zeros((5000, 1), np.float32)) + monitor.flush() == []
     assert monitor.push(np.zeros((0, 1), np.float32)) == []
+
+
+@pytest.mark.parametrize("source_rate_hz", [16_000, 44_100, 8_000])
+def test_no_step_comes_before_the_samples_that_it_says_are_missing(
+    monitor_for: MonitorFor, rng: np.random.Generator, source_rate_hz: int
+) -> None:
+    monitor = monitor_for(source_rate_hz)
+    sound = column(SyntheticMachine(seed=3, rate_hz=source_rate_hz).clip(5, seconds=8.0))
+    at, steps = 0, 0
+    while at < len(sound):
+        missing = monitor.samples_until_step
+        assert missing >= 1
+        size = int(rng.choice([missing, max(1, missing - 1), int(rng.integers(1, 9_000))]))
+        found = monitor.push(sound[at : at + size])
+        assert not found or size >= missing
+        assert len(found) == 1 or source_rate_hz != 16_000 or size != missing or at + size > len(sound)
+        at += size
+        steps += len(found)
+    assert steps == 15
+
+
+@pytest.mark.parametrize("size", [1, 512, 1_599, 16_000])
+def test_a_step_comes_with_its_last_sample(monitor_for: MonitorFor, size: int) -> None:
+    monitor = monitor_for()
+    sound = column(SyntheticMachine(seed=3).clip(5, seconds=2.5))
+    for at in range(0, len(sound), size):
+        steps = monitor.push(sound[at : at + size])
+        assert all(at < step.step.end_sample <= at + size for step in steps)
+
+
+def test_every_chunking_gives_the_same_scores(monitor_for: MonitorFor, rng: np.random.Generator) -> None:
+    sound = column(SyntheticMachine(seed=3).clip(6, seconds=6.3))
+    whole = monitor_for()
+    expected = whole.push(sound) + whole.flush()
+    assert len(expected) == 12
+    for largest in (40, 1_025, 20_000):
+        monitor, steps, at = monitor_for(), [], 0
+        while at < len(sound):
+            size = int(rng.integers(0, largest))
+            steps += monitor.push(sound[at : at + size])
+            at += size
+        steps += monitor.flush()
+        assert [step.step.raw_score for step in steps] == [step.step.raw_score for step in expected]
+        for ours, theirs in zip(steps, expected, strict=True):
+            assert (ours.clip is None) == (theirs.clip is None)
+            if ours.clip is not None and theirs.clip is not None:
+                assert ours.clip.raw_score == theirs.clip.raw_score
+                assert np.array_equal(ours.clip.contributions, theirs.clip.contributions)
+                assert np.array_equal(ours.clip.departures_db, theirs.clip.departures_db)

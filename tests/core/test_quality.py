@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from humwatch.quality import SoundCheck, dbfs
+from humwatch.quality import SoundCheck, StretchFinder, dbfs
+from tests.core.health_reference import PlainStretchCounter
 
 RATE_HZ = 16_000
 
@@ -64,3 +65,24 @@ def test_reset_forgets(noise: np.ndarray) -> None:
     found.reset()
     found.push(noise.astype(np.float32))
     assert found.warnings() == []
+
+
+@pytest.mark.parametrize("least", [1, 2, 3, 20, 80])
+def test_long_stretches_are_those_that_looking_at_each_sample_finds(rng: np.random.Generator, least: int) -> None:
+    found = 0
+    for coarse in (1.0, 0.1, 0.01):
+        finder, plain = StretchFinder(least), PlainStretchCounter()
+        sound = np.round(np.cumsum(rng.normal(0.0, coarse, 20_000))).astype(np.float32)
+        sound[9_000:9_500] = 0.0
+        at = 0
+        while at < len(sound):
+            samples = sound[at : at + int(rng.integers(1, 900))]
+            at += len(samples)
+            expected = plain.push(samples)
+            long = expected.lengths >= least
+            stretches = finder.push(samples)
+            assert [stretch.end - stretch.start for stretch in stretches] == expected.lengths[long].tolist()
+            assert [stretch.value for stretch in stretches] == expected.values[long].tolist()
+            assert all(stretch.end <= len(samples) and stretch.start < stretch.end for stretch in stretches)
+            found += len(stretches)
+    assert found > 20

@@ -103,3 +103,21 @@ def test_a_machine_that_runs_down_stands_and_runs_up_is_heard_to(rng: np.random.
     stopped, started = (second for second, _ in changes)
     assert 12 <= stopped <= 15
     assert 25 <= started <= 27
+
+
+def test_it_may_stand_when_one_more_second_can_tell(rng: np.random.Generator) -> None:
+    for _ in range(50):
+        state = RunState(GATE)
+        for level in rng.choice([-50.0, -42.0, -30.0], 30):
+            may_stand = state.may_stand
+            state.push(float(level))
+            assert may_stand or state.running is not False
+    assert not RunState(GATE).may_stand
+    assert not RunState(None).may_stand
+    state = RunState(GATE)
+    state.push(-50.0)
+    assert state.may_stand
+    state.signal(True)
+    assert not state.may_stand
+    state.signal(False)
+    assert state.may_stand

@@ -1,12 +1,25 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from humwatch.features import FeatureSpec
 from humwatch.predictor import Prediction
-from humwatch.scoring import Evidence, Pooling, ScoreKind, ScoringSpec, default_score, evidence_of
+from humwatch.scoring import (
+    Assessor,
+    Evidence,
+    Pooling,
+    ScoreKind,
+    ScoringSpec,
+    TargetPlaces,
+    default_score,
+    evidence_of,
+)
 
 BANDS = np.arange(3)
 WINDOWS = np.arange(18, dtype=np.float32).reshape(2, 3, 3)
@@ -114,3 +127,75 @@ def test_few_recordings_get_the_score_that_needs_no_statistics() -> None:
         "likelihood_profile",
         "likelihood_profile",
     ]
+
+
+LAYOUTS = {
+    "a whole frame": np.arange(24, 36),
+    "all bins": np.arange(60),
+    "all bins, out of order": np.random.default_rng(1).permutation(60),
+    "some bins": np.random.default_rng(2).permutation(60)[:31],
+    "a bin twice": np.array([5, 17, 5, 41]),
+    "no bin that counts": np.array([0, 12, 11]),
+}
+
+
+def predicted(rng: np.random.Generator, windows: int, index: np.ndarray) -> Prediction:
+    shape = windows, index.shape[-1]
+    mean, std = rng.normal(-50.0, 9.0, shape), rng.uniform(0.5, 4.0, shape)
+    return Prediction(index, mean.astype(np.float32), std.astype(np.float32))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("kind", get_args(ScoreKind))
+def test_one_index_for_all_windows_and_one_for_each_leave_the_same(
+    rng: np.random.Generator, layout: str, kind: ScoreKind
+) -> None:
+    index, bands = LAYOUTS[layout], np.arange(1, 11)
+    windows = rng.normal(-50.0, 9.0, (9, 5, 12)).astype(np.float32)
+    shared = predicted(rng, 9, index)
+    own = Prediction(np.tile(index, (9, 1)), shared.mean, shared.std)
+    ours, theirs = (Assessor(kind, bands).evidence(windows, prediction) for prediction in (shared, own))
+    assert np.array_equal(ours.counts, theirs.counts)
+    assert np.array_equal(ours.sums, theirs.sums)
+    assert np.array_equal(ours.signed, theirs.signed)
+    assert ours.counts.shape == (9, 10)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@given(windows=st.integers(1, 40), first=st.integers(0, 39))
+def test_a_window_leaves_the_same_whatever_is_beside_it(layout: str, windows: int, first: int) -> None:
+    first %= windows
+    rng = np.random.default_rng(windows)
+    levels = rng.normal(-50.0, 9.0, (windows, 5, 12)).astype(np.float32)
+    prediction = predicted(rng, windows, LAYOUTS[layout])
+    some = Prediction(prediction.target_index, prediction.mean[first:], prediction.std[first:])
+    for kind in get_args(ScoreKind):
+        whole = evidence_of(levels, prediction, kind, np.arange(12))
+        part = evidence_of(levels[first:], some, kind, np.arange(12))
+        assert np.array_equal(whole.sums[first:], part.sums)
+        assert np.array_equal(whole.signed[first:], part.signed)
+
+
+def test_targets_that_move_between_blocks_are_followed(rng: np.random.Generator) -> None:
+    assessor = Assessor("mse", np.arange(12))
+    windows = rng.normal(-50.0, 9.0, (3, 5, 12)).astype(np.float32)
+    for layout in [*LAYOUTS.values(), *LAYOUTS.values()]:
+        prediction = predicted(rng, 3, layout)
+        expected = evidence_of(windows, prediction, "mse", np.arange(12))
+        assert np.array_equal(assessor.evidence(windows, prediction).sums, expected.sums)
+
+
+def test_where_targets_lie_is_worked_out_once(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    plain = TargetPlaces.__init__
+
+    def counted(self: TargetPlaces, *given: object) -> None:
+        made.append(1)
+        plain(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TargetPlaces, "__init__", counted)
+    assessor = Assessor("mse", np.arange(12))
+    windows = rng.normal(-50.0, 9.0, (3, 5, 12)).astype(np.float32)
+    for _ in range(3):
+        assessor.evidence(windows, predicted(rng, 3, LAYOUTS["some bins"].copy()))
+    assert len(made) == 1

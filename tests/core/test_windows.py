@@ -52,3 +52,16 @@ def test_sample_bounds_are_what_the_windows_depend_on() -> None:
 def test_a_step_longer_than_a_clip_is_refused() -> None:
     with pytest.raises(ValidationError, match="longer than clip_seconds"):
         WindowSpec(step_seconds=2.0, clip_seconds=1.0)
+
+
+@pytest.mark.parametrize("hop", [1, 5, 7])
+def test_it_tells_how_many_frames_are_missing(hop: int) -> None:
+    windower = Windower(WindowSpec(hop_frames=hop), FEATURES)
+    for part in (0, 3, 0, 20, 6):
+        assert windower.push(frames(min(part, windower.frames_until_block - 1))) == []
+        missing = windower.frames_until_block
+        assert missing >= 1
+        if part:
+            assert windower.push(frames(missing - 1)) == []
+            assert windower.frames_until_block == 1
+            assert len(windower.push(frames(1))) == 1
