@@ -41,7 +41,7 @@ def capacity(
         int | None, typer.Option(min=1, max=4_096, help="Play so many, in place of searching for the most.")
     ] = None,
     seconds: Annotated[float, typer.Option(min=1.0, max=86_400.0, help="Measured of each number of streams, s.")] = 30,
-    warm_up_s: Annotated[float, typer.Option(min=0.0, max=3_600.0, help="Played before that, s.")] = 5,
+    warm_up_s: Annotated[float, typer.Option(min=0.0, max=3_600.0, help="Played before that, s.")] = 12,
     budget_s: Annotated[
         float, typer.Option(min=0.001, max=60.0, help="Longest latency of 99 % of the scores, s.")
     ] = 1.0,

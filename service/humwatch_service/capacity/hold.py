@@ -16,9 +16,8 @@ from humwatch_service.capacity.level import GOODBYE_S
 from humwatch_service.capacity.report import HoldReport, Reading
 
 EVERY_S: Final = 10.0
-LONGEST_SETTLING_S: Final = 300.0
-SETTLING_SHARE: Final = 0.2
-"""Memory is not judged by the first fifth, nor by more than five minutes: caches fill."""
+SETTLING_S: Final = 180.0
+"""Memory is not judged by the first three minutes: the service keeps two minutes of the sound of each stream."""
 COLUMNS: Final = "   at s   RSS MB  live  dropped  gaps s  lost   p50 ms   p99 ms  CPU %  faults  alarms  breaks"
 NOTHING: Final = Told(0, 0, 0, 0.0, 0, 0, {})
 
@@ -112,22 +111,22 @@ def slope_mb_h(readings: Sequence[Reading]) -> float | None:
     return float(np.polyfit(hours, [reading.rss_mb for reading in readings], 1)[0])
 
 
-def summary(streams: int, readings: Sequence[Reading]) -> HoldReport | None:
-    """What readings say together; None of none."""
+def summary(streams: int, readings: Sequence[Reading], rss_idle_mb: float | None) -> HoldReport | None:
+    """What readings say together; None of none. ``rss_idle_mb`` is memory before the streams, if it is known."""
     if not readings:
         return None
     last = readings[-1]
-    settling_s = min(LONGEST_SETTLING_S, SETTLING_SHARE * last.at_s)
-    settled = [reading for reading in readings if reading.at_s >= settling_s]
+    settled = [reading for reading in readings if reading.at_s >= SETTLING_S]
     p50s = [reading.p50_s for reading in readings if reading.p50_s is not None]
     p99s = [reading.p99_s for reading in readings if reading.p99_s is not None]
     return HoldReport(
         streams=streams,
         seconds=last.at_s,
-        settling_s=settling_s,
+        settling_s=SETTLING_S,
         memory_slope_mb_h=slope_mb_h(settled),
         rss_first_mb=settled[0].rss_mb if settled else None,
         rss_last_mb=settled[-1].rss_mb if settled else None,
+        mb_a_stream=None if rss_idle_mb is None else (last.rss_mb - rss_idle_mb) / streams,
         rss_max_mb=max(reading.rss_mb for reading in readings),
         live_streams_min=min((reading.live_streams for reading in settled), default=None),
         p50_worst_s=max(p50s, default=None),

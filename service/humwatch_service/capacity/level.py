@@ -20,7 +20,7 @@ def measure_level(bench: Bench, streams: int) -> LevelReport:
         player = session.player
         player.play(bench.warm_up_s)
         effort = played(session, lambda: player.play(bench.seconds))
-        player.play(bench.grace_s)
+        player.play(bench.grace_s, until=lambda: player.told_until(effort.to_s))
         for microphone in player.microphones:
             microphone.ledger.give_up(effort.to_s)
         report = _report(bench, session, effort, Told.ask(session.service.http))

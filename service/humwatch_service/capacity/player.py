@@ -54,6 +54,10 @@ class Player:
                 microphone.ready(events, time.monotonic())
                 self._settle(microphone)
 
+    def told_until(self, moment_s: float) -> bool:
+        """Whether every score came, or is lost, that was due before a moment; none is of a stream never taken."""
+        return all(microphone.ledger.next_due_s >= moment_s for microphone in self.microphones)
+
     def finish(self, seconds: float) -> None:
         """Let all streams say goodbye, for so long at most; then hang up."""
         for microphone in self.microphones:

@@ -48,7 +48,7 @@ class LevelReport(_Part):
     machine_states: dict[str, int] = Field(description="machines by the state that was told last")
     rss_idle_mb: float = Field(description="memory of the service with its models, before the streams (10^6 bytes)")
     rss_mb: float = Field(description="memory at the end of the measurement")
-    mb_a_stream: float = Field(description="growth between the two by the streams that were played")
+    mb_a_stream: float = Field(description="growth between the two, by the streams")
     service_cores: float = Field(description="processors that the service kept busy")
     player_cores: float = Field(description="processors that the player kept busy")
     player_lag_s: float = Field(description="99th percentile of how late the player itself was, seconds")
@@ -83,6 +83,7 @@ class HoldReport(_Part):
     memory_slope_mb_h: float | None = Field(description="growth of memory after it by least squares, MB an hour")
     rss_first_mb: float | None = Field(description="memory at the first reading after it")
     rss_last_mb: float | None = Field(description="at the last one")
+    mb_a_stream: float | None = Field(description="growth from before the streams to the last reading, by the streams")
     rss_max_mb: float = Field(description="highest of all readings")
     live_streams_min: int | None = Field(description="fewest that were fed at a reading after it")
     p50_worst_s: float | None = Field(description="highest median of a reading, seconds")
@@ -155,6 +156,9 @@ class CapacityReport(_Part):
     processors: int = Field(description="that this process may use, and the service and the player share")
     budget_s: float = Field(description="longest 99th percentile of the latency that counts as following, seconds")
     settings: dict[str, str] = Field(description="of the service, that are not its defaults")
+    thread_limits: dict[str, str] = Field(
+        description="variables that limit libraries' threads, as the service got them"
+    )
     sustained_streams: int | None = Field(description="highest number that was sustained; 0: not even one")
     limited_by: list[str] = Field(description="why the lowest number that was not sustained was not")
     levels: list[LevelReport] = Field(description="in the order in which they were played")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from humwatch_service.capacity.bench import Bench
 from humwatch_service.capacity.hold import COLUMNS, hold, line, summary
@@ -23,6 +24,9 @@ from humwatch_service.capacity.search import search
 from humwatch_service.capacity.text import LEVEL_COLUMNS, level_line
 
 Say = Callable[[str], None]
+
+THREAD_LIMITS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""They change what a service can do, and come to it from whoever starts it."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class CapacityRun:
         """What is known by now."""
         manifest = self._bench.fleet.manifest
         bad = [level for level in self._levels if not level.sustained]
+        idle = {level.streams: level.rss_idle_mb for level in self._levels}
         return CapacityReport(
             model=ModelCard(
                 machine_id=manifest.machine_id,
@@ -90,10 +95,11 @@ class CapacityRun:
             processors=len(os.sched_getaffinity(0)),
             budget_s=self._bench.budget_s,
             settings=dict(self._bench.settings),
+            thread_limits={name: os.environ[name] for name in THREAD_LIMITS if name in os.environ},
             sustained_streams=self._sustained,
             limited_by=min(bad, key=lambda level: level.streams).failed_by if bad else [],
             levels=self._levels,
-            hold=summary(self._held, self._readings),
+            hold=summary(self._held, self._readings, idle.get(self._held)),
             overload=self._overload,
             score=self._score,
             interrupted=interrupted,

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ LISTENS_S: Final = 60.0
 READY_S: Final = 60.0
 """Longest time until it is ready, and a second more for each machine."""
 STOPS_S: Final = 30.0
+LAST_WORDS_S: Final = 5.0
 
 
 class ServiceUnderTest:
@@ -115,9 +116,10 @@ def _url(process: subprocess.Popen[str]) -> str:
     try:
         return str(json.loads(line)["url"])
     except (ValueError, KeyError) as error:
-        raise ServiceUnreachable(
-            f"the service under test did not start: {line.strip() or 'it said nothing'}"
-        ) from error
+        said = line.strip() or "it said nothing"
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(LAST_WORDS_S)  # it may be about to say more in its log
+        raise ServiceUnreachable(f"the service under test did not start: {said}") from error
 
 
 def _stop(process: subprocess.Popen[str]) -> None:

@@ -62,7 +62,8 @@ def _hold(held: HoldReport) -> str:
     slope = "unknown" if held.memory_slope_mb_h is None else f"{held.memory_slope_mb_h:+.1f} MB an hour"
     return (
         f"held: {held.streams} streams for {held.seconds / 60:.1f} minutes;"
-        f" memory {slope} after {held.settling_s:.0f} s, {held.rss_max_mb:.0f} MB at most\n"
+        f" memory {slope} after {held.settling_s:.0f} s, {held.rss_max_mb:.0f} MB at most,"
+        f" {'unknown' if held.mb_a_stream is None else f'{held.mb_a_stream:.1f}'} MB a stream\n"
         f"  worst reading: p50 {_s(held.p50_worst_s)}, p99 {_s(held.p99_worst_s)}; {held.lost_scores} scores lost,"
         f" {held.dropped_windows} windows dropped, {held.gap_s:.2f} s of gaps, {held.faults} faults,"
         f" {held.alarms} alarms, {held.breaks} breaks"
