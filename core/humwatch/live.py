@@ -8,8 +8,7 @@ its quantum is over, so that scores *and* observations do not depend on how the 
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -18,18 +17,13 @@ import numpy.typing as npt
 
 from humwatch.alarm_events import RATE_UNCONFIRMED, WARMING_UP, Observation
 from humwatch.bundle import Bundle
-from humwatch.levels import SecondLevels
+from humwatch.live_source import LiveSource
 from humwatch.monitor import Monitor, Step
 from humwatch.predictor import Predictor
-from humwatch.quality import MIN_DBFS, dbfs
-from humwatch.run_state import RunState
-from humwatch.sound_blocks import SoundBlock
-from humwatch.source_health import WINDOW_S, FaultReport, SourceHealth
+from humwatch.source_health import FaultReport, SourceHealth
 
 Float32 = npt.NDArray[np.float32]
 
-QUANTA_A_SECOND: Final = 10
-"""Sound is looked at in pieces of a tenth of a second."""
 SWAP_STEPS: Final = 8
 """Steps that a new model waits for one that joins the last of the old model's."""
 
@@ -162,22 +156,21 @@ class LiveMonitor:
         self._rate_hz = source_rate_hz
         self._time_of = time_of
         self._heard_until = heard_until
-        self._quantum = max(1, source_rate_hz // QUANTA_A_SECOND)
         self._rest: Float32 = np.zeros(0, np.float32)
         self._ear = _Ear(model, source_rate_hz, first_sample)
         self._next: _Ear | None = None
         self._patience = 0
-        self._health = model.health(source_rate_hz)
-        self._levels = SecondLevels(source_rate_hz)
-        self._use_level = use_level
-        self._run = RunState(model.bundle.calibration.run_gate if use_level else None)
-        self._rate_confirmed = not in_real_time
-        self._level_dbfs = MIN_DBFS
-        self._position = first_sample
+        self._source = LiveSource(
+            model.health(source_rate_hz),
+            model.bundle.calibration,
+            rate_hz=source_rate_hz,
+            position=first_sample,
+            use_level=use_level,
+        )
+        self._rate_matters = in_real_time
         self._last_end = first_sample
         self._clean_since = first_sample
         self._stopped = False
-        self._level_counts_from = first_sample
         self.signal(running)
 
     @property
@@ -191,12 +184,14 @@ class LiveMonitor:
         return self._position + len(self._rest)
 
     @property
+    def _position(self) -> int:
+        """Index of the first sample that is not followed yet."""
+        return self._source.position
+
+    @property
     def faults(self) -> tuple[FaultReport, ...]:
         """Of the source, now."""
-        found = self._health.faults()
-        if self._position >= self._level_counts_from:
-            return found
-        return tuple(fault for fault in found if fault.code != "level_unusual")
+        return self._source.faults
 
     @property
     def samples_until_step(self) -> int:
@@ -206,17 +201,17 @@ class LiveMonitor:
         where sound is resampled, and where a machine may be about to stop, which its next second tells.
         """
         waits = [self._rate_hz]
-        if self._run.may_stand:
-            waits.append(self._levels.samples_left)
-        if self._run.running is not False:
+        if self._source.samples_until_stand is not None:
+            waits.append(self._source.samples_until_stand)
+        if self._source.running is not False:
             waits.append(1 if self._stopped else self._samples_until_heard())
-        quanta = -(-min(waits) // self._quantum)
-        return min(quanta * self._quantum - len(self._rest), self._rate_hz)
+        quantum = self._source.quantum_samples
+        return min(-(-min(waits) // quantum) * quantum - len(self._rest), self._rate_hz)
 
     def push(self, mono: Float32) -> list[LiveStep]:
         """Take float32 (n,) in [-1, 1]; return the steps that are due."""
         held = np.concatenate([self._rest, mono])
-        whole = len(held) // self._quantum * self._quantum
+        whole = len(held) - len(held) % self._source.quantum_samples
         self._rest = held[whole:].copy()
         return self._take(held[:whole]) if whole else []
 
@@ -232,26 +227,23 @@ class LiveMonitor:
         """``samples`` never came: judge what was there before, and listen anew behind the gap."""
         steps = self._take(self._rest) if len(self._rest) else []
         self._rest = np.zeros(0, np.float32)
-        self._health.gap(samples)
-        self._levels.reset()
-        self._position += samples
-        self._last_end = self._clean_since = self._position
+        self._source.gap(samples)
+        self._last_end = self._position
         self._listen_anew()
         return steps
 
     def overflow(self, count: int) -> None:
         """The sound card lost samples that nobody counted: listen anew."""
-        self._health.overflow(count)
+        self._source.overflow(count)
         self._listen_anew()
 
     def clock(self, sample: int, time_s: float) -> None:
         """When a sample was taken, by a clock that runs evenly."""
-        self._health.clock(sample, time_s)
+        self._source.clock(sample, time_s)
 
     def signal(self, running: bool | None) -> None:
         """Whether the machine runs, from who knows it; None leaves it to the level again."""
-        self._said_to_stand = running is False
-        self._run.signal(running)
+        self._source.signal(running)
 
     def swap(self, model: LiveModel) -> None:
         """Let ``model`` listen beside the one in use, and take over once it has heard a whole clip."""
@@ -268,14 +260,14 @@ class LiveMonitor:
         steps: list[LiveStep] = []
         heard = 0
         due = self._samples_until_heard()
-        for quantum, second_over in self._followed(mono):
-            if self._run.running is False:
-                steps += self._stand_still(second_over)
+        for quantum in self._source.follow(mono):
+            if self._source.running is False:
+                steps += self._stand_still(quantum.second_over)
             elif self._stopped:
                 self._stopped = False
                 self._listen_anew()
             else:
-                if self._health.deaf:
+                if self._source.deaf:
                     self._clean_since = self._position  # behind lost sound, listening begins anew without this
                 if quantum.stop - heard < due:
                     continue
@@ -283,29 +275,6 @@ class LiveMonitor:
             heard = quantum.stop
             due = self._samples_until_heard()
         return steps + self._listen(mono[heard:]) if heard < len(mono) else steps
-
-    def _followed(self, mono: Float32) -> Iterator[tuple[slice, bool]]:
-        """Let each quantum of the sound count; yield where it lies, and whether a second of levels is over in it."""
-        blocks: list[SoundBlock | None] = [*self._health.measure(mono)] or [None]  # a part of a quantum is no block
-        second_end = self._levels.samples_left
-        levels = deque(self._levels.push(mono))
-        end = 0
-        for block in blocks:
-            start, end = end, min(end + self._quantum, len(mono))
-            level_dbfs = block.level_dbfs if block else dbfs(float(np.var(mono, dtype=np.float64)))
-            if block:
-                self._health.take(block)
-            self._run.glance(level_dbfs, (end - start) / self._rate_hz)
-            second_over = second_end <= end
-            while second_end <= end:
-                self._level_dbfs = levels.popleft()
-                self._run.push(self._level_dbfs)
-                second_end += self._rate_hz
-            self._position += end - start
-            self._rate_confirmed = self._rate_confirmed or self._health.rate_known
-            if self._said_to_stand:  # what is quiet by order is no fault, and is looked back on for a while
-                self._level_counts_from = self._position + round(WINDOW_S * self._rate_hz)
-            yield slice(start, end), second_over
 
     def _samples_until_heard(self) -> int:
         """Samples that have to come before an ear can return a step."""
@@ -337,10 +306,7 @@ class LiveMonitor:
     def _take_over(self) -> None:
         assert self._next is not None  # callers look
         self._ear, self._next = self._next, None
-        calibration = self._ear.model.bundle.calibration
-        self._health.calibrated(calibration.level_dbfs_low, calibration.level_dbfs_high)
-        if self._use_level:
-            self._run.change_gate(calibration.run_gate)
+        self._source.calibrated(self._ear.model.bundle.calibration)
 
     def _listen_anew(self) -> None:
         self._clean_since = self._position
@@ -357,7 +323,7 @@ class LiveMonitor:
             return self._step(span, "unknown", hard, step, clip_start)
         if clip_start is None or clip_start < self._clean_since:
             return self._step(span, "unknown", (WARMING_UP,), step, clip_start)
-        unconfirmed = () if self._rate_confirmed else (RATE_UNCONFIRMED,)
+        unconfirmed = (RATE_UNCONFIRMED,) if self._rate_matters and not self._source.rate_known else ()
         doubts = (*(fault.code for fault in faults), *unconfirmed)
         return self._step(span, "scored", doubts, step, clip_start)
 
@@ -381,7 +347,7 @@ class LiveMonitor:
         self._last_end = max(self._last_end, end)
         score = step.clip.score if condition == "scored" and step is not None and step.clip is not None else None
         observation = None
-        if end > self._heard_until and not (condition == "scored" and self._run.stopping):
+        if end > self._heard_until and not (condition == "scored" and self._source.stopping):
             observation = Observation(self._time_of(end), audio_s, condition, score, reasons)
         return LiveStep(
             start_sample=start,
@@ -389,8 +355,8 @@ class LiveMonitor:
             observation=observation,
             step=step,
             clip_start_sample=clip_start,
-            level_dbfs=self._level_dbfs,
+            level_dbfs=self._source.level_dbfs,
             faults=self.faults,
-            running=self._run.running,
+            running=self._source.running,
             model=self._ear.model,
         )

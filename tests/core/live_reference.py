@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from humwatch.alarm_events import RATE_UNCONFIRMED, WARMING_UP, Observation
-from humwatch.live import QUANTA_A_SECOND, SWAP_STEPS, LiveModel, LiveStep
+from humwatch.live import SWAP_STEPS, LiveModel, LiveStep
 from humwatch.monitor import Step
 from humwatch.quality import MIN_DBFS, dbfs
 from humwatch.run_state import RunState
@@ -82,7 +82,7 @@ class PlainLiveMonitor:
         self._rate_hz = source_rate_hz
         self._time_of = time_of
         self._heard_until = heard_until
-        self._quantum = max(1, source_rate_hz // QUANTA_A_SECOND)
+        self._quantum = max(1, source_rate_hz // 10)
         self._rest: Float32 = np.zeros(0, np.float32)
         self._ear = _Ear(model, source_rate_hz, first_sample)
         self._next: _Ear | None = None
