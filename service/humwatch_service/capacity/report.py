@@ -162,7 +162,7 @@ class CapacityReport(_Part):
     sustained_streams: int | None = Field(description="highest number that was sustained; 0: not even one")
     limited_by: list[str] = Field(description="why the lowest number that was not sustained was not")
     levels: list[LevelReport] = Field(description="in the order in which they were played")
-    hold: HoldReport | None
-    overload: OverloadReport | None
-    score: ScoreReport | None
+    hold: HoldReport | None = Field(description="of `--hold-minutes`")
+    overload: OverloadReport | None = Field(description="of `--overload`")
+    score: ScoreReport | None = Field(description="of `--score`")
     interrupted: bool = Field(description="whether it was told to stop before the end")
