@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+import humwatch_training.trainer as trainer_module
 from humwatch_training.bench.training_speed import (
     LOSS_TOLERANCE,
     MEASURED_RECIPES,
@@ -38,6 +39,17 @@ def test_both_loops_learn_the_same_step_by_step(name: str, humming_clip: Hum):
 def test_the_default_networks_learn_the_same(name: str):
     [speed] = measure_training_speed([name], synthetic_clips(recordings=1, seconds=3.0), steps=1)
     assert speed.loss_difference < 1e-5
+
+
+@pytest.mark.parametrize("name", MEASURED_RECIPES)
+def test_what_their_losses_differ_by_is_rounding(name: str, humming_clip: Hum, monkeypatch: pytest.MonkeyPatch):
+    build, item, drawn = trainer_module.build_network, WindowItems.__getitem__, WindowSet.windows
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    monkeypatch.setattr(trainer_module, "build_network", lambda config: build(config).double())
+    monkeypatch.setattr(WindowItems, "__getitem__", lambda self, index: item(self, index).double())
+    monkeypatch.setattr(WindowSet, "windows", lambda self, index: drawn(self, index).double())
+    speed = compare_loops(small(name), [humming_clip(seed) for seed in range(2)], steps=30 - WARMUP_STEPS)
+    assert speed.loss_difference < 1e-10
 
 
 def test_another_seed_is_another_run(humming_clip: Hum, monkeypatch: pytest.MonkeyPatch):

@@ -37,7 +37,10 @@ WARMUP_STEPS = 3
 """Compared, but not timed."""
 
 LOSS_TOLERANCE = 1e-4
-"""Of 30 steps. One step differs by 1e-7, the last digit of float32; each step then learns from the difference."""
+"""Of `loss_difference` over 30 steps of a neural process under its recipe. One step differs by the last digit of
+float32, 1e-7, and the next ones learn from the difference. Through the nine batch norms of the autoencoders, at their
+full rate from the first step, it grows to 1e-2 in as many steps. In float64 it is below 1e-12 for all of them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
