@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from humwatch_service.capacity.fleet import Fleet, machine_ids
-from humwatch_service.capacity.gauge import Usage
+from humwatch_service.capacity.gauge import Usage, busy_s
 from humwatch_service.capacity.microphone import Ended, Microphone
 from humwatch_service.capacity.played_sound import PlayedSound
 from humwatch_service.capacity.player import Player, microphones
@@ -107,6 +107,7 @@ class Effort:
         rss_mb: memory of the service at the end.
         service_cores: processors that the service kept busy.
         player_cores: processors that this process kept busy.
+        other_cores: processors that everything else on this host kept busy.
         player_lag_s: 99th percentile of how late the player was.
     """
 
@@ -115,21 +116,25 @@ class Effort:
     rss_mb: float
     service_cores: float
     player_cores: float
+    other_cores: float
     player_lag_s: float
 
 
 def played(session: Session, play: Callable[[], None]) -> Effort:
     """Measure what playing takes."""
     session.player.lags_s.clear()
-    before, own_s = Usage.of(session.service.pid), time.process_time()
+    before, own_s, all_s = Usage.of(session.service.pid), time.process_time(), busy_s()
     play()
     after = Usage.of(session.service.pid)
+    took_s = after.at_s - before.at_s
+    service_cores, player_cores = after.cores_since(before), (time.process_time() - own_s) / took_s
     return Effort(
         from_s=before.at_s,
         to_s=after.at_s,
         rss_mb=after.rss_mb,
-        service_cores=after.cores_since(before),
-        player_cores=(time.process_time() - own_s) / (after.at_s - before.at_s),
+        service_cores=service_cores,
+        player_cores=player_cores,
+        other_cores=max(0.0, (busy_s() - all_s) / took_s - service_cores - player_cores),
         player_lag_s=percentile(sorted(session.player.lags_s), 0.99) or 0.0,
     )
 

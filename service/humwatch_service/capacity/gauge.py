@@ -108,7 +108,7 @@ def since(now: Mapping[float, float], before: Mapping[float, float]) -> dict[flo
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process and its children have used.
+    """What a process that leads a session and all others of its session have used.
 
     Attributes:
         at_s: of the monotonic clock.
@@ -122,7 +122,7 @@ class Usage:
 
     @classmethod
     def of(cls, pid: int) -> Usage:
-        """Measure a process with its children; one that is gone has used nothing."""
+        """Measure a process with what it started; one that is gone has used nothing."""
         family = _family(pid)
         return cls(time.monotonic(), sum(map(_cpu_s, family)), sum(map(_rss_mb, family)))
 
@@ -131,17 +131,31 @@ class Usage:
         return max(0.0, self.cpu_s - before.cpu_s) / max(1e-9, self.at_s - before.at_s)
 
 
+def busy_s() -> float:
+    """Processor time that all programs of this host have used so far, seconds."""
+    user, nice, system, _, _, irq, softirq, steal = map(int, _text(PROC / "stat").split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
 def _family(pid: int) -> list[int]:
-    family = [pid]
-    for member in family:  # grows as it goes
-        for children in (PROC / str(member) / "task").glob("*/children"):
-            family += [int(child) for child in _text(children).split()]
-    return family
+    """The process and all that it started: they share a session, which the service has for itself."""
+    numbers = [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
+    return [pid, *(number for number in numbers if number != pid and _session(number) == pid)]
+
+
+def _session(pid: int) -> int:
+    fields = _stat(pid)
+    return int(fields[3]) if fields else 0
 
 
 def _cpu_s(pid: int) -> float:
-    fields = _text(PROC / str(pid) / "stat").rpartition(")")[2].split()
+    fields = _stat(pid)
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields behind the name, which may hold blanks itself: state, parent, group, session, ..."""
+    return _text(PROC / str(pid) / "stat").rpartition(")")[2].split()
 
 
 def _rss_mb(pid: int) -> float:

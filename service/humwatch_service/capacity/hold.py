@@ -86,6 +86,7 @@ class _Log:
             p99_s=latencies.p99_s,
             lost_scores=latencies.lost,
             service_cores=effort.service_cores,
+            other_cores=effort.other_cores,
             player_lag_s=effort.player_lag_s,
             faults=told.faults,
             alarms=told.alarms,

@@ -80,6 +80,7 @@ def _report(bench: Bench, session: Session, effort: Effort, told: Told | None) -
         mb_a_stream=(effort.rss_mb - session.idle.rss_mb) / len(mics),
         service_cores=effort.service_cores,
         player_cores=effort.player_cores,
+        other_cores=effort.other_cores,
         player_lag_s=effort.player_lag_s,
         backlog_s=max(microphone.backlog_s for microphone in mics),
     )

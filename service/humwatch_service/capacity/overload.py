@@ -44,6 +44,7 @@ def measure_overload(bench: Bench, sustained: int) -> OverloadReport:
             latency=reported(session.tally.between(effort.from_s, effort.to_s)),
             rss_mb=effort.rss_mb,
             service_cores=effort.service_cores,
+            other_cores=effort.other_cores,
             player_lag_s=effort.player_lag_s,
             back_to_streams=len(stay),
             recovered_after_s=recovered_s,

@@ -51,6 +51,7 @@ class LevelReport(_Part):
     mb_a_stream: float = Field(description="growth between the two, by the streams")
     service_cores: float = Field(description="processors that the service kept busy")
     player_cores: float = Field(description="processors that the player kept busy")
+    other_cores: float = Field(description="processors that everything else on this host kept busy")
     player_lag_s: float = Field(description="99th percentile of how late the player itself was, seconds")
     backlog_s: float = Field(description="most sound of a stream that the service left unread in the socket, seconds")
 
@@ -68,6 +69,7 @@ class Reading(_Part):
     p99_s: float | None = Field(description="99th percentile, seconds")
     lost_scores: int = Field(description="that were due in this time and did not come")
     service_cores: float = Field(description="processors that the service kept busy")
+    other_cores: float = Field(description="processors that everything else on this host kept busy")
     player_lag_s: float = Field(description="99th percentile of how late the player itself was, seconds")
     faults: int = Field(description="of sources, that began")
     alarms: int = Field(description="that were raised")
@@ -111,6 +113,7 @@ class OverloadReport(_Part):
     latency: LatencyReport = Field(description="of the streams that were taken")
     rss_mb: float = Field(description="memory of the service at the end (10^6 bytes)")
     service_cores: float = Field(description="processors that the service kept busy")
+    other_cores: float = Field(description="processors that everything else on this host kept busy")
     player_lag_s: float = Field(description="99th percentile of how late the player itself was, seconds")
     back_to_streams: int = Field(description="that stayed; the others were cut off")
     recovered_after_s: float | None = Field(

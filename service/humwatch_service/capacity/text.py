@@ -15,8 +15,10 @@ from humwatch_service.capacity.report import (
 )
 
 LEVEL_COLUMNS: Final = (
-    "streams   p50 ms   p99 ms   max ms  scores  lost  taken  breaks  cores  RSS MB  MB/stream  player  lag ms"
+    "streams   p50 ms   p99 ms   max ms  scores  lost  taken  breaks  cores  RSS MB  MB/stream  player  others  lag ms"
 )
+MUCH: Final = 0.1
+"""Of all processors: what other programs take from a level that is not sustained."""
 LATE_S: Final = 0.05
 """A player that is later than this measures itself, too."""
 
@@ -29,7 +31,8 @@ def level_line(level: LevelReport) -> str:
     return (
         f"{level.streams:7d}  {times}  {latency.scores:6d}  {latency.lost_scores:4d}  {level.admitted:5d}"
         f"  {sum(ended.times for ended in level.breaks):6d}  {level.service_cores:5.2f}  {level.rss_mb:6.0f}"
-        f"  {level.mb_a_stream:9.1f}  {level.player_cores:6.2f}  {1e3 * level.player_lag_s:6.1f}  {verdict}"
+        f"  {level.mb_a_stream:9.1f}  {level.player_cores:6.2f}  {level.other_cores:6.2f}"
+        f"  {1e3 * level.player_lag_s:6.1f}  {verdict}"
     )
 
 
@@ -44,7 +47,7 @@ def report_text(report: CapacityReport) -> str:
     parts += [_hold(report.hold)] if report.hold else []
     parts += [_overload(report.overload, report.budget_s)] if report.overload else []
     parts += [_score(report.score)] if report.score else []
-    parts += _doubts(report.levels)
+    parts += _doubts(report.levels, report.processors)
     return "\n\n".join(parts)
 
 
@@ -97,12 +100,15 @@ def _score(score: ScoreReport) -> str:
     return "\n".join([f"POST /score of {score.clip_s:g} s, {score.sequential.requests} times:", *rows])
 
 
-def _doubts(levels: Sequence[LevelReport]) -> list[str]:
+def _doubts(levels: Sequence[LevelReport], processors: int) -> list[str]:
     late = [level.streams for level in levels if level.player_lag_s > LATE_S]
+    busy = [level.streams for level in levels if not level.sustained and level.other_cores > MUCH * processors]
     off = [level.streams for level in levels if level.machine_states.get("off")]
     doubts = []
     if late:
         doubts.append(f"doubtful: the player itself was late with {_numbers(late)} streams; the service may do better")
+    if busy:
+        doubts.append(f"doubtful: other programs kept processors busy with {_numbers(busy)} streams")
     if off:
         doubts.append(f"doubtful: with {_numbers(off)} streams machines are off: the sound is not this model's")
     return doubts
