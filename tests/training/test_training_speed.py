@@ -37,8 +37,14 @@ def test_both_loops_learn_the_same_step_by_step(name: str, humming_clip: Hum):
 
 @pytest.mark.parametrize("name", ["latent-anp", "anp"])
 def test_the_default_networks_learn_the_same(name: str):
-    [speed] = measure_training_speed([name], synthetic_clips(recordings=1, seconds=3.0), steps=1)
+    recipe = replace(RECIPES[name], batch_windows=8)
+    speed = compare_loops(recipe, synthetic_clips(recordings=1, seconds=3.0), steps=1)
     assert speed.loss_difference < 1e-5
+
+
+def test_recipes_are_compared_by_name_on_synthetic_sound():
+    [speed] = measure_training_speed(["idnn"], steps=1)
+    assert (speed.recipe, speed.batch_windows) == ("idnn", 512)
 
 
 @pytest.mark.parametrize("name", MEASURED_RECIPES)
