@@ -132,7 +132,8 @@ def _workplace() -> Iterator[tuple[Path, Path]]:
     folder = Path(tempfile.mkdtemp(prefix="humwatch-capacity-"))
     log = folder / "service.log"
     try:
-        yield folder, log
+        with _writing(folder):
+            yield folder, log
     except BaseException:
         if log.is_file():
             kept = Path(tempfile.mkdtemp(prefix="humwatch-capacity-log-")) / log.name
@@ -141,6 +142,15 @@ def _workplace() -> Iterator[tuple[Path, Path]]:
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Name what goes wrong with the disk. Raises :class:`FileUnreadable`."""
+    try:
+        yield
+    except OSError as error:
+        raise FileUnreadable(f"{folder} cannot be used: {error}") from error
 
 
 @contextmanager

@@ -188,6 +188,11 @@ def test_the_log_is_kept_when_something_fails(capsys: pytest.CaptureFixture[str]
     assert kept.read_text() == "what it said"
 
 
+def test_a_disk_that_takes_nothing_is_named() -> None:
+    with pytest.raises(FileUnreadable, match="No space left"), _workplace():
+        raise OSError(28, "No space left on device")
+
+
 def test_a_fleet_is_one_bundle_under_many_ids(bench: Bench) -> None:
     models = bench.fleet.models(3)
     assert sorted(path.name for path in models.iterdir()) == ["mic-0000", "mic-0001", "mic-0002"]
