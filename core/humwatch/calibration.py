@@ -102,6 +102,11 @@ class Calibration:
         """Levels at which the machine starts and stops: below its quietest second, else its quietest recording."""
         return RunGate.learned(self.level_dbfs_low if self.quietest_dbfs is None else self.quietest_dbfs)
 
+    def prepare(self) -> None:
+        """Compute what the first score by a profile would wait for: some 20 ms of eigenvalues."""
+        for scale in (self.clip, self.step):
+            _ = scale.normal.whitening
+
 
 @dataclass(frozen=True)
 class TypePrior:

@@ -69,14 +69,10 @@ class OnnxPredictor:
         """Predict the targets of ``windows``, float32 (B, L, F) in dB. Raises :class:`PredictorError`."""
         starts = range(0, len(windows), self.batch)
         try:
-            parts = [self._run(windows[i : i + self.batch]) for i in starts]
+            parts = [self._run(windows[start : start + self.batch]) for start in starts]
         except Exception as error:  # the engine raises bare classes of its own, and ValueError
             raise PredictorError(f"the predictor graph cannot be run: {error}") from error
-        if len(parts) == 1:
-            return Prediction(*parts[0])
-        index = parts[0][0] if parts[0][0].ndim == 1 else np.concatenate([part[0] for part in parts])
-        mean, std = (np.concatenate([part[output] for part in parts]) for output in (1, 2))
-        return Prediction(index, mean, std)
+        return Prediction.concatenate(parts)
 
     def is_row_exact(self, windows: Float32) -> bool:
         """Whether windows say the same to the bit in whatever company, tried on some: float32 (n, L, F) in dB.
@@ -88,14 +84,14 @@ class OnnxPredictor:
         sizes = {1, LEAST_BATCH, 3, len(full) // 2 + 1}
         return all(_agree(self.predict(full[-size:]), together, size) for size in sizes if size < len(full))
 
-    def _run(self, windows: Float32) -> list[Any]:
+    def _run(self, windows: Float32) -> Prediction:
         count = len(windows)
         wanted = self.batch if self._on_gpu else LEAST_BATCH  # a GPU's kernels are chosen by the size: one for all
         if count < wanted:
             windows = np.concatenate([windows, np.broadcast_to(windows[:1], (wanted - count, *windows.shape[1:]))])
         run = self._run_bound if self._on_gpu else self._run_plainly
         index, mean, std = run(np.ascontiguousarray(windows, np.float32))
-        return [index if index.ndim == 1 else index[:count], mean[:count], std[:count]]
+        return Prediction(index, mean, std)[:count]
 
     def _run_plainly(self, windows: Float32) -> list[Any]:
         return list(self._session.run(OUTPUTS, {"windows": windows}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,6 +25,23 @@ class Prediction:
     target_index: npt.NDArray[np.int64]
     mean: Float32
     std: Float32
+
+    def __getitem__(self, windows: slice) -> Prediction:
+        """Of some of the windows."""
+        index = self.target_index if self.target_index.ndim == 1 else self.target_index[windows]
+        return Prediction(index, self.mean[windows], self.std[windows])
+
+    @staticmethod
+    def concatenate(parts: Sequence[Prediction]) -> Prediction:
+        """Join predictions of one predictor, one after the other; there is at least one."""
+        if len(parts) == 1:
+            return parts[0]
+        first = parts[0].target_index
+        return Prediction(
+            first if first.ndim == 1 else np.concatenate([part.target_index for part in parts]),
+            np.concatenate([part.mean for part in parts]),
+            np.concatenate([part.std for part in parts]),
+        )
 
 
 class Predictor(Protocol):

@@ -22,9 +22,10 @@ from humwatch_service.application import Service
 from humwatch_service.body_limit import BodyLimit
 from humwatch_service.errors import MethodNotAllowed, NotFound, RequestError, RequestInvalid, RequestMalformed
 from humwatch_service.live.hub import Hub
+from humwatch_service.live.load import Load
 from humwatch_service.live_calibration import LiveCalibrations
 from humwatch_service.logs import event_logger
-from humwatch_service.machines import Machines
+from humwatch_service.machines import Engine, Machines
 from humwatch_service.metrics import Metrics
 from humwatch_service.model_versions import ModelVersions
 from humwatch_service.notices import Notices
@@ -34,7 +35,7 @@ from humwatch_service.routes import alarms, calibration, health, live, machines,
 from humwatch_service.routes.documentation import add_problem_schema
 from humwatch_service.scorer import Scorer
 from humwatch_service.scoring_queue import ScoringQueue
-from humwatch_service.settings import Settings, check_exposure
+from humwatch_service.settings import Settings, check_exposure, processors
 from humwatch_service.sources import Sources
 from humwatch_service.state.evidence import EvidenceFolder
 from humwatch_service.state.store import StateStore
@@ -91,16 +92,26 @@ def make_service(settings: Settings) -> Service:
         on_wait=lambda seconds: metrics.stage("queue", seconds),
     )
     metrics.watch_queue(lambda: queue.depth, lambda: queue.in_progress)
+    load = Load(processors=processors(), budget_s=settings.stream_latency_s, max_load=settings.max_load)
+
     machines = Machines(
-        ModelRepository(settings.models_dir), providers=settings.provider_names, threads=settings.predictor_threads
+        ModelRepository(settings.models_dir),
+        Engine(
+            settings.provider_names,
+            threads=settings.predictor_threads,
+            processors=processors(),
+            delay_s=settings.predict_delay_s,
+            on_run=metrics.ran,
+        ),
     )
+    metrics.watch_predictors(lambda: machines.predict_queue_depth)
     evidence = EvidenceFolder(
         settings.state_dir / "evidence",
         quota_bytes=settings.evidence_max_bytes,
         retention_s=settings.evidence_days * DAY_S,
     )
     scorer, store = Scorer(), StateStore(settings.state_dir)
-    hub = Hub(settings, machines, store, evidence, metrics, scorer)
+    hub = Hub(settings, machines, store, evidence, metrics, scorer, load)
     model_versions = ModelVersions(machines, reload=hub.reload, note=store.note)
     return Service(
         settings=settings,

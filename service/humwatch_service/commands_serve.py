@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from threadpoolctl import threadpool_limits
 
 from humwatch.audio import open_recording
 from humwatch.errors import HumwatchError
@@ -48,7 +49,9 @@ def serve(
         if as_json:
             show({"url": url}, "", as_json=True)
         say(_invitation(url, settings))
-        run(app, settings, listening)
+        # Streams run side by side; a numerical library's own threads, which spin for work, would take their processors.
+        with threadpool_limits(1):
+            run(app, settings, listening)
 
 
 def _with_demo(settings: Settings) -> Settings:

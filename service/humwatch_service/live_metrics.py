@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from humwatch.alarm_events import EVENT_KINDS, MACHINE_STATES, AlarmEvent, MachineState
 from humwatch.source_health import SOURCE_FAULTS
+from humwatch_service.live.load import RESOURCES, Resource
 
 DROPS: Final = ("gap", "client_slow")
 """``gap``: samples never came. ``client_slow``: a client did not read its scores."""
+
+REFUSALS: Final = ("streams_full", "overloaded")
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,37 @@ LIVE_METRICS: Final = (
         "Windows without a score because their samples never came (gap), scores that a slow client did not get.",
     ),
     MetricSpec("humwatch_live_streams", "gauge", (), "Streams that somebody feeds."),
-    MetricSpec("humwatch_live_waiting_seconds", "gauge", (), "Sound that waits to be scored, of all streams."),
+    MetricSpec(
+        "humwatch_live_waiting_seconds",
+        "gauge",
+        (),
+        "Sound that waits for a worker or is with one, of all streams; what is too little for a step is not counted.",
+    ),
+    MetricSpec(
+        "humwatch_live_load_ratio",
+        "gauge",
+        ("resource",),
+        "Processor time that streams and the event loop use of what they may use, mean of 5 s: of all processors"
+        " (cores), and of the one that runs Python (interpreter). At 1 no more streams are taken.",
+    ),
+    MetricSpec(
+        "humwatch_live_lateness_seconds",
+        "gauge",
+        (),
+        "Latency that the scores of the last 5 s kept to but for a twentieth of them, of streams that do not catch up.",
+    ),
+    MetricSpec(
+        "humwatch_streams_refused_total",
+        "counter",
+        ("reason",),
+        "Live streams that were not taken: streams_full (max_streams), overloaded (no processor time, or scores late).",
+    ),
+    MetricSpec(
+        "humwatch_streams_given_up_total",
+        "counter",
+        (),
+        "Live streams that were closed so that the scores of the others come in time.",
+    ),
     MetricSpec(
         "humwatch_end_to_end_latency_seconds",
         "histogram",
@@ -82,12 +116,28 @@ class LiveMetrics:
         self._histograms = histograms
         self._known: set[str] = set()
         self._faults: dict[str, frozenset[str]] = {}
+        for reason in REFUSALS:
+            self._counters["streams_refused_total"].labels(reason)
 
     def watch(self, streams: Callable[[], float], waiting_s: Callable[[], float], unsaved: Callable[[], float]) -> None:
         """Read these gauges from here whenever they are asked for."""
         self._gauges["live_streams"].set_function(streams)
         self._gauges["live_waiting_seconds"].set_function(waiting_s)
         self._gauges["unsaved_changes"].set_function(unsaved)
+
+    def watch_load(self, share: Callable[[Resource], float], lateness_s: Callable[[], float]) -> None:
+        """Read the load from here whenever it is asked for."""
+        for resource in RESOURCES:
+            self._gauges["live_load_ratio"].labels(resource).set_function(partial(share, resource))
+        self._gauges["live_lateness_seconds"].set_function(lateness_s)
+
+    def refused(self, reason: str) -> None:
+        """Count a stream that there was no room for."""
+        self._counters["streams_refused_total"].labels(reason).inc()
+
+    def gave_up(self) -> None:
+        """Count a stream that had to go."""
+        self._counters["streams_given_up_total"].inc()
 
     def follow(self, machine_ids: Iterable[str]) -> None:
         """Show the machines that are there, and forget those that are gone."""

@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from humwatch.bundle import Bundle
 from humwatch.errors import BundleInvalid, HumwatchError, MachineNotFound, RepositoryError
 from humwatch.manifest import PREDICTOR, Manifest
-from humwatch.onnx_predictor import OnnxPredictor
+from humwatch.onnx_predictor import CUDA, OnnxPredictor
+from humwatch.predictor import Predictor
 from humwatch.repository import ModelRepository
 from humwatch.scoring import evidence_of
+from humwatch_service.batching import BatchingPredictor
 from humwatch_service.errors import MachineUnavailable, ModelsLoading
+from humwatch_service.logs import event_logger
+
+Float32 = npt.NDArray[np.float32]
+
+_log = event_logger("humwatch.models")
+
+
+class GraphPredictor(Predictor, Protocol):
+    """The predictor of a graph."""
+
+    @property
+    def window_shape(self) -> tuple[int, int]:
+        """(L, F) of the windows that it takes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -21,13 +41,19 @@ class Machine:
     """A machine with a model in use."""
 
     bundle: Bundle
-    predictor: OnnxPredictor
+    predictor: GraphPredictor
     digest: str
 
     @property
     def manifest(self) -> Manifest:
         """Of the model in use."""
         return self.bundle.manifest
+
+    @property
+    def stream_s(self) -> float:
+        """Processor time that the predictions of a second of a stream take, seconds; 0 where it was not measured."""
+        windows_hz = self.manifest.features.frame_rate_hz / self.manifest.windows.hop_frames
+        return windows_hz * self.predictor.window_s if isinstance(self.predictor, BatchingPredictor) else 0.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +82,7 @@ class Fleet:
     refusals: Mapping[str, Refusal] = field(default_factory=lambda: MappingProxyType({}))
 
 
-def verify(bundle: Bundle, predictor: OnnxPredictor) -> None:
+def verify(bundle: Bundle, predictor: GraphPredictor) -> None:
     """Check that a predictor is the one of the bundle's golden outputs, and fits the rest of the bundle.
 
     Raises:
@@ -84,7 +110,8 @@ def load_machine(
     *,
     providers: Sequence[str] = ("CPUExecutionProvider",),
     threads: int = 1,
-    shared: Mapping[str, OnnxPredictor] | None = None,
+    shared: Mapping[str, GraphPredictor] | None = None,
+    share: Callable[[OnnxPredictor, Float32], GraphPredictor] | None = None,
 ) -> Machine:
     """Load a bundle, by default the active one, and check all of it.
 
@@ -95,29 +122,73 @@ def load_machine(
         providers: of ONNX Runtime.
         threads: of ONNX Runtime.
         shared: predictors that are loaded already, by the SHA-256 of their graph.
+        share: makes of a new predictor, and windows to try it on, one that many can use at a time.
 
     Raises:
         RepositoryError, BundleError, PredictorError: it cannot be used, and why.
     """
     bundle = repository.read(machine_id, version)
     predictor = (shared or {}).get(bundle.manifest.files[PREDICTOR])
-    if predictor is None:
-        predictor = OnnxPredictor(bundle.graph, providers=providers, threads=threads)
-    verify(bundle, predictor)
-    return Machine(bundle, predictor, bundle.digest)
+    if predictor is not None:
+        verify(bundle, predictor)
+        return Machine(bundle, predictor, bundle.digest)
+    alone = OnnxPredictor(bundle.graph, providers=providers, threads=threads)
+    verify(bundle, alone)
+    return Machine(bundle, alone if share is None else share(alone, bundle.golden.windows), bundle.digest)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How predictors run.
+
+    Attributes:
+        providers: of ONNX Runtime.
+        threads: of ONNX Runtime, for one run.
+        processors: that there are.
+        delay_s: longest wait of a run for company.
+        on_run: is told of the windows of each run.
+    """
+
+    providers: Sequence[str]
+    threads: int
+    processors: int
+    delay_s: float = 0.0
+    on_run: Callable[[int], None] | None = None
+
+    @property
+    def runs(self) -> int:
+        """Runs at a time: one a processor, or one for all of a GPU."""
+        return 1 if CUDA in self.providers else max(1, self.processors // self.threads)
+
+    def share(self, predictor: OnnxPredictor, sample: Float32) -> BatchingPredictor:
+        """Warm a predictor up for many, on windows of float32 (n, L, F) in dB."""
+        shared = BatchingPredictor(predictor, sample, runs=self.runs, delay_s=self.delay_s, on_run=self.on_run)
+        _log.info(
+            "predictor ready",
+            providers=list(predictor.providers),
+            batch_windows=predictor.batch,
+            window_ms=round(1e3 * shared.window_s, 3),
+            shares_runs=shared.row_exact,
+        )
+        return shared
 
 
 class Machines:
     """The machines of a running service. Reading needs no lock: the fleet is swapped whole."""
 
-    def __init__(self, repository: ModelRepository, *, providers: Sequence[str], threads: int) -> None:
+    def __init__(self, repository: ModelRepository, engine: Engine) -> None:
         self.repository = repository
         self.fleet = Fleet()
         self.loaded = False
         self.failure: str | None = None
-        self._providers = providers
-        self._threads = threads
+        self._engine = engine
         self._reloading = threading.Lock()
+
+    @property
+    def predict_queue_depth(self) -> int:
+        """Requests that wait for a run of their predictor, of all predictors."""
+        predictors = {id(machine.predictor): machine.predictor for machine in self.fleet.machines.values()}
+        return sum(one.depth for one in predictors.values() if isinstance(one, BatchingPredictor))
 
     def get(self, machine_id: str) -> Machine:
         """The machine of this id.
@@ -174,9 +245,9 @@ class Machines:
         for machine_id in self.repository.machine_ids():
             in_use = before.machines.get(machine_id)
             try:
-                machine = load_machine(
-                    self.repository, machine_id, providers=self._providers, threads=self._threads, shared=shared
-                )
+                machine = self._load(machine_id, shared, [*before.machines.values(), *machines.values()])
+                if in_use is not None and in_use.digest == machine.digest:
+                    machine = in_use  # all of it was read and checked again; what was computed of it stays
             except HumwatchError as error:
                 refusals[machine_id] = self._refusal(machine_id, error, in_use)
                 if in_use is not None:
@@ -185,6 +256,23 @@ class Machines:
             machines[machine_id] = machine
             shared[machine.manifest.files[PREDICTOR]] = machine.predictor
         return Fleet(MappingProxyType(machines), MappingProxyType(refusals))
+
+    def _load(self, machine_id: str, shared: Mapping[str, GraphPredictor], before: Iterable[Machine]) -> Machine:
+        engine = self._engine
+        machine = load_machine(
+            self.repository,
+            machine_id,
+            providers=engine.providers,
+            threads=engine.threads,
+            shared=shared,
+            share=engine.share,
+        )
+        if machine.manifest.scoring.is_profile:
+            machine.bundle.calibration.prepare()
+        digest = machine.manifest.files[PREDICTOR]
+        known = next((one.bundle.graph for one in before if one.manifest.files[PREDICTOR] == digest), None)
+        # machines of one graph keep one copy of it
+        return machine if known is None else replace(machine, bundle=replace(machine.bundle, graph=known))
 
     def _refusal(self, machine_id: str, error: HumwatchError, in_use: Machine | None) -> Refusal:
         try:

@@ -19,6 +19,7 @@ STAGES: Final = ("receive", "queue", "predict", "score", "picture", "live_predic
 LEVELS: Final = ("warn", "alarm")
 METHODS: Final = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
 
+_WINDOWS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -56,6 +57,13 @@ METRICS: Final = (
         ("machine_id", "level"),
         "Levels on the scale of humwatch_anomaly_score_ratio, for clips: warn, and alarm (1).",
     ),
+    MetricSpec(
+        "humwatch_batch_size",
+        "histogram",
+        (),
+        "Windows that went through a graph in one run, of all streams and recordings that shared it.",
+    ),
+    MetricSpec("humwatch_predict_queue_depth", "gauge", (), "Requests of streams and recordings that wait for a run."),
     MetricSpec("humwatch_score_queue_depth", "gauge", (), "Recordings that wait for a worker."),
     MetricSpec("humwatch_scores_in_progress", "gauge", (), "Recordings that a worker is busy with."),
     MetricSpec(
@@ -101,7 +109,11 @@ class Metrics:
             self._gauges[name] = Gauge(spec.name, spec.help, spec.labels, registry=self.registry)
         else:
             self._histograms[name] = Histogram(
-                spec.name, spec.help, spec.labels, registry=self.registry, buckets=_SECONDS
+                spec.name,
+                spec.help,
+                spec.labels,
+                registry=self.registry,
+                buckets=_SECONDS if name.endswith("_seconds") else _WINDOWS,
             )
 
     def _start(self) -> None:
@@ -116,6 +128,14 @@ class Metrics:
         """Read the queue's gauges from here whenever they are asked for."""
         self._gauges["score_queue_depth"].set_function(depth)
         self._gauges["scores_in_progress"].set_function(in_progress)
+
+    def watch_predictors(self, depth: Callable[[], float]) -> None:
+        """Read the gauge of the predictors' line from here whenever it is asked for."""
+        self._gauges["predict_queue_depth"].set_function(depth)
+
+    def ran(self, windows: int) -> None:
+        """Note how many windows went through a graph together."""
+        self._histograms["batch_size"].observe(windows)
 
     def follow_routes(self, routes: Iterable[tuple[str, str]]) -> None:
         """Show each (route template, method) from the start."""

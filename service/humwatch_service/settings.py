@@ -35,7 +35,8 @@ def _split_list(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
-def _processors() -> int:
+def processors() -> int:
+    """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -68,10 +69,10 @@ class Settings(BaseSettings):
     max_decoded_samples: int = Field(
         256_000_000, ge=1, description="most samples (frames x channels) that a recording may decode to"
     )
-    max_connections: int = Field(256, ge=1, description="most connections at a time; further ones are answered 503")
+    max_connections: int = Field(1024, ge=1, description="most connections at a time; further ones are answered 503")
     max_uploads: int = Field(32, ge=1, description="most bodies that are received at a time; further ones get 503")
     score_workers: int = Field(
-        default_factory=_processors, ge=1, le=256, description="recordings scored at a time; default: one a processor"
+        default_factory=processors, ge=1, le=256, description="recordings scored at a time; default: one a processor"
     )
     score_queue: int = Field(16, ge=0, le=10_000, description="recordings that may wait for a worker; then 503")
     score_timeout_s: float = Field(300.0, gt=0, description="longest time from a whole body to its answer, seconds")
@@ -83,9 +84,9 @@ class Settings(BaseSettings):
     state_dir: Path = Field(
         Path("state"), description="folder of alarms, history and evidence; made when it is missing"
     )
-    max_streams: int = Field(64, ge=0, le=10_000, description="most live streams at a time; further ones get 503")
+    max_streams: int = Field(512, ge=0, le=10_000, description="most live streams at a time; further ones get 503")
     stream_workers: int = Field(
-        default_factory=_processors, ge=1, le=256, description="streams scored at a time; default: one a processor"
+        default_factory=processors, ge=1, le=256, description="streams scored at a time; default: one a processor"
     )
     stream_buffer_s: float = Field(
         10.0, ge=1, le=600, description="sound of a stream that may wait to be scored, seconds; then reading pauses"
@@ -125,7 +126,25 @@ class Settings(BaseSettings):
     webhook_hosts: Annotated[tuple[str, ...], *_List] = Field(
         (), description="hosts that webhooks may be sent to, `name` or `name:port`, comma or JSON list"
     )
-    predictor_threads: int = Field(1, ge=1, le=256, description="threads of ONNX Runtime for one recording")
+    stream_latency_s: float = Field(
+        1.0,
+        gt=0,
+        le=60,
+        description="latency of scores, seconds, at which the newest streams are given up for the others; from half of"
+        " it on no more are taken",
+    )
+    max_load: float = Field(
+        0.85, gt=0, le=1, description="share of the processors that live streams may keep busy; further ones get 503"
+    )
+    predictor_threads: int = Field(
+        1, ge=1, le=256, description="threads of ONNX Runtime for one run; as many runs go at a time as fit"
+    )
+    predict_delay_s: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="longest wait of a run for the windows of other streams, seconds; on a GPU some ms may be worth it",
+    )
     providers: Literal["cpu", "cuda"] = Field("cpu", description="where predictors run; refused when not there")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     log_format: Literal["json", "console"] = Field("json", description="one JSON object a line, or text for people")

@@ -112,7 +112,7 @@ def test_twice_the_streams_are_refused_as_the_service_refuses_them(bench: Bench)
     over = measure_overload(bench, 1)
     assert (over.streams, over.admitted, over.never_admitted, over.back_to_streams) == (2, 1, 1, 1)
     [refused] = over.refusals
-    assert (refused.how, refused.code) == ("close_1013", "streams_full")
+    assert (refused.how, refused.code) == ("http_503", "streams_full")
     assert over.latency.scores >= 1
     assert over.recovered_after_s is not None
 

@@ -167,7 +167,7 @@ def test_a_device_that_comes_back_goes_on_after_a_gap_as_long_as_it_was_away() -
     blocks, troubles = asyncio.run(collect(microphone, sound, plan))
     first, second = blocks
     assert first.gap_samples == 0
-    assert second.gap_samples == round((second.time_s - first.time_s) * 48_000) - 2_400
+    assert second.gap_samples == max(0, round((second.time_s - first.time_s) * 48_000) - 2_400)
     assert second.gap_samples >= 0
     assert microphone.device.number == 2
     assert troubles[0] == "USB mic (hw:1,0) gives no sound any more"

@@ -18,7 +18,7 @@ from humwatch.synthetic import SyntheticMachine
 from humwatch_service.commissioning import Commission, recalibrate
 from humwatch_service.errors import CalibrationNotFound, CalibrationRunning, StateUnusable
 from humwatch_service.live_calibration import LiveCalibrations
-from humwatch_service.machines import Fleet, Machines, load_machine
+from humwatch_service.machines import Engine, Fleet, Machines, load_machine
 from humwatch_service.model_versions import ModelVersions
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ def minutes() -> list[np.ndarray]:
 
 @pytest.fixture
 def desk(models: Path) -> Desk:
-    machines = Machines(ModelRepository(models), providers=("CPUExecutionProvider",), threads=1)
+    machines = Machines(ModelRepository(models), Engine(("CPUExecutionProvider",), threads=1, processors=2))
     machines.reload()
     return Desk(machines)
 

@@ -6,7 +6,6 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from humwatch.errors import PredictorError
 from humwatch.live import LiveMonitor
 from humwatch_service.live.items import Gap, StreamFormat
 from humwatch_service.live.stream import MAX_ITEMS, SLEW_S, LiveStream
+from humwatch_service.live.turns import TurnPool
 
 FORM = StreamFormat("s", 16_000, 1, 0, integers=True, realtime=True)
 SECOND = np.zeros((16_000, 1), np.float32)
@@ -39,6 +39,9 @@ class Listener:
     def noted(self, stream: LiveStream, item: Any) -> None:
         pass
 
+    def worked(self, stream: LiveStream, seconds: float) -> None:
+        pass
+
 
 class Line:
     def __init__(self) -> None:
@@ -56,17 +59,17 @@ def no_monitor(*_: Any) -> LiveMonitor:
 
 
 def with_stream(
-    use: Callable[[LiveStream, Listener], Awaitable[None]], executor: ThreadPoolExecutor | None = None, **given: Any
+    use: Callable[[LiveStream, Listener], Awaitable[None]], turns: TurnPool | None = None, **given: Any
 ) -> None:
     listener = Listener()
 
     async def run() -> None:
-        with executor or ThreadPoolExecutor(1) as workers:
+        with turns or TurnPool(1) as workers:
             stream = LiveStream(
                 FORM,
                 listener,
                 listen_with=no_monitor,
-                **{"first_sample": 0, "start_time_s": 1000.0, "buffer_s": 3.0, "executor": workers, **given},
+                **{"first_sample": 0, "start_time_s": 1000.0, "buffer_s": 3.0, "turns": workers, **given},
             )
             try:
                 await use(stream, listener)
@@ -77,7 +80,7 @@ def with_stream(
 
 
 def test_a_sender_waits_while_too_much_sound_waits() -> None:
-    workers = ThreadPoolExecutor(1)
+    workers = TurnPool(1)
     blocked = threading.Event()
     workers.submit(blocked.wait)
 
@@ -101,7 +104,7 @@ async def send(stream: LiveStream, seconds: int) -> None:
 
 
 def test_messages_without_sound_are_bounded_too() -> None:
-    workers = ThreadPoolExecutor(1)
+    workers = TurnPool(1)
     blocked = threading.Event()
     workers.submit(blocked.wait)
 
@@ -175,7 +178,7 @@ def test_a_recording_is_heard_now() -> None:
     form = StreamFormat("s", 16_000, 1, 0, integers=True, realtime=False)
 
     async def run() -> None:
-        with ThreadPoolExecutor(1) as workers:
+        with TurnPool(1) as workers:
             stream = LiveStream(
                 form,
                 Listener(),
@@ -183,7 +186,7 @@ def test_a_recording_is_heard_now() -> None:
                 first_sample=0,
                 start_time_s=5.0,
                 buffer_s=3.0,
-                executor=workers,
+                turns=workers,
                 clock=lambda: 77.0,
             )
             assert stream.time_of(10**9) == 77.0

@@ -11,7 +11,7 @@ from humwatch.bundle import sha256
 from humwatch.errors import BundleError, BundleInvalid, BundleParityFailed, HumwatchError, MachineNotFound
 from humwatch.repository import ModelRepository
 from humwatch_service.errors import MachineUnavailable, ModelsLoading
-from humwatch_service.machines import Machines, load_machine
+from humwatch_service.machines import Engine, Machines, load_machine
 
 
 def corrupt(folder: Path) -> None:
@@ -30,7 +30,7 @@ def with_graph(folder: Path, graph: bytes) -> None:
 
 @pytest.fixture
 def fleet(models: Path) -> Machines:
-    return Machines(ModelRepository(models), providers=("CPUExecutionProvider",), threads=1)
+    return Machines(ModelRepository(models), Engine(("CPUExecutionProvider",), threads=1, processors=2))
 
 
 def score(http: Any, workshop: Any, machine_id: str) -> Any:

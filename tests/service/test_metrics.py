@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from humwatch_service.metrics import METRICS, Metrics
@@ -26,7 +27,7 @@ def samples(text: str) -> Samples:
 
 def test_every_metric_is_described_and_well_named() -> None:
     units = ("_seconds", "_total", "_ratio", "_raw", "_threshold", "_depth", "_in_progress", "_info", "_refused")
-    units += ("_state", "_fault", "_dbfs", "_streams", "_changes")
+    units += ("_state", "_fault", "_dbfs", "_streams", "_changes", "_size")
     for spec in METRICS:
         assert spec.name.startswith("humwatch_")
         assert spec.name.endswith(units)
@@ -52,6 +53,26 @@ def stream_with_a_gap(server: Any, workshop: Any) -> None:
         socket.send('{"type":"eof"}')
         while "bye" not in str(socket.recv(timeout=20)):
             pass
+
+
+def overload(server: Any, workshop: Any) -> None:
+    """Let scores be late while a stream is live: another one is refused, and the newest is given up."""
+    sound = (workshop.normal(1) * 32_767).astype("<i2").tobytes()
+    url = f"ws://127.0.0.1:{server.port}/v1/machines/pump-2/stream"
+    with connect(url, proxy=None) as socket:
+        socket.send('{"type":"hello","rate_hz":16000}')
+        socket.send(sound)
+        while "score" not in str(socket.recv(timeout=20)):
+            pass
+        server.app.state.service.live.load.scored(9.0)
+        with pytest.raises(InvalidStatus) as refused:
+            connect(url.replace("pump-2", "fan-1"), proxy=None).__enter__()
+        assert (refused.value.response.status_code, refused.value.response.headers["Retry-After"]) == (503, "5")
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                socket.recv(timeout=20)
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1013, "overloaded")
 
 
 def test_every_metric_of_the_table_is_there_from_the_start_and_no_other(client: Any) -> None:
@@ -86,13 +107,21 @@ def test_every_metric_moves(make_server: Any, models: Path, workshop: Any, monke
     server.http.post("/v1/models:reload")
     uploaded = samples(server.http.get("/metrics").text)
     stream_with_a_gap(server, workshop)
+    gapped = samples(server.http.get("/metrics").text)
     monkeypatch.setattr(type(service.live), "live", property(lambda self: 2))
+    overload(server, workshop)
     monkeypatch.setattr(type(service.live), "waiting_s", property(lambda self: 1.5))
     monkeypatch.setattr(type(service.live), "unsaved", property(lambda self: 3))
+    monkeypatch.setattr(type(service.machines), "predict_queue_depth", property(lambda self: 4))
     after = samples(server.http.get("/metrics").text)
 
     moved = {name for (name, labels), value in after.items() if before.get((name, labels)) != value}
-    moved |= {name for key in seen_busy for (name, labels), value in key.items() if before.get((name, labels)) != value}
+    moved |= {
+        name
+        for key in (*seen_busy, gapped)
+        for (name, labels), value in key.items()
+        if before.get((name, labels)) != value
+    }
     fixed = {"humwatch_build_info"}
     for spec in METRICS:
         name = f"{spec.name}_count" if spec.kind == "histogram" else spec.name
@@ -103,6 +132,12 @@ def test_every_metric_moves(make_server: Any, models: Path, workshop: Any, monke
         return after[(name, frozenset(labels.items()))]
 
     assert value("humwatch_score_requests_total", machine_id="pump-2", outcome="alarm") == 1
+    assert value("humwatch_streams_refused_total", reason="overloaded") == 1
+    assert value("humwatch_streams_given_up_total") == 1
+    assert value("humwatch_live_lateness_seconds") > 8
+    assert value("humwatch_live_load_ratio", resource="cores") > 0
+    windows = [value("humwatch_windows_scored_total", machine_id=machine_id) for machine_id in ("pump-2", "fan-1")]
+    assert value("humwatch_batch_size_sum") == sum(windows)
     assert value("humwatch_alarm_state", machine_id="pump-2", state="out_of_service") == 1
     assert value("humwatch_audio_overflows_total", machine_id="pump-2") == 1
     assert value("humwatch_audio_gap_seconds_total", machine_id="pump-2") == 5.0

@@ -12,7 +12,7 @@ import numpy as np
 
 from humwatch_service.capacity.bench import Bench, Effort, Session, played
 from humwatch_service.capacity.gauge import Told
-from humwatch_service.capacity.level import GOODBYE_S
+from humwatch_service.capacity.level import GOODBYE_S, settle
 from humwatch_service.capacity.report import HoldReport, Reading
 
 EVERY_S: Final = 10.0
@@ -37,6 +37,7 @@ def hold(
     """
     with bench.session(streams) as session, ThreadPoolExecutor(1) as asking:
         session.player.play(bench.warm_up_s)
+        settle(session)
         log = _Log(session, bench.grace_s)
         for _ in range(max(1, round(seconds / every_s))):
             on_reading(log.read(asking, every_s))

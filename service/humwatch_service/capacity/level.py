@@ -12,6 +12,8 @@ from humwatch_service.capacity.score_ledger import Latencies
 
 GOODBYE_S: Final = 5.0
 """Longest time for the last sound to be scored; then the streams are cut off."""
+ADMISSION_S: Final = 45.0
+"""Longest time, beyond the warm-up, for a service to take all streams."""
 
 
 def measure_level(bench: Bench, streams: int) -> LevelReport:
@@ -19,6 +21,7 @@ def measure_level(bench: Bench, streams: int) -> LevelReport:
     with bench.session(streams) as session:
         player = session.player
         player.play(bench.warm_up_s)
+        settle(session)
         effort = played(session, lambda: player.play(bench.seconds))
         player.play(bench.grace_s, until=lambda: player.told_until(effort.to_s))
         for microphone in player.microphones:
@@ -29,13 +32,22 @@ def measure_level(bench: Bench, streams: int) -> LevelReport:
     return report
 
 
+def settle(session: Session) -> None:
+    """Let a service that takes streams a few at a time take them all, and forget whom it sent away until then."""
+    microphones = session.player.microphones
+    session.player.play(ADMISSION_S, until=lambda: all(microphone.state == "live" for microphone in microphones))
+    for microphone in microphones:
+        microphone.refusals.clear()
+        microphone.breaks.clear()
+
+
 def failures_of(latencies: Latencies, *, budget_s: float, refused: bool, broken: bool, told: Told | None) -> list[str]:
     """Why a level is not sustained; empty when it is.
 
     Args:
         latencies: of the scores that were due.
         budget_s: for the 99th percentile.
-        refused: whether a connection was refused, or a stream was never taken.
+        refused: whether a connection was refused while it was measured, or a stream was never taken.
         broken: whether a connection broke.
         told: what the service counted; None when it did not answer.
     """

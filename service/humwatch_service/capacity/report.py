@@ -35,7 +35,7 @@ class LevelReport(_Part):
     sustained: bool = Field(description="whether all of it was followed within the budget")
     failed_by: list[str] = Field(description="why not: latency, lost, refused, broken, dropped")
     admitted: int = Field(description="streams that the service took")
-    refusals: list[EndedReport] = Field(description="of connections, before `ready`")
+    refusals: list[EndedReport] = Field(description="of connections, before `ready`, while it was measured")
     breaks: list[EndedReport] = Field(description="of connections, after it")
     latency: LatencyReport = Field(description="as the client measured it")
     service_p50_s: float | None = Field(description="median by the service's own histogram, warm-up included")

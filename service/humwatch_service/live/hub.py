@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import numpy as np
@@ -14,9 +14,10 @@ from starlette.concurrency import run_in_threadpool
 from humwatch.alarm_events import AlarmEvent, Mark
 from humwatch.errors import MachineNotFound
 from humwatch.live import LiveModel, LiveStep
-from humwatch_service.errors import ShuttingDown, StateUnusable
+from humwatch_service.errors import Overloaded, ShuttingDown, StateUnusable
 from humwatch_service.live.evidence_desk import EvidenceDesk
 from humwatch_service.live.items import RunSignal, Swap
+from humwatch_service.live.load import Load
 from humwatch_service.live.logbook import Logbook
 from humwatch_service.live.machine import Collecting, LiveMachine, Reading
 from humwatch_service.live.messages import Hello
@@ -24,6 +25,7 @@ from humwatch_service.live.reception import Opened, Reception
 from humwatch_service.live.stream import Connection
 from humwatch_service.live.stream_report import CountedPredictor, StreamReport
 from humwatch_service.live.timekeeper import Chore, Timekeeper
+from humwatch_service.live.turns import TurnPool
 from humwatch_service.logs import event_logger
 from humwatch_service.machines import Fleet, Machine, Machines
 from humwatch_service.metrics import Metrics
@@ -41,6 +43,12 @@ FLUSH_S: Final = 10.0
 """Between writes of history and positions: what a power cut takes of them. Alarms are written at once."""
 TIDY_S: Final = 600.0
 """Between looks at quotas and retention."""
+GIVEN_UP_RETRY_S: Final = 15
+"""A stream that was given up should come back once the others are in time."""
+LOOK_S: Final = 1.0
+"""Between looks at the load."""
+BEAT_S: Final = 0.1
+"""Between looks at how late the event loop is."""
 CLOSE_S: Final = 3.0
 """Time that a stream gets to score what was taken, when the service stops."""
 
@@ -58,11 +66,13 @@ class Hub:
         evidence: EvidenceFolder,
         metrics: Metrics,
         scorer: Scorer,
+        load: Load,
     ) -> None:
         self.settings = settings
         self.store = store
         self.evidence = evidence
         self.metrics = metrics
+        self.load = load
         self.machines: dict[str, LiveMachine] = {}
         self.on_owed: Callable[[], None] = lambda: None
         self._models = machines
@@ -75,13 +85,17 @@ class Hub:
         )
         self._scorer = scorer
         self._desk = EvidenceDesk(store, evidence, paint=self._paint)
-        self._executor = ThreadPoolExecutor(settings.stream_workers, thread_name_prefix="humwatch-live")
+        self._turns = TurnPool(settings.stream_workers)
+        self._watching: asyncio.Task[None] | None = None
         self._reception = Reception(
             settings,
-            self._executor,
-            report_for=lambda machine: StreamReport(machine, metrics, self._desk),
+            self._turns,
+            load,
+            report_for=lambda machine: StreamReport(machine, metrics, load, self._desk),
             live=lambda: self.live,
+            stream_s=self._stream_s,
             on_end=self._desk.complete,
+            on_refusal=lambda refusal: metrics.live.refused(refusal.code),
         )
         self._timekeeper = Timekeeper(
             Chore(0.0, self._restore_if_needed),
@@ -90,10 +104,49 @@ class Hub:
             Chore(TIDY_S, self._tidy),
         )
         metrics.live.watch(lambda: self.live, lambda: self.waiting_s, lambda: self.unsaved)
+        metrics.live.watch_load(load.share, lambda: load.lateness_s)
 
     async def start(self) -> None:
         """Begin to keep time."""
         self._timekeeper.start()
+        self._watching = asyncio.create_task(self._watch_load())
+
+    async def _watch_load(self) -> None:
+        """See how late the event loop is, and give streams up when all come late."""
+        look_at_s = time.monotonic() + LOOK_S
+        while True:
+            began_s = time.monotonic()
+            await asyncio.sleep(BEAT_S)
+            self.load.lagged(time.monotonic() - began_s - BEAT_S)
+            if time.monotonic() >= look_at_s:
+                look_at_s = time.monotonic() + LOOK_S
+                self._give_up(self.load.look(self.live, time.thread_time()))
+
+    def _give_up(self, count: int) -> None:
+        """Let the newest streams go, so that the others come in time."""
+        if not count:
+            return
+        live = [machine.stream for machine in self.machines.values() if machine.is_fed and machine.stream is not None]
+        newest = sorted(live, key=lambda stream: stream.begun_s)[-count:]
+        reason = f"scores come {self.load.lateness_s:.1f} s late; the newest streams are given up for the others"
+        _log.warning("streams given up", streams=len(newest), live=len(live), lateness_s=round(self.load.lateness_s, 2))
+        for stream in newest:
+            stream.given_up = True
+            self.metrics.live.gave_up()
+            if stream.connection is not None:
+                stream.connection.evict(Overloaded(reason, retry_after_s=GIVEN_UP_RETRY_S))
+
+    def refuse_if_full(self, machine_id: str) -> None:
+        """Refuse a stream that there is no room for before its connection is taken.
+
+        Raises:
+            StreamsFull, Overloaded, ShuttingDown: not now.
+        """
+        self._reception.refuse_if_full(self.get(machine_id))
+
+    def _stream_s(self, machine: LiveMachine) -> float:
+        loaded = self._models.fleet.machines.get(machine.machine_id)
+        return 0.0 if loaded is None else loaded.stream_s
 
     def unready(self) -> list[str]:
         """Why machines cannot be listened to, or alarms not kept."""
@@ -206,6 +259,9 @@ class Hub:
     async def close(self) -> None:
         """Score and keep what was taken."""
         self.stop_streams()
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
         await self._timekeeper.close()
         streams = [machine.stream for machine in self.machines.values() if machine.stream is not None]
         for stream in streams:
@@ -214,7 +270,7 @@ class Hub:
         await run_in_threadpool(self._close)
 
     def _close(self) -> None:
-        self._executor.shutdown(wait=True)
+        self._turns.shutdown(wait=True)
         self._logbook.flush(list(self.machines.values()))
         self._desk.close()
         self.store.close()
@@ -304,7 +360,8 @@ class Hub:
         return self._scorer.score(job).png
 
     def _model(self, machine: Machine) -> LiveModel:
-        return LiveModel(machine.bundle, CountedPredictor(machine.predictor, machine.manifest.machine_id, self.metrics))
+        counted = CountedPredictor(machine.predictor, machine.manifest.machine_id, self.metrics, self.load)
+        return LiveModel(machine.bundle, counted)
 
     def _taken_up(self, machine_id: str, model: LiveModel | None) -> LiveMachine:
         kept = (self._kept or {}).get(machine_id)

@@ -48,7 +48,8 @@ class PcmDecoder:
         self._rest = held[whole:]
         samples = np.frombuffer(held[:whole], self._dtype).reshape(-1, self._channels)
         if samples.dtype.kind == "i":
-            return samples.astype(np.float32) / np.float32(32_768.0)
+            scaled: Float32 = np.multiply(samples, np.float32(1.0 / 32_768.0), dtype=np.float32)  # a power of two
+            return scaled
         if not np.isfinite(samples).all():
             raise AudioNotFinite("NaN or infinite samples in the stream")
         return samples.astype(np.float32)

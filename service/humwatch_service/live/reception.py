@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final
 
 from humwatch.errors import AudioRateUnsupported
 from humwatch.live import LiveModel, LiveMonitor
 from humwatch.recording import choose_channel
-from humwatch_service.errors import ShuttingDown, StreamOwned, StreamsFull
+from humwatch_service.errors import Overloaded, ShuttingDown, StreamOwned, StreamsFull
 from humwatch_service.live.items import StreamFormat, Swap
+from humwatch_service.live.load import Load
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.messages import Hello
 from humwatch_service.live.stream import Connection, Listening, LiveStream
+from humwatch_service.live.turns import TurnPool
 from humwatch_service.settings import Settings
 
 MAX_AGE_S: Final = 3_600.0
 """Sound may be this old when it comes; what a client says beyond that is its clock's fault."""
+BACK_SOON_S: Final = 30.0
+"""A stream whose connection was broken for less has kept its place, unless it was given up."""
 REWARM_S: Final = 2.0
 """Sound that is asked for again after a restart, beyond one clip: frames and windows take some before the first."""
 
@@ -38,26 +41,35 @@ class Reception:
     def __init__(
         self,
         settings: Settings,
-        executor: Executor,
+        turns: TurnPool,
+        load: Load,
         *,
         report_for: Callable[[LiveMachine], Listening],
         live: Callable[[], int],
+        stream_s: Callable[[LiveMachine], float],
         on_end: Callable[[LiveStream], None],
+        on_refusal: Callable[[StreamsFull | Overloaded], None],
     ) -> None:
         """Make the place where connections come to.
 
         Args:
             settings: limits and who owns a machine.
-            executor: workers of the streams.
+            turns: of the streams.
+            load: of the service.
             report_for: what a machine's stream reports to.
             live: counts the streams that somebody feeds.
+            stream_s: processor time that the predictions of a second of a machine's stream take.
             on_end: is told of streams that are over.
+            on_refusal: is told of streams that there is no room for.
         """
         self._settings = settings
-        self._executor = executor
+        self._turns = turns
+        self._load = load
         self._report_for = report_for
         self._live = live
+        self._stream_s = stream_s
         self._on_end = on_end
+        self._on_refusal = on_refusal
         self._closed = False
 
     def close(self) -> None:
@@ -69,24 +81,48 @@ class Reception:
 
         Raises:
             StreamOwned: another stream is live for the machine.
-            StreamsFull, ShuttingDown: not now.
+            StreamsFull, Overloaded, ShuttingDown: not now.
             AudioRateUnsupported, AudioChannelMissing: the format cannot be heard.
         """
         async with machine.opening:
             form = self._format(machine, hello)
-            if self._closed:
-                raise ShuttingDown("the service is stopping")
+            self.refuse_if_full(machine)
+            if not machine.is_fed:
+                self._load.admitted(self._stream_s(machine), self._live())
             stream = machine.stream
             if stream is not None and stream.form == form and not stream.ended:
                 if stream.connection is not None:
                     stream.connection.evict(StreamOwned("the same stream came over another connection"))
                 stream.anchor(self._start_time_s(hello, stream.accepted))
                 stream.connection = connection
+                stream.given_up = False
                 return Opened(stream, resumed=True)
             await self._make_room(machine)
             machine.stream = stream = self._new_stream(machine, form, hello)
             stream.connection = connection
             return Opened(stream, resumed=stream.heard_until > 0)
+
+    def refuse_if_full(self, machine: LiveMachine) -> None:
+        """Refuse what there is no room for, also before a connection is taken.
+
+        Raises:
+            StreamsFull, Overloaded, ShuttingDown: not now.
+        """
+        if self._closed:
+            raise ShuttingDown("the service is stopping")
+        refusal = None if machine.is_fed else self._refusal(machine)
+        if refusal is not None:
+            self._on_refusal(refusal)
+            raise refusal
+
+    def _refusal(self, machine: LiveMachine) -> StreamsFull | Overloaded | None:
+        live = self._live()
+        if live >= self._settings.max_streams:
+            return StreamsFull(f"{live} streams are live, as many as the service takes")
+        stream = machine.stream
+        if stream is not None and not stream.given_up and time.monotonic() - stream.heard_s < BACK_SOON_S:
+            return None
+        return self._load.refusal(self._stream_s(machine), live)
 
     def _format(self, machine: LiveMachine, hello: Hello) -> StreamFormat:
         settings = self._settings
@@ -107,8 +143,6 @@ class Reception:
     async def _make_room(self, machine: LiveMachine) -> None:
         """End the stream that the machine has, if it may be ended."""
         stream = machine.stream
-        if not machine.is_fed and self._live() >= self._settings.max_streams:
-            raise StreamsFull(f"{self._live()} streams are live, as many as the service takes")
         if stream is None or stream.ended:
             return
         if stream.connection is not None:
@@ -136,7 +170,7 @@ class Reception:
             heard_until=heard_until,
             start_time_s=self._start_time_s(hello, first),
             buffer_s=self._settings.stream_buffer_s,
-            executor=self._executor,
+            turns=self._turns,
         )
         if machine.model is not None:
             stream.note(Swap(machine.model))

@@ -9,9 +9,9 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import groupby
 from typing import Final, Protocol
 
 import numpy as np
@@ -24,6 +24,7 @@ from humwatch_service.errors import InternalError
 from humwatch_service.live.items import ClockReading, End, Gap, Item, Overflow, RunSignal, StreamFormat, Swap
 from humwatch_service.live.messages import Bye, ServerMessage
 from humwatch_service.live.sound_ring import SoundRing
+from humwatch_service.live.turns import CATCH_UP_S, TurnPool
 from humwatch_service.logs import event_logger
 
 Float32 = npt.NDArray[np.float32]
@@ -31,7 +32,9 @@ Float32 = npt.NDArray[np.float32]
 RING_S: Final = 120.0
 """Sound that is kept for evidence: delay, clip and what is wanted before them."""
 ENOUGH_S: Final = 0.2
-"""Sound that is worth waking a worker for."""
+"""Sound that is worth waking a worker for while there is no model, whose next step would tell."""
+AHEAD_S: Final = 2.0
+"""Sound that comes so much faster than time was kept while a connection was broken: the stream catches up."""
 TRICKLE: Final = 10.0
 """A second of live sound stands for at most so many of the clock: what comes more slowly is no sound."""
 MAX_ITEMS: Final = 4_096
@@ -59,6 +62,9 @@ class Listening(Protocol):
     def noted(self, stream: LiveStream, item: Gap | Overflow | ClockReading) -> None:
         """Know of samples that never came, and of the source's clock."""
 
+    def worked(self, stream: LiveStream, seconds: float) -> None:
+        """Know of the processor time that a turn took."""
+
 
 class Connection(Protocol):
     """Who feeds a stream now. Called on the event loop."""
@@ -83,7 +89,7 @@ class LiveStream:
         heard_until: int = 0,
         start_time_s: float,
         buffer_s: float,
-        executor: Executor,
+        turns: TurnPool,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Without a monitor until :meth:`note` brings a model: a machine that is being calibrated may have none.
@@ -96,7 +102,7 @@ class LiveStream:
             heard_until: first sample that was not scored before a restart.
             start_time_s: wall clock of sample 0, seconds since 1970.
             buffer_s: sound that may wait, seconds.
-            executor: of the workers.
+            turns: of the workers.
             clock: the wall clock.
         """
         self.form = form
@@ -110,6 +116,9 @@ class LiveStream:
         self.heard_s = time.monotonic()
         self.connection: Connection | None = None
         self.patience_s: float | None = None
+        self.begun_s = self.heard_s
+        self.catching_up = False
+        self.given_up = False
         self.failure: HumwatchError | None = None
         self._listening = listening
         self._listen_with = listen_with
@@ -117,10 +126,13 @@ class LiveStream:
         self._position = first_sample
         self._start_time_s = start_time_s
         self._buffer_samples = round(buffer_s * form.rate_hz)
-        self._executor = executor
+        self._turns = turns
         self._clock = clock
         self._items: deque[Item] = deque()
         self._queued = 0
+        self._in_turn = 0
+        self._wanted = round(ENOUGH_S * form.rate_hz)
+        self._ahead_s = 0.0
         self._urgent = False
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
@@ -135,8 +147,8 @@ class LiveStream:
 
     @property
     def waiting_s(self) -> float:
-        """Sound that waits to be scored, seconds."""
-        return self._queued / self.form.rate_hz
+        """Sound that waits for a worker or is with one, seconds; what is too little for a step waits for more sound."""
+        return self._queued / self.form.rate_hz if self._wake.is_set() or self._in_turn else 0.0
 
     @property
     def ended(self) -> bool:
@@ -158,7 +170,7 @@ class LiveStream:
         """Whether no sound came for so long, or hardly any, and none waits; asked about once a second."""
         now_s = time.monotonic()
         self._stands_until_s = max(self._stands_until_s, now_s - patience_s - 1.0)  # sound after a pause counts at once
-        return self.waiting_s < ENOUGH_S and now_s - self._stands_until_s > patience_s
+        return not self.waiting_s and now_s - self._stands_until_s > patience_s
 
     def latency_s(self, sample: int) -> float | None:
         """Since the sample before ``sample`` came, seconds; asked in order. From the worker."""
@@ -181,7 +193,7 @@ class LiveStream:
         if isinstance(item, np.ndarray):
             if not len(item):
                 return
-            self.heard_s = time.monotonic()
+            self._note_pace(len(item) / self.form.rate_hz)
             self.accepted += len(item)
             stands_for_s = TRICKLE * len(item) / self.form.rate_hz if self.form.realtime else math.inf
             self._stands_until_s = min(self.heard_s, self._stands_until_s + stands_for_s)
@@ -228,6 +240,12 @@ class LiveStream:
             state=state,
         )
 
+    def _note_pace(self, seconds: float) -> None:
+        """Sound has come: see whether it comes faster than time."""
+        before_s, self.heard_s = self.heard_s, time.monotonic()
+        self._ahead_s = max(0.0, self._ahead_s - (self.heard_s - before_s)) + seconds
+        self.catching_up = self.catching_up or self._ahead_s > AHEAD_S
+
     def _keep_time(self) -> None:
         """Follow a sound card whose seconds are longer than the clock's, slowly: a backlog is late too, for a while."""
         late_s = self._clock() - (self._start_time_s + self.accepted / self.form.rate_hz)
@@ -239,7 +257,7 @@ class LiveStream:
     def _put(self, item: Item) -> None:
         self._items.append(item)
         self._idle.clear()
-        enough = self._queued >= ENOUGH_S * self.form.rate_hz or len(self._items) > MAX_ITEMS // 2
+        enough = self._queued - self._in_turn >= self._wanted or len(self._items) > MAX_ITEMS // 2
         self._urgent = self._urgent or enough or not isinstance(item, (np.ndarray, ClockReading))
         if self._urgent:
             self._wake.set()
@@ -249,14 +267,13 @@ class LiveStream:
             self.connection.deliver(messages)
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while True:
                 await self._wake.wait()
                 turn, last = self._turn()
-                messages = await loop.run_in_executor(self._executor, self._work, turn)
-                self._queued -= sum(len(item) for item in turn if isinstance(item, np.ndarray))
-                self._room.set()
+                later_s = CATCH_UP_S if self.catching_up else 0.0
+                messages = await asyncio.wrap_future(self._turns.submit_later(later_s, self._work, turn))
+                self._taken_back()
                 self._deliver(messages)
                 if not self._items:
                     self._idle.set()
@@ -270,6 +287,17 @@ class LiveStream:
         finally:
             self._room.set()
             self._idle.set()
+
+    def _taken_back(self) -> None:
+        """A turn is over: there is room, and the next step is due when so much more sound has come."""
+        self._queued, self._in_turn = self._queued - self._in_turn, 0
+        self._room.set()
+        if self.monitor is not None:
+            self._wanted = self.monitor.samples_until_step
+        if self._queued >= self._wanted:
+            self._wake.set()
+        elif self._queued < ENOUGH_S * self.form.rate_hz:
+            self._ahead_s, self.catching_up = 0.0, False
 
     def _fail(self, error: HumwatchError) -> None:
         self.failure = error
@@ -288,17 +316,20 @@ class LiveStream:
         if not self._items:
             self._urgent = False
             self._wake.clear()
+        self._in_turn = sound
         return turn, any(isinstance(item, End) for item in turn)
 
     def _work(self, turn: list[Item]) -> list[ServerMessage]:
         """In a worker thread: one turn at a time."""
+        began_s = time.thread_time()
         messages: list[ServerMessage] = []
-        for item in turn:
+        for item in _together(turn):
             steps = self._done(item)
             self.steps += sum(step.step is not None for step in steps)
             scores = [step.clip_score for step in steps if step.clip_score is not None]
             self.worst_score = max([*scores, *([] if self.worst_score is None else [self.worst_score])], default=None)
             messages += self._listening.heard(self, steps)
+        self._listening.worked(self, time.thread_time() - began_s)
         return messages
 
     def _done(self, item: Item) -> list[LiveStep]:
@@ -332,3 +363,12 @@ class LiveStream:
         self._position += len(mono)
         self._listening.taken(self, start, mono)
         return [] if self.monitor is None else self.monitor.push(mono)
+
+
+def _together(turn: list[Item]) -> Iterator[Item]:
+    """The items of a turn, with sound that came in pieces as one: every look at a piece has its price."""
+    for is_sound, items in groupby(turn, lambda item: isinstance(item, np.ndarray)):
+        if is_sound:
+            yield np.concatenate([item for item in items if isinstance(item, np.ndarray)])
+        else:
+            yield from items

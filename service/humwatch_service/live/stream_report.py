@@ -11,6 +11,7 @@ from humwatch.live import LiveStep
 from humwatch.predictor import Prediction, Predictor
 from humwatch_service.live.evidence_desk import EvidenceDesk
 from humwatch_service.live.items import ClockReading, Gap, Overflow
+from humwatch_service.live.load import Load
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.messages import ServerMessage
 from humwatch_service.live.stream import LiveStream
@@ -20,28 +21,31 @@ Float32 = npt.NDArray[np.float32]
 
 
 class CountedPredictor:
-    """A machine's predictor, with its windows and its time in the metrics."""
+    """A machine's predictor, with its windows and its time in the metrics and in the load."""
 
-    def __init__(self, predictor: Predictor, machine_id: str, metrics: Metrics) -> None:
+    def __init__(self, predictor: Predictor, machine_id: str, metrics: Metrics, load: Load) -> None:
         self._predictor = predictor
         self._machine_id = machine_id
         self._metrics = metrics
+        self._load = load
 
     def predict(self, windows: Float32) -> Prediction:
         """Predict the targets of ``windows``, float32 (B, L, F) in dB."""
-        started_s = time.perf_counter()
+        started_s, used_s = time.perf_counter(), time.thread_time()
         prediction = self._predictor.predict(windows)
+        self._load.predicted(time.thread_time() - used_s)
         self._metrics.stage("live_predict", time.perf_counter() - started_s)
         self._metrics.windows(self._machine_id, len(windows))
         return prediction
 
 
 class StreamReport:
-    """What one stream reports to: its machine, the metrics, and the evidence. Called from workers."""
+    """What one stream reports to: its machine, the metrics, the load, and the evidence. Called from workers."""
 
-    def __init__(self, machine: LiveMachine, metrics: Metrics, desk: EvidenceDesk) -> None:
+    def __init__(self, machine: LiveMachine, metrics: Metrics, load: Load, desk: EvidenceDesk) -> None:
         self._machine = machine
         self._metrics = metrics
+        self._load = load
         self._desk = desk
 
     def heard(self, stream: LiveStream, steps: list[LiveStep]) -> list[ServerMessage]:
@@ -51,6 +55,8 @@ class StreamReport:
             latency_s = stream.latency_s(step.end_sample)
             if latency_s is not None and stream.form.realtime:
                 self._metrics.live.latency(latency_s)
+                if not stream.catching_up:
+                    self._load.scored(latency_s)
         self._desk.advance(stream)
         return messages
 
@@ -59,6 +65,11 @@ class StreamReport:
         collector = self._machine.collector
         if collector is not None:
             collector.push(mono)
+
+    def worked(self, stream: LiveStream, seconds: float) -> None:
+        """Know of the processor time that a turn took."""
+        if not stream.catching_up:
+            self._load.worked(seconds)
 
     def noted(self, stream: LiveStream, item: Gap | Overflow | ClockReading) -> None:
         """Know of samples that never came, and of the source's clock."""

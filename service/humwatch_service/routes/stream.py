@@ -20,6 +20,7 @@ from humwatch_service.application import service_of
 from humwatch_service.errors import (
     InternalError,
     MediaTypeUnsupported,
+    Overloaded,
     RequestInvalid,
     ShuttingDown,
     StreamIdle,
@@ -47,6 +48,7 @@ CLOSE_CODES: Final = {
     StreamIdle: 1008,
     StreamOwned: 1008,
     StreamsFull: 1013,
+    Overloaded: 1013,
     ShuttingDown: 1012,
     InternalError: 1011,
 }
@@ -65,7 +67,8 @@ async def stream_websocket(websocket: WebSocket, machine_id: str) -> None:
     """Take a live stream over a WebSocket."""
     service = service_of(websocket)
     try:
-        session = StreamSession(service.live, checked_machine_id(machine_id))
+        service.live.refuse_if_full(checked_machine_id(machine_id))
+        session = StreamSession(service.live, machine_id)
     except HumwatchError as error:
         await problem_response(error, request_id_of(websocket.scope))(
             websocket.scope, websocket.receive, websocket.send

@@ -1,0 +1,212 @@
+"""Whether the service keeps up with its streams, and has room for another one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from humwatch_service.errors import Overloaded
+
+Resource = Literal["cores", "interpreter"]
+RESOURCES: Final[tuple[Resource, ...]] = get_args(Resource)
+
+LOOK_BACK_S: Final = 5.0
+"""What is judged by: shorter, a hiccup closes the door; longer, it is closed too late."""
+OVERHEAD_S: Final = 0.004
+"""Processor time that a second of a stream takes beside its predictions, before any was measured."""
+MEASURABLE_STREAMS: Final = 4
+"""With fewer, what the service does beside streams is most of what is measured."""
+INTERPRETER_CORES: Final = 1.0
+"""Python runs on one processor at a time; predictions do not need it."""
+LATE_SHARE: Final = 0.05
+"""Of scores that may be later than what is called the lateness."""
+CLOSED_AT: Final = 0.5
+"""Share of the latency budget at which no more streams are taken."""
+RETRY_S: Final = 5
+SHED_SHARE: Final = 0.05
+"""Of the streams that are given up at a time, one at least."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Processor time that something takes, seconds a second: of all processors, and of Python's one."""
+
+    cores: float
+    interpreter: float
+
+    def __add__(self, other: Demand) -> Demand:
+        return Demand(self.cores + other.cores, self.interpreter + other.interpreter)
+
+    def __mul__(self, share: float) -> Demand:
+        return Demand(self.cores * share, self.interpreter * share)
+
+
+NOTHING: Final = Demand(0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class _Spent:
+    """Processor time at a moment, seconds: of turns, of the predictions in them, and of the event loop."""
+
+    at_s: float
+    turns_s: float
+    predicting_s: float
+    loop_s: float
+
+
+class Load:
+    """Measures lateness and processor time, and decides by them who is let in and who has to go. Thread-safe.
+
+    Two things keep streams in time. Nobody is let in whom the processors have no time for: what the live ones use is
+    measured, what newcomers will use is expected; uploads and streams that catch up do not count, as they can wait. And
+    when scores come late all the same, whatever the reason, nobody is let in, and then the newest have to go, a few at
+    a time, until the others are in time again.
+    """
+
+    def __init__(
+        self,
+        *,
+        processors: int,
+        budget_s: float,
+        max_load: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Measure from now on.
+
+        Args:
+            processors: that the service may use.
+            budget_s: latency of a score at which streams are given up.
+            max_load: share of the processors, and of Python's one, that streams may keep busy.
+            clock: that runs evenly, seconds.
+        """
+        self._limit = Demand(processors * max_load, INTERPRETER_CORES * max_load)
+        self._budget_s = budget_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._latencies: deque[tuple[float, float]] = deque()
+        self._lags: deque[tuple[float, float]] = deque()
+        self._newcomers: deque[tuple[float, Demand]] = deque()
+        self._turns_s = self._predicting_s = 0.0
+        self._spent: deque[_Spent] = deque()
+        self._patience_until_s = 0.0
+
+    def scored(self, latency_s: float) -> None:
+        """Know how late a score of a stream in time was; from any thread."""
+        with self._lock:
+            self._latencies.append((self._clock(), latency_s))
+
+    def worked(self, seconds: float) -> None:
+        """Know of processor time that a turn of a stream in time took, predictions included; from any thread."""
+        with self._lock:
+            self._turns_s += seconds
+
+    def predicted(self, seconds: float) -> None:
+        """Know of processor time that the predictions in a turn took; from any thread."""
+        with self._lock:
+            self._predicting_s += seconds
+
+    def lagged(self, lag_s: float) -> None:
+        """Know how late the event loop was; what it reads late has not arrived yet for those who measure latency."""
+        with self._lock:
+            self._lags.append((self._clock(), lag_s))
+
+    @property
+    def lateness_s(self) -> float:
+        """Latency that the last seconds' scores kept to but for ``LATE_SHARE``, with the event loop's lag, seconds."""
+        with self._lock:
+            return self._lateness_s()
+
+    @property
+    def busy(self) -> Demand:
+        """What streams use now, on the mean of the last seconds."""
+        with self._lock:
+            return self._busy()
+
+    def share(self, resource: Resource) -> float:
+        """Share of what streams may use that is used now."""
+        used: float = getattr(self.busy, resource) / getattr(self._limit, resource)
+        return used
+
+    def refusal(self, stream_s: float, live: int) -> Overloaded | None:
+        """Why there is no room for another stream beside ``live`` others, if there is none.
+
+        Args:
+            stream_s: processor time that the predictions of a second of it take.
+            live: streams that are fed.
+        """
+        with self._lock:
+            lateness_s = self._lateness_s()
+            if live and lateness_s > CLOSED_AT * self._budget_s:
+                return Overloaded(f"scores of {live} streams come {lateness_s:.2f} s late", retry_after_s=RETRY_S)
+            expected = self._busy() + self._arriving() + self._expected(stream_s, live)
+            if not live or (expected.cores <= self._limit.cores and expected.interpreter <= self._limit.interpreter):
+                return None
+            return Overloaded(
+                f"the processors have no time for another stream beside {live}: {expected.cores:.2f} of"
+                f" {self._limit.cores:.2f} would be busy, {expected.interpreter:.2f} of"
+                f" {self._limit.interpreter:.2f} with Python",
+                retry_after_s=RETRY_S,
+            )
+
+    def admitted(self, stream_s: float, live: int) -> None:
+        """Know that a stream was let in: what it takes is not to be seen yet."""
+        with self._lock:
+            self._newcomers.append((self._clock(), self._expected(stream_s, live)))
+
+    def look(self, live: int, loop_s: float) -> int:
+        """Measure; return how many of ``live`` streams have to go. To be called about once a second.
+
+        ``loop_s`` is the processor time that the event loop has used since it began, seconds.
+        """
+        with self._lock:
+            self._spent.append(_Spent(self._clock(), self._turns_s, self._predicting_s, loop_s))
+            oldest_s = self._clock() - LOOK_BACK_S
+            while len(self._spent) > 2 and self._spent[1].at_s <= oldest_s:
+                self._spent.popleft()
+            if self._lateness_s() <= self._budget_s or self._clock() < self._patience_until_s or live <= 1:
+                return 0
+            self._patience_until_s = self._clock() + LOOK_BACK_S  # until it is seen what that helped
+            return max(1, int(SHED_SHARE * live))
+
+    def _lateness_s(self) -> float:
+        lag_s = self._recent(self._lags)
+        return _quantile(self._recent(self._latencies), 1.0 - LATE_SHARE) + _quantile(lag_s, 0.5)
+
+    def _recent(self, noted: deque[tuple[float, float]]) -> list[float]:
+        oldest_s = self._clock() - LOOK_BACK_S
+        while noted and noted[0][0] < oldest_s:
+            noted.popleft()
+        return [value for _, value in noted]
+
+    def _busy(self) -> Demand:
+        if len(self._spent) < 2:
+            return NOTHING
+        first, last = self._spent[0], self._spent[-1]
+        used_s = last.turns_s - first.turns_s + last.loop_s - first.loop_s
+        python_s = max(0.0, used_s - (last.predicting_s - first.predicting_s))
+        return Demand(used_s, python_s) * (1.0 / (last.at_s - first.at_s))
+
+    def _arriving(self) -> Demand:
+        """What newcomers will take beyond what is seen of them already."""
+        now_s, arriving = self._clock(), NOTHING
+        while self._newcomers and now_s - self._newcomers[0][0] >= LOOK_BACK_S:
+            self._newcomers.popleft()
+        for since_s, demand in self._newcomers:
+            arriving += demand * (1.0 - (now_s - since_s) / LOOK_BACK_S)
+        return arriving
+
+    def _expected(self, stream_s: float, live: int) -> Demand:
+        """What a stream will take: by the others, but not less than its predictions."""
+        settled = live - len(self._newcomers)
+        if settled < MEASURABLE_STREAMS:
+            return Demand(stream_s + OVERHEAD_S, OVERHEAD_S)
+        each = self._busy() * (1.0 / settled)
+        return Demand(max(each.cores, stream_s), each.interpreter)
+
+
+def _quantile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))] if values else 0.0

@@ -1,0 +1,148 @@
+"""Who is let in, and who has to go: with clocks of its own, no processor is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from humwatch_service.errors import Overloaded
+from humwatch_service.live.load import LOOK_BACK_S, OVERHEAD_S, Load
+
+
+@dataclass
+class Clocks:
+    now_s: float = 100.0
+    loop_s: float = 7.0
+
+    def load(self, *, processors: int = 2, budget_s: float = 1.0, max_load: float = 0.85) -> Load:
+        return Load(processors=processors, budget_s=budget_s, max_load=max_load, clock=lambda: self.now_s)
+
+
+def pass_time(clocks: Clocks, load: Load, *, cores: float, predicting: float = 0.0, seconds: int = 6) -> None:
+    """Let seconds pass in which so many processors are busy, ``predicting`` of them with predictions."""
+    for _ in range(seconds):
+        clocks.now_s += 1.0
+        clocks.loop_s += 0.25 * cores
+        load.worked(0.75 * cores)
+        load.predicted(predicting)
+        load.look(0, clocks.loop_s)
+
+
+def test_an_idle_service_takes_a_stream() -> None:
+    assert Clocks().load().refusal(0.01, live=0) is None
+
+
+def test_the_first_stream_is_taken_whatever_it_costs() -> None:
+    assert Clocks().load().refusal(50.0, live=0) is None
+
+
+def test_busy_processors_take_no_more() -> None:
+    clocks = Clocks()
+    load = clocks.load()
+    pass_time(clocks, load, cores=1.6, predicting=1.2)
+    assert load.busy.cores == pytest.approx(1.6)
+    assert load.share("cores") == pytest.approx(1.6 / 1.7)
+    assert load.refusal(0.01, live=100) is None  # 1.6 and 0.016 of 1.7
+    pass_time(clocks, load, cores=1.69, predicting=1.2)
+    refusal = load.refusal(0.01, live=100)
+    assert isinstance(refusal, Overloaded)
+    assert refusal.retry_after_s == 5
+    assert "no time for another stream beside 100" in str(refusal)
+
+
+def test_pythons_one_processor_can_be_full_while_others_are_free() -> None:
+    clocks = Clocks()
+    load = clocks.load(processors=64)
+    pass_time(clocks, load, cores=0.849, predicting=0.0)
+    assert load.share("cores") < 0.02
+    assert load.share("interpreter") == pytest.approx(0.849 / 0.85)
+    assert load.refusal(0.0, live=100) is not None
+
+
+def test_newcomers_count_before_they_are_measured_and_no_longer_than_that() -> None:
+    clocks = Clocks()
+    load = clocks.load()
+    pass_time(clocks, load, cores=0.0)
+    taken = 0
+    while load.refusal(0.1, live=taken) is None:
+        load.admitted(0.1, taken)
+        taken += 1
+        assert taken < 100
+    assert taken == int(1.7 / (0.1 + OVERHEAD_S))  # by what is expected of each
+    clocks.now_s += LOOK_BACK_S
+    assert load.refusal(0.1, live=taken) is None  # they turned out to take nothing
+
+
+def test_another_stream_is_expected_to_take_what_the_others_take() -> None:
+    clocks = Clocks()
+    load = clocks.load()
+    pass_time(clocks, load, cores=1.5, predicting=1.0)
+    assert load.refusal(0.001, live=5) is not None  # 0.3 each
+    assert load.refusal(0.001, live=50) is None  # 0.03 each
+
+
+def test_late_scores_close_the_door_at_half_the_budget() -> None:
+    clocks = Clocks()
+    load = clocks.load(budget_s=1.0)
+    for latency_s in [0.1] * 80 + [0.49] * 20:
+        load.scored(latency_s)
+    assert load.lateness_s == pytest.approx(0.49)
+    assert load.refusal(0.0, live=10) is None
+    for _ in range(6):
+        load.scored(0.51)
+    assert load.lateness_s == pytest.approx(0.51)
+    assert "come 0.51 s late" in str(load.refusal(0.0, live=10))
+
+
+def test_one_late_score_among_many_closes_nothing() -> None:
+    load = Clocks().load()
+    for latency_s in [0.1] * 99 + [9.0]:
+        load.scored(latency_s)
+    assert load.lateness_s == pytest.approx(0.1)
+
+
+def test_a_late_event_loop_counts_as_well() -> None:
+    load = Clocks().load()
+    for _ in range(50):
+        load.scored(0.2)
+        load.lagged(0.4)
+    assert load.lateness_s == pytest.approx(0.6)
+    assert load.refusal(0.0, live=10) is not None
+
+
+def test_the_door_opens_again_when_scores_are_in_time() -> None:
+    clocks = Clocks()
+    load = clocks.load()
+    load.scored(3.0)
+    assert load.refusal(0.0, live=10) is not None
+    clocks.now_s += LOOK_BACK_S + 0.1
+    load.scored(0.1)
+    assert load.refusal(0.0, live=10) is None
+
+
+def test_over_the_budget_the_newest_twentieth_has_to_go_and_then_it_is_seen_what_that_helped() -> None:
+    clocks = Clocks()
+    load = clocks.load(budget_s=1.0)
+    load.scored(1.0)
+    assert load.look(100, 0.0) == 0  # not over it
+    load.scored(1.5)
+    assert load.look(100, 0.0) == 5
+    clocks.now_s += 1.0
+    load.scored(1.5)
+    assert load.look(95, 0.0) == 0
+    clocks.now_s += LOOK_BACK_S
+    load.scored(1.5)
+    assert load.look(95, 0.0) == 4
+
+
+@pytest.mark.parametrize(("live", "go"), [(0, 0), (1, 0), (2, 1), (19, 1), (40, 2)])
+def test_one_has_to_go_at_least_and_one_stays(live: int, go: int) -> None:
+    load = Clocks().load()
+    load.scored(5.0)
+    assert load.look(live, 0.0) == go
+
+
+def test_nothing_is_known_at_the_start() -> None:
+    load = Clocks().load()
+    assert (load.lateness_s, load.busy.cores, load.busy.interpreter) == (0.0, 0.0, 0.0)
