@@ -6,7 +6,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 RUN := .venv
 DEV := .venv-dev
 
-.PHONY: help install install-dev run test check clean
+.PHONY: help install install-dev run test check bench clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ check: install-dev ## lint, format, types, layers
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
 	$(DEV)/bin/lint-imports
+
+bench: install-dev ## measure predictors, training and the service on this machine (about a quarter of an hour)
+	$(DEV)/bin/humwatch-train bench --json runs/bench/bench.json --picture runs/bench/capacity.png
 
 clean: ## remove both environments and what tools left behind
 	rm -rf $(RUN) $(DEV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage

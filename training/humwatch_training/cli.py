@@ -2,6 +2,7 @@
 
 import typer
 
+from humwatch_training.commands_bench import bench
 from humwatch_training.commands_detectability import detectability
 from humwatch_training.commands_evaluate import evaluate
 from humwatch_training.commands_evaluate_bundle import evaluate_bundle
@@ -18,7 +19,7 @@ app = typer.Typer(
 )
 
 
-for command in (fit, export, verify, evaluate, evaluate_bundle, detectability):
+for command in (fit, export, verify, evaluate, evaluate_bundle, detectability, bench):
     app.command()(command)
 
 

@@ -11,6 +11,7 @@ HumwatchError
     ├── TrainingDiverged      gradients that stay non-finite
     ├── StrategyError         a mask that a network cannot be asked for
     ├── TrainingInterrupted   a run that was stopped by a signal and can be resumed
+    ├── BenchError            the service could not be measured
     └── ExportParityError     an exported graph that does not say what the model says
 """
 
@@ -81,3 +82,9 @@ class ExportParityError(TrainingError):
     """The exported graph does not say what the model says, or a stream not what a file says."""
 
     code = "export_parity"
+
+
+class BenchError(TrainingError):
+    """The service could not be measured."""
+
+    code = "bench"

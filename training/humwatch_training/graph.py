@@ -22,6 +22,8 @@ from humwatch_training.torch_predictor import TorchPredictor
 Float32 = npt.NDArray[np.float32]
 
 OPSET = 18
+FUSED_OPSET = 23
+"""Has attention as one operator; on a CPU it is no faster (`humwatch-train bench`)."""
 PARITY_RTOL = 1e-4
 """Largest difference of torch and ONNX Runtime, relative to the larger of the value and 1 dB."""
 
@@ -44,7 +46,7 @@ class Parity:
         return {f"max_relative_{name}" if name != "windows" else name: value for name, value in asdict(self).items()}
 
 
-def export_graph(strategy: Strategy, *, straight: bool = False) -> bytes:
+def export_graph(strategy: Strategy, *, straight: bool = False, opset: int = OPSET) -> bytes:
     """Return the strategy as one self-contained ONNX file: `windows` (B, L, F) to the outputs of a predictor.
 
     What does not depend on the sound is computed now (`humwatch_training.folding`); `straight` leaves it in the graph.
@@ -58,7 +60,7 @@ def export_graph(strategy: Strategy, *, straight: bool = False) -> bytes:
             input_names=["windows"],
             output_names=list(OUTPUTS),
             dynamic_shapes={"windows": {0: torch.export.Dim("batch", min=1, max=MAX_BATCH)}},
-            opset_version=OPSET,
+            opset_version=opset,
             dynamo=True,
             external_data=False,
             verbose=False,

@@ -16,7 +16,7 @@ RESOURCES: Final[tuple[Resource, ...]] = get_args(Resource)
 
 LOOK_BACK_S: Final = 5.0
 """What is judged by: shorter, a hiccup closes the door; longer, it is closed too late."""
-OVERHEAD_S: Final = 0.004
+OVERHEAD_S: Final = 0.006
 """Processor time that a second of a stream takes beside its predictions, before any was measured."""
 MEASURABLE_STREAMS: Final = 4
 """With fewer, what the service does beside streams is most of what is measured."""

@@ -10,7 +10,6 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
@@ -22,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from humwatch.features import FeatureSpec, log_mel
 from humwatch.synthetic import SyntheticMachine
+from humwatch_training.bench.threads import torch_threads
 from humwatch_training.config import TrainingSpec
 from humwatch_training.data import Clip, Normalisation, WindowSet
 from humwatch_training.latent import LatentNeuralProcess
@@ -197,16 +197,6 @@ class PlainLoop:
         )
 
 
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def compare_loops(
     recipe: Recipe,
     clips: Sequence[Clip],
@@ -225,7 +215,7 @@ def compare_loops(
     spec = recipe.spec(seed=seed, device="cpu", features=FeatureSpec(n_mels=recipe.network.n_mels))
     seconds: list[tuple[float, float]] = []
     difference = 0.0
-    with _threads(threads):
+    with torch_threads(threads):
         trainer = Trainer.start(spec, WindowSet(clips, recipe.network.n_frames), Normalisation.of(clips))
         trainer.network.train()
         plain = PlainLoop(spec, clips, copy.deepcopy(trainer.network))

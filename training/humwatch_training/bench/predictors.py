@@ -1,0 +1,214 @@
+"""What a window costs: every predictor of the tables beside the straight export of the paper's, in one run.
+
+Weights do not change what a product costs, so the networks are new. All run on one thread and in turn, round after
+round, so that a slow moment of the machine meets all of them; what is reported is the median of the rounds.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from humwatch.features import FeatureSpec
+from humwatch.onnx_predictor import DEFAULT_BATCH, OnnxPredictor
+from humwatch_training.bench.threads import torch_threads
+from humwatch_training.folding import fold
+from humwatch_training.graph import BATCH_OF_KIND, FUSED_OPSET, OPSET, export_graph
+from humwatch_training.networks import NetworkConfig, build_network
+from humwatch_training.strategies import Strategy
+from humwatch_training.strategy_choice import StrategyConfig, build_strategy
+from humwatch_training.systems import DEFAULT_SYSTEM, RECIPES, SYSTEMS, System
+from humwatch_training.torch_predictor import TorchPredictor
+
+Float32 = npt.NDArray[np.float32]
+
+STRAIGHT = "anp-idnn, straight export"
+"""What all others are compared with: the paper's network and mask, exported as torch has them."""
+FAST = f"{DEFAULT_SYSTEM}, folded (default)"
+"""What `export` writes where nothing else is chosen."""
+
+BATCHES = (1, 8, 32)
+"""Beside the advised batch: the best of them counts, for every predictor."""
+WINDOWS_HZ = FeatureSpec().frame_rate_hz
+"""Windows of a stream in a second at hop 1."""
+LEVEL_DB, SPREAD_DB = -40.0, 10.0
+GEMM_SIZE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PredictorCost:
+    """What one predictor costs on one core.
+
+    Attributes:
+        name: of the predictor.
+        batch: windows at a time, the best that was tried.
+        window_ms: median of the rounds.
+        streams_per_core: live streams that one core's time is enough for at hop 1, the predictor alone.
+        speedup: of it over `STRAIGHT`, by windows.
+        hop_frames: distance of the windows that it is used with.
+        streams_per_core_at_hop: the same at that distance.
+        mflop: floating-point operations of a window's products, 10^6; two a multiply-add.
+        gemm_share: of the GEMM peak that its products reach, were they all that takes time.
+    """
+
+    name: str
+    batch: int
+    window_ms: float
+    streams_per_core: float
+    speedup: float
+    hop_frames: int
+    streams_per_core_at_hop: float
+    mflop: float
+    gemm_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A predictor that takes part: float32 (B, L, F) in dB in, anything out."""
+
+    name: str
+    predict: Callable[[Float32], object]
+    batches: tuple[int, ...]
+    hop_frames: int
+    mflop: float
+
+
+@dataclass(frozen=True, slots=True)
+class PredictorCosts:
+    """What all cost, in order, and the fastest float32 product of two large matrices in the same run, GFLOP/s."""
+
+    gemm_peak_gflops: float
+    predictors: list[PredictorCost]
+
+    def of(self, name: str) -> PredictorCost:
+        """Return what one of them costs."""
+        return next(cost for cost in self.predictors if cost.name == name)
+
+
+def mflop_of(strategy: Strategy) -> float:
+    """Return the operations of a window's products, 10^6, as torch counts them."""
+    config = strategy.network.config
+    # as plain products: the counter knows no fused attention of a CPU
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        strategy(torch.full((1, config.n_frames, config.n_mels), config.mean_db))
+    return int(counter.get_total_flops()) / 1e6
+
+
+def contestants() -> Iterator[Contestant]:
+    """Yield every predictor, each made when it is asked for: an export takes seconds."""
+    anp, default = SYSTEMS["anp-idnn"], SYSTEMS[DEFAULT_SYSTEM]
+    same_mask = System("latent-anp-idnn", "", "latent-anp", StrategyConfig(name="idnn"), 1)
+    yield _eager("anp-idnn, PyTorch eager", anp)
+    yield _exported(STRAIGHT, anp, straight=True)
+    yield _exported("anp-idnn, fused attention operator", anp, straight=True, opset=FUSED_OPSET)
+    yield _exported("anp-idnn, folded", anp)
+    yield _eager(f"{default.name}, PyTorch eager", default)
+    yield _exported(f"{default.name}, straight export", default, straight=True)
+    yield _exported(FAST, default)
+    yield _exported("latent-anp-idnn, folded", same_mask)
+    for name in ("ae", "idnn", "network-free"):
+        yield _exported(name, SYSTEMS[name])
+
+
+def measure_predictors(
+    entrants: Sequence[Contestant], *, rounds: int, seconds: float, progress: Callable[[int], None]
+) -> PredictorCosts:
+    """Return what each costs; `STRAIGHT` has to be among them.
+
+    In each of `rounds` everyone predicts for `seconds` with each of its batches, and two matrices are multiplied;
+    `progress` is told how many rounds are over.
+    """
+    rng = np.random.default_rng(0)
+    windows = rng.normal(LEVEL_DB, SPREAD_DB, (max(max(one.batches) for one in entrants), 5, 128)).astype(np.float32)
+    left, right = torch.rand(2, GEMM_SIZE, GEMM_SIZE)
+    products_s: list[float] = []
+    taken: dict[tuple[str, int], list[float]] = {}
+    with torch_threads(1):
+        for done in range(rounds):
+            products_s.append(_for_a_while(lambda: left @ right, seconds))
+            for one in entrants:
+                for batch in one.batches:
+                    batch_s = _for_a_while(partial(one.predict, windows[:batch]), seconds)
+                    taken.setdefault((one.name, batch), []).append(batch_s / batch)
+            progress(done + 1)
+    peak_gflops = 2e-9 * GEMM_SIZE**3 / min(products_s)
+    best = {one.name: min((median(taken[one.name, batch]), batch) for batch in one.batches) for one in entrants}
+    straight_s, _ = best[STRAIGHT]
+    return PredictorCosts(peak_gflops, [_cost(one, *best[one.name], straight_s, peak_gflops) for one in entrants])
+
+
+def _cost(one: Contestant, window_s: float, batch: int, straight_s: float, peak_gflops: float) -> PredictorCost:
+    streams = 1.0 / (WINDOWS_HZ * window_s)
+    return PredictorCost(
+        name=one.name,
+        batch=batch,
+        window_ms=1e3 * window_s,
+        streams_per_core=streams,
+        speedup=straight_s / window_s,
+        hop_frames=one.hop_frames,
+        streams_per_core_at_hop=streams * one.hop_frames,
+        mflop=one.mflop,
+        gemm_share=1e-3 * one.mflop / window_s / peak_gflops,
+    )
+
+
+def _eager(name: str, system: System) -> Contestant:
+    strategy = _strategy(system)
+    predictor = TorchPredictor(strategy, max_batch=max(BATCHES))
+    return Contestant(name, predictor.predict, _batches(system), system.hop_frames, mflop_of(strategy))
+
+
+def _exported(name: str, system: System, *, straight: bool = False, opset: int = OPSET) -> Contestant:
+    strategy = _strategy(system)
+    predictor = OnnxPredictor(export_graph(strategy, straight=straight, opset=opset), max_batch=max(BATCHES))
+    counted = strategy if straight else fold(strategy)
+    return Contestant(name, predictor.predict, _batches(system), system.hop_frames, mflop_of(counted))
+
+
+def _batches(system: System) -> tuple[int, ...]:
+    """Large batches are for networks that gain by them: with attention over all points they take seconds."""
+    advised = BATCH_OF_KIND[RECIPES[system.trains].network.kind]
+    return tuple(sorted({advised, *(batch for batch in BATCHES if batch == 1 or advised > DEFAULT_BATCH)}))
+
+
+def _strategy(system: System) -> Strategy:
+    torch.manual_seed(0)
+    config: NetworkConfig = RECIPES[system.trains].network.model_copy(update={"mean_db": LEVEL_DB, "std_db": SPREAD_DB})
+    return build_strategy(build_network(config), system.strategy)
+
+
+def _for_a_while(run: Callable[[], object], seconds: float) -> float:
+    """Return the median time of a run, repeated for so long, at least three times, seconds."""
+    taken = [_seconds(run) for _ in range(3)]
+    until_s = time.perf_counter() + seconds - sum(taken)
+    while time.perf_counter() < until_s:
+        taken.append(_seconds(run))
+    return median(taken)
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    run()
+    return time.perf_counter() - begun
+
+
+def table(costs: Sequence[PredictorCost]) -> str:
+    """Return the costs as a Markdown table."""
+    lines = [
+        "| predictor | batch | ms a window | streams a core, hop 1 | times straight export | hop | streams a core |"
+        " MFLOP | of GEMM peak |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for cost in costs:
+        lines.append(
+            f"| {cost.name} | {cost.batch} | {cost.window_ms:.3g} | {cost.streams_per_core:.3g} | {cost.speedup:.3g} |"
+            f" {cost.hop_frames} | {cost.streams_per_core_at_hop:.3g} | {cost.mflop:.3g} | {cost.gemm_share:.0%} |"
+        )
+    return "\n".join(lines)

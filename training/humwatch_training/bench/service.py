@@ -1,0 +1,29 @@
+"""The service on this machine: `humwatch capacity` starts it, plays to it and measures it; here it is asked to."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from humwatch_training.errors import BenchError
+
+
+def measure_service(models: Path, machine: str | None, *, seconds: float) -> dict[str, Any]:
+    """Return what `humwatch capacity --json` reports (docs/capacity.md), `POST /score` included.
+
+    A process of its own, as training knows nothing of the service. Its progress goes to stderr. Raises BenchError where
+    it fails.
+    """
+    main = "from humwatch_service.cli import main; main()"
+    chosen = () if machine is None else ("--machine", machine)
+    command = ["capacity", "--models", str(models), *chosen, "--seconds", f"{seconds:g}", "--score", "--json"]
+    process = subprocess.run([sys.executable, "-c", main, *command], stdout=subprocess.PIPE, text=True, check=False)
+    try:
+        report: dict[str, Any] = json.loads(process.stdout)
+    except json.JSONDecodeError as error:
+        raise BenchError(f"humwatch capacity ended with {process.returncode} and without a report") from error
+    if process.returncode:
+        reason = report.get("error", {}).get("message", "without a reason")
+        raise BenchError(f"humwatch capacity failed: {reason}")
+    return report
