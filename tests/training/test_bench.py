@@ -151,7 +151,7 @@ def test_everybody_takes_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predictors, "_eager", lambda name, system: name)
     names = [str(name) for name in contestants()]
     assert {STRAIGHT, FAST, "ae", "idnn", "network-free", "anp-idnn, PyTorch eager"} <= set(names)
-    assert len(names) == len(set(names)) == 11
+    assert len(names) == len(set(names)) == 12
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, stdout: str, code: int = 0) -> list[list[str]]:

@@ -8,11 +8,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from onnx import TensorProto
+from onnxruntime.quantization import quantize_dynamic
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -112,6 +116,7 @@ def contestants() -> Iterator[Contestant]:
     yield _eager(f"{default.name}, PyTorch eager", default)
     yield _exported(f"{default.name}, straight export", default, straight=True)
     yield _exported(FAST, default)
+    yield _exported(f"{default.name}, folded, dynamic int8", default, change=dynamic_int8)
     yield _exported("latent-anp-idnn, folded", same_mask)
     for name in ("ae", "idnn", "network-free"):
         yield _exported(name, SYSTEMS[name])
@@ -165,9 +170,29 @@ def _eager(name: str, system: System) -> Contestant:
     return Contestant(name, predictor.predict, _batches(system), system.hop_frames, mflop_of(strategy))
 
 
-def _exported(name: str, system: System, *, straight: bool = False, opset: int = OPSET) -> Contestant:
+def dynamic_int8(graph: bytes) -> bytes:
+    """Return a graph whose products are of 8-bit integers, with scales that are found anew for each batch.
+
+    So what is said of a window depends on its company: this is measured, not exported.
+    """
+    with TemporaryDirectory() as folder:
+        before, after = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
+        before.write_bytes(graph)
+        quantize_dynamic(before, after, per_channel=True, extra_options={"DefaultTensorType": TensorProto.FLOAT})
+        return after.read_bytes()
+
+
+def _exported(
+    name: str,
+    system: System,
+    *,
+    straight: bool = False,
+    opset: int = OPSET,
+    change: Callable[[bytes], bytes] = lambda graph: graph,
+) -> Contestant:
     strategy = _strategy(system)
-    predictor = OnnxPredictor(export_graph(strategy, straight=straight, opset=opset), max_batch=max(BATCHES))
+    graph = change(export_graph(strategy, straight=straight, opset=opset))
+    predictor = OnnxPredictor(graph, max_batch=max(BATCHES))
     counted = strategy if straight else fold(strategy)
     return Contestant(name, predictor.predict, _batches(system), system.hop_frames, mflop_of(counted))
 
