@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import soundfile
 
@@ -12,6 +13,9 @@ from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.recording import RecordingScore, score_recording
 from humwatch.repository import ModelRepository
 from humwatch_service.machines import verify
+from humwatch_training.graph import BATCH_OF_KIND
+from humwatch_training.strategy_choice import strategy_title
+from humwatch_training.systems import DEFAULT_SYSTEM, SYSTEMS
 
 MODELS = Path(__file__).parents[2] / "models"
 REPOSITORY = ModelRepository(MODELS)
@@ -40,6 +44,24 @@ def test_a_shipped_model_passes_every_check(machine_id: str) -> None:
     assert bundle.manifest.attribution
     assert bundle.manifest.calibration.digest != bundle.manifest.predictor.train_digest
     assert max(bundle.manifest.predictor.parity[f"max_relative_{name}"] for name in ("mean", "std")) < 1e-4
+
+
+@pytest.mark.parametrize("machine_id", MACHINE_IDS)
+def test_a_shipped_predictor_is_the_default_one(machine_id: str) -> None:
+    bundle = REPOSITORY.read(machine_id)
+    network, asked = SYSTEMS[DEFAULT_SYSTEM].recipe.network, SYSTEMS[DEFAULT_SYSTEM].strategy
+    assert bundle.manifest.predictor.strategy == strategy_title(network, asked)
+    assert bundle.manifest.windows.hop_frames == bundle.manifest.windows.length_frames  # every frame, once
+
+
+@pytest.mark.parametrize("machine_id", MACHINE_IDS)
+def test_a_shipped_predictor_is_the_fast_one(machine_id: str) -> None:
+    bundle = REPOSITORY.read(machine_id)
+    predictor = OnnxPredictor(bundle.graph)
+    assert predictor.batch == BATCH_OF_KIND["latent_anp"] == 8
+    assert predictor.is_row_exact(bundle.golden.windows)
+    operators = [node.op_type for node in onnx.load_from_string(bundle.graph).graph.node]
+    assert operators.count("Softmax") == 1  # folded: of all passes at once
 
 
 def test_the_examples_are_told_apart() -> None:

@@ -120,7 +120,7 @@ def test_the_demonstration_alarms_within_a_minute(tmp_path: Path) -> None:
         assert "alarm" not in states[: states.index("normal")]
         (alarm,) = alarms
         assert alarm["context"]["score"] > 1
-        assert any(band["low_hz"] < 1_100 < band["high_hz"] for band in alarm["context"]["bands"])
+        assert any(band["low_hz"] < 1_000 < band["high_hz"] for band in alarm["context"]["bands"])
         clip = http.get(f"/v1/alarms/{alarm['id']}/clip.flac")
         while clip.status_code == 410:  # it is written beside
             time.sleep(0.2)
