@@ -134,7 +134,7 @@ class Settings(BaseSettings):
         " it on no more are taken",
     )
     max_load: float = Field(
-        0.85, gt=0, le=1, description="share of the processors that live streams may keep busy; further ones get 503"
+        0.75, gt=0, le=1, description="share of the processors that live streams may keep busy; further ones get 503"
     )
     predictor_threads: int = Field(
         1, ge=1, le=256, description="threads of ONNX Runtime for one run; as many runs go at a time as fit"

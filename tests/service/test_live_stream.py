@@ -193,3 +193,108 @@ def test_a_recording_is_heard_now() -> None:
             await stream.abandon(1.0)
 
     asyncio.run(run())
+
+
+class Noting(Listener):
+    """Notes how much sound each look at the stream was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[int] = []
+        self.turns_s: list[float] = []
+
+    def taken(self, stream: LiveStream, start: int, mono: np.ndarray) -> None:
+        self.pieces.append(len(mono))
+
+    def worked(self, stream: LiveStream, seconds: float) -> None:
+        self.turns_s.append(seconds)
+
+
+class Patient:
+    """Stands for a monitor whose next step needs a second of sound."""
+
+    def __init__(self) -> None:
+        self.pushed: list[int] = []
+        self.held = 0
+
+    @property
+    def samples_until_step(self) -> int:
+        return 16_000 - self.held
+
+    def push(self, mono: np.ndarray) -> list[Any]:
+        self.pushed.append(len(mono))
+        self.held = (self.held + len(mono)) % 16_000
+        return []
+
+
+def with_monitor(use: Callable[[LiveStream, Noting, Patient], Awaitable[None]], turns: TurnPool | None = None) -> None:
+    async def run() -> None:
+        listener, monitor = Noting(), Patient()
+        with turns or TurnPool(1) as workers:
+            stream = LiveStream(
+                FORM,
+                listener,
+                listen_with=no_monitor,
+                first_sample=0,
+                start_time_s=1000.0,
+                buffer_s=30.0,
+                turns=workers,
+            )
+            stream.monitor = monitor  # type: ignore[assignment]
+            try:
+                await use(stream, listener, monitor)
+            finally:
+                monitor.flush = list  # type: ignore[attr-defined]
+                await stream.abandon(5.0)
+
+    asyncio.run(run())
+
+
+TENTH = np.zeros((1_600, 1), np.float32)
+
+
+def test_a_worker_is_woken_once_a_step_and_given_its_sound_in_one_piece() -> None:
+    async def use(stream: LiveStream, listener: Noting, monitor: Patient) -> None:
+        await stream.take(SECOND)  # what is wanted is known after the first look
+        await stream.drained()
+        for number in range(1, 31):
+            await stream.take(TENTH)
+            await asyncio.sleep(0.01)
+            assert len(monitor.pushed) == 1 + number // 10
+        assert monitor.pushed == listener.pieces == [16_000] * 4
+        assert len(listener.turns_s) == 4
+
+    with_monitor(use)
+
+
+def test_what_is_too_little_for_a_step_does_not_wait_for_a_worker() -> None:
+    async def use(stream: LiveStream, listener: Noting, monitor: Patient) -> None:
+        await stream.take(SECOND)
+        await stream.drained()
+        await stream.take(TENTH)
+        await asyncio.sleep(0.05)
+        assert stream.waiting_s == 0.0
+        assert stream.silent_for(-2.0)  # so a microphone that stops in mid-step is silent all the same
+        await stream.drained()
+        assert monitor.pushed == [16_000, 1_600]
+
+    with_monitor(use)
+
+
+def test_sound_that_comes_faster_than_time_catches_up_until_it_is_scored() -> None:
+    workers = TurnPool(1)
+    blocked = threading.Event()
+    workers.submit(blocked.wait)
+
+    async def use(stream: LiveStream, listener: Noting, monitor: Patient) -> None:
+        for _ in range(2):
+            await stream.take(SECOND)
+            assert not stream.catching_up  # a burst of two seconds may be the network's
+        await stream.take(SECOND)
+        assert stream.catching_up
+        blocked.set()
+        await stream.drained()
+        assert not stream.catching_up
+        assert sum(monitor.pushed) == 3 * 16_000
+
+    with_monitor(use, workers)

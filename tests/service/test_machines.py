@@ -10,6 +10,7 @@ import pytest
 from humwatch.bundle import sha256
 from humwatch.errors import BundleError, BundleInvalid, BundleParityFailed, HumwatchError, MachineNotFound
 from humwatch.repository import ModelRepository
+from humwatch_service.batching import BatchingPredictor
 from humwatch_service.errors import MachineUnavailable, ModelsLoading
 from humwatch_service.machines import Engine, Machines, load_machine
 
@@ -56,12 +57,34 @@ def test_machines_of_the_same_graph_share_a_session(models: Path, fleet: Machine
     fleet.reload()
     assert fleet.get("fan-1").predictor is fleet.get("fan-7").predictor
     assert fleet.get("fan-1").predictor is not fleet.get("pump-2").predictor
+    assert fleet.get("fan-1").bundle.graph is fleet.get("fan-7").bundle.graph  # megabytes, once
+
+
+def test_what_a_stream_takes_is_measured_when_its_predictor_is_loaded(fleet: Machines) -> None:
+    machine = fleet.reload().machines["fan-1"]
+    assert isinstance(machine.predictor, BatchingPredictor)
+    assert machine.predictor.row_exact
+    assert machine.stream_s == pytest.approx(31.25 * machine.predictor.window_s)  # a window a frame
+    assert fleet.predict_queue_depth == 0
+
+
+@pytest.mark.parametrize(
+    ("providers", "threads", "runs"),
+    [(("CPUExecutionProvider",), 1, 8), (("CPUExecutionProvider",), 3, 2), (("CPUExecutionProvider",), 16, 1)],
+)
+def test_as_many_runs_go_at_a_time_as_processors_allow(providers: tuple[str, ...], threads: int, runs: int) -> None:
+    assert Engine(providers, threads=threads, processors=8).runs == runs
+
+
+def test_a_gpu_runs_one_batch_at_a_time() -> None:
+    assert Engine(("CUDAExecutionProvider", "CPUExecutionProvider"), threads=1, processors=8).runs == 1
 
 
 def test_a_reload_keeps_the_session_of_an_unchanged_model(fleet: Machines) -> None:
     before = fleet.reload().machines["fan-1"]
     after = fleet.reload().machines["fan-1"]
     assert after.predictor is before.predictor
+    assert after is before  # with what was computed of its calibration
 
 
 @pytest.mark.parametrize(

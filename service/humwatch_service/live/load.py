@@ -26,7 +26,7 @@ LATE_SHARE: Final = 0.05
 """Of scores that may be later than what is called the lateness."""
 CLOSED_AT: Final = 0.5
 """Share of the latency budget at which no more streams are taken."""
-RETRY_S: Final = 5
+RETRY_S: Final = 10
 SHED_SHARE: Final = 0.05
 """Of the streams that are given up at a time, one at least."""
 
