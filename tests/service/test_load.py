@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from humwatch_service.errors import Overloaded
-from humwatch_service.live.load import LOOK_BACK_S, OVERHEAD_S, Load
+from humwatch_service.live.load import LOOK_BACK_S, OVERHEAD_S, RETRY_S, Load
 
 
 @dataclass
@@ -47,8 +47,15 @@ def test_busy_processors_take_no_more() -> None:
     pass_time(clocks, load, cores=1.69, predicting=1.2)
     refusal = load.refusal(0.01, live=100)
     assert isinstance(refusal, Overloaded)
-    assert refusal.retry_after_s == 5
+    assert RETRY_S[0] <= refusal.retry_after_s <= RETRY_S[1]
     assert "no time for another stream beside 100" in str(refusal)
+
+
+def test_those_who_are_sent_away_do_not_all_come_again_at_one_moment() -> None:
+    load = Clocks().load()
+    load.scored(9.0)
+    told = [load.refusal(0.0, live=10) for _ in range(100)]
+    assert len({refusal.retry_after_s for refusal in told if refusal is not None}) > 5
 
 
 def test_pythons_one_processor_can_be_full_while_others_are_free() -> None:

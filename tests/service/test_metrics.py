@@ -67,7 +67,8 @@ def overload(server: Any, workshop: Any) -> None:
         server.app.state.service.live.load.scored(9.0)
         with pytest.raises(InvalidStatus) as refused:
             connect(url.replace("pump-2", "fan-1"), proxy=None).__enter__()
-        assert (refused.value.response.status_code, refused.value.response.headers["Retry-After"]) == (503, "5")
+        assert refused.value.response.status_code == 503
+        assert 10 <= int(refused.value.response.headers["Retry-After"]) <= 30
         with pytest.raises(ConnectionClosed) as closed:
             while True:
                 socket.recv(timeout=20)

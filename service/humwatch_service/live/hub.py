@@ -14,10 +14,10 @@ from starlette.concurrency import run_in_threadpool
 from humwatch.alarm_events import AlarmEvent, Mark
 from humwatch.errors import MachineNotFound
 from humwatch.live import LiveModel, LiveStep
-from humwatch_service.errors import Overloaded, ShuttingDown, StateUnusable
+from humwatch_service.errors import ShuttingDown, StateUnusable
 from humwatch_service.live.evidence_desk import EvidenceDesk
 from humwatch_service.live.items import RunSignal, Swap
-from humwatch_service.live.load import Load
+from humwatch_service.live.load import Load, given_up
 from humwatch_service.live.logbook import Logbook
 from humwatch_service.live.machine import Collecting, LiveMachine, Reading
 from humwatch_service.live.messages import Hello
@@ -43,8 +43,6 @@ FLUSH_S: Final = 10.0
 """Between writes of history and positions: what a power cut takes of them. Alarms are written at once."""
 TIDY_S: Final = 600.0
 """Between looks at quotas and retention."""
-GIVEN_UP_RETRY_S: Final = 15
-"""A stream that was given up should come back once the others are in time."""
 LOOK_S: Final = 1.0
 """Between looks at the load."""
 BEAT_S: Final = 0.1
@@ -128,13 +126,13 @@ class Hub:
             return
         live = [machine.stream for machine in self.machines.values() if machine.is_fed and machine.stream is not None]
         newest = sorted(live, key=lambda stream: stream.begun_s)[-count:]
-        reason = f"scores come {self.load.lateness_s:.1f} s late; the newest streams are given up for the others"
-        _log.warning("streams given up", streams=len(newest), live=len(live), lateness_s=round(self.load.lateness_s, 2))
+        lateness_s = self.load.lateness_s
+        _log.warning("streams given up", streams=len(newest), live=len(live), lateness_s=round(lateness_s, 2))
         for stream in newest:
             stream.given_up = True
             self.metrics.live.gave_up()
             if stream.connection is not None:
-                stream.connection.evict(Overloaded(reason, retry_after_s=GIVEN_UP_RETRY_S))
+                stream.connection.evict(given_up(lateness_s))
 
     def refuse_if_full(self, machine_id: str) -> None:
         """Refuse a stream that there is no room for before its connection is taken.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections import deque
@@ -26,7 +27,9 @@ LATE_SHARE: Final = 0.05
 """Of scores that may be later than what is called the lateness."""
 CLOSED_AT: Final = 0.5
 """Share of the latency budget at which no more streams are taken."""
-RETRY_S: Final = 10
+RETRY_S: Final = (10, 30)
+"""When a client should come again: not all that were sent away at once at one moment, whose handshakes would make the
+others late."""
 SHED_SHARE: Final = 0.05
 """Of the streams that are given up at a time, one at least."""
 
@@ -141,15 +144,14 @@ class Load:
         with self._lock:
             lateness_s = self._lateness_s()
             if live and lateness_s > CLOSED_AT * self._budget_s:
-                return Overloaded(f"scores of {live} streams come {lateness_s:.2f} s late", retry_after_s=RETRY_S)
+                return _overloaded(f"scores of {live} streams come {lateness_s:.2f} s late")
             expected = self._busy() + self._arriving() + self._expected(stream_s, live)
             if not live or (expected.cores <= self._limit.cores and expected.interpreter <= self._limit.interpreter):
                 return None
-            return Overloaded(
+            return _overloaded(
                 f"the processors have no time for another stream beside {live}: {expected.cores:.2f} of"
                 f" {self._limit.cores:.2f} would be busy, {expected.interpreter:.2f} of"
-                f" {self._limit.interpreter:.2f} with Python",
-                retry_after_s=RETRY_S,
+                f" {self._limit.interpreter:.2f} with Python"
             )
 
     def admitted(self, stream_s: float, live: int) -> None:
@@ -206,6 +208,15 @@ class Load:
             return Demand(stream_s + OVERHEAD_S, OVERHEAD_S)
         each = self._busy() * (1.0 / settled)
         return Demand(max(each.cores, stream_s), each.interpreter)
+
+
+def given_up(lateness_s: float) -> Overloaded:
+    """What a stream is told that has to go."""
+    return _overloaded(f"scores come {lateness_s:.1f} s late; the newest streams are given up for the others")
+
+
+def _overloaded(reason: str) -> Overloaded:
+    return Overloaded(reason, retry_after_s=random.randint(*RETRY_S))
 
 
 def _quantile(values: list[float], share: float) -> float:
