@@ -118,8 +118,8 @@ CAPACITY: dict[str, Any] = {
     ],
     "score": {
         "clip_s": 10.0,
-        "sequential": {"p50_s": 0.05, "p99_s": 0.08, "a_second": 18.0, "errors": 0},
-        "concurrent": {"p50_s": 0.30, "p99_s": 0.50, "a_second": 33.0, "errors": 0},
+        "sequential": {"p50_s": 0.05, "p99_s": 0.08, "a_second": 18.0, "errors": {}},
+        "concurrent": {"p50_s": 0.30, "p99_s": 0.50, "a_second": 33.0, "errors": {"overloaded": 2}},
     },
 }
 
@@ -129,7 +129,7 @@ def test_the_text_has_a_row_for_each_predictor_level_and_load(measured: predicto
     assert f"| {FAST} | 8 | 0.5 | 64 | 20 | 5 | 320 |" in text
     assert "2 streams within 1 s on 2 processors" in text
     assert "| 4 | 40 | - | 0 | 0.40 | 200 | 1.5 | latency |" in text
-    assert "| ten at once | 300 | 500 | 33.0 | 0 |" in text
+    assert "| ten at once | 300 | 500 | 33.0 | 2 |" in text
     assert table(measured.predictors) in text
 
 

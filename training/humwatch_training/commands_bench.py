@@ -110,7 +110,8 @@ def _service_text(capacity: dict[str, Any]) -> str:
     ]
     if (score := capacity["score"]) is not None:
         rows = [
-            f"| {name} | {_ms(load['p50_s'])} | {_ms(load['p99_s'])} | {load['a_second']:.1f} | {load['errors']} |"
+            f"| {name} | {_ms(load['p50_s'])} | {_ms(load['p99_s'])} | {load['a_second']:.1f} |"
+            f" {sum(load['errors'].values())} |"
             for name, load in (("one after the other", score["sequential"]), ("ten at once", score["concurrent"]))
         ]
         head = f"| POST /score of {score['clip_s']:g} s | p50, ms | p99, ms | a second | errors |"

@@ -21,7 +21,7 @@ def draw_capacity(report: dict[str, Any], path: Path) -> None:
     for level in (level for level in levels if not level["sustained"]):
         latency.axvspan(0.97 * level["streams"], 1.03 * level["streams"], color="0.85")
     latency.set(yscale="log", ylabel="last sample to score, s")
-    latency.legend(loc="upper left")
+    latency.legend(loc="center left")
     cores.plot(
         [level["streams"] for level in levels],
         [level["service_cores"] for level in levels],
