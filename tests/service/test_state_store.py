@@ -100,6 +100,15 @@ def test_a_raised_alarm_is_there_with_all_that_was_in_force(store: StateStore) -
     assert AlarmRecord.model_validate_json(alarm.model_dump_json()) == alarm
 
 
+def test_what_there_is_of_the_sound_is_said_with_the_alarm(store: StateStore) -> None:
+    """Not a moment later: who is told of an alarm may ask for its sound at once."""
+    store.commit(raised("fan-1", 1, 100.0, evidence="partial"))
+    assert store.alarm("fan-1-000001").evidence == "partial"
+    store.evidence("fan-1-000001", "kept")
+    store.commit(acknowledged("fan-1", 1, 130.0))
+    assert store.alarm("fan-1-000001").evidence == "kept"
+
+
 def test_the_alarm_follows_the_events(store: StateStore) -> None:
     store.commit(raised("fan-1", 1, 100.0))
     store.commit(acknowledged("fan-1", 1, 130.0))

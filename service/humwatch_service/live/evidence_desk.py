@@ -15,6 +15,7 @@ from humwatch.live import LiveStep
 from humwatch_service.live.stream import RING_S, LiveStream
 from humwatch_service.logs import event_logger
 from humwatch_service.state.evidence import EvidenceFolder, Samples
+from humwatch_service.state.records import EvidenceState
 from humwatch_service.state.store import StateStore
 
 MARGIN_S: Final = 10.0
@@ -44,10 +45,13 @@ class EvidenceDesk:
         self._lock = threading.Lock()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="humwatch-evidence")
 
-    def begin(self, stream: LiveStream, alarm_id: str, step: LiveStep, *, delay_s: float) -> None:
+    def begin(self, stream: LiveStream, alarm_id: str, step: LiveStep, *, delay_s: float) -> EvidenceState:
         """Write what is there of the sound of an alarm that ``step`` raises, after an on-delay of ``delay_s``.
 
         Blocks until it is on the disk: once anybody knows of an alarm, its sound outlives a power cut.
+
+        Returns:
+            what the alarm's row should say.
         """
         rate_hz = stream.form.rate_hz
         first = step.start_sample if step.clip_start_sample is None else step.clip_start_sample
@@ -55,15 +59,13 @@ class EvidenceDesk:
         start = max(0, first - math.ceil(before_s * rate_hz))
         pending = _Pending(alarm_id, start, step.end_sample + math.ceil(MARGIN_S * rate_hz))
         sound = stream.ring.between(pending.start, pending.end)
+        written: EvidenceState = "none"
         if len(sound):
             with _named(alarm_id):
-                self._folder.write_clip(alarm_id, sound, rate_hz, partial=True)
+                written = self._folder.write_clip(alarm_id, sound, rate_hz, partial=True)
         with self._lock:
             self._pending.setdefault(stream, []).append(pending)
-
-    def enter(self, alarm_id: str) -> None:
-        """The alarm is kept: let its row say what there is of its sound."""
-        self._executor.submit(self._enter, alarm_id)
+        return written
 
     def advance(self, stream: LiveStream) -> None:
         """Write what has become whole by the sound that came."""
@@ -90,10 +92,6 @@ class EvidenceDesk:
             sound = stream.ring.between(item.start, item.end)
             if len(sound):
                 self._executor.submit(self._keep, item.alarm_id, sound, stream.form.rate_hz)
-
-    def _enter(self, alarm_id: str) -> None:
-        with _named(alarm_id):
-            self._store.evidence(alarm_id, self._folder.state(alarm_id))
 
     def _keep(self, alarm_id: str, sound: Samples, rate_hz: int) -> None:
         with _named(alarm_id):

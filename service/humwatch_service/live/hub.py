@@ -33,7 +33,7 @@ from humwatch_service.scorer import ScoreJob, Scorer
 from humwatch_service.settings import Settings
 from humwatch_service.state.evidence import EvidenceFolder
 from humwatch_service.state.folder_lock import FolderLock
-from humwatch_service.state.records import KeptMachine, MachineChange, alarm_id_of, split_alarm_id
+from humwatch_service.state.records import EvidenceState, KeptMachine, MachineChange, alarm_id_of, split_alarm_id
 from humwatch_service.state.store import StateStore
 from humwatch_service.webhooks.settings import recipients
 
@@ -323,19 +323,17 @@ class Hub:
     def _happened(self, machine: LiveMachine, events: list[AlarmEvent], step: LiveStep | None) -> None:
         """Events are kept: tell them."""
         self.metrics.live.events(machine.machine_id, events, machine.state)
-        for event in events:
-            if event.kind == "raised" and event.alarm is not None:
-                self._desk.enter(alarm_id_of(machine.machine_id, event.alarm))
         if events:
             self.on_owed()
 
     def happened(self, machine: LiveMachine, events: list[AlarmEvent], step: LiveStep | None) -> None:
         """Keep the sound of a new alarm, then events, then tell them; from any thread."""
+        evidence: EvidenceState = "none"
         for event in events:
             if event.kind == "raised" and event.alarm is not None and step is not None and machine.stream is not None:
                 alarm_id = alarm_id_of(machine.machine_id, event.alarm)
-                self._desk.begin(machine.stream, alarm_id, step, delay_s=machine.rule.on_delay_s)
-        self._logbook.happened(machine, events, step)
+                evidence = self._desk.begin(machine.stream, alarm_id, step, delay_s=machine.rule.on_delay_s)
+        self._logbook.happened(machine, events, step, evidence)
 
     def advanced(self, machine: LiveMachine) -> None:
         """Write history and position now: much was heard since they were; from any thread."""

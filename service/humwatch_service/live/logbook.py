@@ -18,6 +18,7 @@ from humwatch_service.logs import event_logger
 from humwatch_service.state.records import (
     AlarmContext,
     AlarmLevels,
+    EvidenceState,
     MachineChange,
     ScoreSecond,
     SoundSource,
@@ -62,8 +63,10 @@ class Logbook:
         """Changes that the disk has not taken yet."""
         return len(self._unsaved)
 
-    def happened(self, machine: LiveMachine, events: list[AlarmEvent], step: LiveStep | None) -> None:
-        """Keep events and what they were decided on, then let them be told."""
+    def happened(
+        self, machine: LiveMachine, events: list[AlarmEvent], step: LiveStep | None, evidence: EvidenceState
+    ) -> None:
+        """Keep events, what they were decided on and what there is of the sound, then let them be told."""
         machine.written = machine.position
         self.change(
             MachineChange(
@@ -72,6 +75,7 @@ class Logbook:
                 events=tuple(events),
                 position=machine.position,
                 context=_context(machine, step),
+                evidence=evidence,
                 webhooks=tuple(self._recipients(machine.machine_id, event) for event in events),
             )
         )

@@ -87,6 +87,8 @@ def _insert_once(connection: Connection, values: dict[str, object]) -> int | Non
 def _update_alarm(connection: Connection, change: MachineChange, event: AlarmEvent, number: int) -> None:
     _ensure_alarm(connection, change, event, number)
     values = _alarm_values(event)
+    if event.kind == "raised" and change.evidence != "none":
+        values["evidence"] = change.evidence
     if event.kind == "raised" and change.context is not None:
         values |= _context_values(change.context)
     if values:

@@ -217,6 +217,7 @@ class MachineChange:
         running: the explicit signal, None for none any more; "keep" leaves it as it is.
         signalled: who gave that signal, for the audit trail.
         context: of the alarm that is raised among the events.
+        evidence: what there is of its sound.
         webhooks: for each event, in the same order, the names of those that hear of it; may be shorter.
     """
 
@@ -227,6 +228,7 @@ class MachineChange:
     running: bool | Literal["keep"] | None = "keep"
     signalled: Mark | None = None
     context: AlarmContext | None = None
+    evidence: EvidenceState = "none"
     webhooks: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
