@@ -6,7 +6,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 RUN := .venv
 DEV := .venv-dev
 
-.PHONY: help install install-dev run test check bench clean
+.PHONY: help install install-dev run test check bench dashboards clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ check: install-dev ## lint, format, types, layers
 
 bench: install-dev ## measure predictors, training and the service on this machine (about a quarter of an hour)
 	$(DEV)/bin/humwatch-train bench --json runs/bench/bench.json --picture runs/bench/capacity.png
+
+dashboards: install-dev ## write the dashboards' JSON anew from their code
+	PYTHONPATH=docker/grafana $(DEV)/bin/python -m humwatch_dashboards docker/grafana/dashboards
 
 clean: ## remove both environments and what tools left behind
 	rm -rf $(RUN) $(DEV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
