@@ -2,11 +2,13 @@
 # Debian packages that some tests use; without them those tests skip and say so.
 #   prometheus               scrapes the real service, evaluates every expression; promtool checks rules and /metrics
 #   prometheus-alertmanager  gets the alerts; amtool checks its configuration
+#   chromium                 opens the page
 set -eu
 
 missing=""
 command -v promtool >/dev/null 2>&1 || missing="$missing prometheus"
 command -v prometheus-alertmanager >/dev/null 2>&1 || missing="$missing prometheus-alertmanager"
+command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
     echo "not installed (tests that need them will skip):$missing" >&2
