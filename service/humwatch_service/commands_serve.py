@@ -18,6 +18,7 @@ from humwatch_service.console import JsonOption, ModelsOption, failures, say, sh
 from humwatch_service.errors import FileUnreadable
 from humwatch_service.logs import configure_logging
 from humwatch_service.plant import LoopSource
+from humwatch_service.redaction import secrets_of
 from humwatch_service.server import listen, run
 from humwatch_service.settings import Settings
 
@@ -42,7 +43,7 @@ def serve(
         settings = load_configuration(given).settings
         if demo:
             settings = _with_demo(settings)
-        configure_logging(settings.log_level, settings.log_format)
+        configure_logging(settings.log_level, settings.log_format, secrets_of(settings))
         app = create_app(settings)
         listening = listen(settings.host, settings.port)
         url = _url(settings.host, listening.getsockname()[1])

@@ -81,6 +81,11 @@ class Fleet:
     machines: Mapping[str, Machine] = field(default_factory=lambda: MappingProxyType({}))
     refusals: Mapping[str, Refusal] = field(default_factory=lambda: MappingProxyType({}))
 
+    def note_refusals(self) -> None:
+        """Write into the log which bundles were refused, and why."""
+        for refusal in self.refusals.values():
+            _log.error("model refused", machine_id=refusal.machine_id, code=refusal.code, reason=refusal.reason)
+
 
 def verify(bundle: Bundle, predictor: GraphPredictor) -> None:
     """Check that a predictor is the one of the bundle's golden outputs, and fits the rest of the bundle.
@@ -167,7 +172,7 @@ class Engine:
             "predictor ready",
             providers=list(predictor.providers),
             batch_windows=predictor.batch,
-            window_ms=round(1e3 * shared.window_s, 3),
+            window_s=round(shared.window_s, 6),
             shares_runs=shared.row_exact,
         )
         return shared

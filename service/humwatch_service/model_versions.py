@@ -203,7 +203,7 @@ class ModelVersions:
                 lambda: self._note(machine_id, kind, at_s=self._clock(), who=who, why=why, details=said)
             )
             await self._reload()
-        _log.info(kind.replace("_", " "), machine_id=machine_id, who=who, **said)
+        _log.info("model changed", machine_id=machine_id, kind=kind, version_before=before, version=after, who=who)
 
     def _change(self, machine_id: str, change: Callable[[], object]) -> tuple[str, str]:
         """Versions before and after, of which the second passed every check."""

@@ -17,6 +17,7 @@ from humwatch_service.metrics import Metrics
 from humwatch_service.problems import problem_response
 
 MAX_LOGGED_PATH: Final = 200
+PROBES: Final = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
 
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _STATE_KEY: Final = "humwatch_request_id"
@@ -85,9 +86,12 @@ class RequestContext:
     def _note(self, scope: Scope, exchange: _Exchange) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
         self._metrics.responded(route, scope["method"], exchange.status or 499)
-        self._log.info(
+        # Asked every few seconds: at `debug` unless the answer is news.
+        write = self._log.debug if route in PROBES and exchange.status == 200 else self._log.info
+        write(
             "request",
             method=scope["method"],
+            route=route,
             path=_logged_path(scope),
             status=exchange.status or 499,
             duration_s=round(time.perf_counter() - exchange.started_s, 4),

@@ -238,7 +238,7 @@ def _check(session: StreamSession) -> None:
 
 def _trouble(source: SoundCardSource) -> Callable[[str], None]:
     def tell(what: str) -> None:
-        _log.warning("sound card", machine_id=source.machine, what=what)
+        _log.warning("sound card in trouble", machine_id=source.machine, reason=what)
 
     return tell
 

@@ -89,7 +89,7 @@ class Logbook:
             self._unsaved.append(change)
             if len(self._unsaved) > MAX_UNSAVED:
                 lost = self._unsaved.popleft()
-                _log.error("a change could not be kept", machine_id=lost.machine_id, events=len(lost.events))
+                _log.error("a change could not be kept", machine_id=lost.machine_id, lost_events=len(lost.events))
             self._write()
 
     def second(self, machine: LiveMachine, reading: Reading) -> None:
@@ -181,7 +181,7 @@ class Logbook:
 
     def _failed(self, error: StateUnusable) -> None:
         if self.failure is None:
-            _log.error("alarms cannot be saved", code=error.code, reason=str(error), unsaved=len(self._unsaved))
+            _log.error("alarms cannot be saved", code=error.code, reason=str(error), unsaved_changes=len(self._unsaved))
         self.failure = str(error)
 
 
@@ -219,7 +219,7 @@ def _note(machine: LiveMachine, event: AlarmEvent) -> None:
         event.kind.replace("_", " "),
         machine_id=machine.machine_id,
         alarm_id=None if event.alarm is None else alarm_id_of(machine.machine_id, event.alarm),
-        before=event.from_state,
+        state_before=event.from_state,
         state=event.to_state,
         score=event.score,
         reasons=list(event.reasons),

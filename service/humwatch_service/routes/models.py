@@ -24,6 +24,6 @@ async def reload(request: Request) -> ModelStates:
     """Read the models folder again. A bundle that fails a check is refused, and the one in use stays."""
     service = service_of(request)
     fleet = await service.live.reload()
-    refused = {machine_id: refusal.reason for machine_id, refusal in fleet.refusals.items()}
-    _log.info("models reloaded", machines=sorted(fleet.machines), refused=refused)
+    _log.info("models reloaded", machine_ids=sorted(fleet.machines), refused=sorted(fleet.refusals))
+    fleet.note_refusals()
     return model_states(service.machines)

@@ -1,0 +1,182 @@
+"""What is secret or personal is not shown: by what is known to be secret, by type, by name, and by how it looks."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, quote_plus, urlsplit
+
+from pydantic import SecretBytes, SecretStr
+
+from humwatch_service.errors import SettingsInvalid
+from humwatch_service.settings import Settings
+
+REDACTED: Final = "(redacted)"
+MIN_SECRET_CHARACTERS: Final = 6
+"""Anything shorter is found too often in what is not secret."""
+MIN_PATH_CHARACTERS: Final = 12
+"""Of a part of a webhook's path that may be a secret."""
+
+MAX_SECRET_FILE_BYTES: Final = 1 << 20
+
+_SECRET_NAME: Final = r"(?:secret|token|passw(?:or)?d|passphrase|api[_-]?keys?|credentials?|private[_-]?key)"
+_PATTERNS: Final = tuple(
+    (re.compile(pattern, re.IGNORECASE), replacement)
+    for pattern, replacement in (
+        (r"\b([a-z][a-z0-9+.-]{1,20}://)[^\s/?#\"'<>]{1,512}@", rf"\1{REDACTED}@"),
+        (r"((?:proxy-)?authorization[\"']?\s*[:=]\s*[\"']?)(?:[a-z]+ +)?[^\s\"',;]+", rf"\1{REDACTED}"),
+        (r"\b(bearer|basic) +[a-z0-9._~+/=-]{8,}", rf"\1 {REDACTED}"),
+        (r"((?:set-)?cookie[\"']?\s*[:=]\s*[\"']?)[^\s\"',]+", rf"\1{REDACTED}"),
+        (rf"(\b[\w-]{{0,64}}{_SECRET_NAME}[\"']?\s*[:=]\s*[\"']?)(?!\(redacted\))[^\s\"'&,;]{{4,}}", rf"\1{REDACTED}"),
+        (r"([?&](?:key|sig|signature|auth|code)=)[^&\s\"']+", rf"\1{REDACTED}"),
+        (r"((?:hooks\.slack\.com/services|discord(?:app)?\.com/api/webhooks)/)[^\s\"']+", rf"\1{REDACTED}"),
+        (r"\b(?:whsec_|ghp_|glsa_|xox[a-z]-)[a-z0-9+/=_-]{8,}", REDACTED),
+        (r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*", REDACTED),
+        (r"(?<![\w./-])(?:/home|/Users|[a-z]:\\Users)[/\\][^/\\\s\"':;,]+", "~"),
+    )
+)
+_SUSPECT: Final = re.compile(
+    r"://|[?&](?:key|sig|auth|code)|secret|token|passw|passphrase|api.?key|credential|private.?key|authoriz|bearer|basic"
+    r"|cookie|whsec_|ghp_|glsa_|xox|eyJ|hooks\.slack|discord|/home/|[/\\]users[/\\]",
+    re.IGNORECASE,
+)
+"""Is in every text that one of the patterns changes; one look for it is cheaper than all of them."""
+_PRIVATE_KEY: Final = re.compile(
+    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)", re.DOTALL
+)
+_PERSONAL: Final = frozenset({"who", "why", "cause", "action", "acknowledged_by", "acknowledged_why", "feedback_by"})
+"""Names of values that people wrote or that name them."""
+_SECRET_KEY: Final = re.compile(rf"[\w-]*{_SECRET_NAME}|(?:proxy-)?authorization|(?:set-)?cookie", re.IGNORECASE)
+
+
+class Redactor:
+    """Takes secrets, and paths of people's homes, out of texts and values.
+
+    Args:
+        secrets: that are known; each is also found in base64, percent-encoded, in hex and as JSON writes it.
+        home: its path becomes ``~``.
+    """
+
+    def __init__(self, secrets: Iterable[str | bytes] = (), *, home: Path | None = None) -> None:
+        forms = {form for secret in secrets for form in _forms(secret) if len(form) >= MIN_SECRET_CHARACTERS}
+        # The longest first: one secret may be a part of another.
+        known = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
+        self._known = re.compile(known, re.IGNORECASE) if known else None
+        self._home = _home_pattern(home)
+
+    def text(self, text: str) -> str:
+        """The text without what is secret."""
+        if self._known is not None:
+            text = self._known.sub(REDACTED, text)
+        if self._home is not None:
+            text = self._home.sub("~", text)
+        text = _PRIVATE_KEY.sub(REDACTED, text)
+        return "".join(map(_without_suspects, text.splitlines(keepends=True))) if _SUSPECT.search(text) else text
+
+    def value(self, value: Any) -> Any:
+        """The same of anything that JSON can say, also by type and by name; what JSON cannot say becomes text."""
+        if isinstance(value, SecretStr | SecretBytes):
+            return REDACTED
+        if isinstance(value, Mapping):
+            return {self.text(str(name)): self._named(str(name), part) for name, part in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self.value(part) for part in value]
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        return self.text(str(value))
+
+    def _named(self, name: str, value: Any) -> Any:
+        hidden = name in _PERSONAL or _SECRET_KEY.fullmatch(name) is not None
+        return REDACTED if hidden and value not in (None, "", (), []) else self.value(value)
+
+
+def _without_suspects(line: str) -> str:
+    if _SUSPECT.search(line):
+        for pattern, replacement in _PATTERNS:
+            line = pattern.sub(replacement, line)
+    return line
+
+
+def secrets_of(settings: Settings) -> Iterator[str | bytes]:
+    """Every secret that the settings hold or lead to; files that cannot be read hold none."""
+    yield from (key.get_secret_value() for key in settings.api_keys)
+    if settings.api_keys_file is not None:
+        yield from _lines(settings.api_keys_file)
+    for webhook in settings.webhooks:
+        if webhook.secret is not None:
+            yield webhook.secret.get_secret_value()
+        if webhook.secret_file is not None:
+            yield from _lines(webhook.secret_file)
+        with suppress(SettingsInvalid):  # what can be read of its file was read above
+            yield webhook.key()
+        yield from secrets_of_url(str(webhook.url))
+
+
+def secrets_of_url(url: str) -> Iterator[str]:
+    """What of a webhook's URL may be a secret: all of it, its path, and its longer parts."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        yield url
+        return
+    path = parts.path.rstrip("/")
+    if path or parts.query:
+        yield url
+    pieces = [path, f"{path}?{parts.query}", *path.split("/"), *re.split(r"[&=]", parts.query)]
+    yield from (piece for piece in pieces if len(piece) >= MIN_PATH_CHARACTERS)
+    yield from (part for part in (parts.username, parts.password) if part)
+
+
+def secrets_of_environment(environment: Mapping[str, str]) -> Iterator[str]:
+    """Values of variables whose name says that they are secret, whole and in their parts."""
+    for name, value in environment.items():
+        if _SECRET_KEY.search(name) or name.upper().endswith(("_HEADERS", "_KEY")):
+            yield value
+            yield from re.split(r"[\s,;=\[\]\"']+", value)
+
+
+def secrets_of_text(text: str) -> Iterator[str]:
+    """The same of a configuration file, which need not be TOML: quoted texts of lines that name a secret or a URL."""
+    named = re.compile(rf"^\s*[\w.\"-]*(?:{_SECRET_NAME}|url)\b", re.IGNORECASE)
+    inside = False
+    for line in text.splitlines():
+        inside = named.match(line) is not None or (inside and "=" not in line.split('"')[0])
+        if inside:
+            for quoted in re.findall(r"[\"']([^\"']+)", line):
+                yield from secrets_of_url(quoted) if "://" in quoted else (quoted,)
+
+
+def _lines(path: Path) -> list[str]:
+    """Lines of a small file; a device or a pipe is not read."""
+    try:
+        if not path.is_file():
+            return []
+        with path.open("rb") as file:
+            return [line.strip() for line in file.read(MAX_SECRET_FILE_BYTES).decode("utf-8", "replace").splitlines()]
+    except OSError:
+        return []
+
+
+def _forms(secret: str | bytes) -> Iterator[str]:
+    if len(secret) < MIN_SECRET_CHARACTERS:
+        return
+    data = secret if isinstance(secret, bytes) else secret.encode("utf-8", "surrogateescape")
+    if isinstance(secret, str):
+        yield from (secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1])
+    yield from (quote(data, safe=""), quote(data), quote_plus(data), data.hex())
+    for offset, skipped in ((0, 0), (1, 2), (2, 3)):  # of three bytes, where a longer text that holds it may begin
+        whole = (offset + len(data)) * 8 // 6
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            yield encode(bytes(offset) + data).decode()[skipped:whole]
+
+
+def _home_pattern(home: Path | None) -> re.Pattern[str] | None:
+    if home is None or len(home.parts) < 2:
+        return None
+    spelt = {str(home), str(home.resolve())}
+    return re.compile(r"(?<![\w.-])(?:" + "|".join(re.escape(text) for text in spelt) + r")(?![\w.-])")
