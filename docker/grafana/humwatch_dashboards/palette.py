@@ -1,0 +1,89 @@
+"""Colours that people who see few colours can tell apart, and what they stand for.
+
+They are of the palette by M. Okabe and K. Ito, "Color Universal Design" (2008). None stands alone: text is beside each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from grafana_foundation_sdk.models import dashboard as models
+
+GREEN: Final = "#009E73"
+ORANGE: Final = "#E69F00"
+RED: Final = "#D55E00"
+BLUE: Final = "#0072B2"
+SKY: Final = "#56B4E9"
+PURPLE: Final = "#CC79A7"
+GREY: Final = "#7F7F7F"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A number that stands for something, and how it looks.
+
+    Attributes:
+        name: in Prometheus' label.
+        value: in a panel's value.
+        text: in its place.
+        colour: as ``#RRGGBB``.
+    """
+
+    name: str
+    value: int
+    text: str
+    colour: str
+
+
+STATES: Final = (
+    Shown("alarm", 4, "ALARM", RED),
+    Shown("warning", 3, "warning", ORANGE),
+    Shown("unknown", 2, "unknown", PURPLE),
+    Shown("normal", 1, "normal", GREEN),
+    Shown("off", 0, "off", GREY),
+    Shown("out_of_service", -1, "out of service", BLUE),
+)
+"""States of a machine, the worst first; the values are those of ``machine:humwatch_trouble:rank``."""
+
+FAULTS: Final = (
+    Shown("silent", 9, "silent", RED),
+    Shown("stuck", 8, "stuck", RED),
+    Shown("drop_outs", 7, "drop-outs", RED),
+    Shown("wrong_rate", 6, "wrong rate", RED),
+    Shown("bandwidth_limited", 5, "bandwidth limited", RED),
+    Shown("clipped", 4, "clipped", ORANGE),
+    Shown("level_unusual", 3, "level unusual", ORANGE),
+    Shown("dc_offset", 2, "DC offset", ORANGE),
+    Shown("clock_drift", 1, "clock drift", ORANGE),
+)
+"""Faults of a source; those that leave nothing to judge come first, and are red."""
+
+NO_FAULT: Final = Shown("", 0, "none", GREEN)
+
+
+def mapped(shown: Sequence[Shown], *, nothing: str | None = None) -> list[models.ValueMapping]:
+    """Value mappings for these numbers; ``nothing`` is shown for NaN and null."""
+    results = {
+        str(one.value): models.ValueMappingResult(text=one.text, color=one.colour, index=index)
+        for index, one in enumerate(shown)
+    }
+    mappings: list[models.ValueMapping] = [models.ValueMap(options=results)] if results else []
+    if nothing is not None:
+        result = models.ValueMappingResult(text=nothing, color=PURPLE, index=len(shown))
+        special = models.DashboardSpecialValueMapOptions(match=models.SpecialValueMatch.NULL_AND_NAN, result=result)
+        mappings.append(models.SpecialValueMap(options=special))
+    return mappings
+
+
+def state_number(matchers: str) -> str:
+    """Expression for the value of each machine's state in ``STATES``."""
+    branches = (f'{one.value} * (humwatch_alarm_state{{{matchers}, state="{one.name}"}} == 1)' for one in STATES)
+    return f"max by (machine_id) ({' or '.join(branches)})"
+
+
+def fault_number(matchers: str) -> str:
+    """Expression for the value of the worst fault of each machine's source in ``FAULTS``; 0 without one."""
+    branches = (f'{one.value} * humwatch_source_fault{{{matchers}, fault="{one.name}"}}' for one in FAULTS)
+    return f"max by (machine_id) ({' or '.join(branches)})"
