@@ -48,11 +48,9 @@ from humwatch_dashboards.panels import (
 )
 from humwatch_dashboards.variables import MACHINES, SERVICE
 
-CHOSEN: Final = 'machine_id=~"$machine_id"'
-"""Matcher for what recording rules say of the machines that are chosen."""
 LATE_S: Final = 60
 """A machine that is listened to and gave no sound for so long is counted as without audio."""
-RANK: Final = f"max by (machine_id) (machine:humwatch_trouble:rank{{{CHOSEN}}}{{at}})"
+RANK: Final = f"max by (instance, machine_id) (machine:humwatch_trouble:rank{{{MACHINES}}}{{at}})"
 """Rank of each machine's trouble; ``{at}`` is for a modifier."""
 
 
@@ -80,12 +78,14 @@ def fleet() -> builders.Dashboard:
 def _states() -> stat.Panel:
     about = About(
         "Machines by state",
-        "How many machines are in each state now. Look at the tiles below for which; a machine is unknown while its"
-        " sound cannot be judged, and until it is heard.",
+        "How many of the machines that are listened to are in each state now. Look at the tiles below for which; a"
+        " machine is unknown while its sound cannot be judged, and until it is heard.",
         COUNT,
         decimals=0,
     )
-    panel = figure(about, Question(f"sum by (state) (humwatch_alarm_state{{{MACHINES}}})", "{{state}}"))
+    heard = f"on (instance, machine_id) group_left () humwatch_audio_expected{{{MACHINES}}}"
+    counts = f"sum by (state) (humwatch_alarm_state{{{MACHINES}}} * {heard})"
+    panel = figure(about, Question(counts, "{{state}}"))
     for state in STATES:
         panel.override_by_name(state.name, [property_("displayName", state.text), fixed_colour(state.colour)])
     return panel.text_mode(common_models.BigValueTextMode.VALUE_AND_NAME)
@@ -100,7 +100,7 @@ def _unheard() -> stat.Panel:
         no_value="none is listened to",
         decimals=0,
     )
-    question = Question(f"sum(machine:humwatch_audio_age:seconds{{{CHOSEN}}} > bool {LATE_S})")
+    question = Question(f"sum(machine:humwatch_audio_age:seconds{{{MACHINES}}} > bool {LATE_S})")
     return figure(about, question).thresholds(steps((1, RED)))
 
 
@@ -112,7 +112,7 @@ def _alarms_of_a_day() -> stat.Panel:
         COUNT,
         decimals=0,
     )
-    question = Question(f"sum(machine:humwatch_alarms_raised:increase1d{{{CHOSEN}}})")
+    question = Question(f"sum(machine:humwatch_alarms_raised:increase1d{{{MACHINES}}})")
     return figure(about, question).thresholds(steps((1, ORANGE), (10, RED)))
 
 
@@ -140,18 +140,19 @@ def _tiles() -> stat.Panel:
         decimals=0,
     )
     now = f"max by (instance, machine_id, state) (humwatch_alarm_state{{{MACHINES}}} @ end() == 1)"
-    order = f'count_values by (machine_id) ("_trouble", 8 - {RANK.replace("{at}", " @ end()")})'
+    order = f'count_values by (instance, machine_id) ("_trouble", 8 - {RANK.replace("{at}", " @ end()")})'
     score = (
         f"humwatch_anomaly_score_ratio{{{MACHINES}}}"
         f" * on (instance, machine_id) group_left (state) {now}"
-        f" * on (machine_id) group_left (_trouble) {order}"
+        f" * on (instance, machine_id) group_left (_trouble) {order}"
     )
+    tile_link = machine_link("${__field.labels.machine_id}", "${__field.labels.instance}")
     panel = (
         sparklines(about, Question(score, "{{machine_id}} · {{state}}"))
         .color_mode(common_models.BigValueColorMode.BACKGROUND_SOLID)
         .text_mode(common_models.BigValueTextMode.VALUE_AND_NAME)
         .mappings(mapped((), nothing="no score"))
-        .data_links([data_link("Open this machine", machine_link("${__field.labels.machine_id}"))])
+        .data_links([data_link("Open this machine", tile_link)])
     )
     for state in STATES:
         panel.override_by_regexp(f"/ · {state.name}$/", [fixed_colour(state.colour)])
@@ -172,10 +173,10 @@ def _table() -> table.Panel:
     panel = rows(about, *(Question(expression) for expression, _ in _COLUMNS))
     sorted_by(panel, "Value #A")
     fields = [(f"Value #{letter}", title) for letter, (_, title) in zip("ABCDEFGHIJK", _COLUMNS, strict=True)]
-    shown = [("machine_id", "Machine"), *fields[1:-1], ("version", "Model")]
+    shown = [("machine_id", "Machine"), *fields[1:-1], ("version", "Model"), ("instance", "Service")]
     columns(panel, shown, hidden=(fields[0][0], fields[-1][0]))
     links = [
-        link("Open this machine", machine_link("${__value.text}")),
+        link("Open this machine", machine_link("${__value.text}", "${__data.fields.instance}")),
         link("What the service says", "${humwatch_url:raw}/v1/machines/${__value.text}/status", new_tab=True),
     ]
     panel.override_by_name("Machine", [property_("links", links)])
@@ -195,7 +196,7 @@ def _table() -> table.Panel:
 
 
 def _of_machine(metric: str, matchers: str = "") -> str:
-    return f"max by (machine_id) ({metric}{{{MACHINES}{matchers}}})"
+    return f"max by (instance, machine_id) ({metric}{{{MACHINES}{matchers}}})"
 
 
 def _yes_no(word: str, colour: str) -> list[models.ValueMapping]:
@@ -207,13 +208,13 @@ _COLUMNS: Final = (
     (state_number(MACHINES), "State"),
     (_of_machine("humwatch_anomaly_score_ratio"), "Score"),
     (_of_machine("humwatch_anomaly_threshold", ', level="warn"'), "Warn level"),
-    (f"max by (machine_id) (machine:humwatch_audio_age:seconds{{{CHOSEN}}})", "Sound is old"),
+    (f"max by (instance, machine_id) (machine:humwatch_audio_age:seconds{{{MACHINES}}})", "Sound is old"),
     (_of_machine("humwatch_audio_level_dbfs"), "Level"),
     (fault_number(MACHINES), "Fault"),
     (_of_machine("humwatch_alarm_shelved"), "Shelved"),
     (_of_machine("humwatch_alarm_acknowledged"), "Acknowledged"),
-    (f"max by (machine_id) (machine:humwatch_alarms_raised:increase1d{{{CHOSEN}}})", "Alarms in 24 h"),
-    (f"max by (machine_id, version) (humwatch_model_info{{{MACHINES}}})", "Model"),
+    (f"max by (instance, machine_id) (machine:humwatch_alarms_raised:increase1d{{{MACHINES}}})", "Alarms in 24 h"),
+    (f"max by (instance, machine_id, version) (humwatch_model_info{{{MACHINES}}})", "Model"),
 )
 """Expressions of the table's columns, and their titles."""
 
@@ -226,7 +227,7 @@ def _alarms() -> timeseries.Panel:
         COUNT,
         decimals=0,
     )
-    question = Question(f"machine:humwatch_alarms_raised:increase1d{{{CHOSEN}}}", "{{machine_id}}")
+    question = Question(f"machine:humwatch_alarms_raised:increase1d{{{MACHINES}}}", "{{machine_id}}")
     return graph(about, question).min(0)
 
 
@@ -239,5 +240,5 @@ def _ages() -> timeseries.Panel:
         no_value="none is listened to",
         decimals=0,
     )
-    question = Question(f"machine:humwatch_audio_age:seconds{{{CHOSEN}}}", "{{machine_id}}")
+    question = Question(f"machine:humwatch_audio_age:seconds{{{MACHINES}}}", "{{machine_id}}")
     return with_lines(graph(about, question).min(0), (LATE_S, RED))

@@ -15,7 +15,7 @@ FLEET_UID: Final = "humwatch-fleet"
 MACHINE_UID: Final = "humwatch-machine"
 SERVICE_UID: Final = "humwatch-service"
 
-KEPT: Final = "${datasource:queryparam}&${instance:queryparam}&${humwatch_url:queryparam}&${__url_time_range}"
+KEPT: Final = "${datasource:queryparam}&${humwatch_url:queryparam}&${__url_time_range}"
 """End of a link to another dashboard: choices and time stay."""
 STEP_S: Final = 30
 """Annotations are looked for in steps of so many seconds."""
@@ -57,9 +57,9 @@ def outside(title: str, path: str, tooltip: str) -> builders.DashboardLink:
     )
 
 
-def machine_link(machine_id: str) -> str:
-    """Address of the Machine dashboard for a machine, given as one of Grafana's variables of a value."""
-    return f"/d/{MACHINE_UID}?var-machine_id={machine_id}&{KEPT}"
+def machine_link(machine_id: str, instance: str) -> str:
+    """Address of the Machine dashboard for a machine of a service, given as Grafana's variables of a value."""
+    return f"/d/{MACHINE_UID}?var-machine_id={machine_id}&var-instance={instance}&{KEPT}"
 
 
 class _Annotation(models.AnnotationQuery):

@@ -34,8 +34,6 @@ from humwatch_dashboards.panels import (
 )
 from humwatch_dashboards.variables import MACHINE
 
-CHOSEN: Final = 'machine_id="$machine_id"'
-"""Matcher for what recording rules say of the machine that is chosen."""
 PAGE: Final = "/v1/machines/${machine_id}"
 LATEST: Final = f"{PAGE}/alarms/latest"
 WINDOW_S: Final = STEP_S + 15
@@ -127,7 +125,7 @@ def _age() -> stat.Panel:
         no_value="not listened to",
         decimals=0,
     )
-    question = Question(f"max(machine:humwatch_audio_age:seconds{{{CHOSEN}}})")
+    question = Question(f"max(machine:humwatch_audio_age:seconds{{{MACHINE}}})")
     return figure(about, question).thresholds(steps((30, ORANGE), (60, RED)))
 
 
@@ -227,7 +225,7 @@ def _drift() -> timeseries.Panel:
         RATIO,
         decimals=0,
     )
-    question = Question(f"machine:humwatch_anomaly_score_ratio:median1d{{{CHOSEN}}}", "median of a day")
+    question = Question(f"machine:humwatch_anomaly_score_ratio:median1d{{{MACHINE}}}", "median of a day")
     return graph(about, question).override_by_name("median of a day", [fixed_colour(BLUE)])
 
 

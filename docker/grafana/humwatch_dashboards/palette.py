@@ -80,10 +80,10 @@ def mapped(shown: Sequence[Shown], *, nothing: str | None = None) -> list[models
 def state_number(matchers: str) -> str:
     """Expression for the value of each machine's state in ``STATES``."""
     branches = (f'{one.value} * (humwatch_alarm_state{{{matchers}, state="{one.name}"}} == 1)' for one in STATES)
-    return f"max by (machine_id) ({' or '.join(branches)})"
+    return f"max by (instance, machine_id) ({' or '.join(branches)})"
 
 
 def fault_number(matchers: str) -> str:
     """Expression for the value of the worst fault of each machine's source in ``FAULTS``; 0 without one."""
     branches = (f'{one.value} * humwatch_source_fault{{{matchers}, fault="{one.name}"}}' for one in FAULTS)
-    return f"max by (machine_id) ({' or '.join(branches)})"
+    return f"max by (instance, machine_id) ({' or '.join(branches)})"

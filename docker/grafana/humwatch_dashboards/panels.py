@@ -18,6 +18,9 @@ from humwatch_dashboards.variables import DATASOURCE
 AnyPanel = stat.Panel | statetimeline.Panel | table.Panel | timeseries.Panel
 SomePanel = TypeVar("SomePanel", stat.Panel, statetimeline.Panel, table.Panel, timeseries.Panel)
 
+Shelf = tuple[int, Sequence[tuple[int, AnyPanel]]]
+"""Height of a row of panels, and (width, panel) from left to right."""
+
 COLUMNS: Final = 24
 """Of Grafana's grid."""
 
@@ -70,7 +73,6 @@ def graph(about: About, *questions: Question) -> timeseries.Panel:
         .fill_opacity(0)
         .show_points(common_models.VisibilityMode.NEVER)
         .span_nulls(False)
-        .insert_nulls(60_000)
         .color_scheme(builders.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC))
         .tooltip(_tooltip())
         .legend(
@@ -192,15 +194,8 @@ def data_link(title: str, url: str, *, new_tab: bool = False) -> builders.Dashbo
     return builders.DashboardLink(title).url(url).target_blank(new_tab)
 
 
-def laid_out(
-    dashboard: builders.Dashboard, shelves: Sequence[tuple[int, Sequence[tuple[int, AnyPanel]]]]
-) -> builders.Dashboard:
-    """Put panels on the grid, from the top and from the left, numbered from 1.
-
-    Args:
-        dashboard: to fill.
-        shelves: height, and (width, panel) from left to right; widths add up to 24 columns.
-    """
+def laid_out(dashboard: builders.Dashboard, shelves: Sequence[Shelf]) -> builders.Dashboard:
+    """Put panels on the grid from the top, numbered from 1; the widths of a shelf add up to 24 columns."""
     number, y = 0, 0
     for height, panels in shelves:
         x = 0

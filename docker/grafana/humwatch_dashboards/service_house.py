@@ -1,0 +1,157 @@
+"""Panels of the Service dashboard that say what it uses, whom it answers, and what runs."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders import table, timeseries
+
+from humwatch_dashboards.palette import RED
+from humwatch_dashboards.panels import (
+    BYTES,
+    COUNT,
+    PER_MINUTE,
+    PER_SECOND,
+    RATIO,
+    WORD,
+    About,
+    Question,
+    Shelf,
+    columns,
+    graph,
+    level_line,
+    rows,
+)
+from humwatch_dashboards.variables import SERVICE
+
+
+def shelves() -> list[Shelf]:
+    """The panels, as they stand."""
+    return [
+        (8, [(8, _processor()), (8, _memory()), (8, _files())]),
+        (8, [(8, _http()), (8, _problems()), (8, _errors())]),
+        (8, [(6, _deliveries()), (6, _pending()), (6, _evidence()), (6, _purged())]),
+        (8, [(16, _models()), (8, _build())]),
+    ]
+
+
+def _processor() -> timeseries.Panel:
+    about = About("Processor", "Cores that the service uses.", COUNT, decimals=2)
+    return graph(
+        about, Question(f"rate(process_cpu_seconds_total{{{SERVICE}}}[$__rate_interval])", "{{instance}}")
+    ).min(0)
+
+
+def _memory() -> timeseries.Panel:
+    about = About(
+        "Memory", "Memory that the service holds (resident). It should not climb for days.", BYTES, decimals=1
+    )
+    return graph(about, Question(f"process_resident_memory_bytes{{{SERVICE}}}", "{{instance}}")).min(0)
+
+
+def _files() -> timeseries.Panel:
+    about = About(
+        "Open files",
+        "Files and connections that are open, and how many may be. It should not climb for days.",
+        COUNT,
+        decimals=0,
+    )
+    return graph(about, Question(f"process_open_fds{{{SERVICE}}}", "{{instance}}")).min(0)
+
+
+def _http() -> timeseries.Panel:
+    about = About("HTTP by status", "Requests a second by HTTP status.", PER_SECOND, decimals=2)
+    rate = f"sum by (status) (rate(humwatch_http_requests_total{{{SERVICE}}}[$__rate_interval]))"
+    return graph(about, Question(rate, "{{status}}")).min(0)
+
+
+def _problems() -> timeseries.Panel:
+    about = About(
+        "Recordings refused, by problem code",
+        "Recordings without a score, a minute, by the code of the problem that the client was told.",
+        PER_MINUTE,
+        decimals=1,
+    )
+    rate = f"60 * sum by (reason) (rate(humwatch_score_rejections_total{{{SERVICE}}}[$__rate_interval]))"
+    return graph(about, Question(rate, "{{reason}}")).min(0)
+
+
+def _errors() -> timeseries.Panel:
+    about = About(
+        "HTTP errors",
+        "Share of requests that failed on the service's side in the 5 minutes before.",
+        RATIO,
+        no_value="no requests",
+        decimals=1,
+    )
+    return graph(about, Question(f"job:humwatch_http_errors:ratio_rate5m{{{SERVICE}}}", "{{instance}}")).min(0)
+
+
+def _deliveries() -> timeseries.Panel:
+    about = About(
+        "Webhook deliveries",
+        "Attempts to tell other systems, a minute, by outcome: a failed one is tried again, one given up is not.",
+        PER_MINUTE,
+        no_value="no webhooks",
+        decimals=1,
+    )
+    rate = "60 * sum by (webhook, outcome) (rate(humwatch_webhook_deliveries_total"
+    return graph(about, Question(f"{rate}{{{SERVICE}}}[$__rate_interval]))", "{{webhook}}: {{outcome}}")).min(0)
+
+
+def _pending() -> timeseries.Panel:
+    about = About(
+        "Webhooks pending",
+        "Messages that wait to be delivered. It climbs while a receiver is away; they are kept over a restart.",
+        COUNT,
+        no_value="no webhooks",
+        decimals=0,
+    )
+    return graph(about, Question(f"humwatch_webhook_pending{{{SERVICE}}}", "{{webhook}}")).min(0)
+
+
+def _evidence() -> timeseries.Panel:
+    about = About(
+        "Evidence and its quota",
+        "Sounds and pictures of alarms on the disk, and how much they may take. At the quota the oldest are deleted.",
+        BYTES,
+        decimals=1,
+    )
+    kept = Question(f"humwatch_evidence_bytes{{{SERVICE}}}", "kept")
+    quota = Question(f"humwatch_evidence_max_bytes{{{SERVICE}}}", "quota")
+    return graph(about, kept, quota).min(0).override_by_name("quota", level_line(RED))
+
+
+def _purged() -> timeseries.Panel:
+    about = About(
+        "Evidence deleted in 24 h",
+        "Alarms whose sound and picture were deleted for the quota in the 24 hours before. Many: raise the quota, or"
+        " look for the machine that alarms too often.",
+        COUNT,
+        decimals=0,
+    )
+    return graph(about, Question(f"sum(increase(humwatch_evidence_purged_total{{{SERVICE}}}[1d]))", "deleted")).min(0)
+
+
+def _models() -> table.Panel:
+    about = About(
+        "Models in use",
+        "Version and start of the digest of the model of each machine, on each service.",
+        WORD,
+        no_value="no models",
+    )
+    shown = (
+        ("machine_id", "Machine"),
+        ("version", "Version"),
+        ("digest", "Digest"),
+        ("strategy", "Strategy"),
+        ("score", "Score"),
+        ("instance", "Service"),
+    )
+    panel = rows(about, Question(f"humwatch_model_info{{{SERVICE}}}"))
+    return columns(panel, shown, hidden=("Value", "Value #A", "__name__", "job"))
+
+
+def _build() -> table.Panel:
+    about = About("Build", "What runs: versions of Humwatch, Python and ONNX Runtime.", WORD)
+    panel = rows(about, Question(f"humwatch_build_info{{{SERVICE}}}"))
+    shown = (("instance", "Service"), ("version", "Humwatch"), ("python", "Python"), ("onnxruntime", "ONNX Runtime"))
+    return columns(panel, shown, hidden=("Value", "Value #A", "__name__", "job"))
