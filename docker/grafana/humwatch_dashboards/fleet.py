@@ -12,13 +12,13 @@ from grafana_foundation_sdk.models import dashboard as models
 from humwatch_dashboards import variables
 from humwatch_dashboards.frame import FLEET_UID, frame, machine_link, outside
 from humwatch_dashboards.palette import (
+    AMBER,
     BLUE,
     FAULTS,
-    GREEN,
     GREY,
     NO_FAULT,
-    ORANGE,
     RED,
+    SKY,
     STATES,
     Shown,
     fault_number,
@@ -113,7 +113,7 @@ def _alarms_of_a_day() -> stat.Panel:
         decimals=0,
     )
     question = Question(f"sum(machine:humwatch_alarms_raised:increase1d{{{MACHINES}}})")
-    return figure(about, question).thresholds(steps((1, ORANGE), (10, RED)))
+    return figure(about, question).thresholds(steps((1, AMBER), (10, RED)))
 
 
 def _services() -> stat.Panel:
@@ -126,7 +126,7 @@ def _services() -> stat.Panel:
         decimals=0,
     )
     question = Question(f"avg(up{{{SERVICE}}})")
-    return figure(about, question).thresholds(steps((1, GREEN), base=RED))
+    return figure(about, question).thresholds(steps((1, SKY), base=RED))
 
 
 def _tiles() -> stat.Panel:

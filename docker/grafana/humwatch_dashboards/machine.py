@@ -10,7 +10,7 @@ from grafana_foundation_sdk.models import common as common_models
 
 from humwatch_dashboards import variables
 from humwatch_dashboards.frame import MACHINE_UID, STEP_S, Annotation, frame, outside
-from humwatch_dashboards.palette import BLUE, FAULTS, GREEN, GREY, ORANGE, RED, SKY, STATES, Shown, mapped, state_number
+from humwatch_dashboards.palette import AMBER, BLUE, FAULTS, GREY, RED, SKY, STATES, Shown, mapped, state_number
 from humwatch_dashboards.panels import (
     COUNT,
     DBFS,
@@ -51,7 +51,7 @@ def machine() -> builders.Dashboard:
         .with_variable(variables.machine())
         .with_variable(variables.humwatch_url())
         .annotation(_marks("raised", RED, "Alarm raised"))
-        .annotation(_marks("cleared", GREEN, "Alarm cleared"))
+        .annotation(_marks("cleared", SKY, "Alarm cleared"))
         .link(outside("Status", f"{PAGE}/status", "What the service says of this machine, as JSON."))
         .link(outside("Last alarm", LATEST, "The last alarm: score, bands, rule, who acknowledged it."))
         .link(outside("Its sound", f"{LATEST}/clip.flac", "Sound of the last alarm, with what was before it."))
@@ -126,7 +126,7 @@ def _age() -> stat.Panel:
         decimals=0,
     )
     question = Question(f"max(machine:humwatch_audio_age:seconds{{{MACHINE}}})")
-    return figure(about, question).thresholds(steps((30, ORANGE), (60, RED)))
+    return figure(about, question).thresholds(steps((30, AMBER), (60, RED)))
 
 
 def _last_alarm() -> stat.Panel:
@@ -175,7 +175,7 @@ def _score() -> timeseries.Panel:
     return (
         graph(about, score, warn, alarm)
         .override_by_name("score", [fixed_colour(BLUE)])
-        .override_by_name("warn level", level_line(ORANGE))
+        .override_by_name("warn level", level_line(AMBER))
         .override_by_name("alarm level", level_line(RED))
     )
 

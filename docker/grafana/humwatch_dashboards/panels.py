@@ -12,7 +12,7 @@ from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import prometheus as prometheus_models
 
-from humwatch_dashboards.palette import GREEN
+from humwatch_dashboards.palette import SKY
 from humwatch_dashboards.variables import DATASOURCE
 
 AnyPanel = stat.Panel | statetimeline.Panel | table.Panel | timeseries.Panel
@@ -150,7 +150,7 @@ def sorted_by(panel: table.Panel, field: str) -> table.Panel:
     return panel.with_transformation(models.DataTransformerConfig(id_val="sortBy", options=options))
 
 
-def steps(*levels: tuple[float, str], base: str = GREEN) -> builders.ThresholdsConfig:
+def steps(*levels: tuple[float, str], base: str = SKY) -> builders.ThresholdsConfig:
     """Colours from these levels on."""
     return (
         builders.ThresholdsConfig()

@@ -8,7 +8,7 @@ from grafana_foundation_sdk.models import common as common_models
 
 from humwatch_dashboards import service_house, service_speed, variables
 from humwatch_dashboards.frame import SERVICE_UID, frame, outside
-from humwatch_dashboards.palette import BLUE, GREEN, ORANGE, RED, Shown, mapped
+from humwatch_dashboards.palette import AMBER, BLUE, RED, SKY, Shown, mapped
 from humwatch_dashboards.panels import (
     BYTES,
     COUNT,
@@ -39,15 +39,22 @@ def service() -> builders.Dashboard:
 
 def _up() -> stat.Panel:
     about = About(
-        "Up",
-        "Whether Prometheus reached every service that is chosen at its last scrape. Down: is it running, and does"
-        " Prometheus have its key?",
+        "Up and ready",
+        "Whether Prometheus reached every service that is chosen at its last scrape, and whether each can do all of its"
+        " work. Not up: it does not run, or Prometheus lacks its key. Not ready: /healthz says why.",
         WORD,
         no_value="not scraped",
     )
-    mappings = mapped((Shown("up", 1, "up", GREEN), Shown("down", 0, "DOWN", RED)))
-    panel = figure(about, Question(f"min(up{{{SERVICE}}})")).mappings(mappings)
-    return panel.color_mode(common_models.BigValueColorMode.BACKGROUND_SOLID)
+    mappings = mapped((Shown("yes", 1, "yes", SKY), Shown("no", 0, "NO", RED)))
+    panel = figure(
+        about, Question(f"min(up{{{SERVICE}}})", "up"), Question(f"min(humwatch_ready{{{SERVICE}}})", "ready")
+    )
+    return (
+        panel.mappings(mappings)
+        .text_mode(common_models.BigValueTextMode.VALUE_AND_NAME)
+        .orientation(common_models.VizOrientation.VERTICAL)
+        .color_mode(common_models.BigValueColorMode.BACKGROUND_SOLID)
+    )
 
 
 def _uptime() -> stat.Panel:
@@ -75,7 +82,7 @@ def _load_now() -> stat.Panel:
         decimals=0,
     )
     question = Question(f"max(humwatch_live_load_ratio{{{SERVICE}}})")
-    return figure(about, question).thresholds(steps((0.7, ORANGE), (1, RED)))
+    return figure(about, question).thresholds(steps((0.7, AMBER), (1, RED)))
 
 
 def _states_now() -> tuple[stat.Panel, ...]:
@@ -106,10 +113,10 @@ def _states_now() -> tuple[stat.Panel, ...]:
         decimals=1,
     )
     used = f"max(humwatch_evidence_bytes{{{SERVICE}}} / humwatch_evidence_max_bytes{{{SERVICE}}})"
-    low = steps((500e6, ORANGE), (2e9, GREEN), base=RED)
+    low = steps((500e6, AMBER), (2e9, SKY), base=RED)
     return (
         figure(refused, Question(f"sum(humwatch_models_refused{{{SERVICE}}})")).thresholds(steps((1, RED))),
         figure(unsaved, Question(f"sum(humwatch_unsaved_changes{{{SERVICE}}})")).thresholds(steps((1, RED))),
-        figure(quota, Question(used)).thresholds(steps((0.8, ORANGE))),
+        figure(quota, Question(used)).thresholds(steps((0.8, AMBER))),
         figure(disk, Question(f"min(humwatch_state_free_bytes{{{SERVICE}}})")).thresholds(low),
     )

@@ -123,8 +123,8 @@ def _evidence() -> timeseries.Panel:
 def _purged() -> timeseries.Panel:
     about = About(
         "Evidence deleted in 24 h",
-        "Alarms whose sound and picture were deleted for the quota in the 24 hours before. Many: raise the quota, or"
-        " look for the machine that alarms too often.",
+        "Alarms whose sound and picture were deleted in the 24 hours before, for their age or for room. Many: raise the"
+        " quota, or look for the machine that alarms too often.",
         COUNT,
         decimals=0,
     )
