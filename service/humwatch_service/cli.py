@@ -9,6 +9,7 @@ from humwatch_service.commands_calibrate import calibrate
 from humwatch_service.commands_capacity import capacity
 from humwatch_service.commands_devices import devices
 from humwatch_service.commands_doctor import doctor
+from humwatch_service.commands_health import health
 from humwatch_service.commands_listen import listen
 from humwatch_service.commands_rehearse import rehearse_recordings
 from humwatch_service.commands_replay import replay
@@ -35,6 +36,7 @@ app.add_typer(commands_models.app, name="models")
 app.add_typer(commands_config.app, name="config")
 app.command()(simulate)
 app.command()(doctor)
+app.command()(health)
 app.command()(capacity)
 
 
