@@ -9,14 +9,20 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from humwatch_service.errors import OriginRefused, RequestError, Unauthorised
 from humwatch_service.problems import problem_response
 from humwatch_service.request_context import request_id_of
+from humwatch_service.sessions import COOKIE, Sessions
 
 OPEN_PATHS: Final = frozenset({"/livez", "/readyz"})
 """Probes carry no key."""
+
+SESSION_PATH: Final = "/v1/session"
+PAGE_PATH: Final = "/ui"
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -35,10 +41,14 @@ class ApiKeys:
         presented = _presented(headers)
         if presented is None:
             raise Unauthorised("send an API key: `Authorization: Bearer <key>` or `X-API-Key: <key>`")
-        digest = hashlib.sha256(presented).digest()
-        matches = [hmac.compare_digest(digest, known) for known in self._digests]
-        if not any(matches):
+        if not self.know(presented):
             raise Unauthorised("this API key is not known")
+
+    def know(self, key: bytes) -> bool:
+        """Whether this is one of them."""
+        digest = hashlib.sha256(key).digest()
+        matches = [hmac.compare_digest(digest, known) for known in self._digests]
+        return any(matches)
 
 
 def _presented(headers: Headers) -> bytes | None:
@@ -88,24 +98,79 @@ def _origin_name(origin: str) -> str:
         return ""
 
 
+def is_keyless(path: str, method: str, headers: Headers) -> bool:
+    """Whether a request needs no key: the page's files, in which there are no data, and signing in."""
+    if path == "/":
+        return method in SAFE_METHODS and prefers_html(headers)
+    return path in (SESSION_PATH, PAGE_PATH) or path.startswith(PAGE_PATH + "/")
+
+
+def prefers_html(headers: Headers) -> bool:
+    """Whether a browser asks, for something to look at."""
+    weights = dict.fromkeys(("text/html", "application/json"), 0.0)
+    for part in headers.get("accept", "").split(","):
+        kind, _, parameters = part.partition(";")
+        quality = parameters.replace(" ", "").partition("q=")[2]
+        if kind.strip().lower() in weights:
+            weights[kind.strip().lower()] = _weight(quality)
+    return weights["text/html"] > weights["application/json"]
+
+
+def _weight(quality: str) -> float:
+    try:
+        return float(quality) if quality else 1.0
+    except ValueError:
+        return 0.0
+
+
+def check_own_page(headers: Headers) -> None:
+    """Raise :class:`OriginRefused` unless the service's own page sent the request: a cookie says only whose browser.
+
+    Browsers say where a request comes from, and no page can make them say something else: ``Sec-Fetch-Site``, or,
+    where the service is reached without TLS, ``Origin``.
+    """
+    site = headers.get("sec-fetch-site")
+    own = site == "same-origin" if site is not None else _authority(headers.get("origin", "")) == headers.get("host")
+    if not own:
+        raise OriginRefused("with a session, only the service's own page may do this; a program sends its key")
+
+
+def _authority(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
+
+
 class Access:
     """Middleware that turns strangers away before anything of a body is read."""
 
-    def __init__(self, app: ASGIApp, *, keys: ApiKeys, hosts: HostNames) -> None:
+    def __init__(self, app: ASGIApp, *, keys: ApiKeys, hosts: HostNames, sessions: Sessions) -> None:
         self._app = app
         self._keys = keys
         self._hosts = hosts
+        self._sessions = sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on if it may."""
         if scope["type"] in ("http", "websocket") and scope["path"] not in OPEN_PATHS:
             headers = Headers(scope=scope)
+            method = scope.get("method", "")
             try:
                 self._hosts.check(headers)
-                if self._keys:
-                    self._keys.check(headers)
+                if self._keys and not is_keyless(scope["path"], method, headers):
+                    self._check(headers, method)
             except RequestError as error:
                 response = problem_response(error, request_id_of(scope))
                 await response(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+    def _check(self, headers: Headers, method: str) -> None:
+        """Let through who has a key or, but for WebSockets (which have no method), a session."""
+        token = cookie_parser(headers.get("cookie", "")).get(COOKIE)
+        if method and _presented(headers) is None and self._sessions.knows(token):
+            if method not in SAFE_METHODS:
+                check_own_page(headers)
+            return
+        self._keys.check(headers)

@@ -6,6 +6,7 @@
     └── ServiceError
         ├── SettingsInvalid             a setting is unknown or has a value that it cannot have
         ├── ApiKeyRequired              the service would be open to the network without a key
+        ├── TracingUnavailable          traces are asked for, and OpenTelemetry is not installed
         ├── AddressUnusable             the address cannot be listened on
         │   └── PortInUse                   another program listens there
         ├── FileUnreadable              a file named on the command line cannot be read
@@ -19,7 +20,8 @@
         │   ├── RequestInvalid              a parameter is missing or has a value that it cannot have
         │   ├── MachineIdInvalid            not a machine id at all
         │   ├── Unauthorised                no API key, or a wrong one
-        │   ├── OriginRefused               the browser's page, or the host name, is a stranger's
+        │   ├── TooManyAttempts             too many wrong keys came from this address
+    │   ├── OriginRefused               the browser's page, or the host name, is a stranger's
         │   ├── NotFound                    no such path
         │   ├── MethodNotAllowed            the path does not take this method
         │   ├── BodyTimedOut                the body came too slowly
@@ -31,6 +33,7 @@
         │   ├── StreamOwned                 another stream is live for the machine
         │   ├── AlarmNotFound               there is no such alarm
         │   ├── EvidenceGone                the alarm's sound is not kept any more
+        │   ├── NormalSoundNotFound         no normal sound of the machine was kept yet
         │   ├── CalibrationRunning          the machine is being calibrated already
         │   └── CalibrationNotFound         the machine is not being calibrated
         ├── Unavailable                 not now
@@ -39,12 +42,15 @@
         │   ├── MachineUnavailable          the machine's model was refused
         │   ├── ScoringTimedOut             scoring took longer than allowed
         │   ├── StreamsFull                 as many streams are live as the service takes
+        │   ├── ViewersFull                 as many connections look on as the service takes
         │   ├── StateUnusable               the database of alarms cannot be read or written
         │   └── ShuttingDown                the service is stopping
         └── InternalError               a fault of Humwatch's own
 """
 
 from __future__ import annotations
+
+import math
 
 from humwatch.errors import HumwatchError
 
@@ -65,6 +71,12 @@ class ApiKeyRequired(ServiceError):
     """The service would be open to the network without an API key."""
 
     code = "api_key_required"
+
+
+class TracingUnavailable(ServiceError):
+    """Traces are asked for, and OpenTelemetry is not installed."""
+
+    code = "tracing_unavailable"
 
 
 class AddressUnusable(ServiceError):
@@ -145,6 +157,16 @@ class Unauthorised(RequestError):
     code = "unauthorised"
 
 
+class TooManyAttempts(RequestError):
+    """Too many wrong keys came from one address."""
+
+    code = "too_many_attempts"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = math.ceil(retry_after_s)
+
+
 class OriginRefused(RequestError):
     """The host name or the page that the request comes from is not this service's own."""
 
@@ -217,6 +239,12 @@ class EvidenceGone(RequestError):
     code = "evidence_gone"
 
 
+class NormalSoundNotFound(RequestError):
+    """No normal sound of the machine was kept yet."""
+
+    code = "normal_sound_not_found"
+
+
 class CalibrationRunning(RequestError):
     """The machine is being calibrated already."""
 
@@ -269,6 +297,13 @@ class StreamsFull(Unavailable):
     """As many streams are live as the service takes."""
 
     code = "streams_full"
+    retry_after_s = 10
+
+
+class ViewersFull(Unavailable):
+    """As many connections look on as the service takes."""
+
+    code = "viewers_full"
     retry_after_s = 10
 
 

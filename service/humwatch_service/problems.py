@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from humwatch.errors import HumwatchError
-from humwatch_service.errors import Unavailable
+from humwatch_service.errors import TooManyAttempts, Unavailable
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -57,6 +57,7 @@ STATUSES: Final[Mapping[str, int]] = MappingProxyType(
         "request_invalid": 422,
         "machine_id_invalid": 422,
         "unauthorised": 401,
+        "too_many_attempts": 429,
         "origin_refused": 403,
         "not_found": 404,
         "method_not_allowed": 405,
@@ -68,9 +69,11 @@ STATUSES: Final[Mapping[str, int]] = MappingProxyType(
         "stream_owned": 409,
         "alarm_not_found": 404,
         "evidence_gone": 410,
+        "normal_sound_not_found": 404,
         "calibration_running": 409,
         "calibration_not_found": 404,
         "streams_full": 503,
+        "viewers_full": 503,
         "state_unusable": 503,
         "client_gone": 499,
         "unavailable": 503,
@@ -122,7 +125,7 @@ def problem_response(
     """Answer with an error."""
     problem = problem_of(error, request_id)
     own: dict[str, str] = dict(headers or {})
-    if isinstance(error, Unavailable):
+    if isinstance(error, (Unavailable, TooManyAttempts)):
         own["Retry-After"] = str(error.retry_after_s)
     if problem.status == 401:
         own["WWW-Authenticate"] = 'Bearer realm="humwatch"'

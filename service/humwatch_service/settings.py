@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, HttpUrl, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from humwatch.audio import DecodeLimits
@@ -110,6 +110,9 @@ class Settings(BaseSettings):
     no_sound_s: float = Field(
         5.0, ge=1, le=3_600, description="a machine is `unknown` after so long without sound, seconds"
     )
+    max_viewers: int = Field(
+        64, ge=0, le=10_000, description="most connections that look on (pages; one or two each); further ones get 503"
+    )
     evidence_max_bytes: int = Field(
         2 << 30, ge=0, description="room for the sound of alarms, bytes; the oldest goes first"
     )
@@ -146,6 +149,13 @@ class Settings(BaseSettings):
         description="longest wait of a run for the windows of other streams, seconds; on a GPU some ms may be worth it",
     )
     providers: Literal["cpu", "cuda"] = Field("cpu", description="where predictors run; refused when not there")
+    tracing_endpoint: str | None = Field(
+        None, description="OTLP/HTTP URL that traces are sent to; without it there are none; see docs/tracing.md"
+    )
+    tracing_sample_ratio: float = Field(
+        1.0, ge=0, le=1, description="share of requests that are traced, of those whose caller has not decided it"
+    )
+    tracing_live_ratio: float = Field(0.0, ge=0, le=1, description="share of turns of live streams that are traced")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     log_format: Literal["json", "console"] = Field("json", description="one JSON object a line, or text for people")
 
@@ -167,6 +177,19 @@ class Settings(BaseSettings):
         if any(len(key.get_secret_value()) < MIN_KEY_CHARACTERS for key in keys):
             raise ValueError(f"an API key has {MIN_KEY_CHARACTERS} characters at least (try `openssl rand -hex 24`)")
         return keys
+
+    @field_validator("tracing_endpoint")
+    @classmethod
+    def _whole_endpoint(cls, endpoint: str | None) -> str | None:
+        if endpoint is None:
+            return None
+        try:
+            url = HttpUrl(endpoint)
+        except ValueError:
+            raise ValueError("not an http or https URL") from None
+        if url.username is not None or url.password is not None or url.query is not None:
+            raise ValueError("no user name, password or query in the URL: OTEL_EXPORTER_OTLP_HEADERS takes credentials")
+        return str(url) if (url.path or "/") != "/" else f"{str(url).rstrip('/')}/v1/traces"
 
     @model_validator(mode="after")
     def _rates_are_ordered(self) -> Self:

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from humwatch.calibration import Calibration
-from humwatch.monitor import ListeningSpec, Step
-from humwatch.scoring import ScoreKind, evidence_of
+from humwatch.monitor import ListeningSpec, Step, WindowBlock
 
 Float32 = npt.NDArray[np.float32]
+Int64 = npt.NDArray[np.int64]
 
 MAX_COLUMNS: Final = 1500
 """Of a spectrogram: more than a picture has pixels. Up to twice as many are held, 1.5 MB."""
@@ -61,8 +61,8 @@ class Columns:
         self.every *= 2
 
 
-class SoundTrace:
-    """Collects the steps of one recording, in memory that does not grow with its length.
+class StepView:
+    """What is drawn of the steps of one model: how loud it was, and how that departs from what is usual.
 
     The departure is what the score looks at: level or residual, less the mean of the machine's normal clips; NaN in
     bands that do not count. A score that has no mean in dB shows the residual itself.
@@ -70,16 +70,46 @@ class SoundTrace:
 
     def __init__(self, listening: ListeningSpec, calibration: Calibration) -> None:
         self.listening = listening
-        bands = listening.features.n_mels
-        self.level = Columns(bands)
-        self.departure = Columns(bands)
-        self._all_bands = np.arange(bands)
         scoring = listening.scoring
-        self._kind: ScoreKind = scoring.kind if scoring.signed_is_score else "residual_profile"
-        self._usual = np.zeros(bands)
-        if scoring.signed_is_score:
-            self._usual = np.full(bands, np.nan)
-            self._usual[scoring.bands(listening.features)] = calibration.clip.normal.mean
+        self._middle = listening.windows.length_frames // 2
+        self._bands = scoring.bands(listening.features)
+        self._usual = calibration.clip.normal.mean if scoring.signed_is_score else np.zeros(len(self._bands))
+
+    @property
+    def window_s(self) -> float:
+        """From one window to the next, seconds."""
+        return self.listening.windows.hop_frames * self.listening.features.hop_samples / self.listening.features.rate_hz
+
+    @property
+    def lead_s(self) -> float:
+        """From a window's first sample to the middle of what is shown of it, its middle frame, seconds."""
+        features = self.listening.features
+        return (self._middle * features.hop_samples + features.frame_samples / 2) / features.rate_hz
+
+    def level(self, block: WindowBlock) -> Float32:
+        """Level of each window, dB: float32 (n, F)."""
+        level: Float32 = block.windows[:, self._middle, :]
+        return level
+
+    def departure(self, block: WindowBlock, starts: Int64 | None = None) -> Float32:
+        """Departure of each window, dB: float32 (n, F); with ``starts``, of each group of windows that begins there."""
+        sums, counts = block.evidence.signed, block.evidence.counts
+        if starts is not None:
+            sums, counts = np.add.reduceat(sums, starts), np.add.reduceat(counts, starts)
+        values = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+        departure = np.full((len(values), self.listening.features.n_mels), np.nan, np.float32)
+        departure[:, self._bands] = values - self._usual
+        return departure
+
+
+class SoundTrace:
+    """Collects the steps of one recording, in memory that does not grow with its length."""
+
+    def __init__(self, listening: ListeningSpec, calibration: Calibration) -> None:
+        self.listening = listening
+        self.level = Columns(listening.features.n_mels)
+        self.departure = Columns(listening.features.n_mels)
+        self._view = StepView(listening, calibration)
 
     @property
     def reference(self) -> str:
@@ -88,17 +118,9 @@ class SoundTrace:
 
     def push(self, step: Step) -> None:
         """Take what was heard since the step before."""
-        block = step.block
-        evidence = evidence_of(block.windows, block.prediction, self._kind, self._all_bands)
-        counts = evidence.counts
-        values = np.divide(evidence.sums, counts, out=np.full_like(counts, np.nan), where=counts > 0)
-        middle = self.listening.windows.length_frames // 2
-        self.level.push(block.windows[:, middle, :])
-        self.departure.push((values - self._usual).astype(np.float32))
+        self.level.push(self._view.level(step.block))
+        self.departure.push(self._view.departure(step.block))
 
     def seconds(self, columns: Columns) -> tuple[float, float]:
         """Where the first column starts, and how long one is: a column shows its window's middle frame."""
-        features, windows = self.listening.features, self.listening.windows
-        window_s = windows.hop_frames * features.hop_samples / features.rate_hz
-        middle = (windows.length_frames // 2) * features.hop_samples + features.frame_samples / 2
-        return middle / features.rate_hz - window_s / 2, window_s * columns.every
+        return self._view.lead_s - self._view.window_s / 2, self._view.window_s * columns.every

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from humwatch.live import LiveStep
 from humwatch.predictor import Prediction, Predictor
+from humwatch_service.live.broadcast import Broadcast
 from humwatch_service.live.evidence_desk import EvidenceDesk
 from humwatch_service.live.items import ClockReading, Gap, Overflow
 from humwatch_service.live.load import Load
@@ -16,6 +17,7 @@ from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.messages import ServerMessage
 from humwatch_service.live.stream import LiveStream
 from humwatch_service.metrics import Metrics
+from humwatch_service.tracing import stage_span
 
 Float32 = npt.NDArray[np.float32]
 
@@ -32,7 +34,8 @@ class CountedPredictor:
     def predict(self, windows: Float32) -> Prediction:
         """Predict the targets of ``windows``, float32 (B, L, F) in dB."""
         started_s, used_s = time.perf_counter(), time.thread_time()
-        prediction = self._predictor.predict(windows)
+        with stage_span("predict", machine_id=self._machine_id, windows=len(windows)):
+            prediction = self._predictor.predict(windows)
         self._load.predicted(time.thread_time() - used_s)
         self._metrics.stage("live_predict", time.perf_counter() - started_s)
         self._metrics.windows(self._machine_id, len(windows))
@@ -40,17 +43,21 @@ class CountedPredictor:
 
 
 class StreamReport:
-    """What one stream reports to: its machine, the metrics, the load, and the evidence. Called from workers."""
+    """What one stream reports to: its machine, metrics, load, evidence, and those who look on. Called from workers."""
 
-    def __init__(self, machine: LiveMachine, metrics: Metrics, load: Load, desk: EvidenceDesk) -> None:
+    def __init__(
+        self, machine: LiveMachine, metrics: Metrics, load: Load, desk: EvidenceDesk, broadcast: Broadcast
+    ) -> None:
         self._machine = machine
         self._metrics = metrics
         self._load = load
         self._desk = desk
+        self._broadcast = broadcast
 
     def heard(self, stream: LiveStream, steps: list[LiveStep]) -> list[ServerMessage]:
         """Judge steps; return what the client is told."""
-        messages = self._machine.heard(stream, steps)
+        with stage_span("judge", machine_id=self._machine.machine_id, steps=len(steps)):
+            messages = self._machine.heard(stream, steps)
         for step in steps:
             latency_s = stream.latency_s(step.end_sample)
             if latency_s is not None and stream.form.realtime:
@@ -58,6 +65,7 @@ class StreamReport:
                 if not stream.catching_up:
                     self._load.scored(latency_s)
         self._desk.advance(stream)
+        self._broadcast.heard(self._machine, stream, steps)
         return messages
 
     def taken(self, stream: LiveStream, start: int, mono: Float32) -> None:

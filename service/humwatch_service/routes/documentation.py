@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from humwatch_service.problems import MEDIA_TYPE, Problem
+from humwatch_service.sessions import COOKIE
 
 _PROBLEMS: Final = {
     400: "The request cannot be parsed.",
@@ -18,6 +19,7 @@ _PROBLEMS: Final = {
     413: "The body is too large, or the recording too long.",
     415: "The content type or the recording's format is not read.",
     422: "A parameter or the recording cannot be used; `code` says why.",
+    429: "Too many wrong keys; `Retry-After` says when to try again.",
     500: "A fault of Humwatch's own.",
     503: "Not now: overloaded, loading, stopping, the machine's model was refused, or the database cannot be used.",
 }
@@ -41,6 +43,7 @@ def add_problem_schema(openapi: dict[str, Any]) -> dict[str, Any]:
     openapi["components"]["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
     }
-    openapi["security"] = [{}, {"bearer": []}, {"key": []}]
+    openapi["security"] = [{}, {"bearer": []}, {"key": []}, {"session": []}]
     return openapi

@@ -6,9 +6,10 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
+from humwatch_service.access import prefers_html
 from humwatch_service.application import Service, service_of
 from humwatch_service.machine_cards import Health, Readiness, webhook_of
 from humwatch_service.routes.documentation import problems
@@ -18,13 +19,19 @@ _TEXT: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"text/plain":
 router = APIRouter(tags=["health"])
 
 
-@router.get("/", responses=problems())
-async def index() -> dict[str, str]:
+@router.get(
+    "/", response_model=dict[str, str], responses={303: {"description": "A browser: go to /ui/."}, **problems()}
+)
+async def index(request: Request) -> Response:
     """Where to go from here."""
-    return {
+    if prefers_html(request.headers):
+        return RedirectResponse("/ui/", status_code=303, headers={"Vary": "Accept"})
+    about = {
         "service": f"humwatch {version('humwatch')}",
+        "page": "/ui/",
         "score": "POST /score (multipart: file, machine_id) or POST /v1/machines/{machine_id}/score",
         "machines": "/v1/machines, /v1/machines/{machine_id}/status, .../history, .../events",
+        "live": "/v1/live, /v1/machines/{machine_id}/live, /v1/fleet/history",
         "stream": "WS or POST /v1/machines/{machine_id}/stream",
         "alarms": "/v1/alarms",
         "calibration": "/v1/machines/{machine_id}/calibration, .../versions",
@@ -33,6 +40,7 @@ async def index() -> dict[str, str]:
         "metrics": "/metrics",
         "openapi": "/openapi.json",
     }
+    return JSONResponse(about, headers={"Vary": "Accept"})
 
 
 @router.get("/livez", response_class=PlainTextResponse, responses={**_TEXT, **problems()})
