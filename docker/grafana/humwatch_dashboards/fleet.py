@@ -241,4 +241,4 @@ def _ages() -> timeseries.Panel:
         decimals=0,
     )
     question = Question(f"machine:humwatch_audio_age:seconds{{{MACHINES}}}", "{{machine_id}}")
-    return with_lines(graph(about, question).min(0), (LATE_S, RED))
+    return with_lines(graph(about, question).min(0).axis_soft_max(LATE_S), (LATE_S, RED))

@@ -85,6 +85,12 @@ def graph(about: About, *questions: Question) -> timeseries.Panel:
     )
 
 
+def latencies(about: About, *questions: Question) -> timeseries.Panel:
+    """Lines over time on a logarithmic axis: milliseconds and a budget of a second are both seen."""
+    scale = common.ScaleDistributionConfig().type(common_models.ScaleDistribution.LOG).log(10)
+    return graph(about, *questions).scale_distribution(scale)
+
+
 def figure(about: About, *questions: Question) -> stat.Panel:
     """Numbers of this moment, each with its name when there are several."""
     panel = _asked(stat.Panel(), [_now(question) for question in questions])

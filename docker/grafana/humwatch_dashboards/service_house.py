@@ -66,11 +66,12 @@ def _http() -> timeseries.Panel:
 def _problems() -> timeseries.Panel:
     about = About(
         "Recordings refused, by problem code",
-        "Recordings without a score, a minute, by the code of the problem that the client was told.",
+        "Recordings without a score, a minute, by the code of the problem that the client was told: the eight most"
+        " frequent.",
         PER_MINUTE,
         decimals=1,
     )
-    rate = f"60 * sum by (reason) (rate(humwatch_score_rejections_total{{{SERVICE}}}[$__rate_interval]))"
+    rate = f"topk(8, 60 * sum by (reason) (rate(humwatch_score_rejections_total{{{SERVICE}}}[$__rate_interval])))"
     return graph(about, Question(rate, "{{reason}}")).min(0)
 
 

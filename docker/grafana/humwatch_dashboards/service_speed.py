@@ -17,6 +17,7 @@ from humwatch_dashboards.panels import (
     Question,
     Shelf,
     graph,
+    latencies,
     level_line,
     with_lines,
 )
@@ -54,7 +55,7 @@ def _end_to_end() -> timeseries.Panel:
         no_value="no live scores",
     )
     budget = Question(f"min(humwatch_latency_budget_seconds{{{SERVICE}}})", "budget")
-    panel = graph(about, *_quantiles("humwatch_end_to_end_latency_seconds"), budget).min(0)
+    panel = latencies(about, *_quantiles("humwatch_end_to_end_latency_seconds"), budget)
     return panel.override_by_name("budget", level_line(RED))
 
 
@@ -67,7 +68,7 @@ def _stages() -> timeseries.Panel:
         no_value="nothing was scored",
     )
     rate = f"sum by (le, stage) (rate(humwatch_stage_duration_seconds_bucket{{{SERVICE}}}[$__rate_interval]))"
-    return graph(about, Question(f"histogram_quantile(0.95, {rate})", "{{stage}}")).min(0)
+    return latencies(about, Question(f"histogram_quantile(0.95, {rate})", "{{stage}}"))
 
 
 def _recordings() -> timeseries.Panel:
@@ -77,7 +78,7 @@ def _recordings() -> timeseries.Panel:
         SECONDS,
         no_value="no recordings",
     )
-    return graph(about, *_quantiles("humwatch_score_duration_seconds")).min(0)
+    return latencies(about, *_quantiles("humwatch_score_duration_seconds"))
 
 
 def _load() -> timeseries.Panel:
@@ -89,7 +90,7 @@ def _load() -> timeseries.Panel:
         decimals=0,
     )
     question = Question(f"humwatch_live_load_ratio{{{SERVICE}}}", "{{resource}}")
-    return with_lines(graph(about, question).min(0), (1, RED))
+    return with_lines(graph(about, question).min(0).axis_soft_max(1), (1, RED))
 
 
 def _lateness() -> timeseries.Panel:
