@@ -57,7 +57,7 @@ class RequestContext:
             try:
                 await self._app(scope, receive, exchange.send)
             except Exception:
-                self._log.exception("unhandled error", path=_logged_path(scope))
+                self._log.exception("unhandled error", path=logged_path(scope))
                 if exchange.status:
                     raise  # the answer has begun: the server can only cut it off
                 response = problem_response(InternalError("see the log for this request id"), request_id)
@@ -73,12 +73,12 @@ class RequestContext:
             try:
                 await self._app(scope, receive, send)
             except Exception:
-                self._log.exception("unhandled error", path=_logged_path(scope))
+                self._log.exception("unhandled error", path=logged_path(scope))
                 raise
             finally:
                 self._log.info(
                     "websocket closed",
-                    path=_logged_path(scope),
+                    path=logged_path(scope),
                     duration_s=round(time.perf_counter() - started_s, 4),
                     client=(scope.get("client") or ("",))[0],
                 )
@@ -92,7 +92,7 @@ class RequestContext:
             "request",
             method=scope["method"],
             route=route,
-            path=_logged_path(scope),
+            path=logged_path(scope),
             status=exchange.status or 499,
             duration_s=round(time.perf_counter() - exchange.started_s, 4),
             client=(scope.get("client") or ("",))[0],
@@ -118,7 +118,7 @@ class _Exchange:
         await self._send(message)
 
 
-def _logged_path(scope: Scope) -> str:
+def logged_path(scope: Scope) -> str:
     """The path as it was sent, still percent-encoded, so that it cannot write lines of its own."""
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     return raw.decode("ascii", "backslashreplace").encode("unicode_escape").decode()[:MAX_LOGGED_PATH]

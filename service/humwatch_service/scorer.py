@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -21,8 +22,13 @@ from humwatch_service.answers import ScoreAnswer, answer_of
 from humwatch_service.machines import Machine
 from humwatch_service.picture import Painter
 from humwatch_service.sound_trace import SoundTrace
+from humwatch_service.tracing import stage_span
 
 Float32 = npt.NDArray[np.float32]
+
+
+MAX_RUN_SPANS: Final = 32
+"""Runs of the predictor that have a span of their own in the trace of a request."""
 
 
 class WatchedPredictor:
@@ -31,6 +37,7 @@ class WatchedPredictor:
     def __init__(self, predictor: Predictor, look: Callable[[], None]) -> None:
         self._predictor = predictor
         self._look = look
+        self._runs = 0
         self.windows = 0
         self.seconds = 0.0
 
@@ -38,7 +45,9 @@ class WatchedPredictor:
         """Predict the targets of ``windows``, float32 (B, L, F) in dB."""
         self._look()
         started_s = time.perf_counter()
-        prediction = self._predictor.predict(windows)
+        self._runs += 1
+        with stage_span("predict", windows=len(windows)) if self._runs <= MAX_RUN_SPANS else nullcontext():
+            prediction = self._predictor.predict(windows)
         self.seconds += time.perf_counter() - started_s
         self.windows += len(windows)
         return prediction
@@ -101,13 +110,16 @@ class Scorer:
         started_s = time.perf_counter()
         predictor = WatchedPredictor(job.machine.predictor, look)
         trace = SoundTrace(job.machine.manifest.listening, job.machine.bundle.calibration) if job.picture else None
-        answer = answer_of(job.machine, _score(job, predictor, trace), job.request_id)
+        with stage_span("score", machine_id=job.machine.manifest.machine_id) as note:
+            answer = answer_of(job.machine, _score(job, predictor, trace), job.request_id)
+            note(model_version=answer.model_version, state=answer.state, windows=predictor.windows)
         scored_s = time.perf_counter()
         stages = {"predict": predictor.seconds, "score": scored_s - started_s - predictor.seconds}
         png = None
         if trace is not None:
             look()
-            png = self._painter.paint(answer, trace)
+            with stage_span("picture"):
+                png = self._painter.paint(answer, trace)
             stages["picture"] = time.perf_counter() - scored_s
         return Scored(answer, png, predictor.windows, stages)
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import AbstractContextManager
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
@@ -23,7 +24,11 @@ class TurnPool(Executor):
     come on: a turn that has waited is due.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(
+        self, workers: int, *, around: Callable[[float], AbstractContextManager[object]] | None = None
+    ) -> None:
+        """``around`` makes what a turn is done inside of, from the seconds that it waited."""
+        self._around = around
         self._changed = threading.Condition()
         self._line: list[tuple[float, int, Callable[[], None], Future[Any]]] = []
         self._numbers = itertools.count()
@@ -44,7 +49,11 @@ class TurnPool(Executor):
 
         def call() -> None:
             try:
-                result = fn(*args, **kwargs)
+                if self._around is None:
+                    result = fn(*args, **kwargs)
+                else:
+                    with self._around(time.monotonic() - asked_s):
+                        result = fn(*args, **kwargs)
             except BaseException as error:  # it is the caller's, as in every executor
                 future.set_exception(error)
             else:
@@ -53,7 +62,8 @@ class TurnPool(Executor):
         with self._changed:
             if self._closed:
                 raise RuntimeError("the pool is closed")
-            heapq.heappush(self._line, (time.monotonic() + later_s, next(self._numbers), call, future))
+            asked_s = time.monotonic()
+            heapq.heappush(self._line, (asked_s + later_s, next(self._numbers), call, future))
             self._changed.notify()
         return future
 

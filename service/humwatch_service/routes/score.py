@@ -25,6 +25,7 @@ from humwatch_service.logs import event_logger
 from humwatch_service.request_context import request_id_of
 from humwatch_service.routes.documentation import problems
 from humwatch_service.scorer import Scored, ScoreJob
+from humwatch_service.tracing import past_span
 from humwatch_service.uploads import Upload, received
 
 MAX_CHANNEL: Final = 65_535
@@ -122,7 +123,9 @@ class _Scoring:
         service.queue.refuse_if_full()
         with service.uploads.taken():
             async with received(self._request) as upload:
-                service.metrics.stage("receive", time.perf_counter() - self._started_s)
+                received_s = time.perf_counter() - self._started_s
+                service.metrics.stage("receive", received_s)
+                past_span("receive", received_s)
                 job = self._job(upload)
                 return await service.queue.run(
                     lambda watch: service.scorer.score(job, watch.look), lambda: _hung_up(self._request)
