@@ -1,51 +1,40 @@
-"""``humwatch doctor``: is everything there that the service needs?"""
+"""``humwatch doctor``: is everything there that the service needs, and what somebody who helps has to know?"""
 
 from __future__ import annotations
 
-import os
-import platform
-import shutil
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import asdict
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated
 
-import onnxruntime
-import soundfile
 import typer
 
-from humwatch.errors import HumwatchError
-from humwatch.repository import ModelRepository
-from humwatch_service.capture import input_devices, load_sounddevice
-from humwatch_service.commands_models import verified
 from humwatch_service.configuration import load_configuration
-from humwatch_service.console import JsonOption, failures, show, table_text
-from humwatch_service.errors import PortInUse, SettingsInvalid, SoundDeviceUnavailable, StateUnusable
-from humwatch_service.server import listen
-from humwatch_service.settings import Settings, check_exposure
-from humwatch_service.state.store import StateStore
-from humwatch_service.webhooks.settings import check_webhooks
+from humwatch_service.console import JsonOption, failures, say, show, table_text
+from humwatch_service.errors import FileUnreadable
+from humwatch_service.examination import examined
+from humwatch_service.support_bundle import write_bundle
 
-PACKAGES: Final = ("humwatch", "numpy", "scipy", "soundfile", "soxr", "fastapi", "uvicorn", "prometheus-client")
-LIVE_PACKAGES: Final = ("websockets", "sqlalchemy", "sounddevice")
-LOW_DISK_BYTES: Final = 1 << 30
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    check: str
-    result: Literal["ok", "warning", "failed"]
-    detail: str
+BundleOption = Annotated[
+    Path | None,
+    typer.Option("--bundle", help="Write a support bundle to this .zip, without secrets, names and sound."),
+]
+LogOption = Annotated[
+    Path | None, typer.Option("--log", help="With --bundle: a file of the service's log, whose end goes in as well.")
+]
 
 
-def doctor(as_json: JsonOption = False) -> None:
-    """Look at everything that the service needs. Exits with 1 if something of it is missing."""
+def doctor(bundle: BundleOption = None, log: LogOption = None, as_json: JsonOption = False) -> None:
+    """Look at everything that the service needs. Exits with 1 if something of it is missing.
+
+    With --bundle it exits with 0 once the bundle is written, whatever is in it.
+    """
     with failures(as_json=as_json):
-        settings = load_configuration().settings
-        findings = [*_programs(settings), *_surroundings(settings), *_models(settings), *_live(settings)]
+        if bundle is not None:
+            _bundle(bundle, log, as_json=as_json)
+            return
+        if log is not None:
+            raise typer.BadParameter("goes with --bundle", param_hint="--log")
+        findings = examined(load_configuration().settings)
     rows = [(finding.result, finding.check, finding.detail) for finding in findings]
     show(
         {"findings": [asdict(finding) for finding in findings]},
@@ -56,95 +45,12 @@ def doctor(as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
-def _programs(settings: Settings) -> Iterator[Finding]:
-    yield Finding("python", "ok", f"{platform.python_version()} on {platform.platform()}")
-    for package in (*PACKAGES, *LIVE_PACKAGES):
-        try:
-            yield Finding(package, "ok", version(package))
-        except PackageNotFoundError:
-            yield Finding(package, "failed", "not installed: pip install 'humwatch[service]'")
-    yield Finding("libsndfile", "ok", str(soundfile.__libsndfile_version__))
-    available = list(onnxruntime.get_available_providers())
-    missing = [name for name in settings.provider_names if name not in available]
-    detail = f"onnxruntime {onnxruntime.__version__}: {', '.join(available)}"
-    if missing:
-        detail += f"; {', '.join(missing)} is asked for and not there (pip install 'humwatch[gpu]')"
-    yield Finding("providers", "failed" if missing else "ok", detail)
-
-
-def _live(settings: Settings) -> Iterator[Finding]:
-    """What streams and alarms need."""
-    yield _state(settings.state_dir)
-    try:
-        check_webhooks(settings.webhooks, settings.webhook_hosts)
-        yield Finding("webhooks", "ok", f"{len(settings.webhooks)} set")
-    except SettingsInvalid as error:
-        yield Finding("webhooks", "failed", f"{error.code}: {error}")
-    try:
-        found = input_devices(load_sounddevice())
-        yield Finding("microphones", "ok", ", ".join(device.name for device in found) or "none on this machine")
-    except SoundDeviceUnavailable as error:
-        needed = any(source.kind == "sound_card" for source in settings.sources)
-        yield Finding("microphones", "failed" if needed else "warning", str(error))
-
-
-def _state(folder: Path) -> Finding:
-    """Whether alarms can be kept; nothing is made that was not there."""
-    store = StateStore(folder)
-    if not store.path.exists():
-        there = next(parent for parent in store.path.absolute().parents if parent.exists())
-        if os.access(there, os.W_OK | os.X_OK):
-            return Finding("state", "ok", f"{folder} is made when the service starts")
-        return Finding("state", "failed", f"{folder} cannot be made: {there} is not writable")
-    try:
-        store.check()
-    except StateUnusable as error:
-        return Finding("state", "failed", f"{error.code}: {error}")
-    finally:
-        store.close()
-    return Finding("state", "ok", f"{store.path} can be written")
-
-
-def _surroundings(settings: Settings) -> Iterator[Finding]:
-    try:
-        check_exposure(settings)
-        keys = len(settings.keys())
-        yield Finding("api keys", "ok", f"{keys} set" if keys else f"none; {settings.host} is loopback")
-    except HumwatchError as error:
-        yield Finding("api keys", "failed", f"{error.code}: {error}")
-    try:
-        listen(settings.host, settings.port).close()
-        yield Finding("port", "ok", f"{settings.host}:{settings.port} is free")
-    except PortInUse as error:
-        yield Finding("port", "warning", f"{error} (or is it humwatch itself that runs there?)")
-    except HumwatchError as error:
-        yield Finding("port", "failed", f"{error.code}: {error}")
-    yield _disk("disk for uploads", Path(os.environ.get("TMPDIR", "/tmp")))
-
-
-def _disk(check: str, folder: Path) -> Finding:
-    try:
-        free = shutil.disk_usage(folder).free
-    except OSError as error:
-        return Finding(check, "failed", f"{folder}: {error.strerror}")
-    detail = f"{free / (1 << 30):.1f} GiB free at {folder}"
-    return Finding(check, "ok" if free >= LOW_DISK_BYTES else "warning", detail)
-
-
-def _models(settings: Settings) -> Iterator[Finding]:
-    repository = ModelRepository(settings.models_dir)
-    try:
-        machine_ids = repository.machine_ids()
-    except HumwatchError as error:
-        yield Finding("models folder", "failed", f"{error.code}: {error}")
-        return
-    yield Finding(
-        "models folder", "ok" if machine_ids else "failed", f"{len(machine_ids)} machine(s) in {repository.root}"
-    )
-    yield _disk("disk for models", settings.models_dir)
-    for check in verified(repository, settings, [(machine_id, None) for machine_id in machine_ids]):
-        name = f"model {check['machine_id']}"
-        if check["ok"]:
-            yield Finding(name, "ok", f"version {check['version']}")
-        else:
-            yield Finding(name, "failed", f"{check['code']}: {check['reason']}")
+def _bundle(path: Path, log: Path | None, *, as_json: bool) -> None:
+    if path.suffix.lower() != ".zip":
+        raise FileUnreadable(f"{path}: a bundle's name ends in .zip")
+    written = write_bundle(path, log=log)
+    rows = [(name, f"{size:,}", about) for name, size, about in written.files]
+    say(f"Read {path} before you send it: what is secret was taken out as far as a program can know it.")
+    files = [{"name": name, "bytes": size, "about": about} for name, size, about in written.files]
+    text = f"{table_text(('file', 'bytes', 'what it is'), rows)}\n{path}: {written.size_bytes:,} bytes"
+    show({"bundle": str(path), "bytes": written.size_bytes, "files": files}, text, as_json=as_json)
