@@ -1,0 +1,162 @@
+/** One machine: its sound as it comes, what is thought of it, and what can be done. */
+
+import { alarmRow } from "./alarm_rows.js";
+import { showBands } from "./bands_list.js";
+import { CommissioningPanel } from "./commissioning_panel.js";
+import { DayHistory } from "./day_history.js";
+import { element, factList, fill, panel, say } from "./elements.js";
+import { EventStream } from "./event_stream.js";
+import { MachineOrders } from "./machine_orders.js";
+import { MachineState } from "./machine_state.js";
+import { rateText, scoreText } from "./numbers.js";
+import { isLeft, part, read } from "./service.js";
+import { SoundStack } from "./sound_stack.js";
+import { VersionsPanel } from "./versions_panel.js";
+import { ruleSentences } from "./words.js";
+
+/** @param {import("./route.js").Route} route @param {{feed: import("./fleet_feed.js").FleetFeed}} page */
+export function machineView(route, { feed }) {
+  const machine = new MachinePage(feed, route.id);
+  return { node: machine.node, title: route.id, close: () => machine.close() };
+}
+
+/** The view. */
+class MachinePage {
+  constructor(feed, machine_id) {
+    this._feed = feed;
+    this._id = machine_id;
+    this._path = `/v1/machines/${part(machine_id)}`;
+    this._left = new AbortController();
+    this._status = null;
+    this._state = new MachineState(machine_id);
+    this._stack = new SoundStack();
+    this._orders = new MachineOrders(machine_id, (status) => this._showStatus(status));
+    this._build();
+    this._follow();
+    this._loadCard();
+    this._loadAlarms();
+  }
+
+  close() {
+    this._left.abort();
+    this._stream.close();
+    this._stack.close();
+  }
+
+  _build() {
+    const signal = this._left.signal;
+    this._hears = element("div", { "aria-live": "off" });
+    this._hearsNote = element("p.quiet");
+    this._rule = element("ul.sentences");
+    this._card = element("div");
+    this._alarms = element("ul.alarm-rows.short");
+    this._missing = element("p.trouble", { role: "alert" });
+    this._versions = new VersionsPanel(this._id, signal);
+    const day = new DayHistory(this._id, signal, () => this._warn_level);
+    const commissioning = new CommissioningPanel(this._id, signal, () => this._versions.load());
+    const side = element("div.side", {}, this._state.node,
+      panel("What it thinks it hears", {}, this._hears, this._hearsNote),
+      panel("Rule in force", {}, this._rule));
+    this.node = element("div.machine", {},
+      element("p.crumbs", {}, element("a", { href: "#/" }, "Machines"), " / ", this._id),
+      element("h1", {}, this._id), this._missing,
+      element("div.split", {}, this._stack.node, side),
+      element("div.panels", {}, day.node,
+        panel("Last alarms", {}, this._alarms, element("p", {}, element("a", { href: `#/alarms?machine=${encodeURIComponent(this._id)}` }, "All alarms of this machine"))),
+        this._orders.node, this._versions.node, commissioning.node, panel("Model", {}, this._card)));
+    fill(this._rule, element("li.quiet", {}, "Not known yet."));
+    showBands(this._hears, [], "Nothing was heard yet.");
+  }
+
+  _follow() {
+    const signal = this._left.signal;
+    const listen = (kind, heard) => this._feed.addEventListener(kind, heard, { signal });
+    listen("fleet", () => this._again());
+    listen("tiles", (event) => event.detail.includes(this._id) && this._showTile());
+    listen("alarm", (event) => event.detail.machine_id === this._id && this._loadAlarms());
+    listen("second", () => {
+      this._state.age();
+      this._stack.second();
+    });
+    this._stream = new EventStream(`${this._path}/live`, {
+      hello: (told) => this._hello(told),
+      sound: (told) => this._sound(told),
+      status: (told) => this._showStatus(told),
+      tick: () => {},
+      missed: () => {},
+    }, () => {}, () => this._refused());
+    this._showTile();
+  }
+
+  /** Everything may have changed: the connection was broken. */
+  _again() {
+    this._showTile();
+    this._loadAlarms();
+    this._versions.load();
+    this._loadCard();
+  }
+
+  _hello(told) {
+    this._warn_level = told.warn_level;
+    say(this._missing, "");
+    this._stack.hello(told);
+    fill(this._rule, ...ruleSentences(told.rule, told.warn_level).map((sentence) => element("li", {}, sentence)));
+  }
+
+  _sound(told) {
+    this._stack.sound(told);
+    const told_bands = JSON.stringify(told.bands);
+    if (told_bands !== this._bandsTold) {
+      this._bandsTold = told_bands;
+      showBands(this._hears, told.bands ?? []);
+    }
+    say(this._hearsNote, `Of the last ten seconds; score ${scoreText(told.score)}. Shown below the warning level as well: without a warning it is what normal sound varies by.`);
+  }
+
+  _showTile() {
+    const tile = this._feed.tiles.get(this._id);
+    this._warn_level ??= tile?.warn_level ?? null;
+    this._state.show(tile, this._status);
+  }
+
+  _showStatus(status) {
+    this._status = status;
+    this._orders.show(status);
+    this._showTile();
+  }
+
+  async _refused() {
+    document.dispatchEvent(new CustomEvent("streamrefused"));
+    try {
+      this._showStatus(await read(`${this._path}/status`, { signal: this._left.signal }));
+    } catch (error) {
+      if (!isLeft(error) && error.status === 404) say(this._missing, `There is no machine ${this._id} that is listened to. If it is new, start a calibration below.`);
+    }
+  }
+
+  async _loadCard() {
+    try {
+      const card = await read(this._path, { signal: this._left.signal });
+      this._warn_level = card.thresholds.warn;
+      const { value, low, high, promised } = card.expected_false_alarms_a_day;
+      fill(this._card, factList([
+        ["Kind of machine", card.machine_type], ["Version", card.model_version],
+        ["Score", card.scoring.kind.replaceAll("_", " ")], ["Warning level", scoreText(card.thresholds.warn)],
+        ["False alarms", `${rateText(value)} clips a day expected (${rateText(low)} to ${rateText(high)})${promised ? ", promised" : ", not promised"}`],
+        ["Learned from", `${card.calibration.recordings} recordings, ${card.calibration.clips} clips`],
+        ["Made", `${card.created_at.slice(0, 10)} by ${card.created_by}`], ["Licence", card.licence], ["Attribution", card.attribution],
+      ]), ...card.calibration.warnings.map((warning) => element("p.warned", {}, warning)));
+    } catch (error) {
+      if (!isLeft(error)) fill(this._card, element("p.quiet", {}, error.status === 404 ? "There is no model of this machine yet." : error.message));
+    }
+  }
+
+  async _loadAlarms() {
+    try {
+      const { alarms } = await read(`/v1/alarms?limit=5&machine_id=${part(this._id)}`, { signal: this._left.signal });
+      fill(this._alarms, ...(alarms.length ? alarms.map((alarm) => alarmRow(alarm, { named: false })) : [element("li.quiet", {}, "No alarm was ever raised.")]));
+    } catch (error) {
+      if (!isLeft(error)) fill(this._alarms, element("li.quiet", {}, error.message));
+    }
+  }
+}
