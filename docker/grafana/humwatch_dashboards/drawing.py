@@ -128,20 +128,19 @@ def _tiles(panel: Mapping[str, Any], answers: list[Series], axes: Axes) -> None:
         tile.set(xticks=[], yticks=[])
         filled = options["colorMode"].startswith("background")
         tile.set_facecolor(colour if filled else "white")
-        for spine in tile.spines.values():
-            spine.set_visible(False)
+        tile.spines[:].set_visible(False)
         ink = _ink(colour) if filled else colour
         if options["graphMode"] == "area" and np.isfinite(series.values).any():
             tile.plot(series.times_s, series.values, color=ink, linewidth=0.8)
             low, high = np.nanmin(series.values), np.nanmax(series.values)
-            tile.set_ylim(low - 0.1, low + 2.2 * max(high - low, 0.2))
+            tile.set_ylim(low - 0.1, low + 3.2 * max(high - low, 0.2))
         name = look.options.get("displayName", series.name)
         named = options["textMode"] == "value_and_name" or len(answers) > 1
         size = 13 if filled and len(name) > 12 else 12
         if named:
             tile.text(0.5, 0.86, name, ha="center", va="top", fontsize=7.5, color=ink, transform=tile.transAxes)
         tile.text(
-            0.5, 0.42, look.text(value), ha="center", va="center", fontsize=size, color=ink, transform=tile.transAxes
+            0.5, 0.5, look.text(value), ha="center", va="center", fontsize=size, color=ink, transform=tile.transAxes
         )
 
 
@@ -179,11 +178,12 @@ def _stretches(series: Series, step_s: float) -> list[tuple[float, float, float]
 
 def _table(panel: Mapping[str, Any], answers: list[Series], axes: Axes) -> None:
     named = {one["id"]: one["options"] for one in panel["transformations"]}
+    order = named["organize"]["indexByName"]
     titles = named["organize"]["renameByName"]
     rows = _merged(panel, answers)
     for one in named.get("sortBy", {}).get("sort", []):
         rows.sort(key=lambda row: row.get(one["field"], -math.inf), reverse=one["desc"])
-    fields = [field for field in titles if any(field in row for row in rows)]
+    fields = [field for field in sorted(order, key=order.get) if any(field in row for row in rows)]
     step = 1 / max(len(rows) + 1, 9)
     for column, field in enumerate(fields):
         x, y = column / len(fields), 1 - step / 2
@@ -206,6 +206,7 @@ def _cell(
     if kind == "color-background" and colour:
         box = axes.inset_axes((x, y - 0.42 * height, 0.95 * width, 0.84 * height))
         box.set(xticks=[], yticks=[], facecolor=colour)
+        box.spines[:].set_visible(False)
         axes = box
         ink, x, y, style = _ink(colour), 0.04, 0.5, style | {"transform": box.transAxes}
     elif kind == "color-text" and colour and value:

@@ -84,10 +84,13 @@ def _states() -> stat.Panel:
         decimals=0,
     )
     heard = f"on (instance, machine_id) group_left () humwatch_audio_expected{{{MACHINES}}}"
-    counts = f"sum by (state) (humwatch_alarm_state{{{MACHINES}}} * {heard})"
-    panel = figure(about, Question(counts, "{{state}}"))
+    counts = [
+        Question(f'sum(humwatch_alarm_state{{{MACHINES}, state="{state.name}"}} * {heard})', state.text)
+        for state in STATES
+    ]
+    panel = figure(about, *counts)
     for state in STATES:
-        panel.override_by_name(state.name, [property_("displayName", state.text), fixed_colour(state.colour)])
+        panel.override_by_name(state.text, [fixed_colour(state.colour)])
     return panel.text_mode(common_models.BigValueTextMode.VALUE_AND_NAME)
 
 

@@ -62,10 +62,9 @@ def picture(document: dict[str, Any], asker: Asker) -> bytes:
         top, height = HEAD_PX + place["y"] * ROW_PX, place["h"] * ROW_PX
         box = _axes(figure, height_px, (left + 3, top + 3, width - 6, height - 6))
         box.set(xticks=[], yticks=[], facecolor="white")
-        for spine in box.spines.values():
-            spine.set_color("#d5d9de")
+        box.spines[:].set_color("#d5d9de")
         box.text(6 / width, 1 - 11 / height, panel["title"], va="center", fontsize=8, weight="bold")
-        margins = {"timeseries": (58, 26, 70, 66), "state-timeline": (100, 26, 110, 34)}
+        margins = {"timeseries": (58, 26, 70, 72), "state-timeline": (100, 26, 110, 34)}
         x, y, less_wide, less_high = margins.get(panel["type"], (8, 26, 16, 34))
         inside = _axes(figure, height_px, (left + x, top + y, width - less_wide, height - less_high))
         draw(panel, asker, inside, marks)
