@@ -112,6 +112,7 @@ def make_service(settings: Settings) -> Service:
     )
     scorer, store = Scorer(), StateStore(settings.state_dir)
     hub = Hub(settings, machines, store, evidence, metrics, scorer, load)
+    metrics.watch_readiness(lambda: not machines.unready() and not hub.unready())
     model_versions = ModelVersions(machines, reload=hub.reload, note=store.note)
     return Service(
         settings=settings,
@@ -123,7 +124,7 @@ def make_service(settings: Settings) -> Service:
         live=hub,
         versions=model_versions,
         calibrations=LiveCalibrations(machines, model_versions, hub, note=store.note),
-        webhooks=WebhookSender(settings.webhooks, Notices(store)),
+        webhooks=WebhookSender(settings.webhooks, Notices(store), tell=metrics.state.notified),
     )
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Final, Literal
+from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram
-
-from humwatch.alarm_events import EVENT_KINDS, MACHINE_STATES, AlarmEvent, MachineState
+from humwatch.alarm_events import EVENT_KINDS, MACHINE_STATES, AlarmEvent, AlarmSnapshot, MachineState
 from humwatch.source_health import SOURCE_FAULTS
 from humwatch_service.live.load import RESOURCES, Resource
+from humwatch_service.metric_families import Families, SeriesSet
 
 DROPS: Final = ("gap", "client_slow")
 """``gap``: samples never came. ``client_slow``: a client did not read its scores."""
@@ -19,103 +18,18 @@ DROPS: Final = ("gap", "client_slow")
 REFUSALS: Final = ("streams_full", "overloaded")
 
 
-@dataclass(frozen=True)
-class MetricSpec:
-    """One metric, as Prometheus sees it."""
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    labels: tuple[str, ...]
-    help: str
-
-
-LIVE_METRICS: Final = (
-    MetricSpec(
-        "humwatch_alarm_state",
-        "gauge",
-        ("machine_id", "state"),
-        "1 for the state that is shown of a machine that is listened to, 0 for the others.",
-    ),
-    MetricSpec(
-        "humwatch_alarm_transitions_total", "counter", ("machine_id", "event"), "Alarm events and changes of state."
-    ),
-    MetricSpec("humwatch_source_fault", "gauge", ("machine_id", "fault"), "1 while the source has this fault."),
-    MetricSpec("humwatch_source_faults_total", "counter", ("machine_id", "fault"), "Faults of the source that began."),
-    MetricSpec(
-        "humwatch_audio_level_dbfs", "gauge", ("machine_id",), "Level of the last second of sound; NaN before any."
-    ),
-    MetricSpec(
-        "humwatch_audio_last_sample_timestamp_seconds",
-        "gauge",
-        ("machine_id",),
-        "When the last sound that was scored was taken, seconds since 1970; 0 before any.",
-    ),
-    MetricSpec(
-        "humwatch_audio_gap_seconds_total", "counter", ("machine_id",), "Sound of live streams that never came."
-    ),
-    MetricSpec("humwatch_audio_overflows_total", "counter", ("machine_id",), "Times that a sound card lost samples."),
-    MetricSpec(
-        "humwatch_windows_dropped_total",
-        "counter",
-        ("machine_id", "reason"),
-        "Windows without a score because their samples never came (gap), scores that a slow client did not get.",
-    ),
-    MetricSpec("humwatch_live_streams", "gauge", (), "Streams that somebody feeds."),
-    MetricSpec(
-        "humwatch_live_waiting_seconds",
-        "gauge",
-        (),
-        "Sound that waits for a worker or is with one, of all streams; what is too little for a step is not counted.",
-    ),
-    MetricSpec(
-        "humwatch_live_load_ratio",
-        "gauge",
-        ("resource",),
-        "Processor time that streams and the event loop use of what they may use, mean of 5 s: of all processors"
-        " (cores), and of the one that runs Python (interpreter). At 1 no more streams are taken.",
-    ),
-    MetricSpec(
-        "humwatch_live_lateness_seconds",
-        "gauge",
-        (),
-        "Latency that the scores of the last 5 s kept to but for a twentieth of them, of streams that do not catch up.",
-    ),
-    MetricSpec(
-        "humwatch_streams_refused_total",
-        "counter",
-        ("reason",),
-        "Live streams that were not taken: streams_full (max_streams), overloaded (no processor time, or scores late).",
-    ),
-    MetricSpec(
-        "humwatch_streams_given_up_total",
-        "counter",
-        (),
-        "Live streams that were closed so that the scores of the others come in time.",
-    ),
-    MetricSpec(
-        "humwatch_end_to_end_latency_seconds",
-        "histogram",
-        (),
-        "From the arrival of the last sample that a score depends on to the score, of streams in real time.",
-    ),
-    MetricSpec("humwatch_unsaved_changes", "gauge", (), "Alarm events that the disk has not taken yet."),
-)
-
-
 class LiveMetrics:
-    """Counts what live streams do. Label values come from the fleet and from tables, never from a client."""
+    """Counts what live streams do. Label values come from the fleet and from tables, never from a client.
 
-    def __init__(
-        self,
-        counters: Mapping[str, Counter],
-        gauges: Mapping[str, Gauge],
-        histograms: Mapping[str, Histogram],
-    ) -> None:
-        self._counters = counters
-        self._gauges = gauges
-        self._histograms = histograms
-        self._known: set[str] = set()
-        self._faults: dict[str, frozenset[str]] = {}
+    Called from any thread, but for ``follow``, which belongs to the event loop.
+    """
+
+    def __init__(self, families: Families) -> None:
+        self._families = families
+        self._gauges = families.gauges
+        self._counters = families.counters
+        self._latency = families.histograms["end_to_end_latency_seconds"]
+        self._machines: dict[str, _MachineSeries] = {}
         for reason in REFUSALS:
             self._counters["streams_refused_total"].labels(reason)
 
@@ -125,11 +39,14 @@ class LiveMetrics:
         self._gauges["live_waiting_seconds"].set_function(waiting_s)
         self._gauges["unsaved_changes"].set_function(unsaved)
 
-    def watch_load(self, share: Callable[[Resource], float], lateness_s: Callable[[], float]) -> None:
-        """Read the load from here whenever it is asked for."""
+    def watch_load(
+        self, share: Callable[[Resource], float], lateness_s: Callable[[], float], *, budget_s: float
+    ) -> None:
+        """Read the load from here whenever it is asked for; ``budget_s`` is how late scores may be."""
         for resource in RESOURCES:
             self._gauges["live_load_ratio"].labels(resource).set_function(partial(share, resource))
         self._gauges["live_lateness_seconds"].set_function(lateness_s)
+        self._gauges["latency_budget_seconds"].set(budget_s)
 
     def refused(self, reason: str) -> None:
         """Count a stream that there was no room for."""
@@ -142,84 +59,124 @@ class LiveMetrics:
     def follow(self, machine_ids: Iterable[str]) -> None:
         """Show the machines that are there, and forget those that are gone."""
         wanted = set(machine_ids)
-        for machine_id in self._known - wanted:
-            self._forget(machine_id)
-        for machine_id in wanted - self._known:
-            self._begin(machine_id)
-        self._known = wanted
+        gone = [series for machine_id, series in self._machines.items() if machine_id not in wanted]
+        new = {machine_id: _MachineSeries(self._families, machine_id) for machine_id in wanted - set(self._machines)}
+        self._machines = {key: series for key, series in self._machines.items() if key in wanted} | new
+        for series in gone:
+            series.remove()
 
-    def heard(self, machine_id: str, *, at_s: float, level_dbfs: float, faults: Iterable[str]) -> None:
+    def resumed(self, machine_id: str, state: MachineState, kept: AlarmSnapshot, heard_s: float | None) -> None:
+        """Show what is known of a machine when it is taken up; ``heard_s`` is None where it was never heard."""
+        series = self._machines.get(machine_id)
+        if series is not None:
+            series.show(state, kept)
+            series.last_sample.set(heard_s or 0.0)
+
+    def expect(self, machine_id: str, expected: bool) -> None:
+        """Show whether sound should come."""
+        series = self._machines.get(machine_id)
+        if series is not None:
+            series.expected.set(expected)
+
+    def heard(
+        self, machine_id: str, *, at_s: float, level_dbfs: float, faults: Iterable[str], state: MachineState
+    ) -> None:
         """Show the last second of a machine."""
-        if machine_id not in self._known:
-            return
-        self._gauges["audio_level_dbfs"].labels(machine_id).set(level_dbfs)
-        self._gauges["audio_last_sample_timestamp_seconds"].labels(machine_id).set(at_s)
-        before, now = self._faults[machine_id], frozenset(faults)
-        for fault in before ^ now:
-            self._gauges["source_fault"].labels(machine_id, fault).set(fault in now)
-        for fault in now - before:
-            self._counters["source_faults_total"].labels(machine_id, fault).inc()
-        self._faults[machine_id] = now
+        series = self._machines.get(machine_id)
+        if series is not None:
+            series.level.set(level_dbfs)
+            series.last_sample.set(at_s)
+            series.show_faults(frozenset(faults))
+            series.show_state(state)
 
-    def events(self, machine_id: str, events: Iterable[AlarmEvent], state: MachineState) -> None:
-        """Count events, and show the state after them."""
-        if machine_id not in self._known:
-            return
-        for event in events:
-            self._counters["alarm_transitions_total"].labels(machine_id, event.kind).inc()
-        self._show_state(machine_id, state)
+    def not_heard(self, machine_id: str) -> None:
+        """Show that no sound comes: there is no level, and nothing wrong with what is not there."""
+        series = self._machines.get(machine_id)
+        if series is not None:
+            series.level.set(math.nan)
+            series.show_faults(frozenset())
+
+    def events(
+        self, machine_id: str, events: Iterable[AlarmEvent], state: MachineState, snapshot: AlarmSnapshot
+    ) -> None:
+        """Count events, and show what is known after them."""
+        series = self._machines.get(machine_id)
+        if series is not None:
+            for event in events:
+                series.transitions[event.kind].inc()
+            series.show(state, snapshot)
 
     def lost(self, machine_id: str, seconds: float, windows: int) -> None:
         """Count sound that never came."""
-        if machine_id in self._known:
-            self._counters["audio_gap_seconds_total"].labels(machine_id).inc(seconds)
-            self._counters["windows_dropped_total"].labels(machine_id, "gap").inc(windows)
+        series = self._machines.get(machine_id)
+        if series is not None:
+            series.gap_s.inc(seconds)
+            series.drops["gap"].inc(windows)
 
     def untold(self, machine_id: str, scores: int) -> None:
         """Count scores that a client was too slow for."""
-        if machine_id in self._known:
-            self._counters["windows_dropped_total"].labels(machine_id, "client_slow").inc(scores)
+        series = self._machines.get(machine_id)
+        if series is not None:
+            series.drops["client_slow"].inc(scores)
 
     def overflowed(self, machine_id: str, count: int) -> None:
         """Count samples that a sound card lost."""
-        if machine_id in self._known:
-            self._counters["audio_overflows_total"].labels(machine_id).inc(count)
+        series = self._machines.get(machine_id)
+        if series is not None:
+            series.overflows.inc(count)
 
     def latency(self, seconds: float) -> None:
         """Note how long a score took after its last sample."""
-        self._histograms["end_to_end_latency_seconds"].observe(seconds)
+        self._latency.observe(seconds)
 
-    def _begin(self, machine_id: str) -> None:
-        self._faults[machine_id] = frozenset()
-        self._show_state(machine_id, "unknown")
-        for kind in EVENT_KINDS:
-            self._counters["alarm_transitions_total"].labels(machine_id, kind)
-        for fault in SOURCE_FAULTS:
-            self._gauges["source_fault"].labels(machine_id, fault).set(0)
-            self._counters["source_faults_total"].labels(machine_id, fault)
-        for reason in DROPS:
-            self._counters["windows_dropped_total"].labels(machine_id, reason)
-        for name in ("audio_gap_seconds_total", "audio_overflows_total"):
-            self._counters[name].labels(machine_id)
-        self._gauges["audio_level_dbfs"].labels(machine_id).set(float("nan"))
-        self._gauges["audio_last_sample_timestamp_seconds"].labels(machine_id).set(0)
 
-    def _forget(self, machine_id: str) -> None:
-        del self._faults[machine_id]
-        for state in MACHINE_STATES:
-            self._gauges["alarm_state"].remove(machine_id, state)
-        for kind in EVENT_KINDS:
-            self._counters["alarm_transitions_total"].remove(machine_id, kind)
-        for fault in SOURCE_FAULTS:
-            self._gauges["source_fault"].remove(machine_id, fault)
-            self._counters["source_faults_total"].remove(machine_id, fault)
-        for reason in DROPS:
-            self._counters["windows_dropped_total"].remove(machine_id, reason)
-        for name in ("audio_gap_seconds_total", "audio_overflows_total"):
-            self._counters[name].remove(machine_id)
-        for name in ("audio_level_dbfs", "audio_last_sample_timestamp_seconds"):
-            self._gauges[name].remove(machine_id)
+class _MachineSeries:
+    """The live series of one machine."""
 
-    def _show_state(self, machine_id: str, state: MachineState) -> None:
-        for known in MACHINE_STATES:
-            self._gauges["alarm_state"].labels(machine_id, known).set(known == state)
+    def __init__(self, families: Families, machine_id: str) -> None:
+        self._series = series = SeriesSet()
+        gauges, counters = families.gauges, families.counters
+        self.level = series.add(gauges["audio_level_dbfs"], machine_id)
+        self.level.set(math.nan)
+        self.last_sample = series.add(gauges["audio_last_sample_timestamp_seconds"], machine_id)
+        self.expected = series.add(gauges["audio_expected"], machine_id)
+        self.gap_s = series.add(counters["audio_gap_seconds_total"], machine_id)
+        self.overflows = series.add(counters["audio_overflows_total"], machine_id)
+        self.drops = {r: series.add(counters["windows_dropped_total"], machine_id, r) for r in DROPS}
+        self.transitions = {k: series.add(counters["alarm_transitions_total"], machine_id, k) for k in EVENT_KINDS}
+        self._fault = {f: series.add(gauges["source_fault"], machine_id, f) for f in SOURCE_FAULTS}
+        self._begun = {f: series.add(counters["source_faults_total"], machine_id, f) for f in SOURCE_FAULTS}
+        self._states = {s: series.add(gauges["alarm_state"], machine_id, s) for s in MACHINE_STATES}
+        self._shelved = series.add(gauges["alarm_shelved"], machine_id)
+        self._acknowledged = series.add(gauges["alarm_acknowledged"], machine_id)
+        self._last_number = series.add(gauges["alarm_last_number"], machine_id)
+        self._faults: frozenset[str] = frozenset()
+        self._state: MachineState | None = None
+        self.show_state("unknown")
+
+    def remove(self) -> None:
+        """Show none of them any more."""
+        self._series.remove()
+
+    def show(self, state: MachineState, kept: AlarmSnapshot) -> None:
+        """Show a state, and what of an alarm outlives a restart."""
+        self.show_state(state)
+        active = kept.active
+        self._shelved.set(kept.shelf is not None)
+        self._acknowledged.set(active is not None and active.acknowledged is not None)
+        self._last_number.set(kept.last_number)
+
+    def show_state(self, state: MachineState) -> None:
+        """Show a state."""
+        if state != self._state:
+            for known, gauge in self._states.items():
+                gauge.set(known == state)
+            self._state = state
+
+    def show_faults(self, faults: frozenset[str]) -> None:
+        """Show the faults of the source, and count those that began."""
+        for fault, gauge in self._fault.items():
+            if (fault in faults) != (fault in self._faults):
+                gauge.set(fault in faults)
+                self._begun[fault].inc(fault in faults)
+        self._faults = faults

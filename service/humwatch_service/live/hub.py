@@ -15,6 +15,7 @@ from humwatch.alarm_events import AlarmEvent, Mark
 from humwatch.errors import MachineNotFound
 from humwatch.live import LiveModel, LiveStep
 from humwatch_service.errors import ShuttingDown, StateUnusable
+from humwatch_service.live.display import Display
 from humwatch_service.live.evidence_desk import EvidenceDesk
 from humwatch_service.live.items import RunSignal, Swap
 from humwatch_service.live.load import Load, given_up
@@ -43,6 +44,8 @@ FLUSH_S: Final = 10.0
 """Between writes of history and positions: what a power cut takes of them. Alarms are written at once."""
 TIDY_S: Final = 600.0
 """Between looks at quotas and retention."""
+MEASURE_S: Final = 5.0
+"""Between looks at what the metrics show of the disk."""
 LOOK_S: Final = 1.0
 """Between looks at the load."""
 BEAT_S: Final = 0.1
@@ -83,6 +86,7 @@ class Hub:
         )
         self._scorer = scorer
         self._desk = EvidenceDesk(store, evidence, paint=self._paint)
+        self._display = Display(settings, metrics, store, evidence)
         self._turns = TurnPool(settings.stream_workers)
         self._watching: asyncio.Task[None] | None = None
         self._reception = Reception(
@@ -100,9 +104,10 @@ class Hub:
             Chore(0.0, self._tick),
             Chore(FLUSH_S, lambda: self._logbook.flush(list(self.machines.values()))),
             Chore(TIDY_S, self._tidy),
+            Chore(MEASURE_S, self._display.measure),
         )
         metrics.live.watch(lambda: self.live, lambda: self.waiting_s, lambda: self.unsaved)
-        metrics.live.watch_load(load.share, lambda: load.lateness_s)
+        metrics.live.watch_load(load.share, lambda: load.lateness_s, budget_s=settings.stream_latency_s)
 
     async def start(self) -> None:
         """Begin to keep time."""
@@ -185,21 +190,24 @@ class Hub:
     def follow_fleet(self, fleet: Fleet) -> None:
         """Take up machines and models that are new, let go of those that are gone."""
         if self._kept is None:
+            self.metrics.live.follow(fleet.machines)  # there from the start, and unknown
             return
         for machine_id in set(self.machines) - set(fleet.machines):
             if self.machines[machine_id].collector is None:
                 self._let_go(self.machines.pop(machine_id))
+        self.metrics.live.follow({*self.machines, *fleet.machines})
         for machine_id, loaded in fleet.machines.items():
             machine = self.machines.get(machine_id)
             if machine is None:
-                self.machines[machine_id] = self._taken_up(machine_id, self._model(loaded))
+                self._take_up(machine_id, self._model(loaded))
             elif machine.model is None or machine.model.bundle.digest != loaded.digest:
                 self._swap(machine, self._model(loaded))
-        self.metrics.live.follow(self.machines)
 
     async def open(self, machine: LiveMachine, hello: Hello, connection: Connection) -> Opened:
         """Let a connection feed a stream; see :meth:`humwatch_service.live.reception.Reception.open`."""
-        return await self._reception.open(machine, hello, connection)
+        opened = await self._reception.open(machine, hello, connection)
+        self._display.expect(machine)
+        return opened
 
     def overflowed(self, machine: LiveMachine, count: int) -> None:
         """Count samples that a sound card lost."""
@@ -215,7 +223,8 @@ class Hub:
             raise StateUnusable("; ".join(self.unready()))
         machine = self.machines.get(machine_id)
         if machine is None:
-            machine = self.machines[machine_id] = self._taken_up(machine_id, None)
+            self.metrics.live.follow({*self.machines, machine_id})
+            machine = self._take_up(machine_id, None)
         machine.collector = collector
         if collector is not None:
             collector.pause(machine.running is False)
@@ -302,6 +311,7 @@ class Hub:
             machine.tick(now_s)
             if machine.silent_for(self.settings.no_sound_s):
                 machine.not_heard(now_s)
+                self._display.not_heard(machine)
                 if machine.stream is not None:
                     self._desk.complete(machine.stream)
         if self._logbook.unsaved:
@@ -315,14 +325,16 @@ class Hub:
                 for machine in self.machines.values()
                 if machine.alarm.snapshot.active is not None
             }
-            for alarm_id in self.evidence.enforce(time.time(), active):
+            purged = self.evidence.enforce(time.time(), active)
+            self.metrics.state.purged(len(purged))
+            for alarm_id in purged:
                 self.store.evidence(alarm_id, "purged")
         except StateUnusable as error:
             _log.error("retention could not be kept", code=error.code, reason=str(error))
 
     def _happened(self, machine: LiveMachine, events: list[AlarmEvent], step: LiveStep | None) -> None:
         """Events are kept: tell them."""
-        self.metrics.live.events(machine.machine_id, events, machine.state)
+        self._display.happened(machine, events)
         if events:
             self.on_owed()
 
@@ -342,10 +354,7 @@ class Hub:
     def second(self, machine: LiveMachine, reading: Reading) -> None:
         """Keep and show a second; from any thread."""
         self._logbook.second(machine, reading)
-        codes = [fault.code for fault in reading.faults]
-        self.metrics.live.heard(machine.machine_id, at_s=reading.at_s, level_dbfs=reading.level_dbfs, faults=codes)
-        if reading.score is not None and reading.raw_score is not None and machine.state != "unknown":
-            self.metrics.judged(machine.machine_id, reading.score, reading.raw_score)
+        self._display.second(machine, reading)
 
     def _paint(self, alarm_id: str) -> bytes | None:
         """The picture of an alarm's sound, by the machine's model; None where it has none any more."""
@@ -359,9 +368,9 @@ class Hub:
         counted = CountedPredictor(machine.predictor, machine.manifest.machine_id, self.metrics, self.load)
         return LiveModel(machine.bundle, counted)
 
-    def _taken_up(self, machine_id: str, model: LiveModel | None) -> LiveMachine:
+    def _take_up(self, machine_id: str, model: LiveModel | None) -> LiveMachine:
         kept = (self._kept or {}).get(machine_id)
-        return LiveMachine(
+        machine = self.machines[machine_id] = LiveMachine(
             machine_id,
             self,
             rule=self.settings.machine(machine_id).alarm,
@@ -370,20 +379,25 @@ class Hub:
             running=None if kept is None else kept.running,
             restored=None if kept is None else kept.position,
         )
+        self._display.resumed(machine, None if kept is None else kept.heard_s)
+        return machine
 
     def _swap(self, machine: LiveMachine, model: LiveModel) -> None:
         machine.model = model
+        self._display.expect(machine)
         if machine.stream is not None and not machine.stream.ended:
             machine.stream.note_from_anywhere(Swap(model))
 
     def _let_go(self, machine: LiveMachine) -> None:
         """Forget a machine, but for what it needs if it comes back."""
+        before = (self._kept or {}).get(machine.machine_id)
         with machine.lock:
             kept = KeptMachine(
                 machine_id=machine.machine_id,
                 snapshot=machine.alarm.snapshot,
                 running=machine.running,
-                position=machine.position,
+                position=machine.position or machine.restored,
+                heard_s=machine.reading.at_s if machine.reading else before.heard_s if before else None,
             )
         self._kept = {**(self._kept or {}), machine.machine_id: kept}
         if machine.stream is not None and machine.stream.connection is not None:

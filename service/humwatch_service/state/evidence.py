@@ -61,6 +61,7 @@ class EvidenceFolder:
         self.quota_bytes = quota_bytes
         self.retention_s = retention_s
         self._lock = threading.Lock()
+        self._size_bytes: int | None = None
 
     def write_clip(self, alarm_id: str, samples: Samples, rate_hz: int, *, partial: bool) -> EvidenceState:
         """Keep an alarm's sound, in place of an earlier clip; returns what the alarm's row should say.
@@ -76,7 +77,7 @@ class EvidenceFolder:
             ValueError: no samples, another dtype or shape, more than 8 channels, a rate that FLAC has not.
         """
         encoded = _flac(samples, rate_hz)
-        with self._lock, _named(self.root):
+        with self._lock, _named(self.root), self._resized(alarm_id):
             folder = self._folder_for(alarm_id)
             replace_durably(folder / (PARTIAL_CLIP if partial else CLIP), lambda file: file.write(encoded))
             if not partial:
@@ -85,7 +86,7 @@ class EvidenceFolder:
 
     def write_picture(self, alarm_id: str, png: bytes) -> None:
         """Keep an alarm's picture, in place of an earlier one."""
-        with self._lock, _named(self.root):
+        with self._lock, _named(self.root), self._resized(alarm_id):
             replace_durably(self._folder_for(alarm_id) / PICTURE, lambda file: file.write(png))
 
     def clip_path(self, alarm_id: str) -> Path:
@@ -121,6 +122,21 @@ class EvidenceFolder:
         with self._lock, _named(self.root):
             return sum(kept.size_bytes for kept in self._all())
 
+    def size_bytes(self) -> int | None:
+        """Bytes of all evidence, None while the disk cannot be read.
+
+        They are added up once and kept up to date with what is written and deleted here: cheap, however many there are.
+        """
+        with self._lock:
+            try:
+                if self._size_bytes is None:
+                    self._size_bytes = sum(kept.size_bytes for kept in self._all())
+                elif self._size_bytes:
+                    self.root.stat()
+            except OSError:
+                self._size_bytes = None
+            return self._size_bytes
+
     def enforce(self, now_s: float, protected: Collection[str]) -> list[str]:
         """Delete what is past its time, then the oldest until the quota holds; ``protected`` alarms keep theirs.
 
@@ -140,10 +156,21 @@ class EvidenceFolder:
             for kept in found:
                 late = now_s - kept.at_s > self.retention_s
                 if kept.alarm_id not in protected and (late or used > self.quota_bytes):
+                    self._size_bytes = None  # until it is known that all of it is gone
                     shutil.rmtree(kept.folder)
                     used -= kept.size_bytes
                     purged.append(kept.alarm_id)
+            self._size_bytes = used
         return purged
+
+    @contextmanager
+    def _resized(self, alarm_id: str) -> Iterator[None]:
+        """Follow the size of an alarm's folder while its files are written."""
+        folder, known = self._place(alarm_id), self._size_bytes
+        before, self._size_bytes = _folder_bytes(folder), None
+        yield
+        if known is not None:
+            self._size_bytes = known - before + _folder_bytes(folder)
 
     def _place(self, alarm_id: str) -> Path:
         split_alarm_id(alarm_id)
@@ -164,6 +191,10 @@ class EvidenceFolder:
                 status = [file.lstat() for file in folder.iterdir()]
                 newest_s = max((each.st_mtime for each in status), default=folder.stat().st_mtime)
                 yield _Kept(folder.name, folder, sum(each.st_size for each in status), newest_s)
+
+
+def _folder_bytes(folder: Path) -> int:
+    return sum(file.lstat().st_size for file in folder.iterdir()) if folder.is_dir() else 0
 
 
 def _is_alarm(name: str) -> bool:

@@ -67,6 +67,19 @@ _SECONDS_OF: Final = select(SECONDS.c.packed).where(
 )
 
 
+def last_heard(connection: Connection) -> dict[str, float]:
+    """The last second of each machine that has any, since 1970 (UTC)."""
+    other = SECONDS.alias()
+    newest = select(func.max(other.c.minute)).where(other.c.machine_key == MACHINES.c.key).scalar_subquery()
+    rows = connection.execute(
+        select(MACHINES.c.machine_id, SECONDS.c.minute, SECONDS.c.packed).where(
+            SECONDS.c.machine_key == MACHINES.c.key, SECONDS.c.minute == newest
+        )
+    )
+    heard = {machine_id: PackedMinute.from_bytes(packed).last_s(minute) for machine_id, minute, packed in rows}
+    return {machine_id: at_s for machine_id, at_s in heard.items() if at_s is not None}
+
+
 def read_history(
     connection: Connection, machine_id: str, start_s: float, end_s: float, resolution: Resolution
 ) -> list[HistoryPoint]:

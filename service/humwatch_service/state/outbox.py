@@ -64,6 +64,14 @@ class Outbox:
             ).mappings()
             return OutboxCounts(**numbers.one(), oldest_pending_s=connection.execute(oldest).scalar_one())
 
+    def pending(self) -> dict[str, int]:
+        """Deliveries that are still owed, by webhook; none where nothing is."""
+        with self._database.reading() as connection:
+            counted = connection.execute(
+                select(OUTBOX.c.webhook, func.count()).where(PENDING).group_by(OUTBOX.c.webhook)
+            )
+            return {row[0]: row[1] for row in counted}
+
     def _settle(self, delivery_id: int, **values: Any) -> None:
         with self._database.writing() as connection:
             connection.execute(update(OUTBOX).where(OUTBOX.c.id == delivery_id, PENDING).values(**values))

@@ -93,6 +93,11 @@ class PackedMinute:
             **{f"{state}_s": int(counts[code]) for state, code in _CODES.items()},
         }
 
+    def last_s(self, minute: int) -> float | None:
+        """The last second that was written; None where none was."""
+        written = np.flatnonzero(self.states)
+        return float(minute * 60 + written[-1]) if len(written) else None
+
     def points(self, minute: int) -> list[HistoryPoint]:
         """The seconds that were written."""
         rows = zip(self.scores.tolist(), self.levels.tolist(), self.states.tolist(), strict=True)

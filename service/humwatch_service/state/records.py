@@ -163,6 +163,7 @@ class KeptMachine(_Record):
     snapshot: AlarmSnapshot
     running: bool | None = Field(description="the explicit signal; null: there is none")
     position: StreamPosition | None
+    heard_s: float | None = Field(None, description="last second of its history, since 1970 (UTC)")
 
 
 class ScoreSecond(_Record):

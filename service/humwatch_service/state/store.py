@@ -155,7 +155,9 @@ class StateStore:
 
     def machines(self) -> list[KeptMachine]:
         """What is known of every machine, by id."""
-        return self._machines()
+        with self._database.reading() as connection:
+            heard = history.last_heard(connection)
+        return [kept.model_copy(update={"heard_s": heard.get(kept.machine_id)}) for kept in self._machines()]
 
     def alarm(self, alarm_id: str) -> AlarmRecord:
         """One alarm, with its trace. Raises :class:`AlarmNotFound`."""

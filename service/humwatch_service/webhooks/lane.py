@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from humwatch_service.errors import StateUnusable
 from humwatch_service.logs import event_logger
+from humwatch_service.state_metrics import DeliveryOutcome
 from humwatch_service.webhooks.breaker import Circuit, CircuitBreaker
 from humwatch_service.webhooks.endpoint import Answer, Endpoint
 from humwatch_service.webhooks.outbox import Notification, Outbox
@@ -26,6 +27,8 @@ RECORDING_S: Final = 0.5
 """Time that a result gets to be recorded when the service stops, seconds."""
 
 Clock = Callable[[], float]
+Tell = Callable[[str, DeliveryOutcome], None]
+"""Is told the name of a webhook, and what came of an attempt or a notification."""
 
 _log = event_logger("humwatch.webhooks")
 
@@ -63,6 +66,7 @@ class Lane:
         clock: Clock,
         monotonic: Clock,
         chance: random.Random,
+        tell: Tell,
     ) -> None:
         self._endpoint = endpoint
         self._webhook = endpoint.webhook
@@ -71,6 +75,7 @@ class Lane:
         self._clock = clock
         self._monotonic = monotonic
         self._chance = chance
+        self._tell = tell
         self._breaker = CircuitBreaker(policy.breaker_failures, policy.breaker_open_s)
         self._wake = asyncio.Event()
         self._paused_until_s = -math.inf
@@ -176,6 +181,7 @@ class Lane:
         self._breaker.succeeded()
         self._troubled = False
         self._delivered += 1
+        self._tell(self._webhook.name, "delivered")
         self._last_delivered_s = now_s
         self._unrecorded = partial(self._outbox.delivered, notification.id, now_s)
         _log.info("notification delivered", webhook=self._webhook.name, notification=notification.id)
@@ -185,6 +191,7 @@ class Lane:
         self._troubled = True
         self._failed_id = notification.id
         self._failures += 1
+        self._tell(self._webhook.name, "failed")
         self._last_error = (answer.error, now_s)
         delay_s = max(self._policy.delay_s(failures, self._chance), answer.retry_after_s)
         over = answer.outcome == "gone" or now_s + delay_s > notification.created_s + self._policy.give_up_s
@@ -202,6 +209,7 @@ class Lane:
         facts = {"webhook": self._webhook.name, "notification": notification.id, "reason": error}
         if next_try_s is None:
             self._given_up += 1
+            self._tell(self._webhook.name, "given_up")
             _log.error("notification given up", **facts)
         else:
             _log.warning("notification not delivered", **facts, failures=notification.attempts + 1)

@@ -11,7 +11,7 @@ import httpx
 
 from humwatch_service.webhooks.addresses import HostLookup, Resolve
 from humwatch_service.webhooks.endpoint import Endpoint
-from humwatch_service.webhooks.lane import Clock, Lane, WebhookStatus
+from humwatch_service.webhooks.lane import Clock, Lane, Tell, WebhookStatus
 from humwatch_service.webhooks.outbox import Outbox
 from humwatch_service.webhooks.policy import DeliveryPolicy
 from humwatch_service.webhooks.settings import WebhookSettings
@@ -34,6 +34,7 @@ class WebhookSender:
         resolve: Resolve | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         chance: random.Random | None = None,
+        tell: Tell = lambda webhook, outcome: None,
     ) -> None:
         """Make the lanes.
 
@@ -46,6 +47,7 @@ class WebhookSender:
             resolve: host name to addresses; default: the system's resolver.
             transport: instead of connections of httpx's, for all webhooks.
             chance: for jitter.
+            tell: is told what comes of attempts, to count it.
 
         Raises:
             SettingsInvalid: a secret or certificate cannot be read.
@@ -60,6 +62,7 @@ class WebhookSender:
                 clock=clock,
                 monotonic=monotonic,
                 chance=chance or random.Random(),
+                tell=tell,
             )
             for webhook in webhooks
         ]
