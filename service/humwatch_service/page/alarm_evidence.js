@@ -3,11 +3,14 @@
 import { Curve } from "./curve.js";
 import { element, panel, say } from "./elements.js";
 import { Player } from "./player.js";
-import { part } from "./service.js";
+import { ask, part } from "./service.js";
+import { nowS } from "./times.js";
 import { EVIDENCE } from "./words.js";
 
 /** Sound that is kept after the moment at which an alarm is raised, seconds. */
 const AFTER_S = 10;
+const YOUNG_S = 60;
+const PAINTED_MS = 4_000;
 
 /** Player, picture and scores, in step. */
 export class AlarmEvidence {
@@ -15,12 +18,12 @@ export class AlarmEvidence {
   constructor(alarm) {
     this._alarm = alarm;
     this._path = `/v1/alarms/${part(alarm.id)}`;
-    this._signs = new AbortController();
+    this._left = new AbortController();
     this._place = element("div.curve");
     this._note = element("p.quiet");
     this._picture = /** @type {HTMLImageElement} */ (element("img.evidence", { alt: `Spectrogram, departure from what the model expects, and score of alarm ${alarm.id}`, hidden: true }));
     this._picture.addEventListener("load", () => (this._picture.hidden = false));
-    this._picture.addEventListener("error", () => (this._picture.hidden = true));
+    this._picture.addEventListener("error", () => (this.picture.hidden = true));
     this._player = null;
     this._body = element("div");
     this.node = panel("Sound of the alarm", { kind: "listen" }, this._body, this._note);
@@ -30,7 +33,6 @@ export class AlarmEvidence {
       height: 180, warn_level: () => this._alarm.context?.levels.warn ?? null,
       series: [{ name: "score", colour: "--curve", width: 2.2 }], marks: () => this._marks(),
     });
-    this._compare();
     this.show(alarm);
   }
 
@@ -43,8 +45,8 @@ export class AlarmEvidence {
     if (kept && this._player === null) this._makePlayer();
     else if (grown) this._player?.reload();
     if (grown) {
-      this._picture.src = `${this._path}/picture.png?of=${alarm.evidence}`;
-      this.picture.hidden = !kept;
+      if (alarm.evidence === "kept") this._loadPicture();
+      else this.picture.hidden = true;
     }
     this._was = alarm.evidence;
     const trace = alarm.context?.trace ?? [];
@@ -52,9 +54,20 @@ export class AlarmEvidence {
     this._curve.show([trace.map((point) => point.at_s), trace.map((point) => point.score)]);
   }
 
+  /** The picture is painted once the sound is whole, which takes the service a moment. */
+  _loadPicture() {
+    const young = nowS() - this._alarm.raised_s < YOUNG_S;
+    this._timer = setTimeout(() => {
+      this.picture.hidden = false;
+      this._picture.src = `${this._path}/picture.png`;
+    }, young ? PAINTED_MS : 0);
+  }
+
   close() {
-    this._signs.abort();
+    this._left.abort();
+    clearTimeout(this._timer);
     this._player?.close();
+    if (this._normal) URL.revokeObjectURL(this._normal);
     this._curve.close();
   }
 
@@ -65,23 +78,17 @@ export class AlarmEvidence {
   }
 
   _makePlayer() {
-    this._player = new Player([{ name: "This alarm", address: `${this._path}/clip.flac`, moment: (length_s) => this._moment(length_s) }], "the alarm");
+    const alarm = { name: "This alarm", address: `${this._path}/clip.flac`, moment: (length_s) => this._moment(length_s) };
+    this._player = new Player([alarm, { name: "Normal sound", address: null, load: () => this._loadNormal() }], "the alarm");
     this._player.addEventListener("time", () => this._curve.redraw());
-    if (this._normal) this._player.offer(this._normal);
     this._body.replaceChildren(this._player.node);
   }
 
-  /** Offer normal sound, where there is any. */
-  async _compare() {
-    const address = `/v1/machines/${part(this._alarm.machine_id)}/normal.flac`;
-    try {
-      const response = await fetch(address, { signal: this._signs.signal, credentials: "same-origin", headers: { Range: "bytes=0-0" } });
-      if (!response.ok) return;
-      this._normal = { name: "Normal sound", address };
-      this._player?.offer(this._normal);
-    } catch {
-      /* left, or not reached: there is nothing to compare with */
-    }
+  /** Normal sound of the machine, fetched when somebody wants to compare. */
+  async _loadNormal() {
+    const response = await ask(`/v1/machines/${part(this._alarm.machine_id)}/normal.flac`, { signal: this._left.signal, accept: "audio/flac" });
+    this._normal = URL.createObjectURL(await response.blob());
+    return this._normal;
   }
 
   _marks() {

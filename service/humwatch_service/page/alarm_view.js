@@ -86,8 +86,8 @@ class AlarmPage {
     fill(this._body,
       element("h1", {}, element("a", { href: machineAddress(alarm.machine_id) }, alarm.machine_id), `, alarm ${alarm.number}`),
       element("div.split", {},
-        element("div.main-side", {}, parts.evidence.node, parts.evidence.picture, parts.evidence.trace),
-        element("div.side", {}, parts.head, parts.orders.node, parts.said, panel("What made the score", {}, parts.bands), panel("Facts", {}, parts.facts), panel("Rule in force", {}, parts.rule), panel("Audit trail", {}, parts.trail))));
+        element("div.main-side", {}, parts.evidence.node, parts.evidence.picture, parts.evidence.trace, panel("Rule in force", { kind: "rule" }, parts.rule), panel("Audit trail", { kind: "history" }, parts.trail)),
+        element("div.side", {}, parts.head, parts.orders.node, parts.said, panel("What made the score", {}, parts.bands), panel("Facts", {}, parts.facts))));
   }
 
   _changed(record) {

@@ -1,7 +1,7 @@
 /** Which frequencies make the score, as text and as bars. */
 
 import { element, fill } from "./elements.js";
-import { departureText, percentText, rangeText } from "./numbers.js";
+import { percentText, rangeText } from "./numbers.js";
 
 /**
  * @param {HTMLElement} place
@@ -19,7 +19,7 @@ export function showBands(place, bands, nothing = "No frequencies stand out.") {
     bar.style.width = `${Math.max(2, band.contribution * 100)}%`;
     return element("li.band", {},
       element("span.hz", {}, rangeText(band.low_hz, band.high_hz)),
-      element("span.departure", {}, `${departureText(band.departure_db)} ${louder ? "louder" : "quieter"}`),
+      element("span.departure", {}, `${Math.abs(band.departure_db).toFixed(1)} dB ${louder ? "louder" : "quieter"}`),
       element("span.track", { "aria-hidden": "true" }, bar),
       element("span.percent", {}, percentText(band.contribution), element("span.unseen", {}, " of the score")));
   });

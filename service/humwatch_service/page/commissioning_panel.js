@@ -8,6 +8,30 @@ import { durationText, timeOf } from "./times.js";
 import { adviceText, reasonText } from "./words.js";
 
 const LOOK_MS = 2_000;
+const MILESTONES = ["calibration_started", "calibration_cancelled", "calibrated"];
+
+/**
+ * Ask for a calibration, of a machine or of a new one.
+ * @param {string | null} machine_id null: it is asked for
+ * @returns {Promise<Object | null>} how far it is; null when it was not started
+ */
+export async function askCalibration(machine_id) {
+  const machines = await read("/v1/machines").catch(() => []);
+  const own = machines.some((machine) => machine.machine_id === machine_id);
+  const others = machines.filter((machine) => machine.machine_id !== machine_id).map((machine) => [machine.machine_id, `${machine.machine_id} (${machine.machine_type})`]);
+  const choices = [...(own ? [[null, "its own"]] : []), ...others];
+  const name = { name: "machine_id", label: "Name of the machine", rules: { required: true, maxlength: 64, pattern: "[a-z0-9][a-z0-9._\\-]*", autocapitalize: "none" }, hint: "a to z, 0 to 9, dot, underscore and hyphen. Its microphone sends to this name." };
+  const fields = [
+    ...(machine_id === null ? [name] : []),
+    { name: "minutes", label: "Minutes of normal sound", kind: "number", value: 100, rules: { min: 3, max: 240, step: 1, required: true }, hint: "From 99 minutes on a false-alarm rate of 1 % of clips can be promised." },
+    ...(choices.length > 1 || !own ? [{ name: "from_machine", label: "Whose network", kind: "select", choices, value: choices[0]?.[0] }] : []),
+  ];
+  return askOrder({
+    title: machine_id === null ? "Commission a new machine" : `Calibrate ${machine_id}`, verb: "Start", fields,
+    text: "What is heard from now on is normal from then on. Has somebody looked at the machine?",
+    give: ({ machine_id: named = machine_id, ...order }) => send(`/v1/machines/${part(named)}/calibration`, order),
+  });
+}
 
 /** Follows a calibration. */
 export class CommissioningPanel {
@@ -21,7 +45,19 @@ export class CommissioningPanel {
     this._report = element("div", { role: "status" });
     this.node = panel("Commissioning", {}, this._body, this._report);
     left.addEventListener("abort", () => clearTimeout(this._timer));
-    this._look();
+    this._showNone();
+    this._lookIfStarted();
+  }
+
+  /** Whether a calibration was started and did not end is in the audit trail. */
+  async _lookIfStarted() {
+    try {
+      const { events } = await read(`/v1/machines/${part(this._id)}/events?limit=200`, { signal: this._left });
+      const last = events.find((event) => MILESTONES.includes(event.kind));
+      if (last?.kind === "calibration_started") this._look();
+    } catch (error) {
+      if (!isLeft(error)) fill(this._report, element("p.quiet", {}, wordsOf(error)));
+    }
   }
 
   async _look() {
@@ -73,15 +109,7 @@ export class CommissioningPanel {
   }
 
   async _askStart() {
-    const machines = await read("/v1/machines").catch(() => []);
-    const own = machines.some((machine) => machine.machine_id === this._id);
-    const choices = [...(own ? [[null, "its own"]] : []), ...machines.filter((m) => m.machine_id !== this._id).map((m) => [m.machine_id, `${m.machine_id} (${m.machine_type})`])];
-    const fields = [
-      { name: "minutes", label: "Minutes of normal sound", kind: "number", value: 100, rules: { min: 3, max: 240, step: 1, required: true }, hint: "From 99 minutes on a false-alarm rate of 1 % of clips can be promised." },
-      ...(choices.length > 1 ? [{ name: "from_machine", label: "Whose network", kind: "select", choices, value: choices[0][0] }] : []),
-    ];
-    const answer = await askOrder({ title: `Calibrate ${this._id}`, text: "What is heard from now on is normal from then on. Has somebody looked at the machine?", verb: "Start", fields, give: (order) => send(this._path, order) });
-    if (answer) this._look();
+    if (await askCalibration(this._id)) this._look();
   }
 
   async _askFinish(told) {

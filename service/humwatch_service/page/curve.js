@@ -1,11 +1,16 @@
 /** Curves of scores over time, with the warning and alarm levels. Drawn by uPlot. */
 
 import { colour } from "./palette.js";
-import { clockText } from "./times.js";
+import { clockText, minuteText } from "./times.js";
 import uPlot from "./vendor/uplot/uPlot.esm.js";
 
 /** Width of the axis on the left, CSS pixels; canvases above a curve leave as much. */
 export const GUTTER_PX = 52;
+/** Room on the right of it. */
+export const RIGHT_PX = 8;
+/** Scores beyond these are cut off, or the levels could not be seen beside them. */
+const HIGHEST = 4;
+const LOWEST = -2;
 
 /**
  * @typedef {Object} CurveGiven
@@ -78,24 +83,24 @@ export class Curve {
     const { series, height = 150, seconds = false } = this._given;
     const font = "12px system-ui, sans-serif";
     const axis = { stroke: colour("--quiet"), font, grid: { stroke: colour("--grid"), width: 1 }, ticks: { stroke: colour("--grid"), width: 1, size: 4 } };
-    const clock = (_, splits) => splits.map((at) => (seconds ? `${Math.round(at * 10) / 10} s` : clockText(at)));
+    const clock = (_, splits) => splits.map((at) => axisText(at, splits, seconds));
     return {
-      width, height, legend: { show: false }, cursor: { show: false }, padding: [8, 8, 0, 0],
+      width, height, legend: { show: false }, cursor: { show: false }, padding: [8, RIGHT_PX, 0, 0],
       scales: { x: { time: false }, y: { range: (_, low, high) => this._range(low, high) } },
-      axes: [{ ...axis, values: clock, space: seconds ? 50 : 90, size: 28, incrs: seconds ? undefined : CLOCK_STEPS_S }, { ...axis, size: GUTTER_PX, values: (_, splits) => splits.map((at) => at.toFixed(Math.abs(at) < 10 ? 1 : 0).replace("-", "\u2212")) }],
+      axes: [{ ...axis, values: clock, space: seconds ? 50 : 76, size: 28, incrs: seconds ? undefined : CLOCK_STEPS_S }, { ...axis, size: GUTTER_PX, values: (_, splits) => splits.map((at) => at.toFixed(Math.abs(at) < 10 ? 1 : 0).replace("-", "\u2212")) }],
       series: [{}, ...series.map((one) => ({ label: one.name, stroke: colour(one.colour), width: one.width ?? 2, fill: one.fill ? colour(one.fill) : undefined, points: { show: one.points ?? false, size: 5 }, spanGaps: false, paths: one.paths }))],
       hooks: { drawAxes: [(plot) => this._drawLevels(plot)], draw: [(plot) => this._drawMarks(plot)] },
     };
   }
 
   _range(low, high) {
-    return [Math.min(0, low ?? 0) - 0.08, Math.max(1.25, (high ?? 1) * 1.08)];
+    return [Math.max(LOWEST, Math.min(0, low ?? 0)) - 0.08, Math.max(1.25, Math.min(HIGHEST, (high ?? 1) * 1.08))];
   }
 
   _drawLevels(plot) {
     const warn_level = this._given.warn_level();
     line(plot, 1, "--alarm-line", [], "alarm");
-    if (warn_level !== null) line(plot, warn_level, "--warn-line", [6, 4], "warn");
+    if (warn_level !== null) line(plot, warn_level, "--warn-line", [6, 4], "warn", 13);
   }
 
   _drawMarks(plot) {
@@ -118,8 +123,14 @@ export class Curve {
 
 const CLOCK_STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400];
 
+/** @param {number} at @param {number[]} splits @param {boolean} seconds */
+function axisText(at, splits, seconds) {
+  if (seconds) return `${Math.round(at * 10) / 10} s`;
+  return splits.length > 1 && splits[1] - splits[0] >= 60 ? minuteText(at) : clockText(at);
+}
+
 /** A level across the plot, with its name. */
-function line(plot, level, name, dashes, words) {
+function line(plot, level, name, dashes, words, down_px = -4) {
   const { ctx, bbox } = plot;
   const y = Math.round(plot.valToPos(level, "y", true)) + 0.5;
   if (y < bbox.top || y > bbox.top + bbox.height) return;
@@ -131,7 +142,7 @@ function line(plot, level, name, dashes, words) {
   ctx.moveTo(bbox.left, y);
   ctx.lineTo(bbox.left + bbox.width, y);
   ctx.stroke();
-  label(ctx, words, bbox.left + 4 * devicePixelRatio, y - 4 * devicePixelRatio, name);
+  label(ctx, words, bbox.left + 4 * devicePixelRatio, y + down_px * devicePixelRatio, name);
   ctx.restore();
 }
 

@@ -1,18 +1,17 @@
 /** A day of a machine: the highest score of each minute, and the state that it was in. */
 
 import { fitted, Redraw } from "./canvas.js";
-import { Curve, GUTTER_PX } from "./curve.js";
+import { Curve, GUTTER_PX, RIGHT_PX } from "./curve.js";
 import { element, panel, say } from "./elements.js";
 import { scoreText } from "./numbers.js";
 import { colour } from "./palette.js";
 import { isLeft, part, read } from "./service.js";
-import { clockText, nowS, zone } from "./times.js";
+import { minuteText, nowS, zone } from "./times.js";
 import { STATES } from "./words.js";
 
 const DAY_S = 86_400;
 const AGAIN_MS = 60_000;
 const WORST_FIRST = ["alarm", "warning", "unknown", "normal", "out_of_service", "off"];
-const RIGHT_PX = 8;
 
 /** Reads the history once a minute. */
 export class DayHistory {
@@ -24,7 +23,7 @@ export class DayHistory {
     this._place = element("div.curve");
     this._states = /** @type {HTMLCanvasElement} */ (element("canvas.states", { role: "img", "aria-label": "states of the last 24 hours" }));
     this._summary = element("p.quiet");
-    this.node = panel("Last 24 hours", { kind: "wide" }, this._place, this._states, this._summary);
+    this.node = panel("Last 24 hours", { kind: "day" }, this._place, this._states, this._summary);
     this._curve = new Curve(this._place, { height: 150, warn_level, series: [{ name: "highest score", colour: "--curve", width: 1.5, points: false }] });
     this._redraw = new Redraw(() => this._drawStates());
     this._resized = new ResizeObserver(() => this._redraw.ask());
@@ -79,7 +78,7 @@ export class DayHistory {
       if (point.score_max !== null && (top === null || point.score_max > top.score_max)) top = point;
     }
     const spent = WORST_FIRST.filter((state) => seconds.has(state)).map((state) => `${STATES[state].toLowerCase()} ${spentText(seconds.get(state))}`);
-    const highest = top ? ` Highest score ${scoreText(top.score_max)} at ${clockText(top.at_s)} ${zone(top.at_s)}.` : "";
+    const highest = top ? ` Highest score ${scoreText(top.score_max)} at ${minuteText(top.at_s)} ${zone(top.at_s)}.` : "";
     return spent.length ? `Heard: ${spent.join(", ")}.${highest}` : "Nothing was heard in the last 24 hours.";
   }
 

@@ -1,9 +1,10 @@
 /** All machines: the one in trouble first. */
 
-import { button, element, fill, say } from "./elements.js";
+import { askCalibration } from "./commissioning_panel.js";
+import { button, element, fill } from "./elements.js";
 import { FleetHistory } from "./fleet_history.js";
 import { FleetTile } from "./fleet_tile.js";
-import { keepQuery } from "./route.js";
+import { keepQuery, machineAddress } from "./route.js";
 import { stateShape } from "./state_sign.js";
 import { byTrouble, countsOf, KINDS, stateOfKind, troubleOf } from "./trouble.js";
 
@@ -26,7 +27,8 @@ class Fleet {
     this._search = element("input", { type: "search", id: "find", placeholder: "Find a machine", value: find, "aria-label": "Find a machine by its name", autocomplete: "off" });
     this._list = element("ul.fleet");
     this._empty = element("div.empty");
-    this.node = element("div.fleet-view", {}, element("h1.unseen", {}, "Machines"), element("div.filters", {}, this._counts, this._search), this._list, this._empty);
+    this._commission = button("Commission a new machine", () => askNew());
+    this.node = element("div.fleet-view", {}, element("h1.unseen", {}, "Machines"), element("div.filters", {}, this._counts, this._search), this._list, this._empty, element("p.more", {}, this._commission));
     this._search.addEventListener("input", () => this._narrow(this._search.value, this._kind));
     this._all = () => this._showAll();
     this._some = (event) => this._showSome(event.detail);
@@ -135,6 +137,12 @@ class Fleet {
     }
     this._empty.dataset.said = none ? "none" : "filtered";
   }
+}
+
+/** Commission a machine, and look at it. */
+async function askNew() {
+  const progress = await askCalibration(null);
+  if (progress) location.hash = machineAddress(progress.machine_id);
 }
 
 /** What to do next where there is nothing yet. */

@@ -2,9 +2,9 @@
 
 import { alarmRow } from "./alarm_rows.js";
 import { showBands } from "./bands_list.js";
-import { CommissioningPanel } from "./commissioning_panel.js";
+import { askCalibration, CommissioningPanel } from "./commissioning_panel.js";
 import { DayHistory } from "./day_history.js";
-import { element, factList, fill, panel, say } from "./elements.js";
+import { button, element, factList, fill, panel, say } from "./elements.js";
 import { EventStream } from "./event_stream.js";
 import { MachineOrders } from "./machine_orders.js";
 import { MachineState } from "./machine_state.js";
@@ -31,16 +31,56 @@ class MachinePage {
     this._state = new MachineState(machine_id);
     this._stack = new SoundStack();
     this._orders = new MachineOrders(machine_id, (status) => this._showStatus(status));
-    this._build();
-    this._follow();
-    this._loadCard();
-    this._loadAlarms();
+    this.node = element("div.machine", {}, element("p.quiet", {}, "Loading…"));
+    this._begun = false;
+    this._listen();
+    if (feed.known) this._again();
   }
 
   close() {
     this._left.abort();
-    this._stream.close();
+    this._stream?.close();
     this._stack.close();
+  }
+
+  _listen() {
+    const listen = (kind, heard) => this._feed.addEventListener(kind, heard, { signal: this._left.signal });
+    listen("fleet", () => this._again());
+    listen("tiles", (event) => event.detail.includes(this._id) && (this._begun ? this._showTile() : this._again()));
+    listen("alarm", (event) => this._begun && event.detail.machine_id === this._id && this._loadAlarms());
+    listen("second", () => {
+      this._state.age();
+      this._stack.second();
+    });
+  }
+
+  /** All machines are known, anew after a break: everything may have changed. */
+  _again() {
+    if (!this._feed.tiles.has(this._id) && !this._begun) return this._sayMissing();
+    if (!this._begun) this._begin();
+    else this._versions.load();
+    this._showTile();
+    this._loadAlarms();
+    if (this._feed.tiles.get(this._id)?.model_version) this._loadCard();
+    else fill(this._card, element("p.quiet", {}, "There is no model of this machine yet."));
+  }
+
+  _begin() {
+    this._begun = true;
+    this._build();
+    this._stream = new EventStream(`${this._path}/live`, {
+      hello: (told) => this._hello(told),
+      sound: (told) => this._sound(told),
+      status: (told) => this._showStatus(told),
+      tick: () => {},
+      missed: () => {},
+    }, () => {}, () => document.dispatchEvent(new CustomEvent("streamrefused")));
+  }
+
+  _sayMissing() {
+    const start = async () => (await askCalibration(this._id)) && location.reload();
+    fill(this.node, element("p.crumbs", {}, element("a", { href: "#/" }, "Machines"), ` / ${this._id}`), element("h1", {}, this._id),
+      element("div.empty", {}, element("h2", {}, "There is no such machine"), element("p", {}, "No machine of this name has a model, and none is being commissioned."), button("Commission it", start), element("p", {}, element("a", { href: "#/" }, "All machines"))));
   }
 
   _build() {
@@ -50,55 +90,25 @@ class MachinePage {
     this._rule = element("ul.sentences");
     this._card = element("div");
     this._alarms = element("ul.alarm-rows.short");
-    this._missing = element("p.trouble", { role: "alert" });
-    this._versions = new VersionsPanel(this._id, signal);
+    this._versions = new VersionsPanel(this._id, signal, () => Boolean(this._feed.tiles.get(this._id)?.model_version));
     const day = new DayHistory(this._id, signal, () => this._warn_level);
     const commissioning = new CommissioningPanel(this._id, signal, () => this._versions.load());
     const side = element("div.side", {}, this._state.node,
       panel("What it thinks it hears", {}, this._hears, this._hearsNote),
       panel("Rule in force", {}, this._rule));
-    this.node = element("div.machine", {},
+    fill(this.node,
       element("p.crumbs", {}, element("a", { href: "#/" }, "Machines"), " / ", this._id),
-      element("h1", {}, this._id), this._missing,
-      element("div.split", {}, this._stack.node, side),
-      element("div.panels", {}, day.node,
+      element("h1", {}, this._id),
+      element("div.split", {}, element("div.main-side", {}, this._stack.node, day.node), side),
+      element("div.panels", {},
         panel("Last alarms", {}, this._alarms, element("p", {}, element("a", { href: `#/alarms?machine=${encodeURIComponent(this._id)}` }, "All alarms of this machine"))),
         this._orders.node, this._versions.node, commissioning.node, panel("Model", {}, this._card)));
     fill(this._rule, element("li.quiet", {}, "Not known yet."));
     showBands(this._hears, [], "Nothing was heard yet.");
   }
 
-  _follow() {
-    const signal = this._left.signal;
-    const listen = (kind, heard) => this._feed.addEventListener(kind, heard, { signal });
-    listen("fleet", () => this._again());
-    listen("tiles", (event) => event.detail.includes(this._id) && this._showTile());
-    listen("alarm", (event) => event.detail.machine_id === this._id && this._loadAlarms());
-    listen("second", () => {
-      this._state.age();
-      this._stack.second();
-    });
-    this._stream = new EventStream(`${this._path}/live`, {
-      hello: (told) => this._hello(told),
-      sound: (told) => this._sound(told),
-      status: (told) => this._showStatus(told),
-      tick: () => {},
-      missed: () => {},
-    }, () => {}, () => this._refused());
-    this._showTile();
-  }
-
-  /** Everything may have changed: the connection was broken. */
-  _again() {
-    this._showTile();
-    this._loadAlarms();
-    this._versions.load();
-    this._loadCard();
-  }
-
   _hello(told) {
     this._warn_level = told.warn_level;
-    say(this._missing, "");
     this._stack.hello(told);
     fill(this._rule, ...ruleSentences(told.rule, told.warn_level).map((sentence) => element("li", {}, sentence)));
   }
@@ -123,15 +133,6 @@ class MachinePage {
     this._status = status;
     this._orders.show(status);
     this._showTile();
-  }
-
-  async _refused() {
-    document.dispatchEvent(new CustomEvent("streamrefused"));
-    try {
-      this._showStatus(await read(`${this._path}/status`, { signal: this._left.signal }));
-    } catch (error) {
-      if (!isLeft(error) && error.status === 404) say(this._missing, `There is no machine ${this._id} that is listened to. If it is new, start a calibration below.`);
-    }
   }
 
   async _loadCard() {

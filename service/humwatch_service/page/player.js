@@ -1,6 +1,7 @@
 /** Hears a sound: large controls, a loop, jumps to a moment, and a switch to another sound to compare with. */
 
 import { button, element, fill, say } from "./elements.js";
+import { wordsOf } from "./service.js";
 import { glyph } from "./state_sign.js";
 import { playedText } from "./times.js";
 
@@ -9,8 +10,9 @@ const AROUND_S = 5;
 /**
  * @typedef {Object} Sound
  * @property {string} name
- * @property {string} address
+ * @property {string | null} address null until it is loaded
  * @property {((length_s: number) => number | null)} [moment] where something happens, seconds from its start
+ * @property {() => Promise<string>} [load] gets its address when it is first wanted; what it raises is shown
  */
 
 /** A player; `time` events tell where it is. */
@@ -39,13 +41,6 @@ export class Player extends EventTarget {
     this._audio.src = this._current.address;
     this._drawChoice();
     this._drawPlay();
-  }
-
-  /** Offer another sound to compare with. @param {Sound} sound */
-  offer(sound) {
-    if (this._sounds.some((known) => known.address === sound.address)) return;
-    this._sounds = [...this._sounds, sound];
-    this._drawChoice();
   }
 
   /** Hear the first sound anew: there is more of it now. */
@@ -105,10 +100,16 @@ export class Player extends EventTarget {
   }
 
   /** Change the sound, and go on playing if it played: that is how two are compared. */
-  _change(sound) {
+  async _change(sound) {
     const played = !this._audio.paused;
-    this._current = sound;
     say(this._trouble, "");
+    try {
+      sound.address ??= await sound.load();
+    } catch (error) {
+      say(this._trouble, `${sound.name}: ${wordsOf(error)}`);
+      return;
+    }
+    this._current = sound;
     this._audio.src = sound.address;
     this._drawChoice();
     if (played) this._begin();

@@ -1,7 +1,7 @@
 /** The sound of a machine as it comes: how loud, how unusual, and what the score makes of it, on one axis of time. */
 
 import { fitted, Redraw } from "./canvas.js";
-import { Curve, GUTTER_PX } from "./curve.js";
+import { Curve, GUTTER_PX, RIGHT_PX } from "./curve.js";
 import { button, element, fill, say } from "./elements.js";
 import { drawFrequencies, drawRanges } from "./frequency_axis.js";
 import { departureText, rangeText, scoreText } from "./numbers.js";
@@ -12,7 +12,6 @@ import { SoundWindow } from "./sound_window.js";
 import { glyph } from "./state_sign.js";
 import { clockText, durationText, nowS, utcText, zone } from "./times.js";
 
-const RIGHT_PX = 8;
 const MOST_LAG_S = 15;
 
 /** Spectrogram, departure and score; pause, zoom and readings by pointer and keys. */

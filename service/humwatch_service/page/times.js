@@ -3,7 +3,8 @@
 import { element } from "./elements.js";
 
 const DAY_S = 86_400;
-const clockFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const clockFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const minuteFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const dayFormat = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short" });
 const zoneFormat = new Intl.DateTimeFormat(undefined, { timeZoneName: "short" });
 
@@ -28,6 +29,11 @@ export function zone(at_s) {
 /** Time of day. @param {number} at_s */
 export function clockText(at_s) {
   return clockFormat.format(at_s * 1000);
+}
+
+/** Time of day without its seconds. @param {number} at_s */
+export function minuteText(at_s) {
+  return minuteFormat.format(at_s * 1000);
 }
 
 /** Day and time of day, the day only where it is not today's. @param {number} at_s */

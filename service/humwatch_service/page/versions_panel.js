@@ -14,8 +14,9 @@ function promise(facts) {
 
 /** Lists versions; activates and rolls back. */
 export class VersionsPanel {
-  /** @param {string} machine_id @param {AbortSignal} left */
-  constructor(machine_id, left) {
+  /** @param {string} machine_id @param {AbortSignal} left @param {() => boolean} hasModel */
+  constructor(machine_id, left, hasModel) {
+    this._hasModel = hasModel;
     this._id = machine_id;
     this._path = `/v1/machines/${part(machine_id)}`;
     this._left = left;
@@ -26,7 +27,9 @@ export class VersionsPanel {
     this.load();
   }
 
+  /** Read them anew. */
   async load() {
+    if (!this._hasModel()) return;
     try {
       this._show(await read(`${this._path}/versions`, { signal: this._left }));
     } catch (error) {
