@@ -14,11 +14,13 @@ from urllib.parse import quote, quote_plus, urlsplit
 from pydantic import SecretBytes, SecretStr
 
 from humwatch_service.errors import SettingsInvalid
-from humwatch_service.settings import Settings
+from humwatch_service.settings import ENV_PREFIX, Settings
 
 REDACTED: Final = "(redacted)"
 MIN_SECRET_CHARACTERS: Final = 6
 """Anything shorter is found too often in what is not secret."""
+MIN_VARIABLE_CHARACTERS: Final = 8
+"""Of a variable of other programs, whose value may be a word such as `enabled`."""
 MIN_PATH_CHARACTERS: Final = 12
 """Of a part of a webhook's path that may be a secret."""
 
@@ -47,7 +49,10 @@ _SUSPECT: Final = re.compile(
 )
 """Is in every text that one of the patterns changes; one look for it is cheaper than all of them."""
 _PRIVATE_KEY: Final = re.compile(
-    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)", re.DOTALL
+    # the second form: of a key that begins before the text does
+    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)"
+    r"|\A(?:(?!-----BEGIN).)*?-----END [A-Z ]{0,30}PRIVATE KEY-----",
+    re.DOTALL,
 )
 _PERSONAL: Final = frozenset({"who", "why", "cause", "action", "acknowledged_by", "acknowledged_why", "feedback_by"})
 """Names of values that people wrote or that name them."""
@@ -75,7 +80,7 @@ class Redactor:
             text = self._known.sub(REDACTED, text)
         if self._home is not None:
             text = self._home.sub("~", text)
-        text = _PRIVATE_KEY.sub(REDACTED, text)
+        text = without_private_keys(text)
         return "".join(map(_without_suspects, text.splitlines(keepends=True))) if _SUSPECT.search(text) else text
 
     def value(self, value: Any) -> Any:
@@ -93,6 +98,11 @@ class Redactor:
     def _named(self, name: str, value: Any) -> Any:
         hidden = name in _PERSONAL or _SECRET_KEY.fullmatch(name) is not None
         return REDACTED if hidden and value not in (None, "", (), []) else self.value(value)
+
+
+def without_private_keys(text: str) -> str:
+    """The text without PEM private keys, which are the only secrets of more than one line."""
+    return _PRIVATE_KEY.sub(REDACTED, text) if "PRIVATE KEY-----" in text else text
 
 
 def _without_suspects(line: str) -> str:
@@ -135,9 +145,12 @@ def secrets_of_url(url: str) -> Iterator[str]:
 def secrets_of_environment(environment: Mapping[str, str]) -> Iterator[str]:
     """Values of variables whose name says that they are secret, whole and in their parts."""
     for name, value in environment.items():
-        if _SECRET_KEY.search(name) or name.upper().endswith(("_HEADERS", "_KEY")):
-            yield value
-            yield from re.split(r"[\s,;=\[\]\"']+", value)
+        if name.endswith("_FILE") or not (_SECRET_KEY.search(name) or name.endswith(("_HEADERS", "_KEY"))):
+            continue
+        parts = re.split(r"[\s,;\[\]\"']+", value)
+        shortest = MIN_SECRET_CHARACTERS if name.startswith(ENV_PREFIX) else MIN_VARIABLE_CHARACTERS
+        found = (value, *parts, *(part.partition("=")[2] for part in parts))
+        yield from (part for part in found if len(part) >= shortest)
 
 
 def secrets_of_text(text: str) -> Iterator[str]:
@@ -147,7 +160,8 @@ def secrets_of_text(text: str) -> Iterator[str]:
     for line in text.splitlines():
         inside = named.match(line) is not None or (inside and "=" not in line.split('"')[0])
         if inside:
-            for quoted in re.findall(r"[\"']([^\"']+)", line):
+            for found in re.finditer(r"\"([^\"]+)\"|'([^']+)'", line):
+                quoted = found[1] or found[2]
                 yield from secrets_of_url(quoted) if "://" in quoted else (quoted,)
 
 

@@ -25,6 +25,7 @@ from humwatch_service.redaction import (
     secrets_of,
     secrets_of_environment,
     secrets_of_text,
+    without_private_keys,
 )
 from humwatch_service.settings import Settings
 
@@ -40,7 +41,8 @@ of home folders by ~, the names of people and what they wrote were left out, and
 replaced by client-1, client-2, ... A program cannot know what else is confidential: names of machines, webhooks, hosts,
 sound devices and folders are in here as they are.
 
-There is no sound in here, no picture of sound, and no model. The service writes its log to stderr and keeps none{log}.
+There is no sound in here, no picture of sound, and no model.
+The service writes its log to stderr and keeps none{log}.
 
 {files}
 """
@@ -195,7 +197,7 @@ class _Log:
         self._clients: dict[str, str] = {}
 
     def text(self, text: str) -> str:
-        return "".join(f"{self._line(line)}\n" for line in text.splitlines())
+        return "".join(f"{self._line(line)}\n" for line in without_private_keys(text).splitlines())
 
     def _line(self, line: str) -> str:
         try:
