@@ -75,9 +75,9 @@ USER 10001:10001
 VOLUME ["/var/lib/humwatch"]
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# Whether the process answers, not whether all of its work can be done: a disk that is full, or a model that was refused,
-# is not cured by a restart, which would break every stream. Readiness is asked by whoever sends work.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --start-interval=2s --retries=3 \
+# Whether the process answers, not whether all of its work can be done: a full disk, or a model that was refused, is not
+# cured by a restart, which would break every stream. Whoever sends work asks for readiness, and alerts tell of it.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
     CMD ["humwatch", "health", "--live"]
 ENTRYPOINT ["humwatch"]
 CMD ["serve"]
