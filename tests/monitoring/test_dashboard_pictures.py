@@ -61,7 +61,7 @@ def test_values_are_shown_as_mappings_units_and_thresholds_say() -> None:
     assert score.text(math.nan) == "no score"
     level = Look.of(panel("machine.json", "Level"), "")
     assert (level.text(-23.4), level.text(math.nan)) == ("-23 dBFS", "no sound")
-    assert Look.of(panel("fleet.json", "All machines"), "Sound is old").text(5) == "5 s"
+    assert Look.of(panel("fleet.json", "All machines"), "Age of sound").text(5) == "5 s"
     assert list(Look.of(panel("fleet.json", "Age of the last sound"), "").levels()) == [(60, palette.RED)]
 
 

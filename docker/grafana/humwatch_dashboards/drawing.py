@@ -82,7 +82,7 @@ def _legend(axes: Axes, entries: list[Line2D], columns: int) -> None:
     axes.legend(
         handles=entries,
         loc="upper left",
-        bbox_to_anchor=(-0.03, -0.1),
+        bbox_to_anchor=(-0.03, -0.07),
         ncols=min(across, len(entries)),
         fontsize=SMALL,
         frameon=False,

@@ -189,7 +189,7 @@ def _table() -> table.Panel:
     percent = [property_("unit", RATIO), property_("decimals", 0)]
     panel.override_by_name("Score", [*percent, property_("mappings", mapped((), nothing="no score"))])
     panel.override_by_name("Warn level", percent)
-    panel.override_by_name("Sound is old", [property_("unit", SECONDS), property_("decimals", 0)])
+    panel.override_by_name("Age of sound", [property_("unit", SECONDS), property_("decimals", 0)])
     level = [property_("unit", DBFS), property_("decimals", 0), property_("mappings", mapped((), nothing="no sound"))]
     panel.override_by_name("Level", level)
     panel.override_by_name("Shelved", [property_("mappings", _yes_no("shelved", BLUE)), _COLOURED_TEXT])
@@ -211,7 +211,7 @@ _COLUMNS: Final = (
     (state_number(MACHINES), "State"),
     (_of_machine("humwatch_anomaly_score_ratio"), "Score"),
     (_of_machine("humwatch_anomaly_threshold", ', level="warn"'), "Warn level"),
-    (f"max by (instance, machine_id) (machine:humwatch_audio_age:seconds{{{MACHINES}}})", "Sound is old"),
+    (f"max by (instance, machine_id) (machine:humwatch_audio_age:seconds{{{MACHINES}}})", "Age of sound"),
     (_of_machine("humwatch_audio_level_dbfs"), "Level"),
     (fault_number(MACHINES), "Fault"),
     (_of_machine("humwatch_alarm_shelved"), "Shelved"),

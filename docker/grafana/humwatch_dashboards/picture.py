@@ -25,7 +25,7 @@ WIDTH_PX: Final = 1280
 ROW_PX: Final = 34
 HEAD_PX: Final = 34
 DPI: Final = 100
-COLOURS: Final = 96
+COLOURS: Final = 128
 """Of the file: few, for a small one."""
 
 
@@ -64,7 +64,7 @@ def picture(document: dict[str, Any], asker: Asker) -> bytes:
         box.set(xticks=[], yticks=[], facecolor="white")
         box.spines[:].set_color("#d5d9de")
         box.text(6 / width, 1 - 11 / height, panel["title"], va="center", fontsize=8, weight="bold")
-        margins = {"timeseries": (58, 26, 70, 72), "state-timeline": (100, 26, 110, 34)}
+        margins = {"timeseries": (58, 26, 70, 80), "state-timeline": (100, 26, 110, 34)}
         x, y, less_wide, less_high = margins.get(panel["type"], (8, 26, 16, 34))
         inside = _axes(figure, height_px, (left + x, top + y, width - less_wide, height - less_high))
         draw(panel, asker, inside, marks)

@@ -67,12 +67,14 @@ def _problems() -> timeseries.Panel:
     about = About(
         "Recordings refused, by problem code",
         "Recordings without a score, a minute, by the code of the problem that the client was told: the eight most"
-        " frequent.",
+        " frequent of the last hour.",
         PER_MINUTE,
         decimals=1,
     )
-    rate = f"topk(8, 60 * sum by (reason) (rate(humwatch_score_rejections_total{{{SERVICE}}}[$__rate_interval])))"
-    return graph(about, Question(rate, "{{reason}}")).min(0)
+    codes = f"humwatch_score_rejections_total{{{SERVICE}}}"
+    rate = f"60 * sum by (reason) (rate({codes}[$__rate_interval]))"
+    frequent = f"topk(8, sum by (reason) (increase({codes}[1h] @ end())))"
+    return graph(about, Question(f"{rate} and {frequent}", "{{reason}}")).min(0)
 
 
 def _errors() -> timeseries.Panel:
