@@ -13,7 +13,7 @@ from humwatch.errors import AudioError, HumwatchError
 from humwatch_service.capture import NATIVE_16, Microphone, captured, load_sounddevice
 from humwatch_service.client.backoff import Backoff
 from humwatch_service.commissioning import SUFFIXES
-from humwatch_service.errors import FileUnreadable
+from humwatch_service.errors import FileUnreadable, ModelsLoading
 from humwatch_service.live.hub import Hub
 from humwatch_service.live.messages import Clock, Dropped, Hello, Position
 from humwatch_service.live.session import StreamSession
@@ -57,6 +57,8 @@ class Sources:
             started_s = time.monotonic()
             try:
                 await self._run(source)
+            except ModelsLoading:
+                _log.debug("source waits for the models", machine_id=source.machine, kind=source.kind)
             except HumwatchError as error:
                 _log.error(
                     "source failed", machine_id=source.machine, kind=source.kind, code=error.code, reason=str(error)
