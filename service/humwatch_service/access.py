@@ -22,6 +22,7 @@ OPEN_PATHS: Final = frozenset({"/livez", "/readyz"})
 
 SESSION_PATH: Final = "/v1/session"
 PAGE_PATH: Final = "/ui"
+RUNBOOKS_PATH: Final = "/runbooks"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -99,10 +100,11 @@ def _origin_name(origin: str) -> str:
 
 
 def is_keyless(path: str, method: str, headers: Headers) -> bool:
-    """Whether a request needs no key: the page's files, in which there are no data, and signing in."""
+    """Whether a request needs no key: the page's files and runbooks, in which there are no data, and signing in."""
     if path == "/":
         return method in SAFE_METHODS and prefers_html(headers)
-    return path in (SESSION_PATH, PAGE_PATH) or path.startswith(PAGE_PATH + "/")
+    open_paths = (PAGE_PATH, RUNBOOKS_PATH)
+    return path in (SESSION_PATH, *open_paths) or path.startswith(tuple(f"{open_path}/" for open_path in open_paths))
 
 
 def prefers_html(headers: Headers) -> bool:

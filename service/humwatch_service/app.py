@@ -29,16 +29,34 @@ from humwatch_service.machines import Engine, Machines
 from humwatch_service.metrics import Metrics
 from humwatch_service.model_versions import ModelVersions
 from humwatch_service.notices import Notices
+from humwatch_service.page_files import PageFiles
 from humwatch_service.problems import problem_response
 from humwatch_service.request_context import RequestContext, request_id_of
-from humwatch_service.routes import alarms, calibration, health, live, machines, models, score, stream, versions
+from humwatch_service.routes import (
+    alarms,
+    calibration,
+    health,
+    latest_alarm,
+    live,
+    live_events,
+    machines,
+    models,
+    page,
+    runbooks,
+    score,
+    session,
+    stream,
+    versions,
+)
 from humwatch_service.routes.documentation import add_problem_schema
 from humwatch_service.scorer import Scorer
 from humwatch_service.scoring_queue import ScoringQueue
+from humwatch_service.sessions import Attempts, Sessions
 from humwatch_service.settings import Settings, check_exposure, processors
 from humwatch_service.sources import Sources
 from humwatch_service.state.evidence import EvidenceFolder
 from humwatch_service.state.store import StateStore
+from humwatch_service.tracing import RequestTraces, Tracing, past_span
 from humwatch_service.uploads import UploadSlots
 from humwatch_service.webhooks.sender import WebhookSender
 from humwatch_service.webhooks.settings import check_webhooks
@@ -55,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     Raises:
         ApiKeyRequired: it would be open to the network without an API key.
+        TracingUnavailable: traces are asked for, and OpenTelemetry is not installed.
         SettingsInvalid: the file of API keys cannot be read, or a webhook is not allowed.
     """
     check_exposure(settings)
@@ -67,6 +86,8 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # FastAPI's pages load scripts from outside hosts
         redoc_url=None,
         lifespan=_lifespan,
+        # FastAPI's own telemetry would tell the process's global providers of queries and exceptions; see tracing.py.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         middleware=_middleware(settings, service),
         exception_handlers={
             HumwatchError: _on_named,
@@ -75,7 +96,22 @@ def create_app(settings: Settings) -> FastAPI:
         },
     )
     app.state.service = service
-    for module in (score, machines, live, stream, alarms, calibration, versions, models, health):
+    for module in (
+        page,
+        session,
+        live_events,
+        score,
+        machines,
+        live,
+        stream,
+        alarms,
+        latest_alarm,
+        calibration,
+        versions,
+        models,
+        health,
+        runbooks,
+    ):
         app.include_router(module.router)
     _describe(app)
     service.metrics.follow_routes(_routes(app))
@@ -84,12 +120,17 @@ def create_app(settings: Settings) -> FastAPI:
 
 def make_service(settings: Settings) -> Service:
     """Make the parts of a service."""
-    metrics = Metrics()
+    metrics, tracing = Metrics(), Tracing(settings)
+
+    def waited(seconds: float) -> None:
+        metrics.stage("queue", seconds)
+        past_span("queue", seconds)
+
     queue = ScoringQueue(
         workers=settings.score_workers,
         waiting=settings.score_queue,
         timeout_s=settings.score_timeout_s,
-        on_wait=lambda seconds: metrics.stage("queue", seconds),
+        on_wait=waited,
     )
     metrics.watch_queue(lambda: queue.depth, lambda: queue.in_progress)
     load = Load(processors=processors(), budget_s=settings.stream_latency_s, max_load=settings.max_load)
@@ -111,11 +152,15 @@ def make_service(settings: Settings) -> Service:
         retention_s=settings.evidence_days * DAY_S,
     )
     scorer, store = Scorer(), StateStore(settings.state_dir)
-    hub = Hub(settings, machines, store, evidence, metrics, scorer, load)
+    hub = Hub(settings, machines, store, evidence, metrics, scorer, load, tracing)
     metrics.watch_readiness(lambda: not machines.unready() and not hub.unready())
     model_versions = ModelVersions(machines, reload=hub.reload, note=store.note)
     return Service(
         settings=settings,
+        keys=ApiKeys(settings.keys()),
+        sessions=Sessions(),
+        attempts=Attempts(),
+        page=PageFiles(),
         machines=machines,
         queue=queue,
         uploads=UploadSlots(settings.max_uploads),
@@ -125,15 +170,17 @@ def make_service(settings: Settings) -> Service:
         versions=model_versions,
         calibrations=LiveCalibrations(machines, model_versions, hub, note=store.note),
         webhooks=WebhookSender(settings.webhooks, Notices(store), tell=metrics.state.notified),
+        tracing=tracing,
     )
 
 
 def _middleware(settings: Settings, service: Service) -> list[Middleware]:
-    keys = ApiKeys(settings.keys())
+    keys = service.keys
     hosts = HostNames(host=settings.host, allowed=settings.allowed_hosts, without_keys=not keys)
     return [
+        *([Middleware(RequestTraces, tracing=service.tracing)] if service.tracing.on else []),
         Middleware(RequestContext, metrics=service.metrics),
-        Middleware(Access, keys=keys, hosts=hosts),
+        Middleware(Access, keys=keys, hosts=hosts, sessions=service.sessions),
         Middleware(BodyLimit, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s),
     ]
 
@@ -141,6 +188,7 @@ def _middleware(settings: Settings, service: Service) -> list[Middleware]:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
+    service.tracing.start()
     loading = asyncio.create_task(_load(service))
     await service.live.start()
     sources = Sources(service.live, service.settings.sources)
@@ -156,6 +204,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await loading
         await service.live.close()
         await run_in_threadpool(service.queue.close)
+        await run_in_threadpool(service.tracing.close)
 
 
 async def _load(service: Service) -> None:
@@ -171,9 +220,8 @@ async def _load(service: Service) -> None:
         return
     service.metrics.follow_fleet(fleet)
     service.live.follow_fleet(fleet)
-    _log.info("models loaded", machines=sorted(fleet.machines))
-    for refusal in fleet.refusals.values():
-        _log.error("model refused", machine_id=refusal.machine_id, code=refusal.code, reason=refusal.reason)
+    _log.info("models loaded", machine_ids=sorted(fleet.machines), refused=sorted(fleet.refusals))
+    fleet.note_refusals()
 
 
 async def _on_named(request: Request, error: Exception) -> Response:

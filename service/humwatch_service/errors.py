@@ -21,7 +21,7 @@
         │   ├── MachineIdInvalid            not a machine id at all
         │   ├── Unauthorised                no API key, or a wrong one
         │   ├── TooManyAttempts             too many wrong keys came from this address
-    │   ├── OriginRefused               the browser's page, or the host name, is a stranger's
+        │   ├── OriginRefused               the browser's page, or the host name, is a stranger's
         │   ├── NotFound                    no such path
         │   ├── MethodNotAllowed            the path does not take this method
         │   ├── BodyTimedOut                the body came too slowly
@@ -32,6 +32,7 @@
         │   ├── StreamIdle                  a stream sent nothing for too long
         │   ├── StreamOwned                 another stream is live for the machine
         │   ├── AlarmNotFound               there is no such alarm
+        │   ├── RunbookNotFound             there is no such runbook
         │   ├── EvidenceGone                the alarm's sound is not kept any more
         │   ├── NormalSoundNotFound         no normal sound of the machine was kept yet
         │   ├── CalibrationRunning          the machine is being calibrated already
@@ -231,6 +232,12 @@ class AlarmNotFound(RequestError):
     """There is no such alarm."""
 
     code = "alarm_not_found"
+
+
+class RunbookNotFound(RequestError):
+    """There is no such runbook."""
+
+    code = "runbook_not_found"
 
 
 class EvidenceGone(RequestError):

@@ -68,6 +68,7 @@ STATUSES: Final[Mapping[str, int]] = MappingProxyType(
         "stream_idle": 408,
         "stream_owned": 409,
         "alarm_not_found": 404,
+        "runbook_not_found": 404,
         "evidence_gone": 410,
         "normal_sound_not_found": 404,
         "calibration_running": 409,

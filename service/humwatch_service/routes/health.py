@@ -38,6 +38,7 @@ async def index(request: Request) -> Response:
         "models": "/v1/models",
         "health": "/livez, /readyz, /healthz",
         "metrics": "/metrics",
+        "runbooks": "/runbooks",
         "openapi": "/openapi.json",
     }
     return JSONResponse(about, headers={"Vary": "Accept"})
