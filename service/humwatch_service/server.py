@@ -25,6 +25,10 @@ from humwatch_service.settings import Settings
 MAX_HEAD_BYTES: Final = 32 << 10
 KEEP_ALIVE_S: Final = 5
 BACKLOG: Final = 256
+STALLED_S: Final = 30.0
+"""A peer that reads nothing of an answer for so long is cut off: it holds a connection, and memory, for nothing."""
+STALLED_AT_END_S: Final = 2.0
+"""The same once the service stops."""
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,14 +40,17 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
 class BoundedProtocol(H11Protocol):
     """uvicorn's HTTP/1.1, with an end to its patience and one shape for its own errors.
 
-    uvicorn waits for ever for the head of a request, and reads for ever what comes of a body after its answer (413).
-    Here both have to end within ``head_timeout_s``. What it answers by itself, to bytes that are no HTTP and to
-    connections beyond ``max_connections``, is problem+json here as everywhere.
+    uvicorn waits for ever for the head of a request, reads for ever what comes of a body after its answer (413), and
+    waits for ever for a peer that does not read. Here the first two have to end within ``head_timeout_s``, and who
+    only wants to hear (GET) and reads nothing is cut off after ``STALLED_S``. What it answers by itself, to bytes that
+    are no HTTP and to connections beyond ``max_connections``, is problem+json here as everywhere.
     """
 
     head_timeout_s: float = 10.0
     max_connections: int = 256
     _deadline: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
+    _patience_s: float = STALLED_S
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first request; count the connections."""
@@ -71,9 +78,45 @@ class BoundedProtocol(H11Protocol):
         self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the clocks."""
         self._stop_clock()
+        self._stop_waiting()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The peer does not read as fast as it is sent to: see whether it reads at all."""
+        super().pause_writing()
+        self._wait_for_reader()
+
+    def resume_writing(self) -> None:
+        """It reads."""
+        self._stop_waiting()
+        super().resume_writing()
+
+    def shutdown(self) -> None:
+        """The service stops, and has less patience."""
+        super().shutdown()
+        self._patience_s = STALLED_AT_END_S
+        if self._stalled is not None:
+            self._wait_for_reader()
+
+    def _wait_for_reader(self) -> None:
+        self._stop_waiting()
+        if self.scope["method"] != "GET":  # who sends sound is heard, even if it does not read what it is told
+            return
+        unread = self.transport.get_write_buffer_size()
+        self._stalled = self.loop.call_later(self._patience_s, self._look_at_reader, unread)
+
+    def _look_at_reader(self, unread_before: int) -> None:
+        if self.transport.get_write_buffer_size() < unread_before:
+            self._wait_for_reader()
+        else:
+            self.transport.abort()
+
+    def _stop_waiting(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def _start_clock(self) -> None:
         if self._deadline is None:

@@ -61,7 +61,7 @@ class EvidenceDesk:
         sound = stream.ring.between(pending.start, pending.end)
         written: EvidenceState = "none"
         if len(sound):
-            with _named(alarm_id):
+            with _named(alarm_id=alarm_id):
                 written = self._folder.write_clip(alarm_id, sound, rate_hz, partial=True)
         with self._lock:
             self._pending.setdefault(stream, []).append(pending)
@@ -76,6 +76,10 @@ class EvidenceDesk:
         """The stream is over: write what there is."""
         if stream in self._pending:
             self._finish(stream, None)
+
+    def do(self, machine_id: str, write: Callable[[], None]) -> None:
+        """Write something else of a machine's sound, in this thread; from any thread."""
+        self._executor.submit(self._do, machine_id, write)
 
     def close(self) -> None:
         """Write what waits (blocking)."""
@@ -93,8 +97,12 @@ class EvidenceDesk:
             if len(sound):
                 self._executor.submit(self._keep, item.alarm_id, sound, stream.form.rate_hz)
 
+    def _do(self, machine_id: str, write: Callable[[], None]) -> None:
+        with _named(machine_id=machine_id):
+            write()
+
     def _keep(self, alarm_id: str, sound: Samples, rate_hz: int) -> None:
-        with _named(alarm_id):
+        with _named(alarm_id=alarm_id):
             self._store.evidence(alarm_id, self._folder.write_clip(alarm_id, sound, rate_hz, partial=False))
             picture = self._paint(alarm_id)
             if picture is not None:
@@ -102,11 +110,11 @@ class EvidenceDesk:
 
 
 @contextmanager
-def _named(alarm_id: str) -> Iterator[None]:
+def _named(**whose: str) -> Iterator[None]:
     """What goes wrong with evidence is logged, and stops nothing else."""
     try:
         yield
     except HumwatchError as error:
-        _log.error("evidence not kept", alarm_id=alarm_id, code=error.code, reason=str(error))
+        _log.error("evidence not kept", **whose, code=error.code, reason=str(error))
     except Exception:
-        _log.exception("evidence not kept", alarm_id=alarm_id)
+        _log.exception("evidence not kept", **whose)

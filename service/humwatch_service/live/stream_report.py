@@ -15,6 +15,7 @@ from humwatch_service.live.items import ClockReading, Gap, Overflow
 from humwatch_service.live.load import Load
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.messages import ServerMessage
+from humwatch_service.live.normal_watch import NormalWatch
 from humwatch_service.live.stream import LiveStream
 from humwatch_service.metrics import Metrics
 from humwatch_service.tracing import stage_span
@@ -46,12 +47,19 @@ class StreamReport:
     """What one stream reports to: its machine, metrics, load, evidence, and those who look on. Called from workers."""
 
     def __init__(
-        self, machine: LiveMachine, metrics: Metrics, load: Load, desk: EvidenceDesk, broadcast: Broadcast
+        self,
+        machine: LiveMachine,
+        metrics: Metrics,
+        load: Load,
+        desk: EvidenceDesk,
+        normal: NormalWatch,
+        broadcast: Broadcast,
     ) -> None:
         self._machine = machine
         self._metrics = metrics
         self._load = load
         self._desk = desk
+        self._normal = normal
         self._broadcast = broadcast
 
     def heard(self, stream: LiveStream, steps: list[LiveStep]) -> list[ServerMessage]:
@@ -65,7 +73,9 @@ class StreamReport:
                 if not stream.catching_up:
                     self._load.scored(latency_s)
         self._desk.advance(stream)
-        self._broadcast.heard(self._machine, stream, steps)
+        if self._machine.stream is stream:
+            self._normal.heard(self._machine, stream, steps)
+            self._broadcast.heard(self._machine, stream, steps)
         return messages
 
     def taken(self, stream: LiveStream, start: int, mono: Float32) -> None:

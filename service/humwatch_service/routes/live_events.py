@@ -6,7 +6,7 @@ import time
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
@@ -39,7 +39,7 @@ class LookingResponse(StreamingResponse):
 
     def __init__(self, looking: Looking, status_code: int = 200) -> None:
         """FastAPI reads the status for its description from here."""
-        super().__init__(looking.events, status_code, headers={"X-Accel-Buffering": "no"})  # a proxy is not to collect them
+        super().__init__(looking.events, status_code, headers={"X-Accel-Buffering": "no"})  # nginx would collect them
         self._viewer = looking.viewer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,6 +70,22 @@ async def machine(
     service = service_of(request)
     found = service.live.get(checked_machine_id(machine_id))
     return LookingResponse(service.live.broadcast.look_at(found, last_event_id))
+
+
+@router.get(
+    "/v1/machines/{machine_id}/normal.flac",
+    response_class=FileResponse,
+    responses={
+        200: {"content": {"audio/flac": {"schema": {"type": "string", "format": "binary"}}}, "description": "FLAC."},
+        **problems(404, 422, 503),
+    },
+)
+async def normal(request: Request, machine_id: MachinePath) -> FileResponse:
+    """Ten seconds of the machine's sound while it was normal for a minute, renewed once an hour."""
+    live = service_of(request).live
+    found = live.get(checked_machine_id(machine_id))
+    path = await run_in_threadpool(live.normal.sounds.path, found.machine_id)
+    return FileResponse(path, media_type="audio/flac", filename=f"{found.machine_id}-normal.flac")
 
 
 @router.get("/v1/fleet/history", responses=problems(422, 503))
