@@ -15,6 +15,7 @@ from humwatch.alarm_events import AlarmEvent, Mark
 from humwatch.errors import MachineNotFound
 from humwatch.live import LiveModel, LiveStep
 from humwatch_service.errors import ShuttingDown, StateUnusable
+from humwatch_service.live.broadcast import Broadcast
 from humwatch_service.live.display import Display
 from humwatch_service.live.evidence_desk import EvidenceDesk
 from humwatch_service.live.items import RunSignal, Swap
@@ -22,6 +23,7 @@ from humwatch_service.live.load import Load, given_up
 from humwatch_service.live.logbook import Logbook
 from humwatch_service.live.machine import Collecting, LiveMachine, Reading
 from humwatch_service.live.messages import Hello
+from humwatch_service.live.normal_watch import NormalWatch
 from humwatch_service.live.reception import Opened, Reception
 from humwatch_service.live.stream import Connection
 from humwatch_service.live.stream_report import CountedPredictor, StreamReport
@@ -34,8 +36,10 @@ from humwatch_service.scorer import ScoreJob, Scorer
 from humwatch_service.settings import Settings
 from humwatch_service.state.evidence import EvidenceFolder
 from humwatch_service.state.folder_lock import FolderLock
+from humwatch_service.state.normal_sounds import NormalSounds
 from humwatch_service.state.records import EvidenceState, KeptMachine, MachineChange, alarm_id_of, split_alarm_id
 from humwatch_service.state.store import StateStore
+from humwatch_service.tracing import Tracing
 from humwatch_service.webhooks.settings import recipients
 
 Float32 = npt.NDArray[np.float32]
@@ -68,6 +72,7 @@ class Hub:
         metrics: Metrics,
         scorer: Scorer,
         load: Load,
+        tracing: Tracing,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -87,13 +92,19 @@ class Hub:
         self._scorer = scorer
         self._desk = EvidenceDesk(store, evidence, paint=self._paint)
         self._display = Display(settings, metrics, store, evidence)
-        self._turns = TurnPool(settings.stream_workers)
+        self._turns = TurnPool(settings.stream_workers, around=tracing.turn if tracing.follows_turns else None)
         self._watching: asyncio.Task[None] | None = None
+        self.normal = NormalWatch(NormalSounds(settings.state_dir / "normal"), submit=self._desk.do)
+        self.broadcast = Broadcast(
+            lambda: self.machines,
+            max_viewers=settings.max_viewers,
+            sourced={source.machine for source in settings.sources},
+        )
         self._reception = Reception(
             settings,
             self._turns,
             load,
-            report_for=lambda machine: StreamReport(machine, metrics, load, self._desk),
+            report_for=lambda machine: StreamReport(machine, metrics, load, self._desk, self.normal, self.broadcast),
             live=lambda: self.live,
             stream_s=self._stream_s,
             on_end=self._desk.complete,
@@ -132,7 +143,7 @@ class Hub:
         live = [machine.stream for machine in self.machines.values() if machine.is_fed and machine.stream is not None]
         newest = sorted(live, key=lambda stream: stream.begun_s)[-count:]
         lateness_s = self.load.lateness_s
-        _log.warning("streams given up", streams=len(newest), live=len(live), lateness_s=round(lateness_s, 2))
+        _log.warning("streams given up", streams=len(newest), live_streams=len(live), lateness_s=round(lateness_s, 2))
         for stream in newest:
             stream.given_up = True
             self.metrics.live.gave_up()
@@ -257,7 +268,8 @@ class Hub:
             machine.stream.note_from_anywhere(RunSignal(running))
 
     def stop_streams(self) -> None:
-        """Take no more sound; the service stops."""
+        """Take no more sound, and show no more; the service stops."""
+        self.broadcast.close()
         self._reception.close()
         for machine in self.machines.values():
             if machine.stream is not None and machine.stream.connection is not None:
@@ -335,6 +347,7 @@ class Hub:
     def _happened(self, machine: LiveMachine, events: list[AlarmEvent], step: LiveStep | None) -> None:
         """Events are kept: tell them."""
         self._display.happened(machine, events)
+        self.broadcast.happened(machine, events)
         if events:
             self.on_owed()
 
@@ -390,6 +403,8 @@ class Hub:
 
     def _let_go(self, machine: LiveMachine) -> None:
         """Forget a machine, but for what it needs if it comes back."""
+        self.broadcast.gone(machine.machine_id)
+        self.normal.forget(machine.machine_id)
         before = (self._kept or {}).get(machine.machine_id)
         with machine.lock:
             kept = KeptMachine(

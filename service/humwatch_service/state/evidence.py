@@ -76,7 +76,7 @@ class EvidenceFolder:
         Raises:
             ValueError: no samples, another dtype or shape, more than 8 channels, a rate that FLAC has not.
         """
-        encoded = _flac(samples, rate_hz)
+        encoded = flac_of(samples, rate_hz)
         with self._lock, _named(self.root), self._resized(alarm_id):
             folder = self._folder_for(alarm_id)
             replace_durably(folder / (PARTIAL_CLIP if partial else CLIP), lambda file: file.write(encoded))
@@ -205,7 +205,8 @@ def _is_alarm(name: str) -> bool:
     return True
 
 
-def _flac(samples: Samples, rate_hz: int) -> bytes:
+def flac_of(samples: Samples, rate_hz: int) -> bytes:
+    """Sound as FLAC; see :meth:`EvidenceFolder.write_clip`. Raises :class:`ValueError`."""
     channels = 1 if samples.ndim == 1 else samples.shape[-1]
     if samples.ndim not in (1, 2) or not len(samples) or not 1 <= channels <= MAX_CHANNELS:
         raise ValueError(f"samples of shape {samples.shape}: (n,) or (n, channels), 1 to {MAX_CHANNELS} channels")

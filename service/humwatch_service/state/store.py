@@ -18,6 +18,7 @@ from humwatch_service.state import history, outbox
 from humwatch_service.state.alarm_rows import machine_of, read_alarm, read_alarms, read_events, row_of
 from humwatch_service.state.changes import add_note, apply_change, raise_peak
 from humwatch_service.state.database import Database
+from humwatch_service.state.fleet_history import FleetHistory, read_fleet_history
 from humwatch_service.state.outbox import Outbox
 from humwatch_service.state.records import (
     AlarmPage,
@@ -248,6 +249,11 @@ class StateStore:
         """
         with self._database.reading() as connection:
             return history.read_history(connection, machine_id, start_s, end_s, resolution)
+
+    def fleet_history(self, machine_ids: Sequence[str], now_s: float, minutes: int) -> FleetHistory:
+        """The last minutes of these machines."""
+        with self._database.reading() as connection:
+            return read_fleet_history(connection, machine_ids, now_s, minutes)
 
     def prune(self, now_s: float) -> None:
         """Drop what is past its time: seconds, minutes, deliveries. Alarms and the audit trail stay."""
