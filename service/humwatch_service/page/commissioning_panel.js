@@ -114,16 +114,19 @@ export class CommissioningPanel {
 
   async _askFinish(told) {
     const field = { name: "activate", label: "Use the new version from now on", kind: "check", value: true };
+    clearTimeout(this._timer);
     const report = await askOrder({ title: `Finish the calibration of ${this._id}`, text: promiseWords(told), verb: "Finish", fields: [field], give: (order) => send(`${this._path}:finish`, order) });
-    if (!report) return;
+    if (!report) return this._look();
     this._showReport(report);
     this._made();
-    this._look();
+    this._showNone();
   }
 
   async _askCancel() {
+    clearTimeout(this._timer);
     const answer = await askOrder({ title: `Cancel the calibration of ${this._id}`, text: "The minutes so far are lost.", verb: "Cancel the calibration", danger: true, give: (order) => send(`${this._path}:cancel`, order) });
-    if (answer) this._look();
+    if (answer) this._showNone();
+    else this._look();
   }
 
   _showReport(report) {

@@ -156,7 +156,7 @@ export class SoundStack {
   _move(across, up) {
     if (!this._strip) return;
     if (!this._window.isPaused) this._toggle();
-    const was = this._cursor ?? { at_s: this._window.end_s - this._window.span_s / 2, band: Math.floor(this._strip.bands / 2) };
+    const was = this._cursor ?? { at_s: Math.min(this._window.end_s, this._strip.end_s), band: Math.floor(this._strip.bands / 2) };
     const at_s = was.at_s + (across * this._window.span_s) / 100;
     if (at_s < this._window.start_s || at_s > this._window.end_s) this._shift(across * 0.25);
     const band = Math.max(0, Math.min(this._strip.bands - 1, was.band + up));

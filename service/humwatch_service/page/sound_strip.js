@@ -49,6 +49,11 @@ export class SoundStrip {
     return canvas;
   }
 
+  /** Middle of the newest column, seconds; 0 before any. */
+  get end_s() {
+    return Math.max(0, (this.newest + 0.5) * this.column_s);
+  }
+
   /** Slot of a moment. @param {number} at_s */
   slotOf(at_s) {
     return Math.floor(at_s / this.column_s);
