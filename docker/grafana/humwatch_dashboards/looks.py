@@ -91,7 +91,7 @@ def with_unit(value: float, unit: str, decimals: int | None) -> str:
         return f"{value / 1024**power:.{decimals or 0}f} {_BYTES[power]}"
     if unit == "s":
         return _seconds(value, decimals)
-    suffix = unit.removeprefix("suffix:") if unit.startswith("suffix:") else _PLAIN[unit]
+    suffix = f" {unit.removeprefix('suffix:')}" if unit.startswith("suffix:") else _PLAIN[unit]
     return f"{value:.{2 if decimals is None and value % 1 else decimals or 0}f}{suffix}"
 
 

@@ -31,7 +31,7 @@ BYTES: Final = "bytes"
 COUNT: Final = "short"
 PER_SECOND: Final = "cps"
 PER_MINUTE: Final = "cpm"
-DBFS: Final = "suffix: dBFS"
+DBFS: Final = "suffix:dBFS"
 WORD: Final = "none"
 
 

@@ -25,8 +25,9 @@ WIDTH_PX: Final = 1280
 ROW_PX: Final = 34
 HEAD_PX: Final = 34
 DPI: Final = 100
-COLOURS: Final = 128
-"""Of the file: few, for a small one."""
+COLOURS: Final = (128, 96, 64)
+"""Of the file: as many as fit into ``LARGEST_BYTES``."""
+LARGEST_BYTES: Final = 150_000
 
 
 def main() -> None:
@@ -68,11 +69,19 @@ def picture(document: dict[str, Any], asker: Asker) -> bytes:
         x, y, less_wide, less_high = margins.get(panel["type"], (8, 26, 16, 34))
         inside = _axes(figure, height_px, (left + x, top + y, width - less_wide, height - less_high))
         draw(panel, asker, inside, marks)
-    drawn, small = io.BytesIO(), io.BytesIO()
+    drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
+    return _small(drawn)
+
+
+def _small(drawn: io.BytesIO) -> bytes:
     with Image.open(drawn) as image:
-        image.convert("RGB").quantize(COLOURS).save(small, "PNG", optimize=True)
-    return small.getvalue()
+        for colours in COLOURS:
+            file = io.BytesIO()
+            image.convert("RGB").quantize(colours, Image.Quantize.MAXCOVERAGE).save(file, "PNG", optimize=True)
+            if file.tell() < LARGEST_BYTES:
+                break
+    return file.getvalue()
 
 
 def _axes(figure: Figure, height_px: float, place: tuple[float, float, float, float]) -> Any:
