@@ -48,6 +48,14 @@ class LiveMetrics:
         self._gauges["live_lateness_seconds"].set_function(lateness_s)
         self._gauges["latency_budget_seconds"].set(budget_s)
 
+    def watch_viewers(self, viewers: Callable[[], float]) -> None:
+        """Read from here how many look on, whenever it is asked for."""
+        self._gauges["page_viewers"].set_function(viewers)
+
+    def unseen(self, events: int) -> None:
+        """Count events that somebody who looks on did not get."""
+        self._counters["page_events_dropped_total"].inc(events)
+
     def refused(self, reason: str) -> None:
         """Count a stream that there was no room for."""
         self._counters["streams_refused_total"].labels(reason).inc()

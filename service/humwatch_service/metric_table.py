@@ -131,6 +131,13 @@ LIVE_METRICS: Final = (
         "Windows without a score because their samples never came (gap), scores that a slow client did not get.",
     ),
     MetricSpec("humwatch_live_streams", "gauge", (), "Streams that somebody feeds."),
+    MetricSpec("humwatch_page_viewers", "gauge", (), "Connections that look on: pages, one or two each."),
+    MetricSpec(
+        "humwatch_page_events_dropped_total",
+        "counter",
+        (),
+        "Events that were not sent to a connection that looks on, because it did not read those before.",
+    ),
     MetricSpec(
         "humwatch_live_waiting_seconds",
         "gauge",

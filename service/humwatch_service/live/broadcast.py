@@ -37,9 +37,15 @@ class Broadcast:
     """Belongs to the event loop, but for ``heard`` and ``happened``, which are called from workers."""
 
     def __init__(
-        self, machines: Callable[[], Mapping[str, LiveMachine]], *, max_viewers: int, sourced: Iterable[str]
+        self,
+        machines: Callable[[], Mapping[str, LiveMachine]],
+        *,
+        max_viewers: int,
+        sourced: Iterable[str],
+        on_drop: Callable[[int], None] = lambda events: None,
     ) -> None:
-        """``sourced`` are machines for which a source is configured."""
+        """``sourced`` are machines for which a source is configured; ``on_drop`` counts events that were dropped."""
+        self._on_drop = on_drop
         self._max_viewers = max_viewers
         self._machines = machines
         self._fleet = FleetView(machines, sourced)
@@ -48,7 +54,6 @@ class Broadcast:
         self._viewers: set[Viewer] = set()
         self._looking: asyncio.Task[None] | None = None
         self._closed = False
-        self.dropped = 0
 
     @property
     def viewers(self) -> int:
@@ -124,14 +129,11 @@ class Broadcast:
             leave(viewer)
             self._viewers.discard(viewer)
 
-        viewer = Viewer(on_drop=self._count, on_leave=left)
+        viewer = Viewer(on_drop=self._on_drop, on_leave=left)
         self._viewers.add(viewer)
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._keep_looking())
         return viewer
-
-    def _count(self, events: int) -> None:
-        self.dropped += events
 
     async def _keep_looking(self) -> None:
         """Once a second as long as anybody looks on."""

@@ -99,6 +99,7 @@ class Hub:
             lambda: self.machines,
             max_viewers=settings.max_viewers,
             sourced={source.machine for source in settings.sources},
+            on_drop=metrics.live.unseen,
         )
         self._reception = Reception(
             settings,
@@ -117,6 +118,7 @@ class Hub:
             Chore(TIDY_S, self._tidy),
             Chore(MEASURE_S, self._display.measure),
         )
+        metrics.live.watch_viewers(lambda: self.broadcast.viewers)
         metrics.live.watch(lambda: self.live, lambda: self.waiting_s, lambda: self.unsaved)
         metrics.live.watch_load(load.share, lambda: load.lateness_s, budget_s=settings.stream_latency_s)
 
