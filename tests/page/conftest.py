@@ -264,3 +264,14 @@ def window(browser: Any) -> Iterator[Window]:
 def expect() -> Any:
     sync_api.expect.set_options(timeout=PATIENCE_MS)
     return sync_api.expect
+
+
+def grave(page: Any) -> list[Any]:
+    """What axe finds that keeps somebody out."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    found = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    return [
+        (violation["id"], violation["help"], [node["html"][:160] for node in violation["nodes"]][:3])
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+    ]

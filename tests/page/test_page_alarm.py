@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.live_service import MACHINE
+from tests.page.conftest import grave
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
@@ -31,6 +32,11 @@ def test_an_alarm_arrives_is_acknowledged_by_keys_and_is_gone(window: Any, house
     expect(page.locator("#announcer")).to_have_text(f"Alarm: {MACHINE}")
     expect(page.locator("#open-alarms")).to_contain_text("1")
     expect(page).to_have_title(re.compile(r"^\(1\) "))
+
+    assert grave(page) == []
+    page.emulate_media(color_scheme="dark")
+    page.locator("html[data-theme=dark]").wait_for()
+    assert grave(page) == []
 
     tab_to(page, tile.locator(".urgent"))
     page.keyboard.press("Enter")

@@ -49,7 +49,8 @@ def test_missed_sound_is_a_gap_and_memory_is_bounded(window: Any, house: Any) ->
           const { ScoreTrail } = await import("/ui/score_trail.js");
           const strip = new SoundStrip([[0, 100], [100, 200]], 0.5);
           const bytes = (values) => btoa(String.fromCharCode(...values));
-          const told = (start_s) => ({ start_s, end_s: start_s + 1, columns: 2, level: bytes([10, 20, 30, 40]), departure: bytes([1, 2, 128, 4]) });
+          const level = bytes([10, 20, 30, 40]), departure = bytes([1, 2, 128, 4]);
+          const told = (start_s) => ({ start_s, end_s: start_s + 1, columns: 2, level, departure });
           strip.push(told(1000));
           strip.push(told(1010));
           const trail = new ScoreTrail();
@@ -79,8 +80,9 @@ def test_trouble_comes_first(window: Any, house: Any) -> None:
           const tile = (machine_id, state, more = {}) => ({ machine_id, state, alarm_id: null, alarm_since_s: null,
             acknowledged: false, out_of_service: false, listened: true, ...more });
           const tiles = [
-            tile("a-unheard", "unknown", { listened: false }), tile("b-out", "out_of_service", { out_of_service: true }),
-            tile("c-off", "off"), tile("d-normal", "normal"), tile("e-warning", "warning"), tile("f-unknown", "unknown"),
+            tile("a-unheard", "unknown", { listened: false }), tile("c-off", "off"), tile("d-normal", "normal"),
+            tile("b-out", "out_of_service", { out_of_service: true }), tile("e-warning", "warning"),
+            tile("f-unknown", "unknown"),
             tile("g-acknowledged", "alarm", { alarm_id: "g", alarm_since_s: 9, acknowledged: true }),
             tile("h-old", "alarm", { alarm_id: "h", alarm_since_s: 1 }),
             tile("i-new", "unknown", { alarm_id: "i", alarm_since_s: 2 }),

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 KEY = "a-key-of-the-plant-0123456789abcdef"
-READ_ALL = """() => JSON.stringify([document.documentElement.outerHTML, { ...localStorage }, { ...sessionStorage }, location.href,
-  document.cookie, [...document.querySelectorAll("input")].map((input) => input.value), history.state])"""
+READ_ALL = """() => JSON.stringify([
+  document.documentElement.outerHTML, { ...localStorage }, { ...sessionStorage }, location.href, document.cookie,
+  [...document.querySelectorAll("input")].map((input) => input.value), history.state])"""
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import soundfile
-from axe_playwright_python.sync_playwright import Axe
 
 from humwatch.synthetic import Fault, SyntheticMachine
 from tests.live_service import MACHINE
+from tests.page.conftest import grave
 
 RATE_HZ = 16_000
 NUMBER = re.compile(r"^\u2212?\d+(\.\d+)?$")
@@ -270,16 +270,6 @@ def test_everybody_can_use_it_light_dark_and_on_a_narrow_phone(window: Any, addr
         ".map(e => [e.textContent.trim(), e.getBoundingClientRect().height]).filter(([, height]) => height < 43.5)"
     )
     assert small == []
-
-
-def grave(page: Any) -> list[Any]:
-    """What axe finds that keeps somebody out."""
-    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
-    return [
-        (violation["id"], violation["help"], [node["html"][:160] for node in violation["nodes"]][:3])
-        for violation in found
-        if violation["impact"] in ("serious", "critical")
-    ]
 
 
 def test_a_machine_that_is_not_there_is_said_to_be_so(window: Any, house: Any, expect: Any) -> None:
