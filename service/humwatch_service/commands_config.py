@@ -9,6 +9,8 @@ import typer
 from humwatch_service.configuration import load_configuration
 from humwatch_service.console import JsonOption, failures, show, table_text
 from humwatch_service.settings import check_exposure
+from humwatch_service.tracing import check_tracing
+from humwatch_service.webhooks.settings import check_webhooks
 
 app = typer.Typer(help="Settings: what they are, and where they come from.", no_args_is_help=True)
 
@@ -32,4 +34,6 @@ def check_config(as_json: JsonOption = False) -> None:
         settings = load_configuration().settings
         check_exposure(settings)
         settings.keys()
+        check_webhooks(settings.webhooks, settings.webhook_hosts)
+        check_tracing(settings)
     show({"ok": True}, "all settings hold", as_json=as_json)
