@@ -6,6 +6,7 @@ highest version is active. Ids and versions are looked up among what is there, n
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Final
@@ -44,11 +45,7 @@ class ModelRepository:
         Raises:
             RepositoryError: the folder cannot be read.
         """
-        try:
-            folders = [entry.name for entry in self.root.iterdir() if entry.is_dir()]
-        except OSError as error:
-            raise RepositoryError(f"the models folder {self.root} cannot be read: {error.strerror}") from error
-        return sorted(name for name in folders if MACHINE_ID.fullmatch(name) and self._versions(name))
+        return sorted(name for name in self._names() if self._versions(name))
 
     def versions(self, machine_id: str) -> list[str]:
         """Versions of a machine's model, oldest first. Raises :class:`MachineNotFound`."""
@@ -104,10 +101,18 @@ class ModelRepository:
         return previous[-1]
 
     def _known(self, machine_id: str) -> str:
-        for known in self.machine_ids():
-            if known == machine_id:
-                return known
+        """The name of its folder among those that there are; of the others nothing is read."""
+        for name in self._names():
+            if name == machine_id and self._versions(name):
+                return name
         raise MachineNotFound(f"there is no machine {machine_id[:80]!r}")
+
+    def _names(self) -> list[str]:
+        try:
+            with os.scandir(self.root) as entries:
+                return [entry.name for entry in entries]
+        except OSError as error:
+            raise RepositoryError(f"the models folder {self.root} cannot be read: {error.strerror}") from error
 
     def _versions(self, machine: str) -> list[str]:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Protocol
@@ -247,10 +247,11 @@ class Machines:
         machines: dict[str, Machine] = {}
         refusals: dict[str, Refusal] = {}
         shared = {machine.manifest.files[PREDICTOR]: machine.predictor for machine in before.machines.values()}
+        graphs = {machine.manifest.files[PREDICTOR]: machine.bundle.graph for machine in before.machines.values()}
         for machine_id in self.repository.machine_ids():
             in_use = before.machines.get(machine_id)
             try:
-                machine = self._load(machine_id, shared, [*before.machines.values(), *machines.values()])
+                machine = self._load(machine_id, shared, graphs)
                 if in_use is not None and in_use.digest == machine.digest:
                     machine = in_use  # all of it was read and checked again; what was computed of it stays
             except HumwatchError as error:
@@ -260,9 +261,10 @@ class Machines:
                 continue
             machines[machine_id] = machine
             shared[machine.manifest.files[PREDICTOR]] = machine.predictor
+            graphs[machine.manifest.files[PREDICTOR]] = machine.bundle.graph
         return Fleet(MappingProxyType(machines), MappingProxyType(refusals))
 
-    def _load(self, machine_id: str, shared: Mapping[str, GraphPredictor], before: Iterable[Machine]) -> Machine:
+    def _load(self, machine_id: str, shared: Mapping[str, GraphPredictor], graphs: Mapping[str, bytes]) -> Machine:
         engine = self._engine
         machine = load_machine(
             self.repository,
@@ -274,8 +276,7 @@ class Machines:
         )
         if machine.manifest.scoring.is_profile:
             machine.bundle.calibration.prepare()
-        digest = machine.manifest.files[PREDICTOR]
-        known = next((one.bundle.graph for one in before if one.manifest.files[PREDICTOR] == digest), None)
+        known = graphs.get(machine.manifest.files[PREDICTOR])
         # machines of one graph keep one copy of it
         return machine if known is None else replace(machine, bundle=replace(machine.bundle, graph=known))
 
