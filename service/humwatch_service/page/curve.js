@@ -7,7 +7,7 @@ import uPlot from "./vendor/uplot/uPlot.esm.js";
 /** Width of the axis on the left, CSS pixels; canvases above a curve leave as much. */
 export const GUTTER_PX = 52;
 /** Room on the right of it. */
-export const RIGHT_PX = 8;
+export const RIGHT_PX = 24;
 /** Scores beyond these are cut off, or the levels could not be seen beside them. */
 const HIGHEST = 4;
 const LOWEST = -2;

@@ -76,8 +76,8 @@ export class MachineState {
     this._reasonsTold = told;
     fill(this._reasons, ...codes.map((code) => {
       const advice = adviceText(code);
-      const measured = faults.has(code) ? ` (${faults.get(code)})` : "";
-      return element("li", {}, element("span", {}, `${reasonText(code)}${measured}`), advice ? element("span.advice", {}, `What to do: ${advice}`) : null);
+      const measured = faults.has(code) ? ` (${faults.get(code)}).` : ".";
+      return element("li", {}, element("span", {}, `${reasonText(code).replace(/\.$/, "")}${measured}`), advice ? element("span.advice", {}, `What to do: ${advice}`) : null);
     }));
     if (!tile.listened) this._reasons.append(element("li", {}, element("span", {}, "Nobody sends the sound of this machine; it can be judged by files alone."), element("span.advice", {}, `What to do: run humwatch listen --machine ${tile.machine_id} on the box with the microphone.`)));
   }

@@ -127,6 +127,15 @@ class MachinePage {
     const tile = this._feed.tiles.get(this._id);
     this._warn_level ??= tile?.warn_level ?? null;
     this._state.show(tile, this._status);
+    if (tile && (!tile.connected || tile.score === null)) this._hearNothing(tile);
+  }
+
+  /** What was heard before says nothing of now. */
+  _hearNothing(tile) {
+    this._bandsTold = null;
+    const waits = tile.connected ? "Its sound is not judged now; the state says why." : "No sound comes.";
+    if (this._hearsNote.textContent !== waits) fill(this._hears);
+    say(this._hearsNote, waits);
   }
 
   _showStatus(status) {

@@ -13,6 +13,8 @@ import { glyph } from "./state_sign.js";
 import { clockText, durationText, nowS, utcText, zone } from "./times.js";
 
 const MOST_LAG_S = 15;
+/** Marked frequencies are those of the newest sound; without any for so long there are none. */
+const QUIET_S = 3;
 
 /** Spectrogram, departure and score; pause, zoom and readings by pointer and keys. */
 export class SoundStack {
@@ -63,6 +65,7 @@ export class SoundStack {
   /** A second went by; where no sound comes the gap grows. */
   second() {
     if (this._strip && this._window.newest_s > 0) this._window.reach(nowS() - this._lag_s);
+    if (this._bands.length && this._window.newest_s - this._strip.end_s > QUIET_S) this._bands = [];
     if (!this._window.isPaused) this._redraw.ask();
   }
 
@@ -191,6 +194,7 @@ export class SoundStack {
     if (cursor === null) return;
     const width = this._level.clientWidth - GUTTER_PX - RIGHT_PX;
     this._overlay.style.left = `${this._level.offsetLeft + GUTTER_PX + across * width}px`;
+    this._reading.classList.add("read");
     say(this._reading, this._words(cursor));
     this._reading.title = `UTC ${utcText(cursor.at_s)}`;
   }

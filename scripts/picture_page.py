@@ -1,0 +1,88 @@
+"""Take pictures of every view of a running service's page: three widths, light and dark.
+
+    .venv-dev/bin/python scripts/picture_page.py http://127.0.0.1:8000 --out runs/page --machine fan-id_00
+
+It only looks. The alarm is the newest one of the machine, or of any machine where it has none. Where the service wants
+a key, it is read from the file that `--key-file` names. The part that is seen without scrolling is taken; `--whole`
+takes all of a page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+SIZES = {360: 740, 1280: 800, 1920: 1080}
+THEMES = ("light", "dark")
+SETTLE_MS = 2_500
+LISTEN_MS = 20_000
+
+
+def asked(url: str, path: str, key: str) -> Any:
+    """JSON of the service."""
+    request = urllib.request.Request(url + path, headers={"X-API-Key": key} if key else {})
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20) as answer:
+        return json.load(answer)
+
+
+def places(url: str, machine_id: str, key: str) -> dict[str, str]:
+    """Address of each view behind `/ui/`."""
+    found = asked(url, f"/v1/alarms?limit=1&machine_id={machine_id}", key)["alarms"]
+    found = found or asked(url, "/v1/alarms?limit=1", key)["alarms"]
+    views = {"fleet": "#/", "machine": f"#/machines/{machine_id}", "alarms": "#/alarms", "try": "#/try"}
+    if found:
+        views["alarm"] = f"#/alarms/{found[0]['id']}"
+    return views
+
+
+def take(page: Any, url: str, place: str, recording: Path | None) -> None:
+    """Go to a view, and wait until it shows something."""
+    page.goto(f"{url}/ui/{place}")
+    page.locator("#connection[data-sign=live]").wait_for()
+    if place.startswith("#/try") and recording is not None:
+        page.locator("#try-machine option").first.wait_for(state="attached")
+        page.locator("#try-file").set_input_files(recording)
+        page.locator("img.evidence").wait_for()
+    page.wait_for_timeout(LISTEN_MS if place.startswith("#/machines") else SETTLE_MS)
+
+
+def main() -> None:
+    """Take the pictures, and name each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("url")
+    parser.add_argument("--out", type=Path, default=Path("runs/page"))
+    parser.add_argument("--machine", default="fan-id_00")
+    parser.add_argument("--recording", type=Path, help="for the view that tries a file")
+    parser.add_argument("--key-file", type=Path)
+    parser.add_argument("--whole", action="store_true", help="all of a page, not only what is seen first")
+    given = parser.parse_args()
+    chromium = shutil.which("chromium") or sys.exit("chromium is not installed")
+    key = given.key_file.read_text().strip() if given.key_file else ""
+    given.out.mkdir(parents=True, exist_ok=True)
+    views = places(given.url, given.machine, key)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for theme in THEMES:
+            for width, height in SIZES.items():
+                context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
+                if key:
+                    context.request.post(f"{given.url}/v1/session", data={"key": key})
+                page = context.new_page()
+                for view, place in views.items():
+                    take(page, given.url, place, given.recording)
+                    path = given.out / f"page-{view}-{width}-{theme}.png"
+                    page.screenshot(path=path, full_page=given.whole)
+                    sys.stdout.write(f"{path}\n")
+                context.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
