@@ -9,6 +9,7 @@ import socket
 import time
 from contextlib import ExitStack
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -20,6 +21,7 @@ from humwatch.explain import explain_bands
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch_service.live.viewer import MAX_WAITING
 from humwatch_service.page_events import AlarmTold, FleetChanges, FleetNow, MachineHello, Sound, Tick, Tile
+from humwatch_service.server import STALLED_S, BoundedProtocol
 from tests.event_reader import EventReader, reading
 
 RATE_HZ = 16_000
@@ -220,10 +222,18 @@ def test_what_is_not_there_is_refused(client: httpx.Client, path: str, status: i
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
+def lazy_connection(port: int) -> socket.socket:
+    """One that takes little before the other side has to wait."""
+    lazy = socket.socket()
+    lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    lazy.settimeout(20)
+    lazy.connect(("127.0.0.1", port))
+    return lazy
+
+
 def test_who_does_not_read_is_told_the_newest_and_how_much_was_missed(watched: Any, workshop: Any) -> None:
     play(watched, workshop.normal(seconds=2.0))
-    with socket.create_connection(("127.0.0.1", watched.port)) as lazy:
-        lazy.settimeout(20)
+    with lazy_connection(watched.port) as lazy:
         lazy.sendall(f"GET {SOUND} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
         assert lazy.recv(15) == b"HTTP/1.1 200 OK"
         for _ in range(100):  # some megabytes lie in the sockets before anything has to wait
@@ -236,6 +246,50 @@ def test_who_does_not_read_is_told_the_newest_and_how_much_was_missed(watched: A
         numbers = [int(found) for found in re.findall(rb"id: [0-9a-f]{8}\.(\d+)\n", lazy_sees)]
         assert numbers == sorted(set(numbers))
     assert watched.http.get("/livez").status_code == 200
+
+
+def test_who_reads_nothing_is_cut_off(watched: Any, workshop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BoundedProtocol, "_patience_s", 0.2)
+    broadcast = watched.app.state.service.live.broadcast
+    with lazy_connection(watched.port) as lazy:
+        lazy.sendall(f"GET {SOUND} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        assert lazy.recv(15) == b"HTTP/1.1 200 OK"
+        while broadcast.viewers:
+            play(watched, np.tile(workshop.normal(seconds=5.0), 60))
+    assert watched.http.get("/livez").status_code == 200
+
+
+class Line:
+    """A transport and a loop of which a test holds the strings."""
+
+    def __init__(self) -> None:
+        self.unread, self.aborted = 1_000, False
+        self.timers: list[Any] = []
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def call_later(self, seconds: float, call: Any, *given: Any) -> Any:
+        self.timers.append((seconds, lambda: call(*given)))
+        return SimpleNamespace(cancel=lambda: None)
+
+
+@pytest.mark.parametrize(("method", "watched_over"), [("GET", True), ("POST", False)])
+def test_only_who_wants_to_hear_has_to_read(method: str, watched_over: bool) -> None:
+    line = Line()
+    protocol: Any = object.__new__(BoundedProtocol)
+    protocol.scope, protocol.loop, protocol.transport = {"method": method}, line, line
+    protocol._wait_for_reader()
+    assert [seconds for seconds, _ in line.timers] == ([STALLED_S] if watched_over else [])
+    if watched_over:
+        line.unread = 999
+        line.timers.pop()[1]()
+        assert not line.aborted
+        line.timers.pop()[1]()
+        assert line.aborted
 
 
 def test_open_connections_end_when_the_service_stops(make_server: Any, workshop: Any) -> None:
