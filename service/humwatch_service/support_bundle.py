@@ -238,6 +238,18 @@ def _write(path: Path, entries: list[Entry]) -> None:
                     archive.writestr(entry.name, entry.text)
             file.flush()
             os.fsync(file.fileno())
-        os.link(beside, path)
+        _put(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _put(beside: Path, path: Path) -> None:
+    """Give a file its name; a disk without hard links (FAT) cannot refuse to overwrite by itself."""
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        if os.path.lexists(path):
+            raise
+        beside.replace(path)

@@ -219,6 +219,26 @@ def test_a_failed_write_leaves_nothing(a_home: Path, models: Path, monkeypatch: 
     assert list((a_home / "out").iterdir()) == []
 
 
+def test_a_disk_without_links_is_written_as_well(a_home: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*names: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(support_bundle.os, "link", no_links)
+    (a_home / "out").mkdir()
+    assert "README.txt" in bundled(a_home / "out" / "b.zip")
+    assert [path.name for path in (a_home / "out").iterdir()] == ["b.zip"]
+
+
+def test_a_file_that_came_meanwhile_is_not_overwritten(
+    a_home: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(support_bundle.os.path, "lexists", lambda path: False)
+    (a_home / "b.zip").write_text("of somebody else")
+    assert doctor("--bundle", a_home / "b.zip").exit_code == 1
+    assert (a_home / "b.zip").read_text() == "of somebody else"
+    assert [path for path in a_home.iterdir() if path.name.endswith(".part")] == []
+
+
 def test_a_link_of_somebody_else_is_not_followed(a_home: Path, models: Path) -> None:
     (a_home / "b.zip").symlink_to(a_home / "elsewhere")
     assert doctor("--bundle", a_home / "b.zip").exit_code == 1

@@ -305,6 +305,17 @@ def test_serve_refuses_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
     assert json.loads(done.stdout)["error"]["code"] == "tracing_unavailable"
 
 
+def test_doctor_and_config_check_say_that_the_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing_module, "_MODULES", ("opentelemetry_that_is_missing.sdk",))
+    monkeypatch.setenv("HUMWATCH_TRACING_ENDPOINT", ENDPOINT)
+    findings = json.loads(CliRunner().invoke(cli, ["doctor", "--json"]).stdout)["findings"]
+    (traces,) = [finding for finding in findings if finding["check"] == "traces"]
+    assert traces["result"] == "failed"
+    assert "humwatch[tracing]" in traces["detail"]
+    checked = CliRunner().invoke(cli, ["config", "check", "--json"])
+    assert json.loads(checked.stdout)["error"]["code"] == "tracing_unavailable"
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
