@@ -9,8 +9,8 @@ from importlib.metadata import version
 from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
-from prometheus_client.exposition import choose_encoder
 
+from humwatch_service.exposition import Exposition, Scrape, rendered
 from humwatch_service.live_metrics import LiveMetrics
 from humwatch_service.machines import Fleet, Machine
 from humwatch_service.metric_families import Families, SeriesSet
@@ -36,6 +36,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         families = self._families = Families(METRICS, self.registry)
         ProcessCollector(registry=self.registry)
+        self._exposition = Exposition(self.registry)
         self.live = LiveMetrics(families)
         self.state = StateMetrics(families)
         self._models: dict[str, _ModelSeries] = {}
@@ -125,8 +126,11 @@ class Metrics:
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """All metrics as text (blocking), and its content type."""
-        encode, content_type = choose_encoder(accept)
-        return encode(self.registry), content_type
+        return rendered(self.registry, accept)
+
+    async def scrape(self, accept: str, accept_encoding: str) -> Scrape:
+        """All metrics, for whoever scrapes; see :class:`humwatch_service.exposition.Exposition`."""
+        return await self._exposition.scrape(accept, accept_encoding)
 
 
 class _ModelSeries:

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.concurrency import run_in_threadpool
 
 from humwatch_service.access import prefers_html
 from humwatch_service.application import Service, service_of
@@ -90,6 +89,8 @@ def _unready(service: Service) -> list[str]:
 @router.get("/metrics", response_class=PlainTextResponse, responses={**_TEXT, **problems()})
 async def metrics(request: Request) -> Response:
     """Everything that is counted, for Prometheus."""
-    accept = request.headers.get("accept", "")
-    text, content_type = await run_in_threadpool(service_of(request).metrics.render, accept)
-    return Response(text, headers={"Content-Type": content_type})
+    headers = request.headers
+    scrape = await service_of(request).metrics.scrape(headers.get("accept", ""), headers.get("accept-encoding", ""))
+    packed = {} if scrape.encoding is None else {"Content-Encoding": scrape.encoding}
+    vary = "Accept, Accept-Encoding"
+    return Response(scrape.body, headers={"Content-Type": scrape.content_type, "Vary": vary, **packed})
