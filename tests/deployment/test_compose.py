@@ -193,6 +193,17 @@ def test_no_variable_of_the_file_is_taken_for_a_setting() -> None:
     assert [name for name in variables if name.startswith("HUMWATCH_")] == []
 
 
+def test_every_variable_is_documented_with_its_default() -> None:
+    page = (ROOT / "docs" / "deployment.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`[A-Z_`, ]+`) \| ([^|]+) \|", page, re.MULTILINE)
+    told = {name: default.strip("`") for names, default in rows for name in re.findall(r"[A-Z_]+", names)}
+    text = (ROOT / "docker-compose.yml").read_text("utf-8")
+    assert told == {
+        name: default or {"SERVICE_CPUSET": "all"}.get(name, "pip's own")
+        for name, default in re.findall(r"\$\{(\w+):-([^}]*)\}", text)
+    }
+
+
 @pytest.mark.parametrize("name", FOLLOWED)
 def test_the_service_gets_settings_that_hold(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     key = tmp_path / "key"

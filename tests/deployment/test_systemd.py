@@ -64,7 +64,7 @@ def test_its_settings_exist_and_its_key_is_a_credential() -> None:
     (credential,) = service("LoadCredential")
     name, _, path = credential.partition(":")
     assert environment()["HUMWATCH_API_KEYS_FILE"] == f"%d/{name}"
-    assert path == "/etc/humwatch/api_key"
+    assert path == "/etc/humwatch/api-key"
     assert environment()["HUMWATCH_STATE_DIR"] == f"%S/{service('StateDirectory')[0]}"
     assert environment()["MPLCONFIGDIR"] == f"%C/{service('CacheDirectory')[0]}"
 
