@@ -20,7 +20,7 @@ export class AlarmNotices {
     this._place = document.getElementById("notices");
     this._count = document.getElementById("open-alarms");
     this._announcer = document.getElementById("announcer");
-    this._count.append("0", element("span.unseen", {}, " not acknowledged"));
+    this._count.append("0", element("span.unseen", {}, " in force and not acknowledged"));
     this._title = "Humwatch";
     /** @type {Map<string, HTMLElement>} notices by alarm id */
     this._shown = new Map();

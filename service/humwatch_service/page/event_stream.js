@@ -14,14 +14,17 @@ export class EventStream {
    * @param {Object<string, (data: any) => void>} heard what to do with each kind of event
    * @param {(age_s: number) => void} aged is called every second with the age of the last event
    * @param {() => void} [closed] the service would not let us in: perhaps nobody is signed in
+   * @param {{rests?: boolean}} [given] whether nothing is heard in a hidden tab: a browser has six lines to a service
    */
-  constructor(path, heard, aged, closed = () => {}) {
+  constructor(path, heard, aged, closed = () => {}, { rests = false } = {}) {
     this._path = path;
     this._heard = heard;
     this._aged = aged;
     this._closed = closed;
     this._last_ms = performance.now();
     this._opened_ms = 0;
+    this._turned = () => (document.hidden ? this._rest() : this._source === null && this._open());
+    if (rests) document.addEventListener("visibilitychange", this._turned);
     this._open();
     this._timer = setInterval(() => this._check(), CHECK_MS);
   }
@@ -34,6 +37,11 @@ export class EventStream {
   /** Hear nothing more. */
   close() {
     clearInterval(this._timer);
+    document.removeEventListener("visibilitychange", this._turned);
+    this._rest();
+  }
+
+  _rest() {
     this._source?.close();
     this._source = null;
   }

@@ -74,7 +74,7 @@ class MachinePage {
       status: (told) => this._showStatus(told),
       tick: () => {},
       missed: () => {},
-    }, () => {}, () => document.dispatchEvent(new CustomEvent("streamrefused")));
+    }, () => {}, () => document.dispatchEvent(new CustomEvent("streamrefused")), { rests: true });
   }
 
   _sayMissing() {
