@@ -91,7 +91,7 @@ async def normal(request: Request, machine_id: MachinePath) -> FileResponse:
 @router.get("/v1/fleet/history", responses=problems(422, 503))
 async def history(
     request: Request,
-    minutes: Annotated[int, Query(ge=1, le=1440, description="how far back, the running minute included")] = 60,
+    minutes: Annotated[int, Query(ge=1, le=240, description="how far back, the running minute included")] = 60,
 ) -> FleetHistory:
     """The highest score and the state of every machine in each of the last minutes."""
     live = service_of(request).live

@@ -43,7 +43,7 @@ _SIGN_IN: Final[dict[str, Any]] = {
 _Token = Annotated[str | None, Cookie(alias=COOKIE, description="of the session")]
 
 
-@router.get("/v1/session", responses=problems())
+@router.get("/v1/session", responses=problems(422))
 async def session(request: Request, token: _Token = None) -> SessionState:
     """Whether a key is needed, and whether this browser is signed in."""
     service = service_of(request)
@@ -74,7 +74,7 @@ async def sign_in(request: Request) -> Response:
     return response
 
 
-@router.delete("/v1/session", status_code=204, response_class=Response, responses=problems())
+@router.delete("/v1/session", status_code=204, response_class=Response, responses=problems(422))
 async def sign_out(request: Request, token: _Token = None) -> Response:
     """End a session."""
     _check_sender(request)
