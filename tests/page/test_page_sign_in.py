@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.page.conftest import grave
+
 KEY = "a-key-of-the-plant-0123456789abcdef"
 READ_ALL = """() => JSON.stringify([
   document.documentElement.outerHTML, { ...localStorage }, { ...sessionStorage }, location.href, document.cookie,
@@ -30,6 +32,7 @@ def test_a_key_is_asked_for_exchanged_and_forgotten(window: Any, locked: Any, ex
     expect(page.locator("#connection")).to_have_text("signed out")
     key = page.get_by_label("API key")
     expect(key).to_be_focused()
+    assert grave(page) == []
     key.fill("not-this-key-but-as-long-as-one")
     page.keyboard.press("Enter")
     expect(page.locator(".trouble")).to_have_text("This key is not known. Check it, and try again.")
