@@ -112,7 +112,7 @@ def state_with(folder: Path, *machine_ids: str) -> None:
     """A database in which people and strangers wrote secrets wherever they could."""
     store = StateStore(folder)
     for machine_id in machine_ids:
-        store.note(machine_id, "shelved", 1.0, PEOPLE[0], f"{PEOPLE[1]} {KEY}", details={"note": KEY})
+        store.note(machine_id, "shelved", 1.0, PEOPLE[0], f"{PEOPLE[1]} {KEY}", details={"note": f"{KEY} {PEOPLE[0]}"})
     store.close()
 
 
