@@ -43,6 +43,7 @@ STATUSES: Final[Mapping[str, int]] = MappingProxyType(
         "version_not_found": 404,
         "service_error": 500,
         "settings_invalid": 500,
+        "tracing_unavailable": 500,
         "api_key_required": 500,
         "address_unusable": 500,
         "port_in_use": 500,

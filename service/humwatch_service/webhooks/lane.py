@@ -123,7 +123,7 @@ class Lane:
             self._outbox_error = ""
         except StateUnusable as error:
             if str(error) != self._outbox_error:  # said once, not at every look
-                _log.error("outbox not usable", webhook=self._webhook.name, reason=str(error))
+                _log.error("outbox not usable", webhook=self._webhook.name, code=error.code, reason=str(error))
             self._outbox_error = str(error)
         except Exception:
             self._breaker.failed(self._monotonic())
@@ -184,7 +184,7 @@ class Lane:
         self._tell(self._webhook.name, "delivered")
         self._last_delivered_s = now_s
         self._unrecorded = partial(self._outbox.delivered, notification.id, now_s)
-        _log.info("notification delivered", webhook=self._webhook.name, notification=notification.id)
+        _log.info("notification delivered", webhook=self._webhook.name, notification_id=notification.id)
 
     def _note_failure(self, notification: Notification, answer: Answer) -> None:
         now_s, failures = self._clock(), notification.attempts + 1
@@ -206,13 +206,13 @@ class Lane:
         self._breaker.failed(now_s)
 
     def _report(self, notification: Notification, error: str, next_try_s: float | None) -> None:
-        facts = {"webhook": self._webhook.name, "notification": notification.id, "reason": error}
+        log = _log.bind(webhook=self._webhook.name, notification_id=notification.id)
         if next_try_s is None:
             self._given_up += 1
             self._tell(self._webhook.name, "given_up")
-            _log.error("notification given up", **facts)
+            log.error("notification given up", reason=error)
         else:
-            _log.warning("notification not delivered", **facts, failures=notification.attempts + 1)
+            log.warning("notification not delivered", reason=error, failures=notification.attempts + 1)
         if self._breaker.circuit(self._monotonic()) == "open":
             _log.warning("webhook left alone for a while", webhook=self._webhook.name)
 
