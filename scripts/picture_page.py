@@ -36,7 +36,12 @@ def places(url: str, machine_id: str, key: str) -> dict[str, str]:
     """Address of each view behind `/ui/`."""
     found = asked(url, f"/v1/alarms?limit=1&machine_id={machine_id}", key)["alarms"]
     found = found or asked(url, "/v1/alarms?limit=1", key)["alarms"]
-    views = {"fleet": "#/", "machine": f"#/machines/{machine_id}", "alarms": "#/alarms", "try": f"#/try?machine={machine_id}"}
+    views = {
+        "fleet": "#/",
+        "machine": f"#/machines/{machine_id}",
+        "alarms": "#/alarms",
+        "try": f"#/try?machine={machine_id}",
+    }
     if found:
         views["alarm"] = f"#/alarms/{found[0]['id']}"
     return views

@@ -24,7 +24,6 @@ from humwatch.synthetic import SyntheticMachine
 from tests.live_service import MACHINE, Nursery, Plant, Service, Sounds, nursery
 from tests.service.conftest import constant_graph, make_bundle, neighbour_graph
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 RULE = "on_delay_s = 3\noff_delay_s = 3"
@@ -197,11 +196,15 @@ def house(make_house: Callable[..., House]) -> House:
     return made
 
 
+def _sync_api() -> Any:
+    return pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
-    with sync_api.sync_playwright() as playwright:
+    with _sync_api().sync_playwright() as playwright:
         started = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
         )
@@ -262,8 +265,9 @@ def window(browser: Any) -> Iterator[Window]:
 
 @pytest.fixture
 def expect() -> Any:
-    sync_api.expect.set_options(timeout=PATIENCE_MS)
-    return sync_api.expect
+    found = _sync_api().expect
+    found.set_options(timeout=PATIENCE_MS)
+    return found
 
 
 def grave(page: Any) -> list[Any]:

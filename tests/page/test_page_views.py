@@ -222,9 +222,10 @@ def test_normal_sound_is_there_to_compare_with_or_said_to_be_missing(
         expect(page.locator(".player .trouble")).to_contain_text("Normal sound")
 
 
-def test_an_alarm_on_paper_has_no_buttons(window: Any, address: Any, expect: Any) -> None:
-    page = opened(window, address, "alarm")
+def test_an_alarm_on_paper_is_light_and_has_no_buttons(window: Any, address: Any, expect: Any) -> None:
+    page = opened(window, address, "alarm", theme="dark")
     page.emulate_media(media="print")
+    expect(page.locator("html")).to_have_attribute("data-theme", "light")
     expect(page.locator(".orders")).to_be_hidden()
     expect(page.locator(".bar")).to_be_hidden()
     expect(page.locator(".trail")).to_be_visible()

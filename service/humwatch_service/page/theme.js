@@ -6,6 +6,7 @@
   "use strict";
   const NAME = "humwatch.theme";
   const dark = matchMedia("(prefers-color-scheme: dark)");
+  const paper = matchMedia("print");
 
   /** @returns {ThemeChoice} */
   function choice() {
@@ -19,7 +20,9 @@
 
   function apply() {
     const chosen = choice();
-    const shown = chosen === "auto" ? (dark.matches ? "dark" : "light") : chosen;
+    const wanted = chosen === "auto" ? (dark.matches ? "dark" : "light") : chosen;
+    const shown = paper.matches ? "light" : wanted;
+    if (document.documentElement.dataset.theme === shown) return;
     document.documentElement.dataset.theme = shown;
     document.dispatchEvent(new CustomEvent("themechange"));
   }
@@ -36,6 +39,7 @@
   }
 
   dark.addEventListener("change", apply);
+  paper.addEventListener("change", apply);
   globalThis.humwatchTheme = Object.freeze({ choice, choose });
   apply();
 })();
