@@ -1,25 +1,23 @@
-"""Metrics as text for whoever scrapes them, without holding up the streams of the same process."""
+"""Metrics as text for whoever scrapes them."""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Metric
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
-from prometheus_client.samples import Sample
 from starlette.concurrency import run_in_threadpool
 
-NAP_EVERY: Final = 100
-"""Samples between two naps: about a millisecond of work."""
-NAP_S: Final = 50e-6
+from humwatch_service.line_families import LineFamily, TextFormat, text_of
+
 PACKED_FROM_BYTES: Final = 10_000
 """Shorter texts are not worth compressing."""
+END: Final = b"# EOF\n"
+"""Last line of OpenMetrics."""
 
 
 @dataclass(frozen=True)
@@ -38,80 +36,55 @@ class Scrape:
 
 
 class Exposition:
-    """Renders a registry, once at a time. Belongs to the event loop.
+    """Renders a registry and the families of machines, once at a time.
 
     Whoever asks while one rendering runs shares the next one with all who wait: however many scrape, two renderings at
     most are between a question and its answer, and an answer is never older than its question.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, machines: Collection[LineFamily]) -> None:
         self._registry = registry
+        self._machines = machines
         self._rendering = asyncio.Lock()
-        self._next: dict[tuple[str, bool], asyncio.Task[Scrape]] = {}
+        self._next: dict[tuple[TextFormat, bool], asyncio.Task[Scrape]] = {}
 
     async def scrape(self, accept: str, accept_encoding: str) -> Scrape:
-        """The metrics now, as the headers ``Accept`` and ``Accept-Encoding`` want them."""
-        wanted = (preferred(accept), _takes_gzip(accept_encoding))
+        """The metrics now, as the headers ``Accept`` and ``Accept-Encoding`` want them. On the event loop."""
+        wanted = (format_of(accept), _takes_gzip(accept_encoding))
         task = self._next.get(wanted)
         if task is None:
-            task = self._next[wanted] = asyncio.create_task(self._in_turn(wanted))
+            task = self._next[wanted] = asyncio.create_task(self._in_turn(*wanted))
         return await asyncio.shield(task)
 
-    async def _in_turn(self, wanted: tuple[str, bool]) -> Scrape:
-        async with self._rendering:
-            del self._next[wanted]  # who asks from now on gets a newer one
-            return await run_in_threadpool(self._scrape, *wanted)
+    def render(self, form: TextFormat) -> tuple[bytes, str]:
+        """All metrics as text (blocking), and its content type."""
+        encode, content_type = choose_encoder("application/openmetrics-text" if form == "openmetrics" else "")
+        text: bytes = encode(self._registry)
+        end = END if text.endswith(END) else b""
+        return b"".join((text.removesuffix(end), text_of(self._machines, form).encode(), end)), content_type
 
-    def _scrape(self, accept: str, packed: bool) -> Scrape:
-        text, content_type = rendered(self._registry, accept)
+    async def _in_turn(self, form: TextFormat, packed: bool) -> Scrape:
+        async with self._rendering:
+            del self._next[form, packed]  # who asks from now on gets a newer one
+            return await run_in_threadpool(self._scrape, form, packed)
+
+    def _scrape(self, form: TextFormat, packed: bool) -> Scrape:
+        text, content_type = self.render(form)
         if packed and len(text) >= PACKED_FROM_BYTES:
             return Scrape(gzip.compress(text, compresslevel=1, mtime=0), content_type, "gzip")
         return Scrape(text, content_type, None)
 
 
-def rendered(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
-    """All metrics as text (blocking), and its content type."""
-    encode, content_type = choose_encoder(accept)
-    return encode(_Napping(registry)), content_type
+def format_of(accept: str) -> TextFormat:
+    """The format that is sent: plain text wherever that is taken.
 
-
-def preferred(accept: str) -> str:
-    """The kind of text that is sent: plain text wherever that is taken.
-
-    There are no exemplars and no times of creation here, so OpenMetrics says no more, and takes twice the time.
+    There are no exemplars and no times of creation here, so OpenMetrics says no more.
     """
     kinds = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
-    return accept if "application/openmetrics-text" in kinds and not kinds & {"text/plain", "text/*", "*/*"} else ""
+    plain = kinds & {"text/plain", "text/*", "*/*"}
+    return "openmetrics" if "application/openmetrics-text" in kinds and not plain else "plain"
 
 
 def _takes_gzip(accept_encoding: str) -> bool:
     codings = dict(part.replace(" ", "").lower().partition(";")[::2] for part in accept_encoding.split(","))
     return "gzip" in codings and codings["gzip"] not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-
-
-class _Napping(Collector):
-    """A registry that lets the other threads have the interpreter every so often.
-
-    A thread that has it gives it up after 5 ms at the earliest, to each that waits, and a step of a stream waits for it
-    many times.
-    """
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-
-    def collect(self) -> Iterable[Metric]:
-        """The families, whose samples come with pauses."""
-        for family in self._registry.collect():
-            family.samples = _Samples(family.samples)
-            time.sleep(NAP_S)
-            yield family
-
-
-class _Samples(list[Sample]):
-    """Samples that come with pauses."""
-
-    def __iter__(self) -> Iterator[Sample]:
-        for start in range(0, len(self), NAP_EVERY):
-            yield from self[start : start + NAP_EVERY]
-            if start:
-                time.sleep(NAP_S)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final
 
 from humwatch.alarm_events import EVENT_KINDS, MACHINE_STATES, AlarmEvent, AlarmSnapshot, MachineState
 from humwatch.source_health import SOURCE_FAULTS
+from humwatch_service.line_families import LineFamily, LineSet
 from humwatch_service.live.load import RESOURCES, Resource
-from humwatch_service.metric_families import Families, SeriesSet
+from humwatch_service.metric_families import Families
 
 DROPS: Final = ("gap", "client_slow")
 """``gap``: samples never came. ``client_slow``: a client did not read its scores."""
@@ -25,7 +26,7 @@ class LiveMetrics:
     """
 
     def __init__(self, families: Families) -> None:
-        self._families = families
+        self._families = families.machines
         self._gauges = families.gauges
         self._counters = families.counters
         self._latency = families.histograms["end_to_end_latency_seconds"]
@@ -141,23 +142,22 @@ class LiveMetrics:
 class _MachineSeries:
     """The live series of one machine."""
 
-    def __init__(self, families: Families, machine_id: str) -> None:
-        self._series = series = SeriesSet()
-        gauges, counters = families.gauges, families.counters
-        self.level = series.add(gauges["audio_level_dbfs"], machine_id)
+    def __init__(self, families: Mapping[str, LineFamily], machine_id: str) -> None:
+        self._series = series = LineSet()
+        self.level = series.add(families["audio_level_dbfs"], machine_id)
         self.level.set(math.nan)
-        self.last_sample = series.add(gauges["audio_last_sample_timestamp_seconds"], machine_id)
-        self.expected = series.add(gauges["audio_expected"], machine_id)
-        self.gap_s = series.add(counters["audio_gap_seconds_total"], machine_id)
-        self.overflows = series.add(counters["audio_overflows_total"], machine_id)
-        self.drops = {r: series.add(counters["windows_dropped_total"], machine_id, r) for r in DROPS}
-        self.transitions = {k: series.add(counters["alarm_transitions_total"], machine_id, k) for k in EVENT_KINDS}
-        self._fault = {f: series.add(gauges["source_fault"], machine_id, f) for f in SOURCE_FAULTS}
-        self._begun = {f: series.add(counters["source_faults_total"], machine_id, f) for f in SOURCE_FAULTS}
-        self._states = {s: series.add(gauges["alarm_state"], machine_id, s) for s in MACHINE_STATES}
-        self._shelved = series.add(gauges["alarm_shelved"], machine_id)
-        self._acknowledged = series.add(gauges["alarm_acknowledged"], machine_id)
-        self._last_number = series.add(gauges["alarm_last_number"], machine_id)
+        self.last_sample = series.add(families["audio_last_sample_timestamp_seconds"], machine_id)
+        self.expected = series.add(families["audio_expected"], machine_id)
+        self.gap_s = series.add(families["audio_gap_seconds_total"], machine_id)
+        self.overflows = series.add(families["audio_overflows_total"], machine_id)
+        self.drops = {r: series.add(families["windows_dropped_total"], machine_id, r) for r in DROPS}
+        self.transitions = {k: series.add(families["alarm_transitions_total"], machine_id, k) for k in EVENT_KINDS}
+        self._fault = {f: series.add(families["source_fault"], machine_id, f) for f in SOURCE_FAULTS}
+        self._begun = {f: series.add(families["source_faults_total"], machine_id, f) for f in SOURCE_FAULTS}
+        self._states = {s: series.add(families["alarm_state"], machine_id, s) for s in MACHINE_STATES}
+        self._shelved = series.add(families["alarm_shelved"], machine_id)
+        self._acknowledged = series.add(families["alarm_acknowledged"], machine_id)
+        self._last_number = series.add(families["alarm_last_number"], machine_id)
         self._faults: frozenset[str] = frozenset()
         self._state: MachineState | None = None
         self.show_state("unknown")

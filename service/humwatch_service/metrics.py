@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 
-from humwatch_service.exposition import Exposition, Scrape, rendered
+from humwatch_service.exposition import Exposition, Scrape
+from humwatch_service.line_families import LineFamily, LineSet
 from humwatch_service.live_metrics import LiveMetrics
 from humwatch_service.machines import Fleet, Machine
-from humwatch_service.metric_families import Families, SeriesSet
+from humwatch_service.metric_families import Families
 from humwatch_service.metric_table import METRICS, PROCESS_METRICS, MetricSpec
 from humwatch_service.problems import STATUSES
 from humwatch_service.state_metrics import StateMetrics
@@ -33,10 +34,10 @@ class Metrics:
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # a second series a counter: when it was first shown
-        self.registry = CollectorRegistry()
-        families = self._families = Families(METRICS, self.registry)
-        ProcessCollector(registry=self.registry)
-        self._exposition = Exposition(self.registry)
+        registry = CollectorRegistry()
+        families = self._families = Families(METRICS, registry)
+        ProcessCollector(registry=registry)
+        self._exposition = Exposition(registry, families.machines.values())
         self.live = LiveMetrics(families)
         self.state = StateMetrics(families)
         self._models: dict[str, _ModelSeries] = {}
@@ -76,7 +77,7 @@ class Metrics:
         """Show the machines that are there, and forget those that are gone."""
         gone = [series for machine_id, series in self._models.items() if machine_id not in fleet.machines]
         self._models = {
-            machine_id: self._models.get(machine_id) or _ModelSeries(self._families, machine_id)
+            machine_id: self._models.get(machine_id) or _ModelSeries(self._families.machines, machine_id)
             for machine_id in fleet.machines
         }
         for machine_id, machine in fleet.machines.items():
@@ -124,9 +125,9 @@ class Metrics:
         known = method if method in METHODS else "other"
         self._requests.labels(route, known, str(status)).inc()
 
-    def render(self, accept: str) -> tuple[bytes, str]:
-        """All metrics as text (blocking), and its content type."""
-        return rendered(self.registry, accept)
+    def render(self) -> str:
+        """All metrics as plain text (blocking)."""
+        return self._exposition.render("plain")[0].decode()
 
     async def scrape(self, accept: str, accept_encoding: str) -> Scrape:
         """All metrics, for whoever scrapes; see :class:`humwatch_service.exposition.Exposition`."""
@@ -136,19 +137,18 @@ class Metrics:
 class _ModelSeries:
     """The series of one machine's model and recordings."""
 
-    def __init__(self, families: Families, machine_id: str) -> None:
+    def __init__(self, families: Mapping[str, LineFamily], machine_id: str) -> None:
         self._machine_id = machine_id
         self._families = families
-        self._series = series = SeriesSet()
-        self._info = SeriesSet()
+        self._series = series = LineSet()
+        self._info = LineSet()
         self._digest = ""
-        gauges, counters = families.gauges, families.counters
-        self.requests = {o: series.add(counters["score_requests_total"], machine_id, o) for o in OUTCOMES}
-        self.windows = series.add(counters["windows_scored_total"], machine_id)
-        self._ratio = series.add(gauges["anomaly_score_ratio"], machine_id)
-        self._raw = series.add(gauges["anomaly_score_raw"], machine_id)
-        self._warn = series.add(gauges["anomaly_threshold"], machine_id, "warn")
-        series.add(gauges["anomaly_threshold"], machine_id, "alarm").set(1.0)
+        self.requests = {o: series.add(families["score_requests_total"], machine_id, o) for o in OUTCOMES}
+        self.windows = series.add(families["windows_scored_total"], machine_id)
+        self._ratio = series.add(families["anomaly_score_ratio"], machine_id)
+        self._raw = series.add(families["anomaly_score_raw"], machine_id)
+        self._warn = series.add(families["anomaly_threshold"], machine_id, "warn")
+        series.add(families["anomaly_threshold"], machine_id, "alarm").set(1.0)
 
     def remove(self) -> None:
         """Show none of them any more."""
@@ -164,9 +164,9 @@ class _ModelSeries:
         self._warn.set(manifest.clip.normalise(manifest.clip.warn.level))
         self.show_score(math.nan, math.nan)
         facts = (manifest.version, machine.digest, manifest.predictor.strategy, manifest.scoring.kind)
-        before, self._info = self._info, SeriesSet()
+        before, self._info = self._info, LineSet()
         before.remove()
-        self._info.add(self._families.gauges["model_info"], self._machine_id, *facts).set(1)
+        self._info.add(self._families["model_info"], self._machine_id, *facts).set(1)
 
     def show_score(self, score: float, raw_score: float) -> None:
         """Show a score."""

@@ -11,8 +11,9 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import generate_latest
 
-from humwatch_service import exposition
-from humwatch_service.exposition import Exposition, Scrape, rendered
+from humwatch_service.exposition import Exposition, Scrape
+from humwatch_service.line_families import LineFamily
+from humwatch_service.metric_table import MetricSpec
 
 
 @pytest.fixture
@@ -24,11 +25,16 @@ def registry() -> CollectorRegistry:
     return registry
 
 
-def test_pauses_change_nothing_of_the_text(registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
-    naps: list[float] = []
-    monkeypatch.setattr(exposition.time, "sleep", naps.append)
-    assert rendered(registry, "")[0] == generate_latest(registry)
-    assert len(naps) == 10  # one for the family, and behind each hundred of its samples but the first
+def test_both_kinds_of_families_are_in_the_text(registry: CollectorRegistry) -> None:
+    family = LineFamily(MetricSpec("some_level", "gauge", ("machine_id",), "Some level."))
+    family.line("fan-1").set(0.5)
+    shown = Exposition(registry, [family])
+    plain, _ = shown.render("plain")
+    assert plain == generate_latest(registry) + family.text("plain").encode()
+    openmetrics, kind = shown.render("openmetrics")
+    assert kind.startswith("application/openmetrics-text; version=1.0.0")
+    assert openmetrics.endswith(b'some_level{machine_id="fan-1"} 0.5\n# EOF\n')
+    assert openmetrics.count(b"# EOF") == 1
 
 
 @pytest.mark.parametrize(
@@ -38,14 +44,14 @@ def test_pauses_change_nothing_of_the_text(registry: CollectorRegistry, monkeypa
 def test_the_text_is_compressed_when_that_is_asked_for(
     registry: CollectorRegistry, accept_encoding: str, packed: bool
 ) -> None:
-    scrape = asyncio.run(Exposition(registry).scrape("", accept_encoding))
+    scrape = asyncio.run(Exposition(registry, ()).scrape("", accept_encoding))
     assert (scrape.encoding == "gzip") == packed
     assert (gzip.decompress(scrape.body) if packed else scrape.body) == generate_latest(registry)
     assert not packed or len(scrape.body) < len(gzip.decompress(scrape.body)) / 4
 
 
 def test_a_short_text_is_not_compressed() -> None:
-    assert asyncio.run(Exposition(CollectorRegistry()).scrape("", "gzip")).encoding is None
+    assert asyncio.run(Exposition(CollectorRegistry(), ()).scrape("", "gzip")).encoding is None
 
 
 def test_all_who_wait_share_one_rendering_that_is_newer_than_their_question(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,17 +60,17 @@ def test_all_who_wait_share_one_rendering_that_is_newer_than_their_question(monk
     times: list[float] = []
     begun, go_on = threading.Event(), threading.Event()
 
-    def slowly(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
+    def slowly(self: Exposition, form: str) -> tuple[bytes, str]:
         text = generate_latest(registry), "text/plain"
         times.append(gauge._value.get())
         begun.set()
         assert go_on.wait(20)
         return text
 
-    monkeypatch.setattr(exposition, "rendered", slowly)
+    monkeypatch.setattr(Exposition, "render", slowly)
 
     async def ask() -> list[Scrape]:
-        shown = Exposition(registry)
+        shown = Exposition(registry, ())
         first = asyncio.create_task(shown.scrape("", ""))
         await asyncio.to_thread(begun.wait, 20)
         gauge.set(1)

@@ -158,7 +158,7 @@ def test_every_metric_moves(make_server: Any, models: Path, workshop: Any, monke
     paint = service.scorer._painter.paint
 
     def look(*arguments: Any) -> bytes:
-        seen.append(samples(service.metrics.render("")[0].decode()))
+        seen.append(samples(service.metrics.render()))
         return bytes(paint(*arguments))
 
     monkeypatch.setattr(service.scorer._painter, "paint", look)
@@ -247,7 +247,7 @@ def test_labels_never_come_from_a_request(make_server: Any) -> None:
 def test_apps_share_no_registry() -> None:
     first, second = Metrics(), Metrics()
     first.rejected("overloaded")
-    assert b'reason="overloaded"} 0.0' in second.render("")[0]
+    assert 'reason="overloaded"} 0.0' in second.render()
 
 
 @pytest.mark.parametrize(
