@@ -9,33 +9,30 @@ from __future__ import annotations
 import random
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from humwatch_service.errors import TracingUnavailable
-from humwatch_service.logs import event_logger
 from humwatch_service.request_context import PROBES, logged_path, request_id_of
 from humwatch_service.settings import Settings
+from humwatch_service.trace_export import EXPORT_TIMEOUT_S, WatchedExporter, otlp_exporter, own_provider
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Span, Tracer
 
 MAX_QUEUED_SPANS: Final = 2_048
 """Finished spans that may wait for the collector; of more the oldest are dropped."""
 MAX_BATCH_SPANS: Final = 512
 BATCH_EVERY_S: Final = 2.0
-EXPORT_TIMEOUT_S: Final = 2.0
-"""Longest time for one batch, with all attempts."""
 CLOSE_S: Final = 1.0
 """Time that what is left gets when the service stops; after it the batch on its way is the last."""
 
@@ -46,7 +43,6 @@ Attribute = str | bool | int | float
 Note = Callable[..., None]
 """Is told attributes of a span by name."""
 
-_log = event_logger("humwatch.tracing")
 _tracer: ContextVar[Tracer | None] = ContextVar("humwatch_tracer", default=None)
 """Of the request or turn that is being traced; it goes into worker threads with the context."""
 
@@ -117,9 +113,9 @@ class Tracing:
         self.on = settings.tracing_endpoint is not None
         self.follows_turns = self.on and settings.tracing_live_ratio > 0
         self._settings = settings
-        self._make_exporter = make_exporter or _otlp_exporter
+        self._make_exporter = make_exporter or otlp_exporter
         self._chance = chance
-        self._exporter: _Exporter | None = None
+        self._exporter: WatchedExporter | None = None
         self._provider: TracerProvider | None = None
         self._tracer: Tracer | None = None
 
@@ -130,8 +126,8 @@ class Tracing:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
         endpoint = self._settings.tracing_endpoint
-        self._exporter = _Exporter(self._make_exporter(endpoint), endpoint)
-        self._provider = _provider(self._settings.tracing_sample_ratio)
+        self._exporter = WatchedExporter(self._make_exporter(endpoint), endpoint)
+        self._provider = own_provider(self._settings.tracing_sample_ratio)
         self._provider.add_span_processor(
             BatchSpanProcessor(
                 self._exporter,  # type: ignore[arg-type]  # its base class would have to be imported when it is off
@@ -247,39 +243,6 @@ def _method(scope: Scope) -> str:
     return str(scope["method"]) if scope["method"] in _METHODS else "_OTHER"
 
 
-class _Exporter:
-    """Gives batches to an exporter, and tells the log when they stop to arrive and when they do again: once each."""
-
-    def __init__(self, inner: SpanExporter, endpoint: str) -> None:
-        self._inner = inner
-        self._endpoint = endpoint
-        self._lost = 0
-        self._ended = threading.Lock()
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send a batch; one that does not arrive is given up (blocking, on the provider's thread)."""
-        from opentelemetry.sdk.trace.export import SpanExportResult
-
-        result = self._inner.export(spans)
-        if result is not SpanExportResult.SUCCESS:
-            if not self._lost:
-                _log.warning("traces not delivered", endpoint=self._endpoint)
-            self._lost += len(spans)
-        elif self._lost:
-            _log.info("traces delivered again", endpoint=self._endpoint, lost_spans=self._lost)
-            self._lost = 0
-        return result
-
-    def shutdown(self) -> None:
-        """End waiting between attempts, and take no more; from any thread, more than once."""
-        if self._ended.acquire(blocking=False):
-            self._inner.shutdown()
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Nothing waits here."""
-        return True
-
-
 def check_tracing(settings: Settings) -> None:
     """Refuse to be asked for traces that cannot be made. Raises :class:`TracingUnavailable`."""
     if settings.tracing_endpoint is not None and not all(map(_is_there, _MODULES)):
@@ -294,39 +257,3 @@ def _is_there(module: str) -> bool:
         return find_spec(module) is not None
     except ModuleNotFoundError:  # of a package that it would be in
         return False
-
-
-def _otlp_exporter(endpoint: str) -> SpanExporter:
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-    return OTLPSpanExporter(endpoint, timeout=EXPORT_TIMEOUT_S)
-
-
-def _provider(sample_ratio: float) -> TracerProvider:
-    """A provider of an app's own; the standard variables may name the service otherwise."""
-    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
-    from opentelemetry.trace import SpanKind
-
-    requests = TraceIdRatioBased(sample_ratio)
-
-    class Roots(Sampler):
-        """Requests by the ratio; of turns only those that are to be traced come here."""
-
-        def should_sample(
-            self, parent_context: Any, trace_id: int, name: str, kind: Any = None, *rest: Any, **more: Any
-        ) -> SamplingResult:
-            sampler = requests if kind is SpanKind.SERVER else ALWAYS_ON
-            return sampler.should_sample(parent_context, trace_id, name, kind, *rest, **more)
-
-        def get_description(self) -> str:
-            return f"Humwatch{{{sample_ratio}}}"
-
-    own = {
-        "service.name": "humwatch",
-        "service.version": version("humwatch"),
-        "service.instance.id": str(uuid.uuid4()),
-    }
-    resource = Resource(own).merge(OTELResourceDetector().detect())
-    return TracerProvider(sampler=ParentBased(Roots()), resource=resource, shutdown_on_exit=False)
