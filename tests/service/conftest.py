@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -296,6 +296,16 @@ def make_server(models: Path) -> Iterator[Callable[..., LiveServer]]:
             return stack.enter_context(running(settings, loaded=loaded))
 
         yield make
+
+
+@pytest.fixture
+def serving(models: Path) -> Callable[..., AbstractContextManager[LiveServer]]:
+    """Servers like those of `make_server`, that stop where the test says so."""
+
+    def serve(**given: Any) -> AbstractContextManager[LiveServer]:
+        return running(Settings(**{"models_dir": models, "score_workers": 2, "port": 0, **given}))
+
+    return serve
 
 
 @pytest.fixture(scope="module")

@@ -163,6 +163,42 @@ def test_a_disk_that_does_not_write_is_named_and_tried_again(tmp_path: Path) -> 
     assert evidence.write_clip("m-000001", np.zeros(9, np.int16), 8_000, partial=True) == "partial"
 
 
+def test_the_size_is_kept_up_to_date_without_looking_at_all_alarms(
+    evidence: EvidenceFolder, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evidence.write_clip("m-000001", noise(rng, 1_000), 8_000, partial=False)
+    assert evidence.size_bytes() == evidence.used_bytes() > 2_000
+
+    def all_of_them(self: EvidenceFolder) -> None:
+        raise AssertionError("looked at all alarms")
+
+    sizes = []
+    with monkeypatch.context() as patched:
+        patched.setattr(EvidenceFolder, "_all", all_of_them)
+        for write in (
+            lambda: evidence.write_clip("m-000002", noise(rng, 1_000), 8_000, partial=True),
+            lambda: evidence.write_clip("m-000002", noise(rng, 3_000), 8_000, partial=False),
+            lambda: evidence.write_picture("m-000002", PNG),
+            lambda: evidence.write_picture("m-000002", PNG[:99]),
+        ):
+            write()
+            sizes.append(evidence.size_bytes())
+    assert sizes[-1] == evidence.used_bytes()
+    assert sizes[0] < sizes[1] < sizes[2] > sizes[3]
+    assert evidence.enforce(time.time() + 31 * DAY_S, {"m-000002"}) == ["m-000001"]
+    assert evidence.size_bytes() == evidence.used_bytes() < sizes[3]
+
+
+def test_the_size_is_not_known_while_the_disk_is_gone(evidence: EvidenceFolder, tmp_path: Path) -> None:
+    assert evidence.size_bytes() == 0
+    evidence.write_picture("m-000001", PNG)
+    size = evidence.size_bytes()
+    evidence.root.rename(tmp_path / "aside")
+    assert evidence.size_bytes() is None
+    (tmp_path / "aside").rename(evidence.root)
+    assert evidence.size_bytes() == size == len(PNG)
+
+
 @pytest.mark.parametrize(
     ("said", "there", "expected"),
     [

@@ -49,6 +49,16 @@ def test_each_event_goes_to_its_webhooks_once(store: StateStore) -> None:
     assert (delivery.event.alarm_id, delivery.attempts) == ("m-000001", 0)
 
 
+def test_what_is_owed_is_counted_by_webhook(store: StateStore) -> None:
+    assert store.outbox.pending() == {}
+    store.commit(happened("raised", 1.0, webhooks=("cmms", "mail")))
+    store.commit(happened("acknowledged", 2.0, webhooks=("mail",)))
+    assert store.outbox.pending() == {"cmms": 1, "mail": 2}
+    store.outbox.delivered(store.outbox.due(9.0, 1, "mail")[0].id, 3.0)
+    store.outbox.failed(store.outbox.due(9.0, 1, "cmms")[0].id, "gone", None)
+    assert store.outbox.pending() == {"mail": 1}
+
+
 def test_events_of_one_change_have_recipients_of_their_own(store: StateStore) -> None:
     first, second = happened("cleared", 1.0), happened("state_changed", 1.0)
     both = replace(first, events=(*first.events, *second.events), webhooks=((), ("mail",)))

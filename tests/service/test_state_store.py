@@ -23,6 +23,7 @@ from humwatch_service.state.records import (
     AlarmLevels,
     AlarmRecord,
     MachineChange,
+    ScoreSecond,
     SoundSource,
     StreamPosition,
     TracePoint,
@@ -201,6 +202,10 @@ def test_what_a_machine_needs_after_a_restart_is_kept(store: StateStore, tmp_pat
     assert kept is not None
     assert (kept.snapshot, kept.position, kept.running) == (snapshot, position, False)
     assert [(each.machine_id, each.running, each.position) for each in again.machines()][1] == ("fan-2", None, None)
+    assert [each.heard_s for each in again.machines()] == [None, None]
+    for at_s in (119, 121, 60):
+        again.add_seconds([ScoreSecond(machine_id="fan-2", at_s=at_s, score=None, level_dbfs=-30.0, state="unknown")])
+    assert [each.heard_s for each in again.machines()] == [None, 121.0]
     assert again.kept("fan-3") is None
     again.close()
 

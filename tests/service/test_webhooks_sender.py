@@ -245,9 +245,13 @@ def test_a_notification_is_posted_signed_and_recorded() -> None:
 
 def test_failures_are_repeated_under_one_id_and_in_order() -> None:
     outbox = MemoryOutbox()
+    told: list[tuple[str, str]] = []
+
+    def tell(name: str, outcome: str) -> None:
+        told.append((name, outcome))
 
     async def scenario() -> None:
-        async with receiving(500, 503) as receiver, sending([webhook(receiver.url())], outbox) as sender:
+        async with receiving(500, 503) as receiver, sending([webhook(receiver.url())], outbox, tell=tell) as sender:
             outbox.add("1")
             outbox.add("2")
             await until(lambda: len(outbox.settled) == 2)
@@ -256,6 +260,7 @@ def test_failures_are_repeated_under_one_id_and_in_order() -> None:
             assert len(set(ids[:3])) == 1
             assert ids[3] != ids[0]
             assert (only(sender).failed, only(sender).last_error) == (2, "answered 503")
+            assert told == [("desk", outcome) for outcome in ("failed", "failed", "delivered", "delivered")]
 
     asyncio.run(scenario())
     assert outbox.errors == ["answered 500", "answered 503"]
