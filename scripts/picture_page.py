@@ -4,7 +4,7 @@
 
 It only looks. The alarm is the newest one of the machine, or of any machine where it has none. Where the service wants
 a key, it is read from the file that `--key-file` names. The part that is seen without scrolling is taken; `--whole`
-takes all of a page.
+takes all of a page. `--sheets FOLDER` puts the pictures of each view on one sheet: light above, dark below.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 SIZES = {360: 740, 1280: 800, 1920: 1080}
 THEMES = ("light", "dark")
 SETTLE_MS = 2_500
 LISTEN_MS = 20_000
+SHEET_ROW_PX = 420
+SHEET_GAP_PX = 12
 
 
 def asked(url: str, path: str, key: str) -> Any:
@@ -58,6 +61,27 @@ def take(page: Any, url: str, place: str, recording: Path | None) -> None:
     page.wait_for_timeout(LISTEN_MS if place.startswith("#/machines") else SETTLE_MS)
 
 
+def name_of(view: str, width: int, theme: str) -> str:
+    """File of a picture."""
+    return f"page-{view}-{width}-{theme}.png"
+
+
+def sheet(pictures: Path, view: str) -> Image.Image:
+    """All pictures of a view side by side at one height, a row a theme."""
+    rows = []
+    for theme in THEMES:
+        found = [Image.open(pictures / name_of(view, width, theme)).convert("RGB") for width in SIZES]
+        rows.append([image.resize((image.width * SHEET_ROW_PX // image.height, SHEET_ROW_PX)) for image in found])
+    width = max(sum(image.width + SHEET_GAP_PX for image in row) for row in rows) - SHEET_GAP_PX
+    paper = Image.new("RGB", (width, len(rows) * (SHEET_ROW_PX + SHEET_GAP_PX) - SHEET_GAP_PX), "white")
+    for number, row in enumerate(rows):
+        left = 0
+        for image in row:
+            paper.paste(image, (left, number * (SHEET_ROW_PX + SHEET_GAP_PX)))
+            left += image.width + SHEET_GAP_PX
+    return paper.quantize(160)
+
+
 def main() -> None:
     """Take the pictures, and name each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -67,6 +91,7 @@ def main() -> None:
     parser.add_argument("--recording", type=Path, help="for the view that tries a file")
     parser.add_argument("--key-file", type=Path)
     parser.add_argument("--whole", action="store_true", help="all of a page, not only what is seen first")
+    parser.add_argument("--sheets", type=Path, help="folder for a sheet a view")
     given = parser.parse_args()
     chromium = shutil.which("chromium") or sys.exit("chromium is not installed")
     key = given.key_file.read_text().strip() if given.key_file else ""
@@ -82,11 +107,16 @@ def main() -> None:
                 page = context.new_page()
                 for view, place in views.items():
                     take(page, given.url, place, given.recording)
-                    path = given.out / f"page-{view}-{width}-{theme}.png"
+                    path = given.out / name_of(view, width, theme)
                     page.screenshot(path=path, full_page=given.whole)
                     sys.stdout.write(f"{path}\n")
                 context.close()
         browser.close()
+    if given.sheets is not None:
+        for view in views:
+            path = given.sheets / f"page-{view}-sheet.png"
+            sheet(given.out, view).save(path, optimize=True)
+            sys.stdout.write(f"{path}\n")
 
 
 if __name__ == "__main__":

@@ -299,7 +299,7 @@ def test_a_gap_is_marked_counted_and_never_normal(make_server: Callable[..., Any
     assert all(m["state"] == "unknown" for m in messages if m["type"] == "score")
     metrics = server.http.get("/metrics").text
     assert 'humwatch_audio_gap_seconds_total{machine_id="pump-2"} 0.1' in metrics
-    assert 'humwatch_source_faults_total{fault="drop_outs",machine_id="pump-2"} 1.0' in metrics
+    assert 'humwatch_source_faults_total{machine_id="pump-2",fault="drop_outs"} 1.0' in metrics
 
 
 @pytest.mark.parametrize(
