@@ -1,129 +1,160 @@
-"""Measure the page with many machines: what it costs the browser, and how many bytes a second come.
+"""Measure the page with many machines: what it costs the browser, and whether scoring feels who looks on.
 
     .venv-dev/bin/python scripts/measure_page.py --machines 64 --minutes 10
 
-A stand-in for the service serves the page and, once a second, a new tile of every machine: the most that there can be
-to draw. Chromium says how busy its main thread was and how much memory its scripts hold, after a collection.
+Starts the real service with so many machines that share one model, and plays a live stream to each. A stretch is played
+without anybody who looks on, one with the page of all machines open in Chromium, which says how busy its main thread
+was and how much memory its scripts hold after a collection, and one with a connection to each machine's sound that
+reads nothing. The latency of the scores of each is told beside it.
 """
 
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
-import math
-import mimetypes
+import os
+import re
 import shutil
+import socket
+import subprocess
 import sys
-import threading
+import tempfile
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import sync_playwright
+from humwatch_service.capacity.bench import Session, played
+from humwatch_service.capacity.fleet import Fleet, machine_ids
+from humwatch_service.capacity.gauge import Usage
+from humwatch_service.capacity.level import settle
+from humwatch_service.capacity.played_sound import normal_sound
+from humwatch_service.capacity.player import Player, microphones
+from humwatch_service.capacity.score_ledger import StepGrid, Tally
+from humwatch_service.capacity.service_under_test import serving
 
-PAGE = Path(__file__).parents[1] / "service" / "humwatch_service" / "page"
-STATES = ("normal",) * 12 + ("warning", "alarm", "unknown", "off")
-
-
-def tile(number: int, at_s: float) -> dict[str, Any]:
-    """A machine that is never the same for two seconds."""
-    state = STATES[number % len(STATES)]
-    score = 0.3 + 0.3 * math.sin(at_s / 7 + number) + {"warning": 0.5, "alarm": 1.0}.get(state, 0.0)
-    alarm = state == "alarm"
-    return {
-        "machine_id": f"machine-{number:02d}", "machine_type": "fan", "model_version": "1", "state": state,
-        "reasons": ["silent"] if state == "unknown" else [], "since_s": at_s - 60 * number, "score": round(score, 4),
-        "step_score": round(score, 4), "warn_level": 0.6, "level_dbfs": round(-30 + 3 * score, 1), "heard_s": at_s,
-        "running": state != "off", "faults": [], "alarm_id": f"machine-{number:02d}-000001" if alarm else None,
-        "alarm_since_s": at_s - 60 if alarm else None, "acknowledged": False, "shelved_until_s": None,
-        "out_of_service": False, "connected": True, "listened": True,
-    }  # fmt: skip
-
-
-def handler(machines: int) -> type[BaseHTTPRequestHandler]:
-    """What answers in the service's place."""
-
-    class Stand(BaseHTTPRequestHandler):
-        sent = 0
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-        def do_GET(self) -> None:
-            path = self.path.partition("?")[0]
-            if path == "/v1/live":
-                self._live()
-            elif path.startswith("/ui/"):
-                name = path.removeprefix("/ui/") or "index.html"
-                self._answer((PAGE / name).read_bytes(), mimetypes.guess_type(name)[0] or "text/plain")
-            elif path == "/v1/session":
-                self._answer(b'{"key_needed": false, "signed_in": false}', "application/json")
-            else:
-                start_s = math.floor(time.time() / 60) * 60 - 3540
-                scores = [round(0.3 + 0.2 * math.sin(minute / 5), 3) for minute in range(60)]
-                told = {f"machine-{n:02d}": {"scores": scores, "states": ["normal"] * 60} for n in range(machines)}
-                body = json.dumps({"start_s": start_s, "step_s": 60, "machines": told})
-                self._answer(body.encode(), "application/json")
-
-        def _answer(self, body: bytes, media_type: str) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", media_type)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def _live(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/event-stream")
-            self.end_headers()
-            name = "fleet"
-            while True:
-                at_s = time.time()
-                told = {"at_s": at_s, "machines": [tile(n, at_s) for n in range(machines)], "gone": []}
-                event = f"event: {name}\ndata: {json.dumps(told, separators=(',', ':'))}\n\n".encode()
-                try:
-                    self.wfile.write(event)
-                    self.wfile.flush()
-                except OSError:
-                    return
-                Stand.sent += len(event)
-                name = "changes"
-                time.sleep(1)
-
-    return Stand
-
-
-def figures(client: Any) -> dict[str, float]:
-    """What Chromium counts of the page, after a collection."""
-    client.send("HeapProfiler.collectGarbage")
-    return {metric["name"]: metric["value"] for metric in client.send("Performance.getMetrics")["metrics"]}
+FAN = Path(__file__).parents[1] / "models" / "fan-id_00"
+GRACE_S = 3.0
+OPENING_S = 20.0
+"""Until the page shows all machines and has settled."""
+COUNTED = re.compile(r"^(humwatch_page_events_dropped_total|humwatch_page_viewers) (\S+)$", re.MULTILINE)
 
 
 def main() -> None:
-    """Measure, and write one line of JSON."""
+    """Measure, and print a line a figure."""
+    given = options()
+    if given.look_at:
+        look(given.look_at, given.machines, given.minutes)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        fleet = Fleet(FAN / "1", Path(name))
+        models, settings = fleet.models(given.machines), {"max_load": "1.0", "max_viewers": "1000"}
+        with serving(models, Path(name) / "state", Path(name) / "log", settings, given.machines) as service:
+            if given.niceness:
+                for pid in (os.getpid(), service.pid):
+                    os.setpriority(os.PRIO_PROCESS, pid, given.niceness)
+                    Path(f"/proc/{pid}/autogroup").write_text(str(given.niceness))
+            tally, player, grid = Tally(), Player(), StepGrid.of(fleet.manifest)
+            sound = normal_sound(FAN / "examples" / "normal.wav", fleet.manifest.features.rate_hz)
+            ids = machine_ids(given.machines)
+            session = Session(service, player, tally, Usage.of(service.pid))
+            player.add(microphones(service.port, ids, sound, grid, tally, seed=1))
+            try:
+                settle(session)
+                player.play(15.0)
+                stretches(session, ids, given)
+            finally:
+                player.close()
+
+
+def options() -> argparse.Namespace:
+    """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--machines", type=int, default=64)
-    parser.add_argument("--minutes", type=float, default=10.0)
-    given = parser.parse_args()
-    stand = handler(given.machines)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), stand)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    parser.add_argument("--minutes", type=float, default=10.0, help="that the page is open")
+    parser.add_argument("--niceness", type=int, default=0, help="-20 to 19, of the service and of the player (root)")
+    parser.add_argument("--look-at", metavar="URL", help="only open the page of a service that runs, and measure it")
+    return parser.parse_args()
+
+
+def stretches(session: Session, ids: list[str], given: argparse.Namespace) -> None:
+    """Nobody, the page, and who reads nothing."""
+    port = session.service.port
+    stretch(session, "nobody looks on", 60.0)
+    command = [sys.executable, __file__, "--look-at", f"http://127.0.0.1:{port}"]
+    command += ["--machines", str(given.machines), "--minutes", str(given.minutes + OPENING_S / 60.0)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as page:
+        session.player.play(OPENING_S)
+        stretch(session, "the page is open", 60.0 * given.minutes)
+        session.player.play(OPENING_S)
+        told = page.communicate()[0].strip()
+    sys.stdout.write(f"{'page':<20} {told}\n")
+    with deaf(port, ids):
+        session.player.play(OPENING_S)
+        stretch(session, "none of all reads", 60.0)
+    stretch(session, "nobody looks on", 60.0)
+
+
+def stretch(session: Session, what: str, seconds: float) -> None:
+    """Play for a while, and say how late the scores came."""
+    player = session.player
+    effort = played(session, lambda: player.play(seconds))
+    player.play(GRACE_S, until=lambda: player.told_until(effort.to_s))
+    for microphone in player.microphones:
+        microphone.ledger.give_up(effort.to_s)
+    late = session.tally.between(effort.from_s, effort.to_s)
+    p50, p99 = (float("nan") if value is None else 1e3 * value for value in (late.p50_s, late.p99_s))
+    live = sum(microphone.state == "live" for microphone in player.microphones)
+    counted = ", ".join(f"{name} {value}" for name, value in COUNTED.findall(metrics(session.service.port)))
+    sys.stdout.write(
+        f"{what:<20} {seconds:.0f} s, {live} streams, {late.scores} scores, {late.lost} lost: p50 {p50:.0f} ms,"
+        f" p99 {p99:.0f} ms; service {100 * effort.service_cores:.0f} % of a processor, {counted}\n"
+    )
+    sys.stdout.flush()
+
+
+def metrics(port: int) -> str:
+    """What the service counts."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("GET", "/metrics")
+    return connection.getresponse().read().decode()
+
+
+@contextmanager
+def deaf(port: int, ids: list[str]) -> Iterator[None]:
+    """A connection to each machine's sound that asks and does not read."""
+    with ExitStack() as stack:
+        for machine_id in ids:
+            line = stack.enter_context(socket.socket())
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            line.connect(("127.0.0.1", port))
+            line.sendall(f"GET /v1/machines/{machine_id}/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        yield
+
+
+def look(url: str, machines: int, minutes: float) -> None:
+    """Open the page of all machines, and write what it cost as one line of JSON."""
+    from playwright.sync_api import sync_playwright
+
     chromium = shutil.which("chromium") or sys.exit("chromium is not installed")
+    came = [0]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1920, "height": 1080})
         client = page.context.new_cdp_session(page)
         client.send("Performance.enable")
-        page.goto(f"http://127.0.0.1:{server.server_port}/ui/")
-        page.locator(".tile").nth(given.machines - 1).wait_for()
+        client.send("Network.enable")
+        client.on("Network.dataReceived", lambda part: came.append(part["dataLength"]))
+        page.goto(f"{url}/ui/")
+        page.locator(".tile").nth(machines - 1).wait_for()
         page.wait_for_timeout(10_000)
-        first, sent, started_s = figures(client), stand.sent, time.monotonic()
-        page.wait_for_timeout(given.minutes * 60_000)
+        first, before, started_s = figures(client), sum(came), time.monotonic()
+        page.wait_for_timeout(minutes * 60_000)
         last, passed_s = figures(client), time.monotonic() - started_s
         told = {
-            "machines": given.machines,
+            "machines": machines,
             "seconds": round(passed_s, 1),
             "main_thread_busy": round((last["TaskDuration"] - first["TaskDuration"]) / passed_s, 4),
             "of_it_script": round((last["ScriptDuration"] - first["ScriptDuration"]) / passed_s, 4),
@@ -131,11 +162,16 @@ def main() -> None:
             "heap_mb_last": round(last["JSHeapUsedSize"] / 1e6, 2),
             "nodes_first": first["Nodes"],
             "nodes_last": last["Nodes"],
-            "bytes_a_second": round((stand.sent - sent) / passed_s),
+            "bytes_a_second": round((sum(came) - before) / passed_s),
         }
         sys.stdout.write(json.dumps(told) + "\n")
         browser.close()
-    server.shutdown()
+
+
+def figures(client: Any) -> dict[str, float]:
+    """What Chromium counts of the page, after a collection."""
+    client.send("HeapProfiler.collectGarbage")
+    return {metric["name"]: metric["value"] for metric in client.send("Performance.getMetrics")["metrics"]}
 
 
 if __name__ == "__main__":
