@@ -156,6 +156,7 @@ class _MachineSeries:
         self._begun = {f: series.add(families["source_faults_total"], machine_id, f) for f in SOURCE_FAULTS}
         self._states = {s: series.add(families["alarm_state"], machine_id, s) for s in MACHINE_STATES}
         self._shelved = series.add(families["alarm_shelved"], machine_id)
+        self._active = series.add(families["alarm_active"], machine_id)
         self._acknowledged = series.add(families["alarm_acknowledged"], machine_id)
         self._last_number = series.add(families["alarm_last_number"], machine_id)
         self._faults: frozenset[str] = frozenset()
@@ -171,6 +172,7 @@ class _MachineSeries:
         self.show_state(state)
         active = kept.active
         self._shelved.set(kept.shelf is not None)
+        self._active.set(active is not None)
         self._acknowledged.set(active is not None and active.acknowledged is not None)
         self._last_number.set(kept.last_number)
 

@@ -97,6 +97,12 @@ LIVE_METRICS: Final = (
         "Number of the machine's newest alarm, as in its id; 0: it never had one.",
     ),
     MetricSpec(
+        "humwatch_alarm_active",
+        "gauge",
+        ("machine_id",),
+        "1 while an alarm of the machine is in force, also while it is not heard or stands; else 0.",
+    ),
+    MetricSpec(
         "humwatch_alarm_acknowledged", "gauge", ("machine_id",), "1 while the alarm in force is acknowledged, else 0."
     ),
     MetricSpec(

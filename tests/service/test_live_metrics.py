@@ -118,18 +118,18 @@ def test_a_machine_that_only_gets_recordings_keeps_its_last_score(make_server: A
 
 def test_what_outlives_a_restart_is_shown_after_it(serving: Any, models: Path, workshop: Any, tmp_path: Path) -> None:
     settings = {"state_dir": tmp_path / "state"}
-    kept = ("alarm_last_number", "alarm_acknowledged", "alarm_shelved")
+    kept = ("alarm_last_number", "alarm_active", "alarm_acknowledged", "alarm_shelved")
     with serving(**settings) as server:
         with stream(server) as socket:
             socket.send(s16(workshop.faulty(1, 20.0)))
             hear(socket, event="raised")
             order(server, "/v1/alarms/pump-2-000001:ack")
             order(server, "/v1/machines/pump-2:shelve", for_s=3_600)
-            assert [shown(server, name) for name in kept] == [1, 1, 1]
+            assert [shown(server, name) for name in kept] == [1, 1, 1, 1]
         order(server, "/v1/machines/fan-1:out-of-service")
         heard_s = shown(server, "audio_last_sample_timestamp_seconds")
     with serving(**settings) as server:
-        assert [shown(server, name) for name in kept] == [1, 1, 1]
+        assert [shown(server, name) for name in kept] == [1, 1, 1, 1]
         assert shown(server, "audio_expected") == 1
         assert shown(server, "audio_last_sample_timestamp_seconds") == pytest.approx(heard_s, abs=5.0)
         assert shown(server, "alarm_state", state="unknown") == 1

@@ -37,7 +37,7 @@ def samples(text: str) -> Samples:
 def test_every_metric_is_described_and_well_named() -> None:
     units = ("_seconds", "_total", "_ratio", "_raw", "_threshold", "_depth", "_in_progress", "_info", "_refused")
     units += ("_state", "_fault", "_dbfs", "_streams", "_changes", "_size", "_bytes", "_pending", "_number")
-    units += ("_viewers", "_ready", "_shelved", "_acknowledged", "_expected")
+    units += ("_viewers", "_ready", "_shelved", "_active", "_acknowledged", "_expected")
     for spec in METRICS:
         assert spec.name.startswith("humwatch_")
         assert spec.name.endswith(units)

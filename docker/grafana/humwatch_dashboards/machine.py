@@ -148,13 +148,15 @@ def _last_alarm() -> stat.Panel:
 def _marked() -> stat.Panel:
     about = About(
         "Seen to",
-        "Whether somebody acknowledged the alarm in force, and whether alarms are shelved, so that nobody is told.",
+        "Whether an alarm is in force (also while the machine is not heard), whether somebody acknowledged it, and"
+        " whether alarms are shelved, so that nobody is told.",
         WORD,
     )
+    active = Question(f"max(humwatch_alarm_active{{{MACHINE}}})", "in force")
     acknowledged = Question(f"max(humwatch_alarm_acknowledged{{{MACHINE}}})", "acknowledged")
     shelved = Question(f"max(humwatch_alarm_shelved{{{MACHINE}}})", "shelved")
     return (
-        figure(about, acknowledged, shelved)
+        figure(about, active, acknowledged, shelved)
         .mappings(mapped((Shown("yes", 1, "yes", BLUE), Shown("no", 0, "no", GREY))))
         .text_mode(common_models.BigValueTextMode.VALUE_AND_NAME)
         .orientation(common_models.VizOrientation.VERTICAL)
