@@ -299,7 +299,7 @@ def test_open_connections_end_when_the_service_stops(make_server: Any, workshop:
         fleet.next()
         sound.next()
         live = server.app.state.service.live
-        live._watching.get_loop().call_soon_threadsafe(live.stop_streams)  # what the server does first
+        live._overload._task.get_loop().call_soon_threadsafe(live.stop_streams)  # what the server does first
         assert fleet.rest()[0].name == "fleet"
         assert sound.rest()[0].name == "hello"
 

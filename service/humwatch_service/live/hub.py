@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -19,13 +18,14 @@ from humwatch_service.live.broadcast import Broadcast
 from humwatch_service.live.display import Display
 from humwatch_service.live.evidence_desk import EvidenceDesk
 from humwatch_service.live.items import RunSignal, Swap
-from humwatch_service.live.load import Load, given_up
+from humwatch_service.live.load import Load
 from humwatch_service.live.logbook import Logbook
 from humwatch_service.live.machine import Collecting, LiveMachine, Reading
 from humwatch_service.live.messages import Hello
 from humwatch_service.live.normal_watch import NormalWatch
+from humwatch_service.live.overload_watch import OverloadWatch
 from humwatch_service.live.reception import Opened, Reception
-from humwatch_service.live.stream import Connection
+from humwatch_service.live.stream import Connection, LiveStream
 from humwatch_service.live.stream_report import CountedPredictor, StreamReport
 from humwatch_service.live.timekeeper import Chore, Timekeeper
 from humwatch_service.live.turns import TurnPool
@@ -50,10 +50,6 @@ TIDY_S: Final = 600.0
 """Between looks at quotas and retention."""
 MEASURE_S: Final = 5.0
 """Between looks at what the metrics show of the disk."""
-LOOK_S: Final = 1.0
-"""Between looks at the load."""
-BEAT_S: Final = 0.1
-"""Between looks at how late the event loop is."""
 CLOSE_S: Final = 3.0
 """Time that a stream gets to score what was taken, when the service stops."""
 
@@ -93,7 +89,7 @@ class Hub:
         self._desk = EvidenceDesk(store, evidence, paint=self._paint)
         self._display = Display(settings, metrics, store, evidence)
         self._turns = TurnPool(settings.stream_workers, around=tracing.turn if tracing.follows_turns else None)
-        self._watching: asyncio.Task[None] | None = None
+        self._overload = OverloadWatch(load, metrics.live, self._fed)
         self.normal = NormalWatch(NormalSounds(settings.state_dir / "normal"), submit=self._desk.do)
         self.broadcast = Broadcast(
             lambda: self.machines,
@@ -125,32 +121,7 @@ class Hub:
     async def start(self) -> None:
         """Begin to keep time."""
         self._timekeeper.start()
-        self._watching = asyncio.create_task(self._watch_load())
-
-    async def _watch_load(self) -> None:
-        """See how late the event loop is, and give streams up when all come late."""
-        look_at_s = time.monotonic() + LOOK_S
-        while True:
-            began_s = time.monotonic()
-            await asyncio.sleep(BEAT_S)
-            self.load.lagged(time.monotonic() - began_s - BEAT_S)
-            if time.monotonic() >= look_at_s:
-                look_at_s = time.monotonic() + LOOK_S
-                self._give_up(self.load.look(self.live, time.thread_time()))
-
-    def _give_up(self, count: int) -> None:
-        """Let the newest streams go, so that the others come in time."""
-        if not count:
-            return
-        live = [machine.stream for machine in self.machines.values() if machine.is_fed and machine.stream is not None]
-        newest = sorted(live, key=lambda stream: stream.begun_s)[-count:]
-        lateness_s = self.load.lateness_s
-        _log.warning("streams given up", streams=len(newest), live_streams=len(live), lateness_s=round(lateness_s, 2))
-        for stream in newest:
-            stream.given_up = True
-            self.metrics.live.gave_up()
-            if stream.connection is not None:
-                stream.connection.evict(given_up(lateness_s))
+        self._overload.start()
 
     def refuse_if_full(self, machine_id: str) -> None:
         """Refuse a stream that there is no room for before its connection is taken.
@@ -184,7 +155,10 @@ class Hub:
     @property
     def live(self) -> int:
         """Streams that somebody feeds."""
-        return sum(machine.is_fed for machine in self.machines.values())
+        return len(self._fed())
+
+    def _fed(self) -> list[LiveStream]:
+        return [machine.stream for machine in self.machines.values() if machine.is_fed and machine.stream is not None]
 
     def get(self, machine_id: str) -> LiveMachine:
         """A machine that is listened to.
@@ -280,9 +254,7 @@ class Hub:
     async def close(self) -> None:
         """Score and keep what was taken."""
         self.stop_streams()
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait({self._watching})
+        await self._overload.close()
         await self._timekeeper.close()
         streams = [machine.stream for machine in self.machines.values() if machine.stream is not None]
         for stream in streams:
