@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -86,9 +87,9 @@ def _script(root: Path, mounts: list[Mount], hosts: list[str], command: list[str
             lines += [f"mkdir $R{name}", f"mount --rbind {name} $R{name}"]
     lines.append("cp -a /etc/. $R/etc 2>/dev/null || true")
     lines += [f"echo {shlex.quote(f'127.0.0.1 {host}')} >>$R/etc/hosts" for host in hosts]
-    for kept in dict.fromkeys((ROOT, Path(sys.prefix), Path(sys.base_prefix))):
-        if str(kept).startswith(OWN):
-            lines += _bound(Mount(str(kept), kept))
+    needed = [kept for kept in dict.fromkeys((ROOT, Path(sys.prefix), Path(sys.base_prefix))) if _within(kept, OWN)]
+    for kept in needed:
+        lines += _bound(Mount(str(kept), kept))
     for mount in mounts:
         lines += _bound(mount) if mount.source is not None else [f"mkdir -p $R{mount.target}"]
     lines += ["mkdir -p $R/tmp"]
@@ -100,11 +101,17 @@ def _script(root: Path, mounts: list[Mount], hosts: list[str], command: list[str
     for mount in mounts:
         if mount.source is None:
             lines.append(f"mount -t tmpfs -o {mount.options} tmpfs $R{mount.target}")
+            for kept in (kept for kept in needed if _within(kept, [mount.target])):  # hidden by it
+                lines += [*_bound(Mount(str(kept), kept)), f"mount -o remount,bind,ro $R{shlex.quote(str(kept))}"]
         elif mount.writable:
             lines.append(f"mount --bind {shlex.quote(str(mount.source))} $R{mount.target}")
     lines.append(f"{shlex.quote(sys.executable)} -c {shlex.quote(LOOPBACK_UP)}")
     lines.append(f"exec chroot $R {shlex.join(command)}")
     return "\n".join(lines)
+
+
+def _within(path: Path, folders: Iterable[str]) -> bool:
+    return any(path.is_relative_to(folder) for folder in folders)
 
 
 def _bound(mount: Mount) -> list[str]:

@@ -12,7 +12,6 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 RULE = "on_delay_s = 3\noff_delay_s = 3"
 PATIENCE_MS = 20_000
 RATE_HZ = 16_000
+PICTURES = Path(__file__).parents[2] / "runs" / "page-tests"
+"""What each test saw last, to be looked at."""
 
 
 class SoundingMachine:
@@ -234,8 +235,11 @@ class Window:
         page.goto(address)
         return page
 
-    def close(self) -> None:
-        for context in self._contexts:
+    def close(self, name: str) -> None:
+        """Keep a picture of every page as it was in the end."""
+        for number, context in enumerate(self._contexts):
+            for page in context.pages:
+                page.screenshot(path=PICTURES / f"{name}-{number}.png")
             context.close()
 
     def unexpected(self) -> list[str]:
@@ -246,21 +250,15 @@ class Window:
             self.troubles.append(f"{message.type}: {message.text} {message.location.get('url', '')}")
 
 
-@contextmanager
-def _watched(browser: Any) -> Iterator[Window]:
+@pytest.fixture
+def window(browser: Any, request: pytest.FixtureRequest) -> Iterator[Window]:
+    """A window in which nothing may go wrong but what the test expects: no console error, nothing against the CSP."""
     window = Window(browser)
     try:
         yield window
         assert window.unexpected() == []
     finally:
-        window.close()
-
-
-@pytest.fixture
-def window(browser: Any) -> Iterator[Window]:
-    """A window in which nothing may go wrong but what the test expects: no console error, nothing against the CSP."""
-    with _watched(browser) as found:
-        yield found
+        window.close(re.sub(r"[^a-z0-9]+", "-", request.node.name).strip("-"))
 
 
 @pytest.fixture
