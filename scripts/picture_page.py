@@ -79,7 +79,7 @@ def sheet(pictures: Path, view: str) -> Image.Image:
         for image in row:
             paper.paste(image, (left, number * (SHEET_ROW_PX + SHEET_GAP_PX)))
             left += image.width + SHEET_GAP_PX
-    return paper.quantize(160)
+    return paper.quantize(256, method=Image.Quantize.MAXCOVERAGE)  # small coloured parts keep their colours
 
 
 def main() -> None:
