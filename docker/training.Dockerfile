@@ -32,7 +32,7 @@ RUN pip wheel --no-deps --no-build-isolation --no-index --wheel-dir /wheels . \
 FROM ${PYTHON_IMAGE} AS training
 RUN groupadd --gid 10001 humwatch \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin humwatch \
-    && install --directory --owner=humwatch --group=humwatch --mode=0750 /work
+    && install --directory --owner=humwatch --group=humwatch --mode=0750 /runs
 ENV PATH=/opt/humwatch/bin:$PATH \
     HOME=/tmp \
     TMPDIR=/tmp \
@@ -41,9 +41,9 @@ ENV PATH=/opt/humwatch/bin:$PATH \
     PYTHONUNBUFFERED=1
 COPY --from=build /opt/humwatch /opt/humwatch
 # Runs are written below here; recordings are mounted beside, models where they are to be exported to.
-WORKDIR /work
+WORKDIR /runs
 USER 10001:10001
-VOLUME ["/work"]
+VOLUME ["/runs"]
 STOPSIGNAL SIGTERM
 # A command that ends is no service: there is nothing to ask.
 HEALTHCHECK NONE
