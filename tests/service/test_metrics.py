@@ -176,8 +176,8 @@ def test_every_metric_moves(make_server: Any, models: Path, workshop: Any, monke
     seen += [uploaded, alarmed, purged]
     stream_with_a_gap(server, workshop)
     seen.append(scraped(server))
-    fed = type(service.live)._fed
-    monkeypatch.setattr(type(service.live), "_fed", lambda self: 2 * fed(self))  # the only stream is never given up
+    fed = service.live._overload._fed
+    monkeypatch.setattr(service.live._overload, "_fed", lambda: 2 * fed())  # the only stream is never given up
     overload(server, workshop)
     monkeypatch.setattr(type(service.live), "waiting_s", property(lambda self: 1.5))
     monkeypatch.setattr(type(service.live), "unsaved", property(lambda self: 3))

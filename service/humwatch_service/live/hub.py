@@ -89,7 +89,7 @@ class Hub:
         self._desk = EvidenceDesk(store, evidence, paint=self._paint)
         self._display = Display(settings, metrics, store, evidence)
         self._turns = TurnPool(settings.stream_workers, around=tracing.turn if tracing.follows_turns else None)
-        self._overload = OverloadWatch(load, metrics.live, lambda: self._fed())
+        self._overload = OverloadWatch(load, metrics.live, self._fed)
         self.normal = NormalWatch(NormalSounds(settings.state_dir / "normal"), submit=self._desk.do)
         self.broadcast = Broadcast(
             lambda: self.machines,
