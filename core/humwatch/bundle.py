@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from humwatch.calibration import Calibration, ScaleCalibration, ScaleThresholds
 from humwatch.durable import sync_folder, write_durably
 from humwatch.errors import BundleDigestMismatch, BundleInvalid, BundleParityFailed
+from humwatch.lines import NormalLines
 from humwatch.manifest import CALIBRATION, MANIFEST, PREDICTOR, BundleFacts, CalibrationCard, Manifest
 from humwatch.monitor import ListeningSpec, Monitor
 from humwatch.predictor import Predictor
@@ -136,13 +137,25 @@ def pack_calibration(calibration: Calibration, golden: Golden) -> bytes:
         "golden_std": golden.std,
     }
     for name, scale in (("clip", calibration.clip), ("step", calibration.step)):
-        arrays[f"{name}_mean"] = scale.normal.mean
-        arrays[f"{name}_covariance"] = scale.normal.covariance
-        arrays[f"{name}_freedom"] = np.array(scale.normal.freedom)
+        if scale.normal is not scale.level:
+            arrays |= _profile_arrays(name, scale.normal)
         arrays[f"{name}_scores"] = scale.normal_scores
+        for part, profile in (("slope", scale.slope), ("level", scale.level)):
+            if profile is not None:
+                arrays |= _profile_arrays(f"{name}_{part}", profile)
+        if scale.lines is not None:
+            arrays |= {f"{name}_lines_{key}": array for key, array in scale.lines.arrays().items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
+
+
+def _profile_arrays(name: str, profile: NormalProfile) -> dict[str, npt.NDArray[np.generic]]:
+    return {
+        f"{name}_mean": profile.mean,
+        f"{name}_covariance": profile.covariance,
+        f"{name}_freedom": np.array(profile.freedom),
+    }
 
 
 def _unpack_calibration(data: bytes, manifest: Manifest) -> tuple[Calibration, Golden]:
@@ -170,14 +183,36 @@ def _unpack_calibration(data: bytes, manifest: Manifest) -> tuple[Calibration, G
 
 
 def _unpack_scale(arrays: np.lib.npyio.NpzFile, name: str, thresholds: ScaleThresholds, bands: int) -> ScaleCalibration:
-    mean, covariance, freedom, scores = (
-        arrays[f"{name}_{part}"] for part in ("mean", "covariance", "freedom", "scores")
+    scores = arrays[f"{name}_scores"]
+    if not np.isfinite(scores).all():
+        raise BundleInvalid("the normal scores hold numbers that are not finite")
+    slope, level = (
+        _unpack_profile(arrays, f"{name}_{part}", bands) if f"{name}_{part}_mean" in arrays.files else None
+        for part in ("slope", "level")
     )
+    prefix = f"{name}_lines_"
+    lines = {key.removeprefix(prefix): arrays[key] for key in arrays.files if key.startswith(prefix)}
+    levels = thresholds.detectors
+    if levels is not None and (slope is None or level is None or (levels.lines is not None) != bool(lines)):
+        raise BundleInvalid("the statistics of a detector that the manifest has levels for are missing")
+    own = _unpack_profile(arrays, name, bands) if levels is None or level is None else level
+    return ScaleCalibration(
+        thresholds,
+        own,
+        np.sort(scores),
+        slope,
+        level,
+        NormalLines.from_arrays(lines) if lines else None,
+    )
+
+
+def _unpack_profile(arrays: np.lib.npyio.NpzFile, name: str, bands: int) -> NormalProfile:
+    mean, covariance, freedom = (arrays[f"{name}_{part}"] for part in ("mean", "covariance", "freedom"))
     if mean.shape != (bands,) or covariance.shape != (bands, bands) or freedom.shape != ():
         raise BundleInvalid(f"the statistics are of {mean.shape[0]} bands, the manifest's score has {bands}")
-    if not all(np.isfinite(array).all() for array in (mean, covariance, scores)) or freedom < 1:
+    if not all(np.isfinite(array).all() for array in (mean, covariance)) or freedom < 1:
         raise BundleInvalid("the statistics hold numbers that are not finite")
-    return ScaleCalibration(thresholds, NormalProfile(mean, covariance, int(freedom)), np.sort(scores))
+    return NormalProfile(mean, covariance, int(freedom))
 
 
 def read_bundle(folder: Path) -> Bundle:

@@ -76,7 +76,7 @@ class _Stream:
         self.sample_bits = sample_bits
         self.quantum = max(1, rate_hz // QUANTA_A_SECOND)
         self.rest: Float32 = np.zeros(0, np.float32)
-        self.listener = Listener(spec, predictor, source_rate_hz=rate_hz)
+        self.listener = Listener(spec, predictor, source_rate_hz=rate_hz, calibrating=True)
         self.levels = SecondLevels(rate_hz)
         self.health = SourceHealth(
             rate_hz=rate_hz,
@@ -220,9 +220,10 @@ class NormalCollector:
                 self._take = stream.take(minute, wanted_s)
             take = self._take
             piece, mono = mono[: take.left], mono[take.left :]
-            for evidence in take.push(piece):
+            for evidence, lines in take.push(piece):
                 sound, digest = take.measured()
-                self._kept.add(KeptClip(take.minute, self._heard_s, evidence, sound, digest, stream.sample_bits))
+                bits = stream.sample_bits
+                self._kept.add(KeptClip(take.minute, self._heard_s, evidence, sound, digest, bits, lines))
             if not take.left:
                 self._kept.extend(take.minute, take.sound)
                 self._take = None

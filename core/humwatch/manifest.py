@@ -76,7 +76,7 @@ class CalibrationCard(_Record):
 class Manifest(_Record):
     """Everything about a bundle that is not an array."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[2, 3] = 3
     machine_id: MachineId
     machine_type: str
     version: Version
@@ -98,6 +98,15 @@ class Manifest(_Record):
     def _files_are_named(self) -> Manifest:
         if set(self.files) != {PREDICTOR, CALIBRATION}:
             raise ValueError(f"files has to name {PREDICTOR} and {CALIBRATION}")
+        return self
+
+    @model_validator(mode="after")
+    def _consensus_has_detectors(self) -> Manifest:
+        detectors = [scale.detectors is not None for scale in (self.clip, self.step)]
+        if detectors != [self.scoring.kind == "consensus"] * 2:
+            raise ValueError("levels of detectors belong to the score `consensus`, and to no other")
+        if self.schema_version == 2 and any(detectors):
+            raise ValueError("schema 2 has no detectors")
         return self
 
     @property

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from humwatch.calibration import NormalClip
+from humwatch.lines import ClipLines, LinePower
 from humwatch.monitor import ListeningSpec
+from humwatch.rhythm import GROUPS, POWERS
 from humwatch.scoring import Evidence
 from humwatch.take import Sound
 
@@ -35,6 +37,7 @@ class KeptClip:
         sound: measured.
         digest: SHA-256 of the samples (float32), hexadecimal.
         sample_bits: their resolution.
+        lines: line spectra of the clip; None where nobody asked for them.
     """
 
     minute: int
@@ -43,14 +46,15 @@ class KeptClip:
     sound: Sound
     digest: str
     sample_bits: int
+    lines: ClipLines | None = None
 
 
 class Minutes:
     """Clips in order; one thread changes them, any may read.
 
     Evidence is held without what no threshold needs (``Evidence.signed`` is NaN), and with one copy of the counts
-    where they are alike in all clips, as they are but for masks that are drawn. A minute then takes 1.84 MB at a hop
-    of 1 frame and 0.37 MB at a hop of 5 (measured, 125 bands), and never more than :func:`most_bytes_a_minute`.
+    where they are alike in all clips, as they are but for masks that are drawn. A minute never takes more than
+    :func:`most_bytes_a_minute`.
     """
 
     def __init__(self, spec: ListeningSpec) -> None:
@@ -87,7 +91,8 @@ class Minutes:
         """Memory of the evidence, bytes."""
         evidence = [clip.evidence for clip in self._held()]
         counts = {id(held.counts): held.counts.nbytes for held in evidence}
-        return sum(held.sums.nbytes for held in evidence) + sum(counts.values()) + self._unsigned.nbytes
+        lines = sum(_bytes_of_lines(clip.lines) for clip in self._held())
+        return sum(_bytes_of(held) for held in evidence) + sum(counts.values()) + self._unsigned.nbytes + lines
 
     def add(self, clip: KeptClip) -> None:
         """Keep what thresholds need of a clip."""
@@ -95,7 +100,14 @@ class Minutes:
         # Laid out as it was: matrix products round differently over arrays that lie the other way round.
         if not np.array_equal(evidence.counts, self._counts):
             self._counts = evidence.counts.copy(order="K")
-        held = replace(clip, evidence=Evidence(evidence.sums.copy(order="K"), self._counts, self._unsigned))
+        sums, profiles = evidence.sums, evidence.profiles
+        if profiles is not None:
+            own = sums is profiles.slope
+            profiles = profiles.copied()
+            sums = profiles.slope if own else sums.copy(order="K")
+        else:
+            sums = sums.copy(order="K")
+        held = replace(clip, evidence=Evidence(sums, self._counts, self._unsigned, profiles))
         with self._lock:
             self._clips.append(held)
 
@@ -142,10 +154,26 @@ def _recording(name: str, clips: list[KeptClip]) -> list[NormalClip]:
     """The clips of a minute, with what was measured of all of it."""
     sound = sum((clip.sound for clip in clips), Sound())
     bits = min(clip.sample_bits for clip in clips)
-    return [NormalClip(name, clip.evidence, sound.level_dbfs, bits, sound.quietest_dbfs) for clip in clips]
+    return [NormalClip(name, clip.evidence, sound.level_dbfs, bits, sound.quietest_dbfs, clip.lines) for clip in clips]
 
 
 def most_bytes_a_minute(spec: ListeningSpec) -> int:
-    """Memory that a minute of evidence takes at most, bytes: sums and counts of every window and band."""
+    """Memory that a minute of evidence takes at most, bytes: what every window leaves, and the lines of every clip."""
     clips = max(1, int(RECORDING_S // spec.windows.clip_seconds))
-    return clips * spec.clip_windows * len(spec.band_edges_hz) * 2 * FLOAT64_BYTES
+    bands = len(spec.band_edges_hz)
+    sums = 2 if spec.scoring.kind == "consensus" else 3  # slope and level; of another score, its own as well
+    window = bands * (sums + 1) + GROUPS * POWERS + 1
+    lines = 2 * LinePower.nothing(spec.features.rate_hz).power.size if spec.hears_lines else 0
+    return clips * (spec.clip_windows * window + lines) * FLOAT64_BYTES
+
+
+def _bytes_of(evidence: Evidence) -> int:
+    profiles = evidence.profiles
+    if profiles is None:
+        return evidence.sums.nbytes
+    own = 0 if evidence.sums is profiles.slope else evidence.sums.nbytes
+    return own + sum(int(getattr(profiles, part.name).nbytes) for part in fields(profiles))
+
+
+def _bytes_of_lines(lines: ClipLines | None) -> int:
+    return 0 if lines is None else lines.early.power.nbytes + lines.late.power.nbytes

@@ -16,10 +16,14 @@ import numpy.typing as npt
 
 from humwatch.audio import MonoResampler
 from humwatch.calibration import Calibration, ScaleCalibration
+from humwatch.consensus import slope_response
+from humwatch.detectors import DetectorName, DetectorSet
 from humwatch.features import FeatureSpec, LogMel
+from humwatch.lines import HIGH_HZ, LineFinding, LinePower, line_power
 from humwatch.predictor import Prediction, Predictor
-from humwatch.recent import RecentEvidence
-from humwatch.scoring import Assessor, Evidence, ScoringSpec
+from humwatch.recent import Pooled, RecentEvidence, RecentLines
+from humwatch.rhythm import IrregularTime, irregular_times
+from humwatch.scoring import Assessor, Evidence, Pooling, ScoringSpec
 from humwatch.windows import Windower, WindowSpec
 
 Float32 = npt.NDArray[np.float32]
@@ -45,6 +49,18 @@ class ListeningSpec:
         return self.windows.clip_windows(self.features)
 
     @property
+    def hears_lines(self) -> bool:
+        """Whether narrow lines are listened to as well."""
+        return self.scoring.kind == "consensus" and self.features.rate_hz > 2.0 * HIGH_HZ
+
+    @property
+    def block_samples(self) -> tuple[int, int]:
+        """Samples from one block of windows to the next, and samples that a block depends on, at the model's rate."""
+        advance = self.step_windows * self.windows.hop_frames * self.features.hop_samples
+        start, end = self.windows.sample_bounds(self.features, 0, self.step_windows)
+        return advance, end - start
+
+    @property
     def band_edges_hz(self) -> Float64:
         """Edges of the bands that count: float64 (bands, 2)."""
         return self.features.band_edges_hz[self.scoring.bands(self.features)]
@@ -59,21 +75,91 @@ class WindowBlock:
         windows: float32 (n, L, F), dB.
         prediction: of these windows.
         evidence: of these windows.
+        lines: power spectra of the samples that a full block depends on; None where nobody asked, or of the smaller
+            block at the end of a sound.
     """
 
     first_window: int
     windows: Float32
     prediction: Prediction
     evidence: Evidence
+    lines: LinePower | None = None
+
+
+class _BlockSamples:
+    """Samples in, line spectra of each block of windows out; keeps the samples of the block that is not full."""
+
+    def __init__(self, spec: ListeningSpec) -> None:
+        self._advance, self._length = spec.block_samples
+        self._rate_hz = spec.features.rate_hz
+        self.reset()
+
+    def reset(self) -> None:
+        self._held: Float32 = np.zeros(0, np.float32)
+
+    def push(self, mono: Float32) -> None:
+        self._held = np.concatenate([self._held, mono])
+
+    def next_block(self) -> LinePower:
+        """Line spectra of the next block, whose samples are all there."""
+        power = line_power(self._held[: self._length], self._rate_hz)
+        self._held = self._held[self._advance :].copy()
+        return power
+
+
+def network_response(spec: ListeningSpec, predictor: Predictor, windows: Float32) -> Float64 | None:
+    """Return what changes of the sound do to the slope of the likelihood: float64 (probes, bands), 1/dB^2.
+
+    Args:
+        spec: what is heard, and how.
+        predictor: network of the model.
+        windows: float32 (n, L, F) in dB, normal sound of any machine of the type.
+
+    Returns:
+        None for a score that is no consensus.
+    """
+    if spec.scoring.kind != "consensus":
+        return None
+    bands = spec.scoring.bands(spec.features)
+    assessor = Assessor("consensus", bands)
+
+    def slopes(changed: Float32) -> Float64:
+        return assessor.evidence(changed, predictor.predict(changed)).pooled(Pooling())
+
+    return slope_response(windows, bands, slopes)
 
 
 class Listener:
     """Samples in, window blocks with evidence out."""
 
-    def __init__(self, spec: ListeningSpec, predictor: Predictor, *, source_rate_hz: int, channel: int = 0) -> None:
+    def __init__(
+        self,
+        spec: ListeningSpec,
+        predictor: Predictor,
+        *,
+        source_rate_hz: int,
+        channel: int = 0,
+        calibrating: bool = False,
+    ) -> None:
+        """Listen to one stream or recording.
+
+        Args:
+            spec: what is heard, and how.
+            predictor: network of the model.
+            source_rate_hz: sample rate of the source, Hz.
+            channel: channel that is listened to, counted from 0.
+            calibrating: whether evidence is for a calibration, which keeps what every detector and other machines of
+                the type need, whatever the score is.
+        """
         self.spec = spec
         self._predictor = predictor
-        self._assessor = Assessor(spec.scoring.kind, spec.scoring.bands(spec.features))
+        consensus = spec.scoring.kind == "consensus"
+        self._assessor = Assessor(
+            spec.scoring.kind,
+            spec.scoring.bands(spec.features),
+            profiles_hop=spec.windows.hop_frames if consensus or calibrating else None,
+        )
+        self._samples = _BlockSamples(spec) if spec.hears_lines else None
         self._mono = MonoResampler(source_rate_hz=source_rate_hz, rate_hz=spec.features.rate_hz, channel=channel)
         self._log_mel = LogMel(spec.features)
         self._windower = Windower(spec.windows, spec.features)
@@ -81,8 +167,9 @@ class Listener:
 
     def reset(self) -> None:
         """Start anew, as for a new stream."""
-        for stage in (self._mono, self._log_mel, self._windower):
-            stage.reset()
+        for stage in (self._mono, self._log_mel, self._windower, self._samples):
+            if stage is not None:
+                stage.reset()
         self._start()
 
     def _start(self) -> None:
@@ -107,11 +194,16 @@ class Listener:
         mono = self._mono.push(samples)
         self._came += len(samples)
         self._resampled += len(mono)
+        if self._samples is not None:
+            self._samples.push(mono)
         return self._predicted(self._windower.push(self._log_mel.push(mono)))
 
     def flush(self) -> list[WindowBlock]:
         """Return what is left: full blocks, then a smaller one. The stream is over; ``reset`` before the next."""
-        frames = np.concatenate([self._log_mel.push(self._mono.flush()), self._log_mel.flush()])
+        mono = self._mono.flush()
+        if self._samples is not None:
+            self._samples.push(mono)
+        frames = np.concatenate([self._log_mel.push(mono), self._log_mel.flush()])
         return self._predicted(self._windower.push(frames) + self._windower.flush())
 
     def _predicted(self, batches: list[Float32]) -> list[WindowBlock]:
@@ -119,7 +211,9 @@ class Listener:
         for windows in batches:
             prediction = self._predictor.predict(windows)
             evidence = self._assessor.evidence(windows, prediction)
-            blocks.append(WindowBlock(self._next_window, windows, prediction, evidence))
+            full = len(windows) == self.spec.step_windows
+            lines = self._samples.next_block() if self._samples is not None and full else None
+            blocks.append(WindowBlock(self._next_window, windows, prediction, evidence, lines))
             self._next_window += len(windows)
         return blocks
 
@@ -136,6 +230,10 @@ class ScaleScore:
         contributions: float64 (bands,), share of each band.
         departures_db: float64 (bands,), mean departure in dB: from normal clips for a profile in dB, from what the
             model expects for any other score; above 0 is louder.
+        detector: the one that decided.
+        times: when the sound was irregular, seconds from ``start_sample``; of scores from the warning level on that
+            ``rhythm`` decided.
+        line: which line changed; of scores from the warning level on that ``lines`` decided.
     """
 
     start_sample: int
@@ -144,6 +242,9 @@ class ScaleScore:
     raw_score: float
     contributions: Float64
     departures_db: Float64
+    detector: DetectorName = "profile"
+    times: tuple[IrregularTime, ...] = ()
+    line: LineFinding | None = None
 
 
 @dataclass(frozen=True)
@@ -178,11 +279,13 @@ class Monitor:
         self._listener = Listener(spec, predictor, source_rate_hz=source_rate_hz, channel=channel)
         self._step_windows, self._clip_windows = spec.step_windows, spec.clip_windows
         self._recent = RecentEvidence(spec.scoring, self._clip_windows)
+        self._lines = RecentLines(self._clip_windows)
 
     def reset(self) -> None:
         """Start anew, as for a new stream."""
         self._listener.reset()
         self._recent.reset()
+        self._lines.reset()
 
     @property
     def samples_until_step(self) -> int:
@@ -207,6 +310,8 @@ class Monitor:
         steps = []
         for block in blocks:
             self._recent.push(block.evidence)
+            if block.lines is not None:
+                self._lines.push(block.first_window, block.lines)
             end = block.first_window + len(block.evidence)
             step = self._score(self.calibration.step, self._step_windows, end)
             if step is not None:
@@ -218,15 +323,46 @@ class Monitor:
         """Score the last ``n_windows`` windows, if there are as many."""
         if len(self._recent) < n_windows:
             return None
-        scoring = self.spec.scoring
         pooled = self._recent.pooled(n_windows)
-        raw, contributions = pooled.judged(scoring, scale.normal)
         start_sample, end_sample = self.spec.windows.sample_bounds(self.spec.features, end - n_windows, n_windows)
+        span = start_sample, end_sample
+        if scale.detectors is not None:
+            return self._judged(scale, scale.detectors, pooled, span, end)
+        scoring = self.spec.scoring
+        raw, contributions = pooled.judged(scoring, scale.normal)
         return ScaleScore(
-            start_sample=start_sample,
-            end_sample=end_sample,
+            *span,
             score=scale.thresholds.normalise(raw),
             raw_score=raw,
             contributions=contributions,
             departures_db=pooled.signed - scale.normal.mean if scoring.signed_is_score else pooled.signed,
+            detector="profile" if scoring.is_profile else "error",
+        )
+
+    def _judged(
+        self, scale: ScaleCalibration, detectors: DetectorSet, pooled: Pooled, span: tuple[int, int], end: int
+    ) -> ScaleScore:
+        """Score by all detectors; what is irregular in time and narrow lines need a whole clip."""
+        whole = scale is self.calibration.clip
+        windows = self._recent.rhythm(self._clip_windows) if whole else None
+        lines = self._lines.clip(end) if whole and detectors.lines is not None else None
+        found = detectors.judge(pooled.values, pooled.signed, None if windows is None else windows.sum(axis=0), lines)
+        noteworthy = found.raw >= scale.thresholds.warn.level
+        times: tuple[IrregularTime, ...] = ()
+        if noteworthy and found.detector == "rhythm" and windows is not None:
+            features = self.spec.features
+            window_s = self.spec.windows.hop_frames * features.hop_samples / features.rate_hz
+            times = tuple(irregular_times(windows, window_s, 0.0))
+        line = None
+        if noteworthy and found.line is not None and lines is not None:
+            line = detectors.explain_lines(lines, found.line)
+        return ScaleScore(
+            *span,
+            score=scale.thresholds.normalise(found.raw),
+            raw_score=found.raw,
+            contributions=found.contributions,
+            departures_db=pooled.signed - scale.normal.mean,
+            detector=found.detector,
+            times=times,
+            line=line,
         )

@@ -125,6 +125,10 @@ class NormalProfile:
         shares: Float64 = (self.whitening @ standardised) ** 2 / len(profile)
         return shares
 
+    def distances(self, profiles: Float64) -> Float64:
+        """Return :meth:`distance` of each of several profiles, float64 (n, bands): float64 (n,)."""
+        return np.array([self.distance(profile) for profile in profiles])
+
     def distance(self, profile: Float64) -> float:
         """Mahalanobis distance over the root of the number of bands: near 1 for a normal profile."""
         return float(np.sqrt(self.contributions(profile).sum()))

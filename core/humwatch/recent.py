@@ -9,8 +9,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from humwatch.lines import ClipLines, LinePower
 from humwatch.profile import NormalProfile
-from humwatch.scoring import Evidence, ScoringSpec
+from humwatch.scoring import Evidence, ProfileEvidence, ScoringSpec
 
 Float64 = npt.NDArray[np.float64]
 
@@ -88,14 +89,19 @@ class RecentEvidence:
         np.divide([values, signed], counts, out=means, where=counts > 0)
         return Pooled(means[0], means[1], self._mean_error(blocks[::-1]))
 
+    def rhythm(self, n_windows: int) -> Float64 | None:
+        """Sums of powers of the level of the last windows: float64 (windows, groups, powers); None where not kept."""
+        parts = [block.profiles.rhythm for block in self._blocks if block.profiles is not None]
+        return np.concatenate(parts)[-n_windows:] if len(parts) == len(self._blocks) else None
+
     def _weighted(self, blocks: list[_Block]) -> Float64:
-        weights = self._scoring.pooling.weights(np.concatenate([block.scores for block in blocks]))
+        weights = self._scoring.pooling.weights(np.concatenate([block.ranking(self._scoring) for block in blocks]))
         ends = np.cumsum([block.windows for block in blocks])
         shares = np.split(weights, ends[:-1])
         return _added([block.weighted(share) for block, share in zip(blocks, shares, strict=True) if share.any()])
 
     def _mean_error(self, blocks: list[_Block]) -> float:
-        if self._scoring.is_profile:
+        if self._scoring.is_profile or self._scoring.kind == "consensus":
             return float("nan")
         scores = np.concatenate([block.scores for block in blocks])
         return float(self._scoring.pooling.weights(scores) @ scores)
@@ -111,7 +117,16 @@ class _Block:
     def newest(self, windows: int) -> _Block:
         """The last windows alone."""
         last = self._evidence[self.windows - windows :]
-        return _Block(Evidence(last.sums.copy(), last.counts.copy(), last.signed.copy()))
+        return _Block(Evidence(last.sums.copy(), last.counts.copy(), last.signed.copy(), last.profiles))
+
+    @property
+    def profiles(self) -> ProfileEvidence | None:
+        """What the consensus needs, where that is kept."""
+        return self._evidence.profiles
+
+    def ranking(self, scoring: ScoringSpec) -> Float64:
+        """What windows are ranked by: float64 (windows,)."""
+        return self.scores if scoring.kind != "consensus" else self._evidence.ranking(scoring.pooling)
 
     @cached_property
     def totals(self) -> Float64:
@@ -128,6 +143,28 @@ class _Block:
         """Sums, counts and signed sums of the windows, each with its weight, float64 (windows,): float64 (3, bands)."""
         of = self._evidence
         return np.stack([weights @ of.sums, weights @ of.counts, weights @ of.signed])
+
+
+class RecentLines:
+    """Line spectra of blocks in, those of the blocks that lie whole in the last clip out."""
+
+    def __init__(self, clip_windows: int) -> None:
+        self._clip_windows = clip_windows
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all blocks."""
+        self._blocks: deque[tuple[int, LinePower]] = deque()
+
+    def push(self, first_window: int, power: LinePower) -> None:
+        """Take the spectra of the block that begins at ``first_window``."""
+        self._blocks.append((first_window, power))
+
+    def clip(self, end_window: int) -> ClipLines:
+        """Line spectra of the clip that ends before ``end_window``; forget what lies before it."""
+        while self._blocks and self._blocks[0][0] < end_window - self._clip_windows:
+            self._blocks.popleft()
+        return ClipLines.of([power for _, power in self._blocks])
 
 
 def _added(parts: list[Float64]) -> Float64:

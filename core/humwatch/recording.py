@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -15,6 +15,7 @@ from humwatch.decision import State, decide
 from humwatch.errors import AudioChannelMissing, AudioTooShort, CalibrationError
 from humwatch.explain import BandRange, explain_bands
 from humwatch.levels import SecondLevels
+from humwatch.lines import ClipLines
 from humwatch.monitor import Listener, ListeningSpec, Monitor, ScaleScore, Step, StepScores, WindowBlock
 from humwatch.predictor import Predictor
 from humwatch.quality import UNJUDGEABLE, SoundCheck, SoundWarning, unheard_band, unusual_level
@@ -213,7 +214,7 @@ def hear(
     with open_recording(path) as recording:
         info = recording.info
         chosen = choose_channel(info.channels, channel, default_channel)
-        listener = Listener(spec, predictor, source_rate_hz=info.rate_hz, channel=chosen)
+        listener = Listener(spec, predictor, source_rate_hz=info.rate_hz, channel=chosen, calibrating=True)
         check, levels = SoundCheck(info.rate_hz), SecondLevels(info.rate_hz)
         blocks: list[WindowBlock] = []
         seconds_dbfs: list[float] = []
@@ -231,6 +232,13 @@ def whole_clips(evidence: Evidence, spec: ListeningSpec) -> list[Evidence]:
     """Cut evidence into clips that do not overlap; none when it is shorter than a clip."""
     size = spec.clip_windows
     return [evidence[start : start + size] for start in range(0, len(evidence) - size + 1, size)]
+
+
+def clip_lines(blocks: Sequence[WindowBlock], spec: ListeningSpec, first_window: int) -> ClipLines | None:
+    """Line spectra of the blocks that lie whole in the clip from ``first_window`` on; None where nobody asked."""
+    inside = range(first_window, first_window + spec.clip_windows - spec.step_windows + 1)
+    found = [block.lines for block in blocks if block.first_window in inside and block.lines is not None]
+    return ClipLines.of(found) if spec.hears_lines else None
 
 
 def normal_clips(
@@ -261,6 +269,13 @@ def normal_clips(
         return []
     evidence = Evidence.concatenate([block.evidence for block in heard.blocks])
     return [
-        NormalClip(name, clip, heard.level_dbfs, heard.sample_bits, heard.quietest_dbfs)
-        for clip in whole_clips(evidence, spec)
+        NormalClip(
+            name,
+            clip,
+            heard.level_dbfs,
+            heard.sample_bits,
+            heard.quietest_dbfs,
+            clip_lines(heard.blocks, spec, number * spec.clip_windows),
+        )
+        for number, clip in enumerate(whole_clips(evidence, spec))
     ]

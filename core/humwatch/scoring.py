@@ -6,7 +6,8 @@ Every score goes the same way. A window leaves, for each mel band, a sum over it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from typing import Final, Literal
 
 import numpy as np
@@ -15,25 +16,20 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from humwatch.features import FeatureSpec
 from humwatch.predictor import Prediction
+from humwatch.rhythm import rhythm_sums
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
-ScoreKind = Literal["likelihood_profile", "residual_profile", "spectrum_profile", "mse", "nll"]
-PoolingKind = Literal["mean", "max", "gwrp"]
+ScoreKind = Literal["consensus", "likelihood_profile", "residual_profile", "spectrum_profile", "mse", "nll"]
+PoolingKind = Literal["mean", "max", "gwrp", "trimmed"]
 
-PROFILE_RECORDINGS: Final = 40
-"""Independent normal recordings from which a profile's statistics have settled (ADR 0003). With fewer, a clip that
-they have not seen lies twice as far out as those that they have, and thresholds measure that instead."""
+DEFAULT_SCORE: Final[ScoreKind] = "consensus"
+"""Of new bundles, whatever the number of recordings."""
 
-
-DEFAULT_PROFILE: Final[ScoreKind] = "likelihood_profile"
-
-
-def default_score(recordings: int) -> ScoreKind:
-    """The score for a machine with so many normal recordings: a profile, or the plain error, which needs none."""
-    return DEFAULT_PROFILE if recordings >= PROFILE_RECORDINGS else "mse"
+TRIMMED_SHARE: Final = 0.2
+"""Share of a clip's windows that trimming leaves out: that of the customary trimmed mean (Wilcox, 2012)."""
 
 
 class Pooling(BaseModel):
@@ -48,14 +44,21 @@ class Pooling(BaseModel):
         """Weights of windows with these scores: float64 (n,), sum 1.
 
         ``gwrp`` is global weighted rank pooling (Kolesnikov and Lampert, 2016): the k-th highest score weighs
-        ``decay**k``; ``mean`` and ``max`` are its limits.
+        ``decay**k``; ``mean`` and ``max`` are its limits. ``trimmed`` is the mean without the ``TRIMMED_SHARE`` of
+        the windows with the highest scores.
         """
         n = len(scores)
         if self.kind == "mean":
             return np.full(n, 1.0 / n)
         rank = np.empty(n, np.int64)
         rank[np.argsort(-scores, kind="stable")] = np.arange(n)
-        weights = (rank == 0).astype(np.float64) if self.kind == "max" else self.decay**rank
+        match self.kind:
+            case "max":
+                weights = (rank == 0).astype(np.float64)
+            case "trimmed":
+                weights = (rank >= int(TRIMMED_SHARE * n)).astype(np.float64)
+            case _:
+                weights = self.decay**rank
         normalised: Float64 = weights / weights.sum()
         return normalised
 
@@ -68,11 +71,14 @@ class ScoringSpec(BaseModel):
     ``likelihood_profile`` is the same for the residual over its predicted variance, the slope of the log-likelihood
     (Rao's score, 1948): where the network is sure of a bin, a departure counts for more. With std 1 they are one.
     ``spectrum_profile`` is the same for the level itself, which needs no network and is the honest opponent.
+    ``consensus`` weighs the likelihood's and the spectrum's profile (:mod:`humwatch.consensus`), each over the windows
+    that surprise the network least, and has detectors for what is irregular in time and for narrow lines beside it
+    (:mod:`humwatch.detectors`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: ScoreKind = DEFAULT_PROFILE
+    kind: ScoreKind = DEFAULT_SCORE
     pooling: Pooling = Pooling()
     low_hz: float = Field(0.0, ge=0, description="bands that reach below this are left out, Hz")
     high_hz: float = Field(
@@ -82,26 +88,72 @@ class ScoringSpec(BaseModel):
         " sets the level (the passband of soxr's VHQ ends at 0.95 of the Nyquist frequency)",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _consensus_is_trimmed(cls, given: object) -> object:
+        if isinstance(given, dict) and given.get("kind", DEFAULT_SCORE) == "consensus" and "pooling" not in given:
+            return {**given, "pooling": Pooling(kind="trimmed")}
+        return given
+
     @model_validator(mode="after")
-    def _profiles_take_the_mean(self) -> ScoringSpec:
-        if self.is_profile and self.pooling.kind != "mean":
-            raise ValueError(f"{self.kind} is defined on the mean over time, not on {self.pooling.kind}")
+    def _kinds_have_their_pooling(self) -> ScoringSpec:
+        wanted = "trimmed" if self.kind == "consensus" else "mean" if self.is_profile else self.pooling.kind
+        if self.pooling.kind != wanted or (wanted == "trimmed") != (self.kind == "consensus"):
+            raise ValueError(f"{self.kind} is not defined on {self.pooling.kind} over time")
         return self
+
+    def of_kind(self, kind: ScoreKind) -> ScoringSpec:
+        """Return another score of the same bands; an error keeps how it is pooled."""
+        if kind == self.kind:
+            return self
+        pooling = {"pooling": self.pooling} if {kind, self.kind} <= {"mse", "nll"} else {}
+        return ScoringSpec.model_validate({"kind": kind, "low_hz": self.low_hz, "high_hz": self.high_hz, **pooling})
 
     @property
     def is_profile(self) -> bool:
-        """Whether the score is a distance between band profiles."""
+        """Whether the score is the distance of one band profile."""
         return self.kind in ("likelihood_profile", "residual_profile", "spectrum_profile")
 
     @property
     def signed_is_score(self) -> bool:
         """Whether the normal mean of a band's score is that of its level or residual in dB."""
-        return self.kind in ("residual_profile", "spectrum_profile")
+        return self.kind in ("consensus", "residual_profile", "spectrum_profile")
 
     def bands(self, features: FeatureSpec) -> Int64:
         """Indices of the mel bands that count: int64 (n,)."""
         low, high = features.band_edges_hz.T
         return np.flatnonzero((low >= self.low_hz) & (high <= self.high_hz))
+
+
+@dataclass(frozen=True)
+class ProfileEvidence:
+    """What windows leave for the consensus of profiles and for rhythm, whatever the score is.
+
+    Attributes:
+        slope: float64 (windows, bands), sum of the likelihood's slope over the window's targets, 1/dB.
+        level: float64 (windows, bands), sum of their levels, dB.
+        surprise: float64 (windows,), mean negative log-likelihood of all targets.
+        rhythm: float64 (windows, groups, powers), sums of powers of the level over the window's own frames
+            (:func:`humwatch.rhythm.rhythm_sums`).
+    """
+
+    slope: Float64
+    level: Float64
+    surprise: Float64
+    rhythm: Float64
+
+    def __getitem__(self, windows: slice) -> ProfileEvidence:
+        return ProfileEvidence(*(getattr(self, part.name)[windows] for part in fields(self)))
+
+    def copied(self) -> ProfileEvidence:
+        """Copy the arrays, laid out as they are: matrix products round differently over another layout."""
+        return ProfileEvidence(*(getattr(self, part.name).copy(order="K") for part in fields(self)))
+
+    @staticmethod
+    def concatenate(parts: Sequence[ProfileEvidence]) -> ProfileEvidence:
+        """Join in time."""
+        names = [part.name for part in fields(ProfileEvidence)]
+        return ProfileEvidence(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 @dataclass(frozen=True)
@@ -111,38 +163,52 @@ class Evidence:
     Attributes:
         sums: float64 (windows, bands), sum over the window's targets in each band that counts.
         counts: float64 (windows, bands), how many targets that was.
-        signed: float64 (windows, bands), the same sum of what has a sign, dB: the level for ``spectrum_profile``, the
-            residual for every other score. It scores nothing and tells louder from quieter.
+        signed: float64 (windows, bands), the same sum of what has a sign, dB: the level for ``consensus`` and
+            ``spectrum_profile``, the residual for every other score. It tells louder from quieter.
+        profiles: what the consensus needs; None where that was not asked for.
     """
 
     sums: Float64
     counts: Float64
     signed: Float64
+    profiles: ProfileEvidence | None = None
 
     def __len__(self) -> int:
         return len(self.sums)
 
     def __getitem__(self, windows: slice) -> Evidence:
-        return Evidence(self.sums[windows], self.counts[windows], self.signed[windows])
+        profiles = None if self.profiles is None else self.profiles[windows]
+        return Evidence(self.sums[windows], self.counts[windows], self.signed[windows], profiles)
 
     @staticmethod
     def concatenate(parts: list[Evidence]) -> Evidence:
-        """Join in time."""
+        """Join in time; profiles only where all parts have them."""
+        profiles = [part.profiles for part in parts if part.profiles is not None]
         return Evidence(
             np.concatenate([part.sums for part in parts]),
             np.concatenate([part.counts for part in parts]),
             np.concatenate([part.signed for part in parts]),
+            ProfileEvidence.concatenate(profiles) if len(profiles) == len(parts) else None,
         )
 
     @staticmethod
     def nothing(bands: int) -> Evidence:
         """Of no windows."""
-        return Evidence(*(np.zeros((0, bands)) for _ in range(3)))
+        return Evidence(np.zeros((0, bands)), np.zeros((0, bands)), np.zeros((0, bands)))
 
     def window_scores(self) -> Float64:
         """Mean over each window's targets: float64 (windows,)."""
         scores: Float64 = self.sums.sum(axis=1) / np.maximum(self.counts.sum(axis=1), 1.0)
         return scores
+
+    def ranking(self, pooling: Pooling) -> Float64:
+        """What windows are ranked by when they are pooled: float64 (windows,).
+
+        Their surprise for ``trimmed``, so that what is odd for a moment does not stand for what lasts; else the score.
+        """
+        if pooling.kind == "trimmed" and self.profiles is not None:
+            return self.profiles.surprise
+        return self.window_scores()
 
     def pooled(self, pooling: Pooling) -> Float64:
         """Value of each band over all windows: float64 (bands,); NaN in a band that no target fell into."""
@@ -153,7 +219,7 @@ class Evidence:
         return self._pooled(self.signed, pooling)
 
     def _pooled(self, sums: Float64, pooling: Pooling) -> Float64:
-        weights = pooling.weights(self.window_scores())
+        weights = pooling.weights(self.ranking(pooling))
         counts = weights @ self.counts
         means: Float64 = np.divide(weights @ sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
         return means
@@ -164,9 +230,11 @@ class Evidence:
         return float(pooling.weights(scores) @ scores)
 
 
-def evidence_of(windows: Float32, prediction: Prediction, kind: ScoreKind, bands: Int64) -> Evidence:
-    """Evidence of ``windows``, float32 (B, L, F) in dB, of which ``bands`` count."""
-    return Assessor(kind, bands).evidence(windows, prediction)
+def evidence_of(
+    windows: Float32, prediction: Prediction, kind: ScoreKind, bands: Int64, *, profiles_hop: int | None = None
+) -> Evidence:
+    """Evidence of ``windows``, float32 (B, L, F) in dB, of which ``bands`` count; as :class:`Assessor` makes it."""
+    return Assessor(kind, bands, profiles_hop=profiles_hop).evidence(windows, prediction)
 
 
 class Assessor:
@@ -175,26 +243,65 @@ class Assessor:
     What a window leaves does not depend on the windows beside it: targets are added in their own order.
     """
 
-    def __init__(self, kind: ScoreKind, bands: Int64) -> None:
-        """Judge by a score of this kind, on ``bands``, int64 (n,)."""
+    def __init__(self, kind: ScoreKind, bands: Int64, *, profiles_hop: int | None = None) -> None:
+        """Judge by a score of this kind.
+
+        Args:
+            kind: of the score.
+            bands: int64 (n,), indices of the mel bands that count.
+            profiles_hop: distance of windows, frames, where what the consensus needs is asked for; it always is for
+                the consensus itself, whose windows then must not overlap.
+        """
         self._kind = kind
         self._bands = bands
+        self._hop_frames = profiles_hop
         self._places: TargetPlaces | None = None
 
     def evidence(self, windows: Float32, prediction: Prediction) -> Evidence:
         """Evidence of ``windows``, float32 (B, L, F) in dB."""
+        n, length, n_mels = windows.shape
         if prediction.target_index.ndim > 1:
-            return _evidence_by_window(windows, prediction, self._kind, self._bands)
-        n, _, n_mels = windows.shape
-        places = self._places
-        if places is None or not places.are_of(prediction.target_index, n_mels):
-            places = self._places = TargetPlaces(prediction.target_index, n_mels, self._bands)
-        level = windows.reshape(n, -1)[:, places.targets]  # (B, T)
+            level = np.take_along_axis(windows.reshape(n, -1), prediction.target_index, axis=1)  # (B, T)
+            by_band = _BandsOfWindows(prediction.target_index, n_mels, self._bands)
+            counts = by_band.counts
+            added = by_band.sums
+        else:
+            places = self._places
+            if places is None or not places.are_of(prediction.target_index, n_mels):
+                places = self._places = TargetPlaces(prediction.target_index, n_mels, self._bands)
+            level = windows.reshape(n, -1)[:, places.targets]  # (B, T)
+            counts = np.broadcast_to(places.counts, (n, len(places.counts)))
+            added = places.sums
+        if self._kind == "consensus" or self._hop_frames is not None:
+            profiles = self._profiles(windows, level, prediction, added, self._hop_frames or length)
+        else:
+            profiles = None
+        if self._kind == "consensus" and profiles is not None:
+            return Evidence(profiles.slope, counts, profiles.level, profiles)
         signed = _signed(level, prediction, self._kind)
         values = _target_values(signed, prediction, self._kind)
-        signed_sums = places.sums(signed)
-        sums = signed_sums if values is signed else places.sums(values)
-        return Evidence(sums, np.broadcast_to(places.counts, sums.shape), signed_sums)
+        signed_sums = added(signed)
+        sums = signed_sums if values is signed else added(values)
+        return Evidence(sums, counts, signed_sums, profiles)
+
+    def _profiles(
+        self,
+        windows: Float32,
+        level: Float32,
+        prediction: Prediction,
+        added: Callable[[Float64], Float64],
+        hop_frames: int,
+    ) -> ProfileEvidence:
+        std = prediction.std.astype(np.float64)
+        residual = np.subtract(level, prediction.mean, dtype=np.float64)
+        slope = residual / std**2
+        surprise = np.log(std) + 0.5 * residual * slope
+        return ProfileEvidence(
+            slope=added(slope),
+            level=added(level.astype(np.float64)),
+            surprise=surprise.mean(axis=1),
+            rhythm=rhythm_sums(windows, self._bands, hop_frames),
+        )
 
 
 class TargetPlaces:
@@ -248,20 +355,23 @@ def _columns(index: Int64) -> slice | Int64:
     return slice(int(index[0]), int(index[0]) + len(index))
 
 
-def _evidence_by_window(windows: Float32, prediction: Prediction, kind: ScoreKind, bands: Int64) -> Evidence:
-    """Evidence where each window has targets of its own: ``target_index`` is (B, T)."""
-    n, _, n_mels = windows.shape
-    index = prediction.target_index
-    level = np.take_along_axis(windows.reshape(n, -1), index, axis=1)  # (B, T)
-    signed = _signed(level, prediction, kind)
-    flat = (np.arange(n)[:, None] * n_mels + index % n_mels).ravel()
+class _BandsOfWindows:
+    """Where the targets of each band stand where each window has targets of its own: ``target_index`` is (B, T)."""
 
-    def by_band(values: Float64 | None) -> Float64:
-        weights = None if values is None else values.ravel()
-        counted = np.bincount(flat, weights, n * n_mels).astype(np.float64)
-        return counted.reshape(n, n_mels)[:, bands]
+    def __init__(self, target_index: Int64, n_mels: int, bands: Int64) -> None:
+        self._shape = (len(target_index), n_mels)
+        self._bands = bands
+        self._flat = (np.arange(len(target_index))[:, None] * n_mels + target_index % n_mels).ravel()
+        self.counts = self._by_band(None)
 
-    return Evidence(by_band(_target_values(signed, prediction, kind)), by_band(None), by_band(signed))
+    def sums(self, values: Float64) -> Float64:
+        """Sum of the values, float64 (B, T), of each band's targets: float64 (B, bands)."""
+        return self._by_band(values.ravel())
+
+    def _by_band(self, weights: Float64 | None) -> Float64:
+        n, n_mels = self._shape
+        counted = np.bincount(self._flat, weights, n * n_mels).astype(np.float64)
+        return counted.reshape(n, n_mels)[:, self._bands]
 
 
 def _signed(level: Float32, prediction: Prediction, kind: ScoreKind) -> Float64:

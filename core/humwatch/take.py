@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from humwatch.levels import SecondLevels
+from humwatch.lines import ClipLines
 from humwatch.monitor import Listener, WindowBlock
 from humwatch.quality import dbfs
-from humwatch.recording import whole_clips
+from humwatch.recording import clip_lines, whole_clips
 from humwatch.scoring import Evidence
 
 Float32 = npt.NDArray[np.float32]
@@ -58,9 +59,14 @@ class Take:
         self._levels = SecondLevels(rate_hz)
         self._digest = hashlib.sha256()
         self._parts: list[Evidence] = []
+        self._blocks: list[WindowBlock] = []
+        self._clips = 0
 
-    def push(self, mono: Float32) -> list[Evidence]:
-        """Take float32 (n,), n <= ``left``; return the clips that are whole, at the end with what was held back."""
+    def push(self, mono: Float32) -> list[tuple[Evidence, ClipLines | None]]:
+        """Take float32 (n,), n <= ``left``; return the clips that are whole, each with its lines.
+
+        At the end what was held back is among them.
+        """
         self.left -= len(mono)
         self._digest.update(mono.tobytes())
         wide = mono.astype(np.float64)
@@ -75,11 +81,19 @@ class Take:
         self.sound, self._digest = Sound(), hashlib.sha256()
         return sound, digest
 
-    def _cut(self, blocks: list[WindowBlock]) -> list[Evidence]:
+    def _cut(self, blocks: list[WindowBlock]) -> list[tuple[Evidence, ClipLines | None]]:
         self._parts += [block.evidence for block in blocks]
+        self._blocks += blocks
         if not blocks:
             return []
+        size = self._spec.clip_windows
         evidence = Evidence.concatenate(self._parts)
         clips = whole_clips(evidence, self._spec)
-        self._parts = [evidence[len(clips) * self._spec.clip_windows :]]
-        return clips
+        self._parts = [evidence[len(clips) * size :]]
+        first = self._clips * size
+        found = [
+            (clip, clip_lines(self._blocks, self._spec, first + number * size)) for number, clip in enumerate(clips)
+        ]
+        self._clips += len(clips)
+        self._blocks = [block for block in self._blocks if block.first_window >= self._clips * size]
+        return found

@@ -1,7 +1,10 @@
 """Where "normal" ends: thresholds from the scores of held-out normal clips, and what they promise.
 
-Three ways, all of them reported, one of them used:
+Four ways, all of them reported, one of them used:
 
+``student_t``
+    A quantile of a Student t distribution fitted to the scores on a scale on which they scatter symmetrically, with
+    the usual spread as prior (:mod:`humwatch.normal_level`). The default for any number of recordings.
 ``gamma``
     The upper quantile of a gamma distribution fitted to the scores (the DCASE convention). It extrapolates, so
     it works with few clips, and is only as good as the fit.
@@ -20,7 +23,7 @@ as if each of these had given the same share of scores.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -28,15 +31,22 @@ import scipy.special
 import scipy.stats
 from pydantic import BaseModel, ConfigDict, Field
 
+from humwatch.consensus import DISTANCE_POWER, DISTANCE_SPREAD
 from humwatch.errors import CalibrationError
+from humwatch.normal_level import CONFIDENCE, DEGREES, NormalLevel, alarm_deviation, expected_rate
 
 Float64 = npt.NDArray[np.float64]
 
-ThresholdMethod = Literal["gamma", "conformal", "order_statistic"]
-METHODS: tuple[ThresholdMethod, ...] = ("gamma", "conformal", "order_statistic")
+ThresholdMethod = Literal["student_t", "gamma", "conformal", "order_statistic"]
+METHODS: tuple[ThresholdMethod, ...] = ("student_t", "gamma", "conformal", "order_statistic")
+DEFAULT_METHOD: Final[ThresholdMethod] = "student_t"
 
-CONFIDENCE = 0.9
-"""Of every interval, and of the order statistic's promise."""
+Symmetry = Literal["distance", "logarithm", "identity", "alarm_units"]
+"""Scale on which normal scores scatter symmetrically: a distance to the power 2/3, an error's logarithm, a likelihood
+as it is; ``alarm_units`` are deviations over their own alarm level, which is 1 by construction."""
+
+ERROR_SPREAD: Final = 0.3
+"""Usual spread of the logarithm of a squared error, and of a negative log-likelihood, on normal clips."""
 
 _BOOTSTRAPS = 400
 
@@ -67,16 +77,25 @@ def conformal_p_value(normal_scores: Float64, score: float, recordings: int) -> 
 
 
 def fit_threshold(
-    normal_scores: Float64, *, rate: float, method: ThresholdMethod, recordings: int, clip_seconds: float
+    normal_scores: Float64,
+    *,
+    rate: float,
+    method: ThresholdMethod,
+    recordings: int,
+    clip_seconds: float,
+    symmetry: Symmetry = "distance",
+    alarm_rate: float | None = None,
 ) -> Threshold:
     """Fit the level that ``rate`` of normal clips exceed.
 
     Args:
         normal_scores: float64 (n,), raw scores of normal clips that trained nothing.
         rate: share of normal clips that may exceed the level, in (0, 1).
-        method: one of the three.
+        method: one of the four.
         recordings: how many independent recordings the clips come from, at most n.
         clip_seconds: length of a clip, s.
+        symmetry: scale on which the scores scatter symmetrically, for ``student_t``.
+        alarm_rate: rate whose level is 1, of scores in ``alarm_units``; None where it is ``rate``.
 
     Raises:
         CalibrationError: fewer than two scores, or scores that are not finite.
@@ -84,8 +103,11 @@ def fit_threshold(
     scores = np.sort(np.asarray(normal_scores, np.float64))
     if len(scores) < 2 or not np.isfinite(scores).all():
         raise CalibrationError("two finite normal scores at least are needed for a threshold")
-    fit = {"gamma": _gamma, "conformal": _conformal, "order_statistic": _order_statistic}[method]
-    level, expected, low, high, promised = fit(scores, rate, recordings)
+    if method == "student_t":
+        level, expected, low, high, promised = _student_t(scores, rate, recordings, symmetry, alarm_rate or rate)
+    else:
+        fit = {"gamma": _gamma, "conformal": _conformal, "order_statistic": _order_statistic}[method]
+        level, expected, low, high, promised = fit(scores, rate, recordings)
     return Threshold(
         method=method,
         level=level,
@@ -101,7 +123,7 @@ def fit_threshold(
 def recordings_needed(rate: float, method: ThresholdMethod) -> int:
     """Independent normal recordings from which ``method`` can keep ``rate``.
 
-    Fewer than ``1 / rate - 1`` never show what happens at that rate: below it the gamma fit extrapolates.
+    Fewer than ``1 / rate - 1`` never show what happens at that rate: below it a fitted distribution extrapolates.
     """
     if method == "order_statistic":
         return math.ceil(math.log(1.0 - CONFIDENCE) / math.log1p(-rate))
@@ -109,6 +131,35 @@ def recordings_needed(rate: float, method: ThresholdMethod) -> int:
 
 
 _Fit = tuple[float, float, float, float, bool]
+
+
+def _student_t(scores: Float64, rate: float, recordings: int, symmetry: Symmetry, alarm_rate: float) -> _Fit:
+    level = _student_t_level(scores, rate, recordings, symmetry, alarm_rate)
+    exceeding = recordings * float(np.mean(scores >= level))
+    return level, *expected_rate(rate, recordings, exceeding), recordings >= recordings_needed(rate, "student_t")
+
+
+def _student_t_level(scores: Float64, rate: float, recordings: int, symmetry: Symmetry, alarm_rate: float) -> float:
+    if symmetry == "alarm_units":
+        return alarm_deviation(rate, DEGREES) / alarm_deviation(alarm_rate, DEGREES)
+    lowest = 1e-12
+    match symmetry:
+        case "distance":
+            values = np.maximum(scores, lowest) ** DISTANCE_POWER
+        case "logarithm":
+            values = np.log(np.maximum(scores, lowest))
+        case _:
+            values = scores
+    spread = DISTANCE_SPREAD if symmetry == "distance" else ERROR_SPREAD
+    normal = NormalLevel.fit(values, recordings=recordings, usual_spread=spread)
+    value = normal.center + normal.alarm_deviation(rate) * normal.spread
+    match symmetry:
+        case "distance":
+            return float(max(value, lowest) ** (1.0 / DISTANCE_POWER))
+        case "logarithm":
+            return float(np.exp(value))
+        case _:
+            return float(value)
 
 
 def _gamma(scores: Float64, rate: float, recordings: int) -> _Fit:

@@ -77,7 +77,7 @@ def test_the_manifest_tells_where_the_model_comes_from_but_not_whose_disk(traine
     assert manifest.predictor.parameters == 382_722
     assert manifest.predictor.steps == 60
     assert manifest.calibration.recordings == 6
-    assert manifest.scoring.kind == "mse"
+    assert manifest.scoring.kind == "consensus"
     assert str(trained.normal) not in manifest.model_dump_json()
 
 

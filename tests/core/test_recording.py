@@ -14,6 +14,7 @@ from humwatch.errors import AudioChannelMissing, AudioTooShort, CalibrationError
 from humwatch.monitor import ListeningSpec, Monitor, Step
 from humwatch.predictor import Predictor
 from humwatch.recording import RecordingScore, normal_clips, score_recording
+from humwatch.scoring import ScoringSpec
 from humwatch.synthetic import FAULTS, Fault, SyntheticMachine
 
 Score = Callable[..., RecordingScore]
@@ -55,12 +56,28 @@ def test_normal_sound_is_normal_and_says_what_its_thresholds_rest_on(score: Scor
 
 
 @pytest.mark.parametrize("kind", [kind for kind in FAULTS if kind != "missing_strokes"])
-def test_faults_alarm(score: Score, machine: SyntheticMachine, kind: str) -> None:
-    result = score(machine.clip(71, seconds=2.0, fault=Fault(kind, 3.0)))  # type: ignore[arg-type]
+def test_faults_alarm(
+    kind: str,
+    machine: SyntheticMachine,
+    listening: ListeningSpec,
+    predictor: Predictor,
+    calibrate_for: Callable[[ListeningSpec], Calibration],
+    tmp_path: Path,
+) -> None:
+    """By the default of new bundles."""
+    spec = ListeningSpec(listening.features, listening.windows, ScoringSpec())
+    calibration = calibrate_for(spec)
+    path = tmp_path / "fault.wav"
+    sound = machine.clip(71, seconds=2.0, fault=Fault(kind, 3.0))  # type: ignore[arg-type]
+    soundfile.write(path, sound, machine.rate_hz)
+    result = score_recording(
+        path, spec, lambda rate, channel: Monitor(spec, predictor, calibration, source_rate_hz=rate, channel=channel)
+    )
     assert result.state == "alarm"
     assert result.worst.score > 1.0
     assert result.p_value == pytest.approx(1 / 13)
     assert result.bands
+    assert result.worst.detector == ("lines" if kind == "slow" else "profile")
 
 
 def test_the_worst_clip_of_a_long_recording_decides(score: Score, machine: SyntheticMachine) -> None:

@@ -11,13 +11,13 @@ from pydantic import ValidationError
 from humwatch.features import FeatureSpec
 from humwatch.predictor import Prediction
 from humwatch.scoring import (
+    DEFAULT_SCORE,
     Assessor,
     Evidence,
     Pooling,
     ScoreKind,
     ScoringSpec,
     TargetPlaces,
-    default_score,
     evidence_of,
 )
 
@@ -115,18 +115,65 @@ def test_the_bands_of_the_default_score_end_where_resamplers_roll_off() -> None:
 
 
 def test_a_profile_takes_the_mean_over_time_only() -> None:
-    with pytest.raises(ValidationError, match="defined on the mean over time"):
+    with pytest.raises(ValidationError, match="residual_profile is not defined on max"):
         ScoringSpec(kind="residual_profile", pooling=Pooling(kind="max"))
     assert ScoringSpec(kind="nll", pooling=Pooling(kind="max")).pooling.kind == "max"
 
 
-def test_few_recordings_get_the_score_that_needs_no_statistics() -> None:
-    assert [default_score(count) for count in (3, 39, 40, 400)] == [
-        "mse",
-        "mse",
-        "likelihood_profile",
-        "likelihood_profile",
-    ]
+def test_the_default_is_a_consensus_over_the_windows_that_surprise_least() -> None:
+    scoring = ScoringSpec()
+    assert (scoring.kind, scoring.pooling.kind) == (DEFAULT_SCORE, "trimmed")
+    assert ScoringSpec.model_validate_json(scoring.model_dump_json()) == scoring
+    with pytest.raises(ValidationError, match="consensus is not defined on mean"):
+        ScoringSpec(kind="consensus", pooling=Pooling())
+    with pytest.raises(ValidationError, match="mse is not defined on trimmed"):
+        ScoringSpec(kind="mse", pooling=Pooling(kind="trimmed"))
+
+
+def test_another_score_keeps_bands_and_how_errors_are_pooled() -> None:
+    old = ScoringSpec(kind="mse", pooling=Pooling(kind="gwrp", decay=0.5), low_hz=100.0)
+    assert old.of_kind("mse") is old
+    assert old.of_kind("nll") == ScoringSpec(kind="nll", pooling=old.pooling, low_hz=100.0)
+    assert old.of_kind("consensus") == ScoringSpec(low_hz=100.0)
+
+
+def test_trimming_leaves_out_the_windows_with_the_highest_scores() -> None:
+    scores = np.array([0.0, 9.0, 1.0, 8.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
+    weights = Pooling(kind="trimmed").weights(scores)
+    assert weights[[1, 3]].tolist() == [0.0, 0.0]
+    assert weights.sum() == pytest.approx(1.0)
+    assert len(set(weights[weights > 0])) == 1
+    assert Pooling(kind="trimmed").weights(np.array([3.0, 1.0])).tolist() == [0.5, 0.5]
+
+
+def test_a_consensus_keeps_slope_level_and_precision_of_each_band() -> None:
+    windows = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    middle = Prediction(np.arange(4, 8), np.full((2, 4), 4.0, np.float32), np.full((2, 4), 2.0, np.float32))
+    evidence = evidence_of(windows, middle, "consensus", np.arange(4))
+    profiles = evidence.profiles
+    assert profiles is not None
+    slope = evidence_of(windows, middle, "likelihood_profile", np.arange(4))
+    np.testing.assert_allclose(profiles.slope, slope.sums)
+    assert evidence.sums is profiles.slope
+    assert profiles.level[0].tolist() == [4.0, 5.0, 6.0, 7.0]
+    assert evidence.signed is profiles.level
+    assert profiles.precision.tolist() == [[0.25] * 4] * 2
+    residual = np.array([[4.0, 5.0, 6.0, 7.0], [16.0, 17.0, 18.0, 19.0]]) - 4.0
+    np.testing.assert_allclose(profiles.surprise, np.mean(np.log(2.0) + residual**2 / 8.0, axis=1))
+    assert len(profiles.rhythm) == len(evidence) == 2
+
+
+def test_windows_are_pooled_without_those_that_surprise() -> None:
+    windows = np.zeros((10, 1, 4), np.float32)
+    windows[4] = 100.0
+    evidence = evidence_of(windows, prediction_of(np.arange(4), 10), "consensus", np.arange(4))
+    assert evidence.pooled(ScoringSpec().pooling).tolist() == [0.0] * 4
+    assert evidence[2:6].pooled(Pooling()).tolist() == [25.0] * 4
+
+
+def prediction_of(index: np.ndarray, windows: int) -> Prediction:
+    shape = (windows, len(index))
+    return Prediction(index, np.zeros(shape, np.float32), np.ones(shape, np.float32))
 
 
 LAYOUTS = {

@@ -12,10 +12,11 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from humwatch.bundle import Bundle
-from humwatch.calibration import CalibrationSpec, NormalClip, calibrate, raw_score
+from humwatch.calibration import CalibrationSpec, NormalClip, calibrate, judge
+from humwatch.monitor import ListeningSpec, network_response
 from humwatch.onnx_predictor import OnnxPredictor
-from humwatch.recording import hear, whole_clips
-from humwatch.scoring import Evidence, ScoreKind, ScoringSpec, evidence_of
+from humwatch.recording import clip_lines, hear, whole_clips
+from humwatch.scoring import Evidence, ScoreKind, evidence_of
 from humwatch_training.errors import TrainingDataError
 from humwatch_training.export import Progress, TrainedRun, channels_of
 from humwatch_training.recordings import AUDIO_SUFFIXES
@@ -43,8 +44,10 @@ class Evaluator:
     """Scores recordings with every kind of score from one pass of the predictor."""
 
     def __init__(self, bundle: Bundle) -> None:
-        self.listening = bundle.manifest.listening
+        own = bundle.manifest.listening
+        self.listening = ListeningSpec(own.features, own.windows, own.scoring.of_kind("consensus"))
         self._predictor = OnnxPredictor(bundle.graph)
+        self._response = network_response(self.listening, self._predictor, bundle.golden.windows)
         self._bands = self.listening.scoring.bands(self.listening.features)
 
     def clips(self, path: Path, name: str, channel: int) -> list[ClipEvidence]:
@@ -52,14 +55,25 @@ class Evaluator:
         heard = hear(path, self.listening, self._predictor, channel=channel)
         evidence = {
             kind: Evidence.concatenate(
-                [evidence_of(block.windows, block.prediction, kind, self._bands) for block in heard.blocks]
+                [
+                    evidence_of(
+                        block.windows,
+                        block.prediction,
+                        kind,
+                        self._bands,
+                        profiles_hop=self.listening.windows.hop_frames if kind == "consensus" else None,
+                    )
+                    for block in heard.blocks
+                ]
             )
             for kind in KINDS
         }
+        size = self.listening.clip_windows
         cut = {kind: whole_clips(evidence[kind], self.listening) for kind in KINDS}
+        lines = [clip_lines(heard.blocks, self.listening, i * size) for i in range(len(cut[KINDS[0]]))]
         return [
-            {kind: NormalClip(name, cut[kind][i], heard.level_dbfs, heard.sample_bits) for kind in KINDS}
-            for i in range(len(cut[KINDS[0]]))
+            {kind: NormalClip(name, cut[kind][i], heard.level_dbfs, heard.sample_bits, lines=own) for kind in KINDS}
+            for i, own in enumerate(lines)
         ]
 
     def row(
@@ -70,16 +84,17 @@ class Evaluator:
         anomalous: Sequence[ClipEvidence],
     ) -> ScoreRow:
         """Calibrate one score and measure it on the test clips."""
-        scoring = self.listening.scoring.model_copy(update={"kind": kind})
+        scoring = self.listening.scoring.of_kind(kind)
         scale = calibrate(
             [clip[kind] for clip in calibration],
-            scoring=ScoringSpec.model_validate(scoring.model_dump()),
+            scoring=scoring,
             spec=CalibrationSpec(),
             step_windows=self.listening.step_windows,
             clip_seconds=self.listening.windows.clip_seconds,
+            response=self._response if kind == "consensus" else None,
         ).clip
         scores = [
-            np.array([raw_score(clip[kind].evidence, scoring, scale.normal) for clip in clips])
+            np.array([judge(scale, clip[kind].evidence, scoring, clip[kind].lines) for clip in clips])
             for clips in (normal, anomalous)
         ]
         labels = np.repeat([0, 1], [len(part) for part in scores])

@@ -30,9 +30,7 @@ def export(
         int | None, typer.Option(help="Frames from one window to the next. [default: so that each is predicted]", min=1)
     ] = None,
     clip_seconds: Annotated[float, typer.Option(help="Sound that a score listens to, s.", min=1.0)] = 10.0,
-    score: Annotated[
-        str, typer.Option(help=f"{', '.join(get_args(ScoreKind))}, or auto: by the number of recordings.")
-    ] = "auto",
+    score: Annotated[str, typer.Option(help=f"{', '.join(get_args(ScoreKind))}, or auto: consensus.")] = "auto",
     licence: Annotated[str, typer.Option(help="Licence of the model.")] = "unspecified",
     attribution: Annotated[str, typer.Option(help="Whose recordings it was trained on.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,

@@ -12,14 +12,14 @@ import numpy.typing as npt
 
 from humwatch.audio import open_recording, read_mono
 from humwatch.bundle import Golden, compose_bundle, digest_of, write_bundle
-from humwatch.calibration import CalibrationSpec, NormalClip, calibrate
+from humwatch.calibration import CalibrationSpec, NormalClip, Relative, TypePrior, calibrate
 from humwatch.features import log_mel
 from humwatch.manifest import PredictorCard
-from humwatch.monitor import ListeningSpec
+from humwatch.monitor import ListeningSpec, network_response
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.recording import normal_clips
 from humwatch.repository import ModelRepository
-from humwatch.scoring import ScoreKind, ScoringSpec, default_score
+from humwatch.scoring import DEFAULT_SCORE, ScoreKind, ScoringSpec
 from humwatch.windows import WindowSpec
 from humwatch_training.checkpoint import Checkpoint
 from humwatch_training.config import FitConfig
@@ -78,8 +78,8 @@ class TrainedRun:
 class ExportSpec:
     """What the bundle is to be; everything else comes from the run.
 
-    `strategy` None takes the default of the run's network, `score` None the one that core advises for so many
-    calibration recordings, `hop_frames` None that of the strategy.
+    `strategy` None takes the default of the run's network, `score` None the default of new
+    bundles, `hop_frames` None that of the strategy.
     """
 
     machine_id: str
@@ -124,7 +124,7 @@ def export_bundle(
     parity = check_parity(strategy, graph, windows)
     progress("exporting the graph", 1, 1)
     predictor = OnnxPredictor(graph)
-    scoring = ScoringSpec(kind=spec.score or default_score(len(files)))
+    scoring = ScoringSpec.model_validate({"kind": spec.score or DEFAULT_SCORE})
     length = run.config.network.n_frames
     cut = WindowSpec(
         length_frames=length,
@@ -139,6 +139,8 @@ def export_bundle(
         spec=spec.calibration,
         step_windows=listening.step_windows,
         clip_seconds=spec.clip_seconds,
+        prior=_type_prior(repository, spec, listening),
+        response=network_response(listening, predictor, windows[:GOLDEN_WINDOWS]),
     )
     version = repository.next_version(spec.machine_id)
     manifest, arrays = compose_bundle(
@@ -160,6 +162,20 @@ def export_bundle(
     folder = repository.root / spec.machine_id / version
     write_bundle(folder, manifest, graph, arrays)
     return Exported(folder, version, parity, calibration.warnings)
+
+
+def _type_prior(repository: ModelRepository, spec: ExportSpec, listening: ListeningSpec) -> TypePrior | None:
+    """What the bundles in use of other machines of the type say; a network of their own heard them."""
+    relatives = []
+    for machine_id in repository.machine_ids() if repository.root.is_dir() else []:
+        manifest = repository.manifest(machine_id)
+        same_type = manifest.machine_type == spec.machine_type and machine_id != spec.machine_id
+        same_sound = manifest.features == listening.features and manifest.windows.clip_seconds == spec.clip_seconds
+        same_bands = len(manifest.listening.band_edges_hz) == len(listening.band_edges_hz)
+        if same_type and same_sound and same_bands:
+            calibration = repository.read(machine_id).calibration
+            relatives.append(Relative(calibration, manifest.scoring, same_network=False))
+    return TypePrior.of(relatives, listening.scoring)
 
 
 def calibration_clips(

@@ -19,19 +19,20 @@ from pydantic import BaseModel, ConfigDict
 from humwatch.durable import replace_durably
 from humwatch.features import FeatureSpec
 from humwatch.predictor import Prediction, Predictor
-from humwatch.scoring import Evidence, ScoreKind, ScoringSpec, evidence_of
+from humwatch.scoring import Evidence, ProfileEvidence, ScoreKind, ScoringSpec, evidence_of
 from humwatch.windows import Windower, WindowSpec
 from humwatch_training.networks import NetworkConfig
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
-EVIDENCE_FORMAT: Final = 1
+EVIDENCE_FORMAT: Final = 2
 """Raised whenever `humwatch.scoring.evidence_of`, or what is kept of it, gives other numbers than before."""
 
 KINDS: tuple[ScoreKind, ...] = get_args(ScoreKind)
 
-_PARTS: Final = tuple(field.name for field in fields(Evidence))
+_PARTS: Final = ("sums", "counts", "signed")
+_PROFILE_PARTS: Final = tuple(field.name for field in fields(ProfileEvidence))
 _WITHOUT_STD: Final = frozenset({"autoencoder", "idnn"})
 _LIKELIHOODS: Final = frozenset({"nll", "likelihood"})
 
@@ -45,6 +46,8 @@ def kinds_of(network: NetworkConfig) -> tuple[ScoreKind, ...]:
     without_network = network.kind == "constant"
 
     def has_meaning(kind: ScoreKind) -> bool:
+        if kind == "consensus":  # without a network both of its profiles are the spectrum's
+            return not without_network
         family, _, form = kind.partition("_")
         if without_network:
             return family == "spectrum" or f"spectrum_{form}" not in KINDS
@@ -83,7 +86,7 @@ class Hearing(BaseModel):
 
     def digest(self) -> str:
         """Return the SHA-256 (hex) of the JSON, with the bands that count."""
-        bands = {kind: ScoringSpec(kind=kind).bands(self.features).tolist() for kind in self.kinds}
+        bands = {k: ScoringSpec.model_validate({"kind": k}).bands(self.features).tolist() for k in self.kinds}
         return hashlib.sha256(f"{self.model_dump_json()} {bands}".encode()).hexdigest()
 
     def clip(self, frames_db: Float32, predictor: Predictor) -> ClipEvidence:
@@ -93,8 +96,9 @@ class Hearing(BaseModel):
         prediction = predictor.predict(windows)
         evidence = {}
         for kind in self.kinds:
-            scoring = ScoringSpec(kind=kind)
-            whole = evidence_of(windows, prediction, kind, scoring.bands(self.features))
+            scoring = ScoringSpec.model_validate({"kind": kind})
+            hop = self.windows.hop_frames if kind == "consensus" else None
+            whole = evidence_of(windows, prediction, kind, scoring.bands(self.features), profiles_hop=hop)
             evidence[kind] = pooled_over_time(whole, scoring)
         error_db2 = float(np.mean(residual_db(windows, prediction) ** 2))
         duration_s = self.features.samples_in(len(frames_db)) / self.features.rate_hz
@@ -116,13 +120,30 @@ def residual_db(windows: Float32, prediction: Prediction) -> Float64:
 
 
 def pooled_over_time(evidence: Evidence, scoring: ScoringSpec) -> Evidence:
-    """Return evidence of one window whose raw score is that of all windows, pooled by the mean.
+    """Return evidence of one window whose raw score is that of all windows, pooled as the score pools.
 
-    A profile is the mean over targets, an error the mean over windows of their means over targets: there, every
-    window is brought to one target first.
+    A profile is the mean over targets, of a consensus over those of the windows that are not trimmed; an error is the
+    mean over windows of their means over targets: there, every window is brought to one target first.
     """
-    shares = np.ones(len(evidence)) if scoring.is_profile else 1.0 / np.maximum(evidence.counts.sum(axis=1), 1.0)
-    return Evidence(*((shares @ getattr(evidence, part))[np.newaxis] for part in _PARTS))
+    if scoring.kind == "consensus":
+        shares = (scoring.pooling.weights(evidence.ranking(scoring.pooling)) > 0).astype(np.float64)
+    elif scoring.is_profile:
+        shares = np.ones(len(evidence))
+    else:
+        shares = 1.0 / np.maximum(evidence.counts.sum(axis=1), 1.0)
+    sums, counts, signed = ((shares @ getattr(evidence, part))[np.newaxis] for part in _PARTS)
+    return Evidence(sums, counts, signed, _pooled_profiles(evidence.profiles, shares))
+
+
+def _pooled_profiles(profiles: ProfileEvidence | None, shares: Float64) -> ProfileEvidence | None:
+    if profiles is None:
+        return None
+    return ProfileEvidence(
+        slope=(shares @ profiles.slope)[np.newaxis],
+        level=(shares @ profiles.level)[np.newaxis],
+        surprise=profiles.surprise.mean(keepdims=True),
+        rhythm=profiles.rhythm.sum(axis=0, keepdims=True),
+    )
 
 
 class EvidenceStore:
@@ -153,6 +174,12 @@ class EvidenceStore:
         for kind in self._kinds:
             for part in _PARTS:
                 arrays[f"{kind}.{part}"] = np.concatenate([getattr(clip.evidence[kind], part) for clip in clips])
+            if kind == "consensus":
+                kept = [profiles for clip in clips if (profiles := clip.evidence[kind].profiles) is not None]
+                arrays |= {
+                    f"{kind}.profiles.{part}": np.concatenate([getattr(one, part) for one in kept])
+                    for part in _PROFILE_PARTS
+                }
         digests = np.array(list(self._clips))
         self._path.parent.mkdir(parents=True, exist_ok=True)
         replace_durably(self._path, lambda file: np.savez(file, digests=digests, **arrays))
@@ -167,8 +194,16 @@ class EvidenceStore:
         return {str(digest): self._clip(arrays, i) for i, digest in enumerate(arrays["digests"])}
 
     def _clip(self, arrays: dict[str, npt.NDArray[np.float64]], i: int) -> ClipEvidence:
-        evidence = {kind: Evidence(*(arrays[f"{kind}.{part}"][i : i + 1] for part in _PARTS)) for kind in self._kinds}
+        evidence = {kind: _stored_evidence(arrays, kind, i) for kind in self._kinds}
         return ClipEvidence(evidence, *(float(arrays[name][i]) for name in _FIGURES))
+
+
+def _stored_evidence(arrays: dict[str, npt.NDArray[np.float64]], kind: ScoreKind, i: int) -> Evidence:
+    profiles = None
+    if kind == "consensus":
+        profiles = ProfileEvidence(**{part: arrays[f"{kind}.profiles.{part}"][i : i + 1] for part in _PROFILE_PARTS})
+    sums, counts, signed = (arrays[f"{kind}.{part}"][i : i + 1] for part in _PARTS)
+    return Evidence(sums, counts, signed, profiles)
 
 
 _FIGURES: Final = ("squared_error_db2", "duration_s", "scoring_s")

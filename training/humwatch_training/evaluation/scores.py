@@ -7,9 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.calibration import Calibration, CalibrationSpec, NormalClip, TypePrior, calibrate, raw_score
+from humwatch.calibration import (
+    CalibrationSpec,
+    NormalClip,
+    ScaleCalibration,
+    ScalePrior,
+    TypePrior,
+    calibrate_clips,
+    judge,
+)
 from humwatch.profile import NormalProfile
-from humwatch.scoring import ScoreKind, ScoringSpec
+from humwatch.scoring import Evidence, ScoreKind, ScoringSpec
 from humwatch_training.datasets import DataClip
 from humwatch_training.evaluation.evidence import ClipEvidence
 from humwatch_training.protocols import Experiment, MachineTask
@@ -73,17 +81,17 @@ def score_machine(kind: ScoreKind, experiment: Experiment, task: MachineTask, he
     Where the network was trained on other machines too, their normal clips tell how a profile varies.
     Raises humwatch.errors.CalibrationError where clips are too few for statistics.
     """
-    scoring = ScoringSpec(kind=kind)
-    prior = _type_prior(scoring, _others(experiment, task), heard) if task.statistics else None
-    calibration = _calibration(scoring, statistics_of(experiment, task), heard, prior)
+    scoring = ScoringSpec.model_validate({"kind": kind})
+    prior = type_prior(scoring, other_machines(experiment, task), heard) if task.statistics else None
+    scale = calibrated(scoring, statistics_of(experiment, task), heard, prior)
 
     def tested(label: str) -> TestClips:
         clips = tuple(clip for clip in task.test if clip.label == label)
         evidence = [heard(clip) for clip in clips]
-        scores = [raw_score(one.evidence[kind], scoring, calibration.clip.normal) for one in evidence]
+        scores = [judge(scale, one.evidence[kind], scoring) for one in evidence]
         return TestClips(clips, np.array(scores), np.array([one.squared_error_db2 for one in evidence]))
 
-    levels = calibration.clip.thresholds
+    levels = scale.thresholds
     return MachineScores(
         normal=tested("normal"),
         anomalous=tested("anomalous"),
@@ -91,11 +99,11 @@ def score_machine(kind: ScoreKind, experiment: Experiment, task: MachineTask, he
         warn=levels.warn.level,
         alarm=levels.alarm.level,
         statistics_clips=len(task.statistics),
-        type_clips=calibration.prior_recordings if task.statistics else len(experiment.train),
+        type_clips=(0 if prior is None else prior.recordings) if task.statistics else len(experiment.train),
     )
 
 
-def _others(experiment: Experiment, task: MachineTask) -> list[list[DataClip]]:
+def other_machines(experiment: Experiment, task: MachineTask) -> list[list[DataClip]]:
     """Return the train clips of each other machine."""
     own = (task.machine_type, task.machine_id)
     by_machine: dict[tuple[str, str], list[DataClip]] = {}
@@ -104,23 +112,32 @@ def _others(experiment: Experiment, task: MachineTask) -> list[list[DataClip]]:
     return [clips for machine, clips in by_machine.items() if machine != own]
 
 
-def _type_prior(scoring: ScoringSpec, machines: Sequence[Sequence[DataClip]], heard: Heard) -> TypePrior | None:
+def type_prior(scoring: ScoringSpec, machines: Sequence[Sequence[DataClip]], heard: Heard) -> TypePrior | None:
     """Return how profiles vary on other machines; None where there are none with a spread, or for an error."""
     known = [clips for clips in machines if len(clips) > 1]
-    if not known or not scoring.is_profile:
+    if not known or not (scoring.is_profile or scoring.kind == "consensus"):
         return None
-    profile = NormalProfile.pooled(
-        [
-            NormalProfile.fit(np.stack([heard(c).evidence[scoring.kind].pooled(scoring.pooling) for c in clips]))
-            for clips in known
-        ]
-    )
-    return TypePrior(clip=profile, step=profile, recordings=sum(len(clips) for clips in known))
+
+    def pooled(values: Callable[[Evidence], Float64]) -> NormalProfile:
+        return NormalProfile.pooled(
+            [NormalProfile.fit(np.stack([values(heard(c).evidence[scoring.kind]) for c in clips])) for clips in known]
+        )
+
+    if scoring.kind == "consensus":
+        slope = pooled(lambda evidence: evidence.pooled(scoring.pooling))
+        level = pooled(lambda evidence: evidence.pooled_signed(scoring.pooling))
+        scale = ScalePrior(slope, level, None)
+    else:
+        scale = ScalePrior(None, None, pooled(lambda evidence: evidence.pooled(scoring.pooling)))
+    return TypePrior(clip=scale, step=scale, recordings=sum(len(clips) for clips in known))
 
 
-def _calibration(scoring: ScoringSpec, clips: Sequence[DataClip], heard: Heard, prior: TypePrior | None) -> Calibration:
+def calibrated(
+    scoring: ScoringSpec, clips: Sequence[DataClip], heard: Heard, prior: TypePrior | None
+) -> ScaleCalibration:
+    """Calibrate the time scale of a clip on normal clips, each a recording of its own."""
     evidence = [heard(clip) for clip in clips]
-    return calibrate(
+    return calibrate_clips(
         # Level and resolution say nothing about a score; log-mel arrays do not tell them.
         [
             NormalClip(clip.name, one.evidence[scoring.kind], level_dbfs=math.nan, sample_bits=0)
@@ -128,7 +145,6 @@ def _calibration(scoring: ScoringSpec, clips: Sequence[DataClip], heard: Heard, 
         ],
         scoring=scoring,
         spec=CalibrationSpec(),
-        step_windows=1,  # a clip's evidence is one window: both time scales are the clip
         clip_seconds=float(np.median([one.duration_s for one in evidence])),
         prior=prior,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.scoring import DEFAULT_PROFILE, ScoreKind, ScoringSpec
+from humwatch.scoring import DEFAULT_SCORE, ScoreKind, ScoringSpec
 from humwatch_training.evaluation.intervals import Areas, Estimate, areas, estimate
 from humwatch_training.evaluation.scores import MachineScores
 from humwatch_training.evaluation.studies import Study
@@ -85,8 +85,8 @@ class ScoreRow:
             "system": self.system.name,
             "title": self.system.title,
             "score": self.score,
-            "calibrated": ScoringSpec(kind=self.score).is_profile,
-            "default": self.system.name == DEFAULT_SYSTEM and self.score == DEFAULT_PROFILE,
+            "calibrated": self.score == "consensus" or ScoringSpec.model_validate({"kind": self.score}).is_profile,
+            "default": self.system.name == DEFAULT_SYSTEM and self.score == DEFAULT_SCORE,
             **_named("auc", self.auc, "_mean"),
             **_named("pauc", self.pauc, "_mean"),
             "per_id": {machine.machine_id: self._machine_json(machine) for machine in self.machines},
