@@ -80,7 +80,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--stretches", type=int, default=8, help="of streaming; every other one is scraped")
     parser.add_argument("--seconds", type=float, default=20.0, help="of a stretch")
     parser.add_argument("--scrapes", type=int, default=20, help="that are timed without streams")
-    parser.add_argument("--bundle", type=Path, default=ROOT / "models" / "fan-id_00" / "1", help="all machines' model")
+    parser.add_argument("--bundle", type=Path, default=ROOT / "models" / "fan-id_00" / "2", help="all machines' model")
     parser.add_argument("--niceness", type=int, default=0, help="-20 to 19, of the service and of this process (root)")
     sound = ROOT / "models" / "fan-id_00" / "examples" / "normal.wav"
     parser.add_argument("--sound", type=Path, default=sound, help="that is played")

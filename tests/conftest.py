@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
+from humwatch.audio import read_mono
 from humwatch.calibration import Calibration, CalibrationSpec, calibrate
-from humwatch.features import FeatureSpec
-from humwatch.monitor import ListeningSpec
+from humwatch.features import FeatureSpec, log_mel
+from humwatch.monitor import ListeningSpec, network_response
 from humwatch.predictor import Prediction
 from humwatch.recording import normal_clips
 from humwatch.scoring import ScoringSpec
@@ -71,12 +72,15 @@ def calibrate_for(normal_files: list[Path], predictor: NeighbourPredictor) -> Ca
         clips = [
             clip for path in normal_files for clip in normal_clips(path, path.name, listening, predictor, channel=0)
         ]
+        frames = log_mel(read_mono(normal_files[0], rate_hz=listening.features.rate_hz), listening.features)
+        windows = np.stack([frames[start : start + listening.windows.length_frames] for start in (0, 20, 40)])
         return calibrate(
             clips,
             scoring=listening.scoring,
             spec=CalibrationSpec(),
             step_windows=listening.step_windows,
             clip_seconds=listening.windows.clip_seconds,
+            response=network_response(listening, predictor, windows),
         )
 
     return fit

@@ -45,7 +45,7 @@ Symmetry = Literal["distance", "logarithm", "identity", "alarm_units"]
 """Scale on which normal scores scatter symmetrically: a distance to the power 2/3, an error's logarithm, a likelihood
 as it is; ``alarm_units`` are deviations over their own alarm level, which is 1 by construction."""
 
-ERROR_SPREAD: Final = 0.3
+ERROR_SPREAD: Final = 0.1
 """Usual spread of the logarithm of a squared error, and of a negative log-likelihood, on normal clips."""
 
 _BOOTSTRAPS = 400

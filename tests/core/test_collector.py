@@ -247,7 +247,7 @@ def test_overflows_and_clocks_are_faults_too(predictor: Predictor, machine: Synt
     assert {"drop_outs", "wrong_rate"} <= set(collector.progress.rejected)
 
 
-@pytest.mark.parametrize(("hop", "kilobytes"), [(1, 7677), (5, 1550)])
+@pytest.mark.parametrize(("hop", "kilobytes"), [(1, 5835), (5, 1178)])
 def test_a_minute_takes_the_memory_that_is_documented(
     predictor: Predictor, machine: SyntheticMachine, hop: int, kilobytes: int
 ) -> None:

@@ -57,12 +57,17 @@ def frames(seed: int, count: int = 60) -> np.ndarray:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_clip_pooled_into_one_window_has_the_raw_score_of_all_its_windows(kind: ScoreKind) -> None:
     windows = all_windows(frames(0), HEARING.windows, FEATURES)
-    scoring = ScoringSpec(kind=kind)
+    scoring = ScoringSpec.model_validate({"kind": kind})
     whole = evidence_of(windows, Uneven().predict(windows), kind, scoring.bands(FEATURES))
     assert len(set(whole.counts.sum(axis=1))) > 1
     normal = NormalProfile.fit(np.random.default_rng(1).normal(-50, 6, (30, whole.sums.shape[1])))
     pooled = pooled_over_time(whole, scoring)
     assert len(pooled) == 1
+    if kind == "consensus":
+        for part in ("pooled", "pooled_signed"):
+            values = [getattr(evidence, part)(scoring.pooling) for evidence in (pooled, whole)]
+            np.testing.assert_allclose(*values, rtol=1e-12)
+        return
     assert raw_score(pooled, scoring, normal) == pytest.approx(raw_score(whole, scoring, normal), rel=1e-12)
 
 

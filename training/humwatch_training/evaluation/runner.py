@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from humwatch.scoring import ScoreKind
+from humwatch.monitor import ListeningSpec, network_response
+from humwatch.scoring import ScoreKind, ScoringSpec
 from humwatch.windows import WindowSpec
 from humwatch_training.config import TrainingSpec
 from humwatch_training.data import Clip
@@ -30,6 +31,7 @@ from humwatch_training.steps import stage_progress
 from humwatch_training.systems import Recipe, System
 
 Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 
 DRAWS: Final = 1000
 
@@ -201,7 +203,8 @@ class Evaluator:
                 progress=stage_of(progress, f"{networks.name}: {system.name} hears"),
             )
             stage = stage_of(progress, f"{networks.name}: {system.name} scores")
-            scores = self._scores(networks, system, hearing.kinds, heard, stage)
+            response = self._response(networks.train, system, graph)
+            scores = self._scores(networks, system, hearing.kinds, heard, stage, response)
         cost = self._cost(system, trained, [heard(clip) for clip in clips])
         return HeardSystem(system, graph, hearing, trained.folder, cost), scores
 
@@ -212,6 +215,7 @@ class Evaluator:
         kinds: Sequence[ScoreKind],
         heard: Heard,
         progress: Callable[[int, int], None],
+        response: Float64 | None,
     ) -> dict[_Key, MachineScores]:
         wanted = [(*pair, kind) for pair in networks.tasks() for kind in kinds]
         scores: dict[_Key, MachineScores] = {}
@@ -219,13 +223,21 @@ class Evaluator:
             progress(done, len(wanted))
             self._stop_if_asked()
             key = (experiment.name, task.machine_id, system.name, kind)
-            scores[key] = score_machine(kind, experiment, task, heard)
+            scores[key] = score_machine(kind, experiment, task, heard, response=response)
         progress(len(wanted), len(wanted))
         return scores
 
     def _stop_if_asked(self) -> None:
         if self._stop.name is not None:
             raise TrainingInterrupted(f"{self._stop.name}; the same command goes on from there")
+
+    def _response(self, train: Sequence[DataClip], system: System, graph: SystemGraph) -> Float64 | None:
+        """What changes of the sound do to the network's surprise; None for a system without a consensus."""
+        if "consensus" not in kinds_of(system.recipe.network):
+            return None
+        spec = ListeningSpec(self._reader.features, self._spec.windows(system), ScoringSpec())
+        predictor = graph.predictor(threads=self._spec.cpu_threads)
+        return network_response(spec, predictor, self._parity_windows(train, system))
 
     def _parity_windows(self, train: Sequence[DataClip], system: System) -> Float32:
         """Draw windows of train clips, a clip each: float32 (n, L, F) in dB."""

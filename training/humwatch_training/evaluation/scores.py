@@ -75,7 +75,9 @@ def clips_needed(experiment: Experiment) -> dict[str, DataClip]:
     return {clip.name: clip for clip in (*experiment.train, *tested)}
 
 
-def score_machine(kind: ScoreKind, experiment: Experiment, task: MachineTask, heard: Heard) -> MachineScores:
+def score_machine(
+    kind: ScoreKind, experiment: Experiment, task: MachineTask, heard: Heard, *, response: Float64 | None = None
+) -> MachineScores:
     """Calibrate on a machine's normal clips (`statistics_of`) and score its test clips.
 
     Where the network was trained on other machines too, their normal clips tell how a profile varies.
@@ -83,7 +85,7 @@ def score_machine(kind: ScoreKind, experiment: Experiment, task: MachineTask, he
     """
     scoring = ScoringSpec.model_validate({"kind": kind})
     prior = type_prior(scoring, other_machines(experiment, task), heard) if task.statistics else None
-    scale = calibrated(scoring, statistics_of(experiment, task), heard, prior)
+    scale = calibrated(scoring, statistics_of(experiment, task), heard, prior, response=response)
 
     def tested(label: str) -> TestClips:
         clips = tuple(clip for clip in task.test if clip.label == label)
@@ -133,9 +135,17 @@ def type_prior(scoring: ScoringSpec, machines: Sequence[Sequence[DataClip]], hea
 
 
 def calibrated(
-    scoring: ScoringSpec, clips: Sequence[DataClip], heard: Heard, prior: TypePrior | None
+    scoring: ScoringSpec,
+    clips: Sequence[DataClip],
+    heard: Heard,
+    prior: TypePrior | None,
+    *,
+    response: Float64 | None = None,
 ) -> ScaleCalibration:
-    """Calibrate the time scale of a clip on normal clips, each a recording of its own."""
+    """Calibrate the time scale of a clip on normal clips, each a recording of its own.
+
+    `response` is what changes of the sound do to the slope (`humwatch.monitor.network_response`), for the consensus.
+    """
     evidence = [heard(clip) for clip in clips]
     return calibrate_clips(
         # Level and resolution say nothing about a score; log-mel arrays do not tell them.
@@ -147,4 +157,5 @@ def calibrated(
         spec=CalibrationSpec(),
         clip_seconds=float(np.median([one.duration_s for one in evidence])),
         prior=prior,
+        response=response if scoring.kind == "consensus" else None,
     )
