@@ -9,15 +9,24 @@ from humwatch.calibration import Calibration
 from humwatch.errors import AudioChannelMissing
 from humwatch.monitor import ListeningSpec, Monitor
 from humwatch.predictor import Predictor
+from humwatch.scoring import ScoringSpec
 from humwatch.synthetic import Fault, SyntheticMachine
 
 MonitorFor = Callable[..., Monitor]
 
 
-@pytest.fixture
-def monitor_for(listening: ListeningSpec, predictor: Predictor, calibration: Calibration) -> MonitorFor:
+@pytest.fixture(params=["spectrum_profile", "consensus"])
+def monitor_for(
+    request: pytest.FixtureRequest,
+    listening: ListeningSpec,
+    predictor: Predictor,
+    calibrate_for: Callable[[ListeningSpec], Calibration],
+) -> MonitorFor:
+    spec = ListeningSpec(listening.features, listening.windows, ScoringSpec.model_validate({"kind": request.param}))
+    calibration = calibrate_for(spec)
+
     def make(source_rate_hz: int = 16_000, channel: int = 0) -> Monitor:
-        return Monitor(listening, predictor, calibration, source_rate_hz=source_rate_hz, channel=channel)
+        return Monitor(spec, predictor, calibration, source_rate_hz=source_rate_hz, channel=channel)
 
     return make
 
@@ -130,5 +139,13 @@ def test_every_chunking_gives_the_same_scores(monitor_for: MonitorFor, rng: np.r
             assert (ours.clip is None) == (theirs.clip is None)
             if ours.clip is not None and theirs.clip is not None:
                 assert ours.clip.raw_score == theirs.clip.raw_score
+                assert (ours.clip.detector, ours.clip.line) == (theirs.clip.detector, theirs.clip.line)
+            lines = [None if step.block.lines is None else step.block.lines.power.tolist() for step in (ours, theirs)]
+            assert lines[0] == lines[1]
+            profiles = [step.block.evidence.profiles for step in (ours, theirs)]
+            if profiles[0] is not None and profiles[1] is not None:
+                assert np.array_equal(profiles[0].rhythm, profiles[1].rhythm)
+                assert np.array_equal(profiles[0].surprise, profiles[1].surprise)
+            if ours.clip is not None and theirs.clip is not None:
                 assert np.array_equal(ours.clip.contributions, theirs.clip.contributions)
                 assert np.array_equal(ours.clip.departures_db, theirs.clip.departures_db)
