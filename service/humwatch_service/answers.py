@@ -8,10 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from humwatch.calibration import ScaleThresholds
 from humwatch.decision import State
+from humwatch.detectors import DetectorName
 from humwatch.explain import BandRange
+from humwatch.lines import LineFinding
 from humwatch.monitor import StepScores
 from humwatch.quality import SoundWarning, WarningCode
 from humwatch.recording import RecordingScore
+from humwatch.rhythm import IrregularTime
+from humwatch_service.detections import DETECTOR_MEANING, LINE_MEANING, Detection
 from humwatch_service.machines import Machine
 
 
@@ -42,6 +46,7 @@ class Moment(_Answer):
     clip_score: float | None = Field(
         description="score of the clip that ends here, on the clip scale; null until a whole clip was heard"
     )
+    detector: DetectorName | None = Field(None, description="which detector decided `clip_score`; null with it")
 
 
 class Band(_Answer):
@@ -104,7 +109,15 @@ class ScoreAnswer(_Answer):
     level_dbfs: float = Field(description="level of the scored channel, dB relative to full scale")
     worst: Span = Field(description="the clip or step that decided")
     timeline: list[Moment] = Field(description="scores in order of time")
-    bands: list[Band] = Field(description="frequencies that stick out in `worst`, the largest share first")
+    detector: DetectorName = Field(description=DETECTOR_MEANING)
+    irregular_times: list[IrregularTime] = Field(
+        description="when the sound was irregular, seconds from the start of the recording, the largest share first;"
+        " empty unless `rhythm` decided a score from the warning level on"
+    )
+    line: LineFinding | None = Field(description=LINE_MEANING)
+    bands: list[Band] = Field(
+        description="frequencies that add most to the score of `profile` or `error` in `worst`, the largest share first"
+    )
     warnings: list[Notice] = Field(description="what the reader of the score should know")
     request_id: str | None = Field(description="the request's id, as in `X-Request-ID` and the log")
 
@@ -114,6 +127,8 @@ def answer_of(machine: Machine, result: RecordingScore, request_id: str | None) 
     manifest = machine.manifest
     rate_hz = manifest.features.rate_hz
     thresholds = result.calibration.thresholds
+    start_s = result.worst.start_sample / rate_hz
+    found = Detection.of(result.worst, start_s)
     return ScoreAnswer(
         machine_id=manifest.machine_id,
         model_version=manifest.version,
@@ -128,8 +143,11 @@ def answer_of(machine: Machine, result: RecordingScore, request_id: str | None) 
         expected_false_alarms_a_day=FalseAlarms.of(thresholds),
         duration_s=result.duration_s,
         level_dbfs=result.level_dbfs,
-        worst=Span(start_s=result.worst.start_sample / rate_hz, end_s=result.worst.end_sample / rate_hz),
+        worst=Span(start_s=start_s, end_s=result.worst.end_sample / rate_hz),
         timeline=[_moment(step, rate_hz) for step in result.steps],
+        detector=found.detector,
+        irregular_times=list(found.irregular_times),
+        line=found.line,
         bands=[_band(band) for band in result.bands],
         warnings=[_notice(warning) for warning in result.warnings],
         request_id=request_id,
@@ -142,6 +160,7 @@ def _moment(step: StepScores, rate_hz: int) -> Moment:
         end_s=step.step.end_sample / rate_hz,
         score=step.step.score,
         clip_score=None if step.clip is None else step.clip.score,
+        detector=None if step.clip is None else step.clip.detector,
     )
 
 

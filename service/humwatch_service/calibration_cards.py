@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -13,11 +13,12 @@ from humwatch.calibration import CalibrationSpec
 from humwatch.collector import MIN_MINUTES, CollectorProgress, NormalCollector
 from humwatch.manifest import Manifest
 from humwatch.minutes import RECORDING_S
+from humwatch.normal_level import CONFIDENCE
 from humwatch.scoring import ScoreKind
-from humwatch.thresholds import CONFIDENCE, recordings_needed
+from humwatch.thresholds import DEFAULT_METHOD, recordings_needed
 from humwatch_service.answers import FalseAlarms, Levels
-from humwatch_service.commissioning import Commission, listening_for
-from humwatch_service.machine_cards import CalibrationFacts
+from humwatch_service.commissioning import Commission
+from humwatch_service.machine_cards import CalibrationFacts, DetectorFacts, detector_facts
 from humwatch_service.machines import Machine
 from humwatch_service.model_versions import calibration_facts, levels_of, raw_levels_of
 
@@ -83,12 +84,15 @@ class CalibrationReport(BaseModel):
     from_machine: str = Field(description="machine whose network is used")
     from_version: str = Field(description="version of that machine's model")
     score: ScoreKind = Field(description="which score the new version uses")
+    detectors: list[DetectorFacts] = Field(
+        description="detectors that share the false alarms, on the scale of clips; empty where one score decides alone"
+    )
     thresholds: Levels = Field(description="levels of a clip on the normalised scale; `alarm` is 1")
     raw_thresholds: Levels = Field(description="the same on the raw scale")
     raw_median: float = Field(description="raw score of the median normal clip: normalised score 0")
     expected_false_alarms_a_day: FalseAlarms = Field(description="what the alarm level costs on normal sound")
     minutes_needed: int = Field(description="minutes from which the alarm rate that was asked for can be promised")
-    prior_recordings: int = Field(description="recordings of the model's own machine that lend their spread")
+    prior_recordings: int = Field(description="recordings of other machines of the type that lend their spread")
     quietest_dbfs: float | None = Field(
         description="level of the quietest second, dBFS: a machine much quieter than this is `off`"
     )
@@ -139,7 +143,7 @@ def plan_of(running: RunningCalibration) -> Mapping[str, JsonValue]:
 
 
 def _minutes_needed(spec: CalibrationSpec) -> int:
-    return recordings_needed(spec.alarm_rate, "conformal" if spec.method == "auto" else spec.method)
+    return recordings_needed(spec.alarm_rate, DEFAULT_METHOD if spec.method == "auto" else spec.method)
 
 
 def _promised_rate(minutes: int, spec: CalibrationSpec) -> float | None:
@@ -197,6 +201,7 @@ def report_of(
         from_machine=source.machine_id,
         from_version=source.version,
         score=manifest.scoring.kind,
+        detectors=detector_facts(clip),
         thresholds=levels_of(clip),
         raw_thresholds=raw_levels_of(clip),
         raw_median=clip.median,
@@ -208,21 +213,12 @@ def report_of(
         collected_s=heard.collected_s,
         rejected_s=heard.rejected_s,
         rejected=dict(heard.rejected),
-        warnings=[*manifest.calibration.warnings, *_concerns(running, manifest, heard)],
+        warnings=[*manifest.calibration.warnings, *_concerns(heard)],
     )
 
 
-def _concerns(running: RunningCalibration, manifest: Manifest, heard: CollectorProgress) -> list[str]:
+def _concerns(heard: CollectorProgress) -> list[str]:
     found = []
-    minutes = manifest.calibration.recordings
-    free = replace(running.commission, score=None)
-    advised = listening_for(running.model.bundle, free, recordings=minutes).scoring.kind
-    planned = listening_for(running.model.bundle, free, recordings=heard.wanted_minutes).scoring.kind
-    if manifest.scoring.kind == planned != advised:
-        found.append(
-            f"{manifest.scoring.kind} was chosen for {heard.wanted_minutes} minutes; for the {minutes} that there are,"
-            f" {advised} is advised: collect more, or start again with fewer"
-        )
     total_s = heard.rejected_s + heard.minutes * RECORDING_S
     if heard.rejected_s > MUCH_REJECTED * total_s:
         worst = max(heard.rejected, key=lambda reason: heard.rejected[reason])

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from humwatch_service.console import JsonOption, configuration, failures, say, show, table_text
+from humwatch_service.detections import DETECTOR_TITLES, explanation_text
 from humwatch_service.errors import StateUnusable
 from humwatch_service.settings import Settings
 from humwatch_service.state.evidence import EvidenceFolder
@@ -40,7 +41,16 @@ def list_alarms(
     with failures(as_json=as_json), _store(_settings(state)) as store:
         page = store.alarms(machine_id=machine, open_only=not every, limit=limit, before=before)
     rows = [_listed(alarm) for alarm in page.alarms]
-    headings = ("alarm", "raised (UTC)", "cleared (UTC)", "peak score", "acknowledged by", "verdict", "sound")
+    headings = (
+        "alarm",
+        "raised (UTC)",
+        "cleared (UTC)",
+        "peak score",
+        "acknowledged by",
+        "verdict",
+        "sound",
+        "decided by",
+    )
     text = table_text(headings, rows) if rows else "no alarm"
     show(page.model_dump(mode="json"), text, as_json=as_json)
     if page.next_before is not None:
@@ -114,6 +124,7 @@ def _listed(alarm: AlarmRecord) -> Sequence[str]:
         "" if alarm.acknowledged is None else alarm.acknowledged.who,
         "" if alarm.feedback is None else alarm.feedback.verdict,
         alarm.evidence,
+        _detector(alarm.context),
     )
 
 
@@ -127,19 +138,27 @@ def _facts(alarm: AlarmRecord) -> list[tuple[str, str]]:
         "score": f"{_score(alarm.score)}, highest {_score(alarm.peak_score)}",
         "sound": alarm.evidence,
     }
-    return [*facts.items(), *_in_force(alarm.context), *_said(alarm)]
+    return [*facts.items(), *_in_force(alarm.context, alarm.raised_s), *_said(alarm)]
 
 
-def _in_force(context: AlarmContext | None) -> list[tuple[str, str]]:
+def _detector(context: AlarmContext | None) -> str:
+    return "" if context is None or context.detector is None else DETECTOR_TITLES[context.detector]
+
+
+def _origin(context: AlarmContext) -> str:
+    return " (0 s: the alarm was raised)" if context.irregular_times else ""
+
+
+def _in_force(context: AlarmContext | None, raised_s: float) -> list[tuple[str, str]]:
     if context is None:
         return [("model", "what was in force is not known")]
-    bands = (f"{band.low_hz:.0f}-{band.high_hz:.0f} Hz {band.contribution:.0%}" for band in context.bands)
     return [
         ("model", f"version {context.model_version}, {context.model_sha256}"),
         ("rule", ", ".join(f"{name}={value}" for name, value in context.rule.model_dump().items())),
         ("levels", f"warning {context.levels.warn:.3f}, alarm {context.levels.alarm:.3f}"),
         ("raw score", f"{context.raw_score:.4g}; alarm level {context.raw_levels.alarm:.4g}"),
-        ("what stuck out", ", ".join(bands)),
+        ("decided by", _detector(context) or "not known"),
+        ("what stood out", explanation_text(context, context.bands, start_s=raised_s) + _origin(context)),
         ("doubts", ", ".join(context.reasons)),
     ]
 

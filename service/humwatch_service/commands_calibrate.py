@@ -10,13 +10,13 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic import ValidationError
 
-from humwatch.bundle import write_bundle
+from humwatch.bundle import Bundle, write_bundle
 from humwatch.calibration import CalibrationSpec
 from humwatch.manifest import MACHINE_ID, Manifest
 from humwatch.repository import ModelRepository
 from humwatch.scoring import ScoreKind
 from humwatch.thresholds import Threshold
-from humwatch_service.commissioning import Commission, normal_recordings, recalibrate
+from humwatch_service.commissioning import Commission, bundles_of_type, normal_recordings, recalibrate
 from humwatch_service.console import (
     JsonOption,
     ModelsOption,
@@ -36,6 +36,7 @@ from humwatch_service.settings import Settings
 class Score(StrEnum):
     """Scores that a machine can be calibrated for."""
 
+    CONSENSUS = "consensus"
     LIKELIHOOD_PROFILE = "likelihood_profile"
     RESIDUAL_PROFILE = "residual_profile"
     SPECTRUM_PROFILE = "spectrum_profile"
@@ -47,6 +48,7 @@ class Method(StrEnum):
     """Ways to fit a threshold."""
 
     AUTO = "auto"
+    STUDENT_T = "student_t"
     GAMMA = "gamma"
     CONFORMAL = "conformal"
     ORDER_STATISTIC = "order_statistic"
@@ -59,7 +61,7 @@ def calibrate(
     warn_rate: Annotated[float, typer.Option(help="Share of normal clips that may exceed `warn`.")] = 0.1,
     alarm_rate: Annotated[float, typer.Option(help="Share of normal clips that may exceed `alarm`.")] = 0.01,
     method: Annotated[Method, typer.Option(help="How thresholds are fitted.")] = Method.AUTO,
-    score: Annotated[Score | None, typer.Option(help="Which score; else by the number of recordings.")] = None,
+    score: Annotated[Score | None, typer.Option(help="Which score. [default: consensus]")] = None,
     channel: Annotated[
         str | None, typer.Option(help="Channel, counted from 0, or `all`: each one as clips of its own.")
     ] = None,
@@ -108,6 +110,7 @@ def _channel(text: str | None) -> int | None:
 
 def _score_kind(score: Score | None) -> ScoreKind | None:
     kinds: dict[Score, ScoreKind] = {
+        Score.CONSENSUS: "consensus",
         Score.LIKELIHOOD_PROFILE: "likelihood_profile",
         Score.RESIDUAL_PROFILE: "residual_profile",
         Score.SPECTRUM_PROFILE: "spectrum_profile",
@@ -130,7 +133,8 @@ def _write(
     model = load_machine(
         repository, machine_id, version, providers=settings.provider_names, threads=settings.predictor_threads
     )
-    manifest, arrays = _calibrated(model, normal_recordings(normal), commission)
+    relatives = bundles_of_type(repository, model.manifest.machine_type)
+    manifest, arrays = _calibrated(model, normal_recordings(normal), commission, relatives)
     known = commission.machine_id in repository.machine_ids()
     if known:
         # Without this the highest version is the active one, and a new one would be in use as soon as it is there.
@@ -147,13 +151,16 @@ def _write(
     return manifest
 
 
-def _calibrated(model: Machine, paths: list[Path], commission: Commission) -> tuple[Manifest, bytes]:
+def _calibrated(
+    model: Machine, paths: list[Path], commission: Commission, relatives: list[Bundle]
+) -> tuple[Manifest, bytes]:
     with progress_bar("listening to normal recordings", len(paths)) as progress:
         return recalibrate(
             model.bundle,
             model.predictor,
             paths,
             commission,
+            relatives=relatives,
             on_recording=lambda _: progress.advance(progress.task_ids[0]),
         )
 

@@ -22,7 +22,7 @@ from humwatch_service.console import (
     table_text,
 )
 from humwatch_service.errors import ModelsRefused
-from humwatch_service.machine_cards import card_of
+from humwatch_service.machine_cards import DetectorFacts, card_of
 from humwatch_service.machines import load_machine
 from humwatch_service.settings import Settings
 
@@ -50,8 +50,9 @@ def _listed(folder: ModelRepository, machine_id: str) -> dict[str, Any]:
         manifest = folder.manifest(machine_id)
     except HumwatchError as error:
         return {**listed, "about": f"{error.code}: {error}", "error": described(error)}
-    about = f"{manifest.machine_type}, {manifest.scoring.kind}, {manifest.calibration.recordings} normal recordings"
-    return {**listed, "about": about}
+    score, schema = manifest.scoring.kind, manifest.schema_version
+    about = f"{manifest.machine_type}, {score}, schema {schema}, {manifest.calibration.recordings} normal recordings"
+    return {**listed, "score": score, "schema_version": schema, "about": about}
 
 
 @app.command("show")
@@ -61,8 +62,16 @@ def show_model(bundle: BundleArgument, models: ModelsOption = None, as_json: Jso
         settings = configuration(models).settings
         machine_id, version = machine_and_version(bundle)
         card = card_of(load_machine(ModelRepository(settings.models_dir), machine_id, version))
-    rows = [(name, str(value)) for name, value in card.model_dump().items()]
+    rows = [(name, str(value)) for name, value in card.model_dump(exclude={"detectors", "detector_levels"}).items()]
+    rows += [(f"detector {facts.detector}", _detector_text(facts)) for facts in card.detectors]
     show(card.model_dump(), table_text(("fact", "value"), rows), as_json=as_json)
+
+
+def _detector_text(facts: DetectorFacts) -> str:
+    return (
+        f"{facts.share:.0%} of the false alarms ({facts.alarm_rate:.2%} of normal clips),"
+        f" alarm level {facts.alarm_level:.2f} spreads"
+    )
 
 
 @app.command("verify")
@@ -113,7 +122,12 @@ def verified(
                     providers=settings.provider_names,
                     threads=settings.predictor_threads,
                 )
-                check["version"] = machine.manifest.version
+                manifest = machine.manifest
+                check |= {
+                    "version": manifest.version,
+                    "score": manifest.scoring.kind,
+                    "schema_version": manifest.schema_version,
+                }
             except HumwatchError as error:
                 check |= {"ok": False, "code": error.code, "reason": str(error)}
             checks.append(check)

@@ -23,6 +23,7 @@ from humwatch_service.console import (
     show,
     table_text,
 )
+from humwatch_service.detections import DETECTOR_TITLES, explanation_text
 from humwatch_service.errors import FileUnreadable
 from humwatch_service.machines import Machine, load_machine
 from humwatch_service.scorer import Scored, ScoreJob, Scorer
@@ -115,12 +116,12 @@ def _print(results: list[dict[str, Any]]) -> None:
     answers = [(result["file"], ScoreAnswer.model_validate(result)) for result in results if "error" not in result]
     if not answers:
         return
-    rows = [(file, a.state, f"{a.score:.3f}", f"{a.duration_s:.1f}", _bands(a)) for file, a in answers]
-    typer.echo(table_text(("file", "state", "score", "seconds", "what sticks out"), rows))
+    rows = [(file, a.state, f"{a.score:.3f}", f"{a.duration_s:.1f}", *_decided(a)) for file, a in answers]
+    typer.echo(table_text(("file", "state", "score", "seconds", "decided by", "what stands out"), rows))
     for file, answer in answers:
         for warning in answer.warnings:
             say(f"{file}: {warning.code}: {warning.message}")
 
 
-def _bands(answer: ScoreAnswer) -> str:
-    return ", ".join(f"{band.low_hz:.0f}-{band.high_hz:.0f} Hz {band.contribution:.0%}" for band in answer.bands[:3])
+def _decided(answer: ScoreAnswer) -> tuple[str, str]:
+    return DETECTOR_TITLES[answer.detector], explanation_text(answer, answer.bands)

@@ -12,13 +12,14 @@ from typing import Final
 
 from humwatch.audio import open_recording
 from humwatch.bundle import Bundle, compose_bundle, digest_of, sha256
-from humwatch.calibration import CalibrationSpec, NormalClip, TypePrior, calibrate
-from humwatch.errors import AudioError, CalibrationError
-from humwatch.manifest import Manifest
-from humwatch.monitor import ListeningSpec
+from humwatch.calibration import CalibrationSpec, NormalClip, Relative, TypePrior, calibrate
+from humwatch.errors import AudioError, BundleError, CalibrationError, RepositoryError
+from humwatch.manifest import PREDICTOR, Manifest
+from humwatch.monitor import ListeningSpec, network_response
 from humwatch.predictor import Predictor
 from humwatch.recording import normal_clips
-from humwatch.scoring import DEFAULT_PROFILE, Pooling, ScoreKind, ScoringSpec, default_score
+from humwatch.repository import ModelRepository
+from humwatch.scoring import DEFAULT_SCORE, ScoreKind
 from humwatch_service.errors import FileUnreadable, RecordingNotNormal
 
 SUFFIXES: Final = (".wav", ".flac")
@@ -35,7 +36,7 @@ class Commission:
         version: of the new bundle.
         channel: counted from 0; None takes the one of the model's manifest, or the only one.
         all_channels: every channel counts as clips of the recording; scores then still listen to one.
-        score: of the new bundle; None takes the one that core advises for so many recordings.
+        score: of the new bundle; None takes the default of new bundles.
         spec: rates and method of the thresholds.
         made_by: what makes the bundle, as its manifest will say.
     """
@@ -84,6 +85,7 @@ def recalibrate(
     paths: Sequence[Path],
     commission: Commission,
     *,
+    relatives: Sequence[Bundle] = (),
     on_recording: Callable[[Path], None] | None = None,
 ) -> tuple[Manifest, bytes]:
     """Fit a machine's statistics and thresholds to normal recordings, through the network of ``bundle``.
@@ -93,6 +95,7 @@ def recalibrate(
         predictor: that network.
         paths: of normal recordings that trained nothing; files of the same content count once.
         commission: what for, and how.
+        relatives: bundles in use of other machines; those of the type lend their spread, too.
         on_recording: called after each recording.
 
     Returns:
@@ -104,7 +107,7 @@ def recalibrate(
         FileUnreadable: a file cannot be read.
     """
     by_content = {path: _digest(path) for path in paths}
-    listening = listening_for(bundle, commission, recordings=len(set(by_content.values())))
+    listening = listening_for(bundle, commission)
     clips: list[NormalClip] = []
     digests: list[str] = []
     for path, digest in by_content.items():
@@ -116,41 +119,53 @@ def recalibrate(
             on_recording(path)
     if not clips:
         raise CalibrationError(f"no recording is as long as a clip ({listening.windows.clip_seconds:g} s)")
-    return commissioned(bundle, listening, clips, digests, commission)
+    return commissioned(bundle, predictor, listening, clips, digests, commission, relatives=relatives)
 
 
-def listening_for(bundle: Bundle, commission: Commission, *, recordings: int) -> ListeningSpec:
+def bundles_of_type(repository: ModelRepository, machine_type: str) -> list[Bundle]:
+    """Read the bundles in use of a machine type; one that cannot be read is no relative."""
+    found = []
+    for machine_id in repository.machine_ids():
+        try:
+            if repository.manifest(machine_id).machine_type == machine_type:
+                found.append(repository.read(machine_id))
+        except (BundleError, RepositoryError):
+            continue
+    return found
+
+
+def listening_for(bundle: Bundle, commission: Commission) -> ListeningSpec:
     """What is heard of the machine, and which score its bundle gets: evidence is of one score.
 
     Args:
         bundle: whose network, features and windows are kept.
-        commission: what for; its score, if it names one.
-        recordings: independent normal recordings that there will be.
+        commission: what for; its score, if it names one, else the default of new bundles.
     """
     old = bundle.manifest.listening
-    kind = commission.score or _advised(bundle, commission, recordings)
-    if kind == old.scoring.kind:
-        return old
-    pooling = old.scoring.pooling if kind in ("mse", "nll") else Pooling()
-    scoring = ScoringSpec(kind=kind, pooling=pooling, low_hz=old.scoring.low_hz, high_hz=old.scoring.high_hz)
-    return ListeningSpec(old.features, old.windows, scoring)
+    scoring = old.scoring.of_kind(commission.score or DEFAULT_SCORE)
+    return old if scoring == old.scoring else ListeningSpec(old.features, old.windows, scoring)
 
 
 def commissioned(
     bundle: Bundle,
+    predictor: Predictor,
     listening: ListeningSpec,
     clips: Sequence[NormalClip],
     digests: Sequence[str],
     commission: Commission,
+    *,
+    relatives: Sequence[Bundle] = (),
 ) -> tuple[Manifest, bytes]:
     """Fit statistics and thresholds to clips, wherever they are from, and make a bundle of them.
 
     Args:
-        bundle: whose network is kept, and whose own machine may lend its spread (a type prior).
+        bundle: whose network is kept, and whose own machine lends its spread (a type prior).
+        predictor: network of the bundle.
         listening: that the clips were heard by, from :func:`listening_for`.
         clips: normal ones that trained nothing.
         digests: of the sound that they are from, SHA-256, hexadecimal.
         commission: what for, and how.
+        relatives: bundles in use of other machines; those of the type lend their spread, too.
 
     Returns:
         Manifest and packed arrays for :func:`humwatch.bundle.write_bundle`, with ``bundle.graph``.
@@ -164,7 +179,8 @@ def commissioned(
         spec=commission.spec,
         step_windows=listening.step_windows,
         clip_seconds=listening.windows.clip_seconds,
-        prior=_prior(bundle, commission, listening),
+        prior=_prior(bundle, commission, listening, relatives),
+        response=network_response(listening, predictor, bundle.golden.windows),
     )
     old = bundle.manifest
     return compose_bundle(
@@ -185,23 +201,34 @@ def commissioned(
     )
 
 
-def _prior(bundle: Bundle, commission: Commission, listening: ListeningSpec) -> TypePrior | None:
-    if listening.scoring != bundle.manifest.scoring or not _lends(bundle, commission):
-        return None
-    return TypePrior.of([bundle.calibration])
-
-
-def _lends(bundle: Bundle, commission: Commission) -> bool:
-    """Whether the model's own machine says something of the type; not about itself, which would count it twice."""
-    return bundle.manifest.scoring.is_profile and bundle.manifest.machine_id != commission.machine_id
-
-
-def _advised(bundle: Bundle, commission: Commission, recordings: int) -> ScoreKind:
-    """The model's own profile where the recordings of both machines are enough for it, else what core advises."""
-    known = bundle.calibration.recordings + bundle.calibration.prior_recordings
-    if _lends(bundle, commission) and default_score(recordings + known) == DEFAULT_PROFILE:
-        return bundle.manifest.scoring.kind
-    return default_score(recordings)
+def _prior(
+    bundle: Bundle, commission: Commission, listening: ListeningSpec, relatives: Sequence[Bundle]
+) -> TypePrior | None:
+    """What the other machines of the type say, the model's own among them; not the machine itself, counted twice."""
+    found = {
+        one.manifest.machine_id: one for one in relatives if one.manifest.machine_type == bundle.manifest.machine_type
+    }
+    found |= {bundle.manifest.machine_id: bundle}
+    found.pop(commission.machine_id, None)
+    comparable = (
+        one
+        for one in found.values()
+        if one.manifest.listening.features == listening.features
+        and one.manifest.windows.clip_seconds == listening.windows.clip_seconds
+        and len(one.manifest.listening.band_edges_hz) == len(listening.band_edges_hz)
+    )
+    graph = bundle.manifest.files[PREDICTOR]
+    return TypePrior.of(
+        [
+            Relative(
+                one.calibration,
+                one.manifest.scoring,
+                same_network=one.manifest.files[PREDICTOR] == graph and one.manifest.windows == listening.windows,
+            )
+            for one in comparable
+        ],
+        listening.scoring,
+    )
 
 
 def _digest(path: Path) -> str:

@@ -16,6 +16,7 @@ import soundfile
 
 from humwatch.errors import HumwatchError
 from humwatch.repository import ModelRepository
+from humwatch.scoring import DEFAULT_SCORE, ScoreKind
 from humwatch_service.capture import input_devices, load_sounddevice
 from humwatch_service.commands_models import verified
 from humwatch_service.errors import (
@@ -64,6 +65,15 @@ def _programs(settings: Settings) -> Iterator[Finding]:
     if missing:
         detail += f"; {', '.join(missing)} is asked for and not there (pip install 'humwatch[gpu]')"
     yield Finding("providers", "failed" if missing else "ok", detail)
+
+
+def _score(machine_id: str, kind: ScoreKind) -> str:
+    """Name a score; one that new bundles do not get works on, and a calibration brings the default."""
+    if kind == DEFAULT_SCORE:
+        return f"score {kind}"
+    return (
+        f"score {kind}; `humwatch calibrate {machine_id} RECORDINGS` makes a version with the default, {DEFAULT_SCORE}"
+    )
 
 
 def _live(settings: Settings) -> Iterator[Finding]:
@@ -144,6 +154,6 @@ def _models(settings: Settings) -> Iterator[Finding]:
     for check in verified(repository, settings, [(machine_id, None) for machine_id in machine_ids]):
         name = f"model {check['machine_id']}"
         if check["ok"]:
-            yield Finding(name, "ok", f"version {check['version']}")
+            yield Finding(name, "ok", f"version {check['version']}, {_score(check['machine_id'], check['score'])}")
         else:
             yield Finding(name, "failed", f"{check['code']}: {check['reason']}")

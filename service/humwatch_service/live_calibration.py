@@ -188,7 +188,7 @@ class LiveCalibrations:
     ) -> RunningCalibration:
         model = self._model(machine_id, from_machine)
         commission = self._commission(machine_id, spec, score)
-        listening = listening_for(model.bundle, commission, recordings=minutes)
+        listening = listening_for(model.bundle, commission)
         planned_bytes = minutes * most_bytes_a_minute(listening)
         collector = NormalCollector(listening, model.predictor, minutes=minutes)
         held_bytes = sum(running.planned_bytes for running in self._running.values())
@@ -224,10 +224,12 @@ class LiveCalibrations:
         version = self._machines.repository.next_version(running.machine_id)
         return commissioned(
             running.model.bundle,
+            running.model.predictor,
             running.collector.spec,
             clips,
             digests,
             replace(running.commission, version=version),
+            relatives=[machine.bundle for machine in self._machines.fleet.machines.values()],
         )
 
     async def _audit(self, running: RunningCalibration, kind: str, who: str, why: str) -> None:

@@ -8,7 +8,9 @@ from functools import partial
 from typing import Final
 
 from humwatch.alarm_events import EVENT_KINDS, MACHINE_STATES, AlarmEvent, AlarmSnapshot, MachineState
+from humwatch.detectors import DetectorName
 from humwatch.source_health import SOURCE_FAULTS
+from humwatch_service.detections import DETECTORS
 from humwatch_service.line_families import LineFamily, LineSet
 from humwatch_service.live.load import RESOURCES, Resource
 from humwatch_service.metric_families import Families
@@ -106,13 +108,20 @@ class LiveMetrics:
             series.show_faults(frozenset())
 
     def events(
-        self, machine_id: str, events: Iterable[AlarmEvent], state: MachineState, snapshot: AlarmSnapshot
+        self,
+        machine_id: str,
+        events: Iterable[AlarmEvent],
+        state: MachineState,
+        snapshot: AlarmSnapshot,
+        detector: DetectorName | None,
     ) -> None:
-        """Count events, and show what is known after them."""
+        """Count events, and show what is known after them; ``detector`` decided the score of those that have one."""
         series = self._machines.get(machine_id)
         if series is not None:
             for event in events:
                 series.transitions[event.kind].inc()
+                if event.kind == "raised" and detector is not None:
+                    series.raised[detector].inc()
             series.show(state, snapshot)
 
     def lost(self, machine_id: str, seconds: float, windows: int) -> None:
@@ -152,6 +161,7 @@ class _MachineSeries:
         self.overflows = series.add(families["audio_overflows_total"], machine_id)
         self.drops = {r: series.add(families["windows_dropped_total"], machine_id, r) for r in DROPS}
         self.transitions = {k: series.add(families["alarm_transitions_total"], machine_id, k) for k in EVENT_KINDS}
+        self.raised = {d: series.add(families["alarms_raised_total"], machine_id, d) for d in DETECTORS}
         self._fault = {f: series.add(families["source_fault"], machine_id, f) for f in SOURCE_FAULTS}
         self._begun = {f: series.add(families["source_faults_total"], machine_id, f) for f in SOURCE_FAULTS}
         self._states = {s: series.add(families["alarm_state"], machine_id, s) for s in MACHINE_STATES}

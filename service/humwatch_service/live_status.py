@@ -6,6 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from humwatch.alarm_events import MachineState, Mark, Shelf
 from humwatch.alarm_rule import AlarmRule
+from humwatch.detectors import DetectorName
+from humwatch.lines import LineFinding
+from humwatch.rhythm import IrregularTime
+from humwatch_service.detections import LINE_MEANING
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.state.records import alarm_id_of
 
@@ -45,6 +49,12 @@ class LiveStatus(_Status):
     score: float | None = Field(description="of the last clip: 0 is the median of normal, 1 the alarm level")
     raw_score: float | None = Field(description="the same before normalisation")
     step_score: float | None = Field(description="of the last second, on the step scale")
+    detector: DetectorName | None = Field(description="which detector decided `score`; null with it")
+    irregular_times: list[IrregularTime] = Field(
+        description="when that clip was irregular, seconds since 1970 (UTC), the largest share first; empty unless"
+        " `rhythm` decided a score from the warning level on"
+    )
+    line: LineFinding | None = Field(description=LINE_MEANING)
     level_dbfs: float | None = Field(description="of the last second; null before any sound")
     heard_s: float | None = Field(description="end of the last sound that was scored, seconds since 1970 (UTC)")
     running: bool | None = Field(description="whether the machine runs; null: not known")
@@ -63,6 +73,7 @@ def status_of(machine: LiveMachine) -> LiveStatus:
     with machine.lock:
         reading, kept = machine.reading, machine.alarm.snapshot
         active = kept.active
+        found = reading.detection if reading else None
         return LiveStatus(
             machine_id=machine.machine_id,
             state=machine.alarm.state,
@@ -70,6 +81,9 @@ def status_of(machine: LiveMachine) -> LiveStatus:
             score=reading.score if reading else None,
             raw_score=reading.raw_score if reading else None,
             step_score=reading.step_score if reading else None,
+            detector=found.detector if found else None,
+            irregular_times=list(found.irregular_times) if found else [],
+            line=found.line if found else None,
             level_dbfs=reading.level_dbfs if reading else None,
             heard_s=reading.at_s if reading else None,
             running=reading.running if reading else machine.running,

@@ -7,8 +7,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from humwatch.alarm_events import MachineState
+from humwatch.calibration import ScaleThresholds
+from humwatch.detectors import SHARES, DetectorLevels, DetectorName
 from humwatch.features import FeatureSpec
-from humwatch.scoring import ScoringSpec
+from humwatch.scoring import ScoreKind, ScoringSpec
 from humwatch.windows import WindowSpec
 from humwatch_service.answers import FalseAlarms, Levels
 from humwatch_service.machines import Machine, Machines
@@ -28,6 +30,15 @@ class CalibrationFacts(_Card):
     level_dbfs_low: float = Field(description="level of the quietest of them, dBFS")
     level_dbfs_high: float = Field(description="level of the loudest of them, dBFS")
     warnings: list[str] = Field(description="what the thresholds cannot promise")
+
+
+class DetectorFacts(_Card):
+    """One of the detectors that share the false alarms of a machine."""
+
+    detector: DetectorName = Field(description="`profile`, `rhythm` or `lines`")
+    share: float = Field(description="share of the false alarms that it may raise, 0 to 1")
+    alarm_rate: float = Field(description="the same as a share of normal clips")
+    alarm_level: float = Field(description="its alarm level, in spreads above the middle of normal clips")
 
 
 class MachineSummary(_Card):
@@ -56,6 +67,13 @@ class MachineCard(MachineSummary):
     features: FeatureSpec = Field(description="what a log-mel frame is")
     windows: WindowSpec = Field(description="how frames become windows, steps and clips")
     scoring: ScoringSpec = Field(description="which score is used")
+    schema_version: int = Field(description="of the bundle; 2 and below have no detectors")
+    detectors: list[DetectorFacts] = Field(
+        description="detectors that share the false alarms, on the scale of clips; empty where one score decides alone"
+    )
+    detector_levels: DetectorLevels | None = Field(
+        description="everything that was fitted for them; null where one score decides alone"
+    )
 
 
 class ModelState(_Card):
@@ -65,6 +83,8 @@ class ModelState(_Card):
     version: str | None = Field(description="version in question; null where not even that could be read")
     state: Literal["in_use", "refused"] = Field(description="`refused`: it failed a check")
     model_sha256: str | None = Field(description="SHA-256 of the whole bundle; null where it was refused")
+    score: ScoreKind | None = Field(description="which score it uses; null where it was refused")
+    schema_version: int | None = Field(description="of its bundle; null where it was refused")
     code: str | None = Field(description="which check failed; null where it is in use")
     reason: str | None = Field(description="why it was refused; null where it is in use")
     instead: str | None = Field(description="version that stays in use instead of a refused one, if any")
@@ -162,7 +182,32 @@ def card_of(machine: Machine) -> MachineCard:
         features=manifest.features,
         windows=manifest.windows,
         scoring=manifest.scoring,
+        schema_version=manifest.schema_version,
+        detectors=detector_facts(clip),
+        detector_levels=clip.detectors,
     )
+
+
+def detector_facts(clip: ScaleThresholds) -> list[DetectorFacts]:
+    """Detectors that are in use on a time scale; none where one score decides alone."""
+    levels = clip.detectors
+    if levels is None:
+        return []
+    alarm_levels: dict[DetectorName, float | None] = {
+        "profile": levels.profile_alarm,
+        "rhythm": levels.rhythm_alarm,
+        "lines": levels.lines_alarm,
+    }
+    return [
+        DetectorFacts(
+            detector=detector,
+            share=SHARES[detector],
+            alarm_rate=SHARES[detector] * clip.alarm.target_rate,
+            alarm_level=alarm_level,
+        )
+        for detector, alarm_level in alarm_levels.items()
+        if alarm_level is not None
+    ]
 
 
 def model_states(machines: Machines) -> ModelStates:
@@ -174,6 +219,8 @@ def model_states(machines: Machines) -> ModelStates:
             version=machine.manifest.version,
             state="in_use",
             model_sha256=machine.digest,
+            score=machine.manifest.scoring.kind,
+            schema_version=machine.manifest.schema_version,
             code=None,
             reason=None,
             instead=None,
@@ -186,6 +233,8 @@ def model_states(machines: Machines) -> ModelStates:
             version=refusal.version,
             state="refused",
             model_sha256=None,
+            score=None,
+            schema_version=None,
             code=refusal.code,
             reason=refusal.reason,
             instead=refusal.in_use,

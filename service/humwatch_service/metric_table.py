@@ -91,6 +91,13 @@ LIVE_METRICS: Final = (
         "humwatch_alarm_transitions_total", "counter", ("machine_id", "event"), "Alarm events and changes of state."
     ),
     MetricSpec(
+        "humwatch_alarms_raised_total",
+        "counter",
+        ("machine_id", "detector"),
+        "Alarms that were raised, by the detector that decided the score: profile, rhythm, lines; error: a score that"
+        " has no detectors.",
+    ),
+    MetricSpec(
         "humwatch_alarm_last_number",
         "gauge",
         ("machine_id",),

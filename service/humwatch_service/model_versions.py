@@ -22,7 +22,7 @@ from humwatch.repository import ACTIVE, ModelRepository
 from humwatch.scoring import ScoreKind
 from humwatch_service.answers import FalseAlarms, Levels
 from humwatch_service.logs import event_logger
-from humwatch_service.machine_cards import CalibrationFacts
+from humwatch_service.machine_cards import CalibrationFacts, DetectorFacts, detector_facts
 from humwatch_service.machines import Fleet, Machines, load_machine
 
 _log = event_logger("humwatch.models")
@@ -44,7 +44,11 @@ class VersionFacts(BaseModel):
 
     created_at: str = Field(description="when the bundle was made, UTC, ISO 8601")
     created_by: str = Field(description="program and version that made it, and from which network")
+    schema_version: int = Field(description="of the bundle; 2 and below have no detectors")
     score: ScoreKind = Field(description="which score it uses")
+    detectors: list[DetectorFacts] = Field(
+        description="detectors that share the false alarms, on the scale of clips; empty where one score decides alone"
+    )
     thresholds: Levels = Field(description="levels of a clip on the normalised scale; `alarm` is 1")
     raw_thresholds: Levels = Field(description="the same on the raw scale")
     expected_false_alarms_a_day: FalseAlarms = Field(description="what the alarm level costs on normal sound")
@@ -253,7 +257,9 @@ def _facts(manifest: Manifest) -> VersionFacts:
     return VersionFacts(
         created_at=manifest.created_at,
         created_by=manifest.created_by,
+        schema_version=manifest.schema_version,
         score=manifest.scoring.kind,
+        detectors=detector_facts(clip),
         thresholds=levels_of(clip),
         raw_thresholds=raw_levels_of(clip),
         expected_false_alarms_a_day=FalseAlarms.of(clip),

@@ -9,7 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from humwatch.alarm_events import MachineState
 from humwatch.alarm_rule import AlarmRule
+from humwatch.detectors import DetectorName
 from humwatch.explain import BandRange
+from humwatch.lines import LineFinding
+from humwatch.rhythm import IrregularTime
+from humwatch_service.detections import LINE_MEANING
 from humwatch_service.live_status import Fault
 
 RETRY_MS: Final = 2_000
@@ -96,7 +100,15 @@ class Sound(_Told):
     step_score: float = Field(description="of this step alone, on the step scale")
     level_dbfs: float = Field(description="of the last second")
     state: MachineState = Field(description="of the machine, after this step")
-    bands: list[BandRange] = Field(description="what makes most of the clip's score, the largest first")
+    detector: DetectorName | None = Field(description="which detector decided `score`; null with it")
+    irregular_times: list[IrregularTime] = Field(
+        description="when the clip was irregular, seconds since 1970 (UTC), the largest share first; empty unless"
+        " `rhythm` decided a score from the warning level on"
+    )
+    line: LineFinding | None = Field(description=LINE_MEANING)
+    bands: list[BandRange] = Field(
+        description="what makes most of the clip's score of `profile` or `error`, the largest first"
+    )
 
 
 class Tick(_Told):

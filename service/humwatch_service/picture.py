@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 import threading
 from typing import Final
 
@@ -17,6 +18,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from humwatch.features import FeatureSpec, hz_to_mel
 from humwatch_service.answers import Band, ScoreAnswer
+from humwatch_service.detections import DETECTOR_TITLES, explanation_text
 from humwatch_service.sound_trace import Columns, SoundTrace
 
 Float32 = npt.NDArray[np.float32]
@@ -28,12 +30,15 @@ _STEP_COLOUR: Final = "#a9c4d6"
 _CLIP_COLOUR: Final = "#123a5c"
 _UNHEARD: Final = "#e4e4e4"
 _LOUDER: Final = "#b35806"
+_MARK: Final = "#a51d2d"
 _QUIETER: Final = "#6b4c9a"
 _LABEL_MEL: Final = 3.0
 """Height of a label of a band, in mel of the frequency axis."""
 _TICKS_HZ: Final = (250, 500, 1000, 2000, 4000, 8000, 16000)
 _DPI: Final = 110
 _MAX_TEXT: Final = 44
+_WRAP: Final = 38
+"""Characters in a line of the facts."""
 _LINEAR_UP_TO: Final = 4.0
 """Scores over this are drawn on a logarithmic scale, or the levels could not be seen beside them."""
 
@@ -65,6 +70,8 @@ def _figure(answer: ScoreAnswer, trace: SoundTrace) -> Figure:
     _draw_title(figure, answer)
     _draw_level(figure, heard, trace)
     _draw_departure(figure, unusual, answer, trace)
+    for axes in (heard, unusual, scores):
+        _mark_irregular_times(axes, answer)
     _draw_bands(bands, answer)
     _draw_scores(scores, answer)
     _draw_facts(figure.add_subplot(grid[0, 1]), answer)
@@ -107,6 +114,11 @@ def _draw_departure(figure: Figure, axes: Axes, answer: ScoreAnswer, trace: Soun
             scaley=False,
         )
     _colour_bar(figure, axes, image, "departure, dB")
+
+
+def _mark_irregular_times(axes: Axes, answer: ScoreAnswer) -> None:
+    for time in answer.irregular_times:
+        axes.axvspan(time.start_s, time.end_s, facecolor="none", edgecolor=_MARK, linewidth=1.4)
 
 
 def _draw_image(axes: Axes, trace: SoundTrace, columns: Columns, colours: str) -> AxesImage:
@@ -220,6 +232,8 @@ def _draw_facts(axes: Axes, answer: ScoreAnswer) -> None:
     axes.set_axis_off()
     alarms = answer.expected_false_alarms_a_day
     lines = [
+        f"decided by: {DETECTOR_TITLES[answer.detector]}",
+        *_explanation(answer),
         f"model version {answer.model_version}",
         f"worst {answer.score_scale}: {answer.worst.start_s:.1f} to {answer.worst.end_s:.1f} s",
         f"p-value {answer.p_value:.3f}",
@@ -230,6 +244,12 @@ def _draw_facts(axes: Axes, answer: ScoreAnswer) -> None:
     notes = [f"! {warning.code.replace('_', ' ')}"[:_MAX_TEXT] for warning in answer.warnings]
     axes.text(0.0, 1.0, "\n".join(lines), va="top", fontsize=10, color=_INK, linespacing=1.5, transform=axes.transAxes)
     axes.text(0.0, 0.0, "\n".join(notes), va="bottom", fontsize=9.5, color=_FAINT, linespacing=1.4)
+
+
+def _explanation(answer: ScoreAnswer) -> list[str]:
+    """What rhythm and lines found; bands have a panel of their own."""
+    text = explanation_text(answer, ())
+    return textwrap.wrap(text, _WRAP, initial_indent="    ", subsequent_indent="    ")
 
 
 def _draw_key(axes: Axes, scores: Axes) -> None:

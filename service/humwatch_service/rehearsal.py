@@ -20,7 +20,7 @@ from humwatch.alarm import ALARM_LEVEL, AlarmMachine
 from humwatch.alarm_events import MachineState, Observation
 from humwatch.alarm_rule import AlarmRule
 from humwatch.live import LiveModel, LiveMonitor, LiveStep
-from humwatch.thresholds import CONFIDENCE
+from humwatch.normal_level import CONFIDENCE
 from humwatch_service.live.machine import warn_level
 from humwatch_service.reel import Reel
 

@@ -14,6 +14,8 @@ from pydantic import BaseModel
 from humwatch.alarm_events import EVENT_KINDS, MachineState, Mark, Shelf
 from humwatch.alarm_rule import AlarmRule
 from humwatch.explain import BandRange
+from humwatch.lines import LineFinding
+from humwatch.rhythm import IrregularTime
 from humwatch_service.live.machine_view import KEPT_S
 from humwatch_service.live.sound_columns import DEPARTURE_DB, MAX_COLUMNS_PER_S
 from humwatch_service.live.viewer import MAX_WAITING
@@ -48,6 +50,8 @@ PARTS: dict[str, type[BaseModel]] = {
     "tile": Tile,
     "fault": Fault,
     "band": BandRange,
+    "irregular_time": IrregularTime,
+    "line": LineFinding,
     "stream": StreamStatus,
     "history": FleetHistory,
     "minutes": FleetMinutes,

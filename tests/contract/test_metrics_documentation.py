@@ -10,6 +10,7 @@ import pytest
 
 from humwatch.alarm_events import EVENT_KINDS, MACHINE_STATES
 from humwatch.source_health import SOURCE_FAULTS
+from humwatch_service.detections import DETECTORS
 from humwatch_service.live.load import RESOURCES
 from humwatch_service.live_metrics import DROPS, REFUSALS
 from humwatch_service.metrics import METRICS, OUTCOMES, PROCESS_METRICS, STAGES, Metrics
@@ -56,6 +57,7 @@ def test_every_label_is_explained() -> None:
     [
         ("state", "humwatch_alarm_state", MACHINE_STATES),
         ("event", "humwatch_alarm_transitions_total", EVENT_KINDS),
+        ("detector", "humwatch_alarms_raised_total", DETECTORS),
         ("level", "humwatch_anomaly_threshold", ("warn", "alarm")),
         ("fault", "humwatch_source_fault", SOURCE_FAULTS),
         ("reason", "humwatch_windows_dropped_total", DROPS),

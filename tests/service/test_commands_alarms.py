@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from typer.testing import CliRunner, Result
 from humwatch.alarm_events import ActiveAlarm, AlarmEvent, AlarmSnapshot, EventKind, Mark
 from humwatch.alarm_rule import AlarmRule
 from humwatch.explain import BandRange
+from humwatch.lines import LineFinding
+from humwatch.rhythm import IrregularTime
 from humwatch_service.cli import app
 from humwatch_service.state.evidence import EvidenceFolder
 from humwatch_service.state.records import AlarmContext, AlarmLevels, MachineChange
@@ -116,6 +119,30 @@ def test_an_alarm_is_shown_with_what_was_in_force_and_what_was_done(store: State
     ):
         assert said in text
     assert text.index(" raised 1.400") < text.index("feedback bo")
+
+
+def test_what_each_detector_found_is_said(store: StateStore) -> None:
+    time = IrregularTime(start_s=RAISED_S - 4.0, end_s=RAISED_S - 3.8, change_db=12.0, share=0.9)
+    line = LineFinding(change="missing", before_hz=248.0, after_hz=278.0)
+    said = {
+        "profile": ("decided by spectrum", "what stood out 900-1100 Hz 80%"),
+        "rhythm": (
+            "decided by irregularity in time",
+            "what stood out 12.0 dB louder from -4.0 to -3.8 s (0 s: the alarm was raised)",
+        ),
+        "lines": ("decided by narrow tones", "what stood out a tone moved from 248 to 278 Hz"),
+    }
+    found: dict[str, dict[str, Any]] = {"profile": {}, "rhythm": {"irregular_times": (time,)}, "lines": {"line": line}}
+    for detector, more in found.items():
+        context = CONTEXT.model_copy(update={"detector": detector, **more})
+        active = ActiveAlarm(number=1, raised_s=RAISED_S)
+        commit(store, f"fan-{detector}", active, event("raised", RAISED_S, score=1.4), context=context)
+        text = " ".join(humwatch("alarms", "show", f"fan-{detector}-000001").stdout.split())
+        assert [part for part in said[detector] if part not in text] == []
+        listed = humwatch("alarms", "list", "--machine", f"fan-{detector}").stdout.splitlines()[-1]
+        assert listed.endswith(said[detector][0].removeprefix("decided by "))
+        told = json.loads(humwatch("alarms", "list", "--machine", f"fan-{detector}", "--json").stdout)
+        assert told["alarms"][0]["context"]["detector"] == detector
 
 
 def test_an_alarm_without_feedback_or_context_is_shown(store: StateStore) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from humwatch.alarm_events import ActiveAlarm, AlarmEvent, AlarmSnapshot, EventK
 from humwatch.alarm_rule import AlarmRule
 from humwatch.errors import OperationRefused
 from humwatch.explain import BandRange
+from humwatch.lines import LineFinding
+from humwatch.rhythm import IrregularTime
 from humwatch_service.errors import AlarmNotFound
 from humwatch_service.state.records import (
     MAX_TRACE_POINTS,
@@ -99,6 +103,25 @@ def test_a_raised_alarm_is_there_with_all_that_was_in_force(store: StateStore) -
     assert (alarm.score, alarm.peak_score, alarm.announced_s) == (1.4, 1.4, 100.0)
     assert (alarm.acknowledged, alarm.cleared_s, alarm.feedback, alarm.evidence) == (None, None, None, "none")
     assert AlarmRecord.model_validate_json(alarm.model_dump_json()) == alarm
+
+
+def test_what_the_detector_that_decided_found_is_kept(store: StateStore) -> None:
+    stretch = IrregularTime(start_s=97.1, end_s=97.3, change_db=12.0, share=0.9)
+    line = LineFinding(change="speed", before_hz=248.0, after_hz=255.4, shift_percent=3.0)
+    context = CONTEXT.model_copy(update={"detector": "rhythm", "irregular_times": (stretch,), "line": line})
+    store.commit(raised("fan-1", 7, 100.0, context=context))
+    assert store.alarm("fan-1-000007").context == context
+
+
+def test_an_alarm_of_a_version_that_had_one_detector_is_read(store: StateStore) -> None:
+    store.commit(raised("fan-1", 7, 100.0, context=CONTEXT))
+    later = {"detector", "irregular_times", "line"}
+    older = json.dumps(CONTEXT.model_dump(mode="json", exclude=later | {"trace"}))
+    with closing(sqlite3.connect(store.path)) as database, database:
+        database.execute("UPDATE alarms SET context = ?", (older,))
+    found = store.alarm("fan-1-000007").context
+    assert found is not None and found == CONTEXT
+    assert (found.detector, found.irregular_times, found.line) == (None, (), None)
 
 
 def test_what_there_is_of_the_sound_is_said_with_the_alarm(store: StateStore) -> None:

@@ -15,6 +15,8 @@ from pydantic import BaseModel
 
 from humwatch.alarm_events import EVENT_KINDS, AlarmEvent
 from humwatch.explain import BandRange
+from humwatch.lines import LineFinding
+from humwatch.rhythm import IrregularTime
 from humwatch_service.webhooks.payload import NotificationPayload, notification_of
 from humwatch_service.webhooks.signature import key_of, message_id, signed_headers
 
@@ -22,6 +24,9 @@ PAGE = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text("utf-8")
 CONTEXT: Any = SimpleNamespace(
     model_version="3",
     levels=SimpleNamespace(warn=0.6, alarm=1.0),
+    detector="profile",
+    irregular_times=(),
+    line=None,
     bands=(BandRange(low_hz=2900.0, high_hz=3300.0, contribution=0.71, departure_db=9.2),),
 )
 RAISED = AlarmEvent("raised", 1_769_860_800.0, "warning", "alarm", alarm=7, score=1.42, announced=True)
@@ -49,7 +54,7 @@ def test_the_table_of_the_documentation_is_the_model() -> None:
     section = PAGE.partition("## The payload")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `([\w.]+)` \| (.+) \|$", section, re.MULTILINE)
     assert rows == list(fields(NotificationPayload))
-    assert len(rows) == 23
+    assert len(rows) == 35
 
 
 def test_the_example_of_the_documentation_is_what_is_sent() -> None:
@@ -57,7 +62,27 @@ def test_the_example_of_the_documentation_is_what_is_sent() -> None:
     assert example is not None
     body = notification_of(RAISED, machine_id="fan-1", alarm_id="fan-1-000007", context=CONTEXT)
     assert json.loads(body) == json.loads(example[1])
-    assert len(body) < 600
+    assert len(body) < 660
+
+
+def test_a_payload_says_when_it_was_irregular_and_which_tone_is_gone() -> None:
+    time = IrregularTime(start_s=1_769_860_796.2, end_s=1_769_860_796.4, change_db=12.0, share=0.9)
+    rhythm = SimpleNamespace(**{**vars(CONTEXT), "detector": "rhythm", "irregular_times": (time,)})
+    data = json.loads(notification_of(RAISED, machine_id="m", alarm_id="m-000007", context=rhythm))["data"]
+    assert data["detector"] == "rhythm"
+    assert data["irregular_times"] == [
+        {"start": "2026-01-31T11:59:56.200Z", "end": "2026-01-31T11:59:56.400Z", "change_db": 12.0, "share": 0.9}
+    ]
+    line = LineFinding(change="missing", before_hz=340.0, change_db=-12.0)
+    lines = SimpleNamespace(**{**vars(CONTEXT), "detector": "lines", "line": line})
+    data = json.loads(notification_of(RAISED, machine_id="m", alarm_id="m-000007", context=lines))["data"]
+    assert data["line"] == {
+        "change": "missing",
+        "before_hz": 340.0,
+        "after_hz": None,
+        "shift_percent": None,
+        "change_db": -12.0,
+    }
 
 
 def test_all_types_are_documented() -> None:
@@ -76,6 +101,7 @@ def test_an_operators_event_says_who_and_why_and_needs_no_alarm() -> None:
     assert (data["who"], data["why"], data["until"]) == ("Ann", "tëst", "1970-01-01T00:01:00.000Z")
     assert (data["alarm_id"], data["url"], data["score"], data["thresholds"]) == (None, None, None, None)
     assert (data["reasons"], data["bands"]) == (["x"], [])
+    assert (data["detector"], data["irregular_times"], data["line"]) == (None, [], None)
 
 
 def test_a_signature_is_the_one_that_other_libraries_publish_for_their_tests() -> None:

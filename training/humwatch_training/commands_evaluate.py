@@ -15,7 +15,8 @@ from humwatch_training.datasets import KINDS, DataSet, DataSetKind, open_dataset
 from humwatch_training.datasets.clip import Group
 from humwatch_training.errors import TrainingDataError
 from humwatch_training.evaluation.clips import ClipReader
-from humwatch_training.evaluation.outputs import results_json, table1_text, table2_text, write_results, write_text
+from humwatch_training.evaluation.few_recordings import FEW_DRAWS
+from humwatch_training.evaluation.outputs import results_json, tables_text, write_results, write_text
 from humwatch_training.evaluation.report import write_report
 from humwatch_training.evaluation.runner import DRAWS, EvaluationSpec, Evaluator
 from humwatch_training.evaluation.studies import GROUPS, PROTOCOLS, ProtocolName, StatisticsClips, Study, plan_studies
@@ -60,6 +61,9 @@ def evaluate(
     hop: Annotated[int | None, typer.Option(help="Frames between windows. [default: each system's]", min=1)] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads. [default: torch's choice]", min=1)] = None,
     draws: Annotated[int, typer.Option(help="Bootstrap draws of the intervals.", min=100)] = DRAWS,
+    few_draws: Annotated[
+        int, typer.Option(help="Calibrations on each number of few recordings (docs/data.md); 0 leaves them out.", min=0)
+    ] = FEW_DRAWS,
     out: Annotated[Path | None, typer.Option(help="Folder of it all. [default: runs/evaluate/DATA]")] = None,
     retrain: Annotated[bool, typer.Option("--retrain", help="Replace networks of other settings or clips.")] = False,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Draw report.html.")] = True,
@@ -84,6 +88,7 @@ def evaluate(
         hop_frames=hop,
         retrain=retrain,
         draws=draws,
+        few_draws=few_draws,
     )
     with failures(as_json=False):
         dataset = read_dataset(root, layout, labels=labels, machine_type=machine_type)
@@ -92,7 +97,8 @@ def evaluate(
         if dataset.unlabelled:
             say(f"{dataset.unlabelled} test clips have no label and are left out")
         reader = ClipReader(dataset, FeatureCache(default_cache_folder(os.environ)), channel=channel)
-        about: dict[str, object] = {"data": root.absolute().name, "protocol": asked, "seed": seed, "draws": draws}
+        about: dict[str, object] = {"data": root.absolute().name, "protocol": asked, "seed": seed}
+        about |= {"draws": draws, "few_draws": few_draws}
         evaluate_and_write(spec, studies, reader, about, json_file=json_file, report=report)
 
 
@@ -119,7 +125,7 @@ def evaluate_and_write(
         with stage_progress() as progress:
             write_report(evaluation, reader, results, spec.out / "report.html", progress)
     say(f"written: {spec.out}")
-    show(results, f"# Table 1\n\n{table1_text(evaluation)}\n# Table 2\n\n{table2_text(evaluation)}", as_json=False)
+    show(results, tables_text(evaluation), as_json=False)
 
 
 def read_dataset(

@@ -6,6 +6,7 @@ import shutil
 from typing import Final
 
 from humwatch.alarm_events import AlarmEvent, MachineState
+from humwatch.detectors import DetectorName
 from humwatch_service.errors import StateUnusable
 from humwatch_service.live.machine import LiveMachine, Reading
 from humwatch_service.metrics import Metrics
@@ -40,10 +41,10 @@ class Display:
         listened_to = fed or machine.machine_id in self._sourced
         self._metrics.live.expect(machine.machine_id, machine.model is not None and listened_to)
 
-    def happened(self, machine: LiveMachine, events: list[AlarmEvent]) -> None:
-        """Count events, and show what is known after them."""
+    def happened(self, machine: LiveMachine, events: list[AlarmEvent], detector: DetectorName | None) -> None:
+        """Count events, which ``detector`` decided where a score did, and show what is known after them."""
         state = machine.state
-        self._metrics.live.events(machine.machine_id, events, state, machine.alarm.snapshot)
+        self._metrics.live.events(machine.machine_id, events, state, machine.alarm.snapshot, detector)
         if state not in JUDGED:
             self._metrics.unjudged(machine.machine_id)
 

@@ -20,7 +20,7 @@ from humwatch_service.live.evidence_desk import EvidenceDesk
 from humwatch_service.live.items import RunSignal, Swap
 from humwatch_service.live.load import Load
 from humwatch_service.live.logbook import Logbook
-from humwatch_service.live.machine import Collecting, LiveMachine, Reading
+from humwatch_service.live.machine import Collecting, LiveMachine, Reading, detector_of
 from humwatch_service.live.messages import Hello
 from humwatch_service.live.normal_watch import NormalWatch
 from humwatch_service.live.overload_watch import OverloadWatch
@@ -320,7 +320,7 @@ class Hub:
 
     def _happened(self, machine: LiveMachine, events: list[AlarmEvent], step: LiveStep | None) -> None:
         """Events are kept: tell them."""
-        self._display.happened(machine, events)
+        self._display.happened(machine, events, detector_of(step))
         self.broadcast.happened(machine, events)
         if events:
             self.on_owed()

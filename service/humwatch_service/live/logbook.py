@@ -13,7 +13,7 @@ from humwatch.alarm_events import AlarmEvent
 from humwatch.explain import explain_bands
 from humwatch.live import LiveModel, LiveStep
 from humwatch_service.errors import StateUnusable
-from humwatch_service.live.machine import LiveMachine, Reading
+from humwatch_service.live.machine import LiveMachine, Reading, detection_of, detector_of
 from humwatch_service.logs import event_logger
 from humwatch_service.state.records import (
     AlarmContext,
@@ -80,7 +80,7 @@ class Logbook:
             )
         )
         for event in events:
-            _note(machine, event)
+            _note(machine, event, step)
         self._on_events(machine, events, step)
 
     def change(self, change: MachineChange) -> None:
@@ -191,6 +191,8 @@ def _context(machine: LiveMachine, step: LiveStep | None) -> AlarmContext | None
         return None
     clip, model = step.step.clip, step.model
     form = machine.stream.form
+    at_s = machine.stream.time_of(step.end_sample) if step.observation is None else step.observation.at_s
+    found = detection_of(clip, at_s, model)
     return AlarmContext(
         score=clip.score,
         raw_score=clip.raw_score,
@@ -199,6 +201,9 @@ def _context(machine: LiveMachine, step: LiveStep | None) -> AlarmContext | None
         levels=AlarmLevels(warn=machine.alarm.warn_level, alarm=1.0),
         raw_levels=_raw_levels(model),
         rule=machine.alarm.rule,
+        detector=found.detector,
+        irregular_times=found.irregular_times,
+        line=found.line,
         bands=tuple(
             explain_bands(clip.contributions, clip.departures_db, model.bundle.manifest.listening.band_edges_hz)
         ),
@@ -213,7 +218,7 @@ def _raw_levels(model: LiveModel) -> AlarmLevels:
     return AlarmLevels(warn=clip.warn.level, alarm=clip.alarm.level)
 
 
-def _note(machine: LiveMachine, event: AlarmEvent) -> None:
+def _note(machine: LiveMachine, event: AlarmEvent, step: LiveStep | None) -> None:
     level = "warning" if event.kind in ("raised", "realarmed") else "info"
     getattr(_log, level)(
         event.kind.replace("_", " "),
@@ -222,6 +227,7 @@ def _note(machine: LiveMachine, event: AlarmEvent) -> None:
         state_before=event.from_state,
         state=event.to_state,
         score=event.score,
+        detector=None if event.score is None else detector_of(step),
         reasons=list(event.reasons),
         who=event.who,
         sound_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(event.at_s)),

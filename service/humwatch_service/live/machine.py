@@ -15,8 +15,11 @@ import numpy.typing as npt
 from humwatch.alarm import AlarmMachine
 from humwatch.alarm_events import NOT_HEARD, AlarmEvent, AlarmSnapshot, MachineState, Observation
 from humwatch.alarm_rule import AlarmRule
+from humwatch.detectors import DetectorName
 from humwatch.live import LiveModel, LiveStep
+from humwatch.monitor import ScaleScore
 from humwatch.source_health import FaultReport
+from humwatch_service.detections import Detection
 from humwatch_service.live.messages import Score, ServerMessage, StateChange, Warn
 from humwatch_service.live.stream import LiveStream
 from humwatch_service.state.records import StreamPosition, alarm_id_of
@@ -45,6 +48,7 @@ class Reading:
         level_dbfs: of the last second.
         running: whether the machine runs; None when it is not known.
         faults: of the source.
+        detection: of the last clip's score, on the wall clock; None without one.
     """
 
     at_s: float
@@ -54,6 +58,7 @@ class Reading:
     level_dbfs: float
     running: bool | None
     faults: tuple[FaultReport, ...]
+    detection: Detection | None = None
 
 
 class Record(Protocol):
@@ -211,6 +216,7 @@ class LiveMachine:
             level_dbfs=step.level_dbfs,
             running=step.running,
             faults=step.faults,
+            detection=None if clip is None else detection_of(clip, at_s, step.model),
         )
         if clip is not None:
             self.trace.append((at_s, clip.score))
@@ -239,6 +245,16 @@ class LiveMachine:
         begun = [Warn(code=code, message=now[code].message, active=True) for code in now if code not in before]
         ended = [Warn(code=code, message=before[code].message, active=False) for code in before if code not in now]
         return [*begun, *ended]
+
+
+def detection_of(clip: ScaleScore, end_s: float, model: LiveModel) -> Detection:
+    """Which detector decided a clip, and when, if the clip ended at ``end_s``, seconds since 1970."""
+    return Detection.ending_at(clip, end_s, model.bundle.manifest.features.rate_hz)
+
+
+def detector_of(step: LiveStep | None) -> DetectorName | None:
+    """Which detector decided the clip that ends with a step; None without one."""
+    return None if step is None or step.step is None or step.step.clip is None else step.step.clip.detector
 
 
 def warn_level(model: LiveModel | None) -> float:

@@ -164,6 +164,7 @@ class MachineView:
 
 def _sound(columns: SoundColumns) -> Sound:
     bands = []
+    found = columns.detection
     if columns.contributions is not None and columns.departures_db is not None:
         edges_hz = columns.columns_of.model.bundle.manifest.listening.band_edges_hz
         bands = explain_bands(columns.contributions.astype(float), columns.departures_db.astype(float), edges_hz)
@@ -177,6 +178,9 @@ def _sound(columns: SoundColumns) -> Sound:
         step_score=round(columns.step_score, 4),
         level_dbfs=round(columns.level_dbfs, 1),
         state=columns.state,
+        detector=None if found is None else found.detector,
+        irregular_times=[] if found is None else list(found.irregular_times),
+        line=None if found is None else found.line,
         bands=bands,
     )
 

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from humwatch.alarm_events import MachineState
 from humwatch.live import LiveModel, LiveStep
 from humwatch.monitor import ScaleScore
+from humwatch_service.detections import Detection
+from humwatch_service.live.machine import detection_of
 from humwatch_service.sound_trace import StepView
 
 Float32 = npt.NDArray[np.float32]
@@ -46,6 +48,7 @@ class SoundColumns:
         state: that is shown after it.
         contributions: float32 (bands,), what each band adds to the clip's score; None without one.
         departures_db: float32 (bands,), of the clip; None without one.
+        detection: which detector decided the clip's score, seconds since 1970; None without one.
     """
 
     columns_of: ColumnMaker
@@ -60,6 +63,7 @@ class SoundColumns:
     state: MachineState
     contributions: Float32 | None
     departures_db: Float32 | None
+    detection: Detection | None = None
 
 
 class ColumnMaker:
@@ -106,6 +110,7 @@ class ColumnMaker:
             state=state,
             contributions=_small(clip, "contributions"),
             departures_db=_small(clip, "departures_db"),
+            detection=None if clip is None else detection_of(clip, end_s, step.model),
         )
 
     def _groups(self, windows: int) -> Int64 | None:

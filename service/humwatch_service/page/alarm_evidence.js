@@ -12,10 +12,11 @@ const AFTER_S = 10;
 const YOUNG_S = 60;
 const PAINTED_MS = 4_000;
 
-/** Player, picture and scores, in step. */
-export class AlarmEvidence {
+/** Player, picture and scores, in step; `length` events tell that places in the sound are known. */
+export class AlarmEvidence extends EventTarget {
   /** @param {Object} alarm */
   constructor(alarm) {
+    super();
     this._alarm = alarm;
     this._path = `/v1/alarms/${part(alarm.id)}`;
     this._left = new AbortController();
@@ -71,6 +72,23 @@ export class AlarmEvidence {
     this._curve.close();
   }
 
+  /** Where in the sound a time lies, seconds from its start; null where that is not known. @param {number} at_s */
+  placeOf(at_s) {
+    const moment_s = this._moment(this._length_s ?? NaN);
+    const place_s = moment_s === null ? null : moment_s + at_s - this._alarm.raised_s;
+    return place_s !== null && place_s >= 0 && place_s <= this._length_s ? place_s : null;
+  }
+
+  /** Hear the sound from a time on. @param {number} at_s */
+  hear(at_s) {
+    const place_s = this.placeOf(at_s);
+    if (place_s !== null) this._player?.hear(place_s);
+  }
+
+  _stretches() {
+    return (this._alarm.context?.irregular_times ?? []).map(({ start_s, end_s }) => ({ start_s: this.placeOf(start_s), end_s: this.placeOf(end_s) })).filter((found) => found.start_s !== null && found.end_s !== null);
+  }
+
   /** Where in the clip the alarm was raised, seconds. @param {number} length_s */
   _moment(length_s) {
     if (!Number.isFinite(length_s)) return null;
@@ -78,10 +96,20 @@ export class AlarmEvidence {
   }
 
   _makePlayer() {
-    const alarm = { name: "This alarm", address: `${this._path}/clip.flac`, moment: (length_s) => this._moment(length_s) };
+    const alarm = { name: "This alarm", address: `${this._path}/clip.flac`, moment: (length_s) => this._moment(length_s), marks: () => this._stretches() };
     this._player = new Player([alarm, { name: "Normal sound", address: null, load: () => this._loadNormal() }], "the alarm");
-    this._player.addEventListener("time", () => this._curve.redraw());
+    this._player.addEventListener("time", () => this._timed());
     this._body.replaceChildren(this._player.node);
+  }
+
+  _timed() {
+    const { length_s } = this._player;
+    if (length_s !== null && length_s !== this._length_s) {
+      this._length_s = length_s;
+      this._player.drawMarks();
+      this.dispatchEvent(new CustomEvent("length"));
+    }
+    this._curve.redraw();
   }
 
   /** Normal sound of the machine, fetched when somebody wants to compare. */
@@ -93,8 +121,9 @@ export class AlarmEvidence {
 
   _marks() {
     const raised = { at: this._alarm.raised_s, name: "raised", colour: "--alarm-line" };
+    const stretches = (this._alarm.context?.irregular_times ?? []).map(({ start_s, end_s }) => ({ at: (start_s + end_s) / 2, name: "", colour: "--stretch" }));
     const { place_s, length_s } = this._player ?? {};
-    if (place_s === null || place_s === undefined || length_s === null) return [raised];
-    return [raised, { at: this._alarm.raised_s + place_s - this._moment(length_s), name: "", colour: "--ink" }];
+    if (place_s === null || place_s === undefined || length_s === null) return [raised, ...stretches];
+    return [raised, ...stretches, { at: this._alarm.raised_s + place_s - this._moment(length_s), name: "", colour: "--ink" }];
   }
 }

@@ -3,8 +3,8 @@
 import { AlarmEvidence } from "./alarm_evidence.js";
 import { AlarmOrders } from "./alarm_orders.js";
 import { acknowledgedWords, statusWords } from "./alarm_rows.js";
-import { showBands } from "./bands_list.js";
 import { element, factList, fill, panel, say } from "./elements.js";
+import { detectorTitle, secondsText, showExplanation } from "./explanation.js";
 import { scoreText } from "./numbers.js";
 import { machineAddress } from "./route.js";
 import { isLeft, part, read, wordsOf } from "./service.js";
@@ -60,7 +60,7 @@ class AlarmPage {
 
   _show(alarm, events) {
     if (this._parts === null) this._build(alarm);
-    const { head, facts, bands, rule, trail, evidence, orders, said } = this._parts;
+    const { head, facts, rule, trail, evidence, orders, said } = this._parts;
     this._showHead(head, alarm);
     evidence.show(alarm);
     orders.show(alarm);
@@ -68,12 +68,25 @@ class AlarmPage {
     const told = JSON.stringify([alarm, events.length]);
     if (told === this._told) return;
     this._told = told;
+    this._shown = alarm;
     fill(facts, factsOf(alarm));
     fill(said, ...feedbackOf(alarm.feedback));
     said.hidden = alarm.feedback === null;
-    showBands(bands, context?.bands ?? [], context ? "No frequencies stand out." : "What was heard is not known any more.");
+    this._explain(alarm);
     fill(rule, ...(context ? ruleSentences(context.rule, context.levels.warn) : ["Not known any more."]).map((sentence) => element("li", {}, sentence)));
     fill(trail, ...events.map(trailRow));
+  }
+
+  /** @param {Object} alarm */
+  _explain(alarm) {
+    const { bands, evidence } = this._parts;
+    const context = alarm.context ?? { detector: null, irregular_times: [], line: null, bands: [] };
+    const known = context.irregular_times.length > 0 && evidence.placeOf(context.irregular_times[0].start_s) !== null;
+    showExplanation(bands, context, {
+      spanText: (stretch) => spanText(stretch, alarm, evidence),
+      hear: known ? (stretch) => evidence.hear(stretch.start_s) : null,
+      nothing: alarm.context ? "No frequencies stand out." : "What was heard is not known any more.",
+    });
   }
 
   _build(alarm) {
@@ -83,6 +96,7 @@ class AlarmPage {
       evidence: new AlarmEvidence(alarm), orders: new AlarmOrders(alarm, (record) => this._changed(record)),
     };
     this._parts = parts;
+    parts.evidence.addEventListener("length", () => this._shown && this._explain(this._shown));
     fill(this._body,
       element("h1", {}, element("a", { href: machineAddress(alarm.machine_id) }, alarm.machine_id), `, alarm ${alarm.number}`),
       element("div.split", {},
@@ -113,12 +127,21 @@ class AlarmPage {
   }
 }
 
+/** Where in the sound something was, or else how long before the alarm. */
+function spanText({ start_s, end_s }, alarm, evidence) {
+  const from_s = evidence.placeOf(start_s);
+  const to_s = evidence.placeOf(end_s);
+  if (from_s !== null && to_s !== null) return `${secondsText(from_s, to_s)} of this sound`;
+  return `${(alarm.raised_s - start_s).toFixed(1)} to ${(alarm.raised_s - end_s).toFixed(1)} s before the alarm`;
+}
+
 /** @param {Object} alarm */
 function factsOf(alarm) {
   const { context } = alarm;
   return factList([
     ["Score at the alarm", `${scoreText(alarm.score)} (raw ${context ? context.raw_score.toPrecision(4) : "not known"})`],
     ["Highest score", scoreText(alarm.peak_score)],
+    context?.detector && ["Decided by", detectorTitle(context.detector)],
     context && ["Levels", `warning ${scoreText(context.levels.warn)}, alarm ${scoreText(context.levels.alarm)}`],
     context && ["Model", `version ${context.model_version}`],
     context && ["Model's SHA-256", element("code.digest", {}, context.model_sha256)],

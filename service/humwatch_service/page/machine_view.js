@@ -1,16 +1,17 @@
 /** One machine: its sound as it comes, what is thought of it, and what can be done. */
 
 import { alarmRow } from "./alarm_rows.js";
-import { showBands } from "./bands_list.js";
 import { askCalibration, CommissioningPanel } from "./commissioning_panel.js";
 import { DayHistory } from "./day_history.js";
 import { button, element, factList, fill, panel, say } from "./elements.js";
 import { EventStream } from "./event_stream.js";
+import { detectorTitle, isOfMoments, showExplanation } from "./explanation.js";
 import { MachineOrders } from "./machine_orders.js";
 import { MachineState } from "./machine_state.js";
-import { rateText, scoreText } from "./numbers.js";
+import { percentText, rateText, scoreText } from "./numbers.js";
 import { isLeft, part, read } from "./service.js";
 import { SoundStack } from "./sound_stack.js";
+import { clockText } from "./times.js";
 import { VersionsPanel } from "./versions_panel.js";
 import { ruleSentences } from "./words.js";
 
@@ -18,6 +19,11 @@ import { ruleSentences } from "./words.js";
 export function machineView(route, { feed }) {
   const machine = new MachinePage(feed, route.id);
   return { node: machine.node, title: route.id, close: () => machine.close() };
+}
+
+/** A stretch of time by the clock. @param {{start_s: number, end_s: number}} stretch */
+function clockSpan({ start_s, end_s }) {
+  return `at ${clockText(start_s)}, for ${(end_s - start_s).toFixed(1)} s`;
 }
 
 /** The view. */
@@ -104,7 +110,7 @@ class MachinePage {
         panel("Last alarms", {}, this._alarms, element("p", {}, element("a", { href: `#/alarms?machine=${encodeURIComponent(this._id)}` }, "All alarms of this machine"))),
         this._orders.node, this._versions.node, commissioning.node, panel("Model", {}, this._card)));
     fill(this._rule, element("li.quiet", {}, "Not known yet."));
-    showBands(this._hears, [], "Nothing was heard yet.");
+    fill(this._hears, element("p.quiet", {}, "Nothing was heard yet."));
   }
 
   _hello(told) {
@@ -115,10 +121,13 @@ class MachinePage {
 
   _sound(told) {
     this._stack.sound(told);
-    const told_bands = JSON.stringify(told.bands);
-    if (told_bands !== this._bandsTold) {
-      this._bandsTold = told_bands;
-      showBands(this._hears, told.bands ?? []);
+    const heard = { detector: told.detector ?? null, irregular_times: told.irregular_times ?? [], line: told.line ?? null, bands: told.bands ?? [] };
+    const explained = JSON.stringify(heard);
+    if (explained !== this._explained) {
+      this._explained = explained;
+      // Below the warning level no detector says what it found; which one came nearest would only flicker.
+      const decided = told.score >= (this._warn_level ?? 1) || isOfMoments(heard);
+      showExplanation(this._hears, decided ? heard : { ...heard, detector: null }, { spanText: clockSpan });
     }
     say(this._hearsNote, `Of the last ten seconds; score ${scoreText(told.score)}. Shown below the warning level as well: without a warning it is what normal sound varies by.`);
   }
@@ -132,7 +141,7 @@ class MachinePage {
 
   /** What was heard before says nothing of now. */
   _hearNothing(tile) {
-    this._bandsTold = null;
+    this._explained = null;
     const waits = tile.connected ? "Its sound is not judged now; the state says why." : "No sound comes.";
     if (this._hearsNote.textContent !== waits) fill(this._hears);
     say(this._hearsNote, waits);
@@ -153,6 +162,7 @@ class MachinePage {
         ["Kind of machine", card.machine_type], ["Version", card.model_version],
         ["Score", card.scoring.kind.replaceAll("_", " ")], ["Warning level", scoreText(card.thresholds.warn)],
         ["False alarms", `${rateText(value)} clips a day expected (${rateText(low)} to ${rateText(high)})${promised ? ", promised" : ", not promised"}`],
+        card.detectors?.length ? ["Detectors", card.detectors.map(({ detector, share }) => `${detectorTitle(detector).toLowerCase()} ${percentText(share)}`).join(", ") + " of the false alarms"] : null,
         ["Learned from", `${card.calibration.recordings} recordings, ${card.calibration.clips} clips`],
         ["Made", `${card.created_at.slice(0, 10)} by ${card.created_by}`], ["Licence", card.licence], ["Attribution", card.attribution],
       ]), ...card.calibration.warnings.map((warning) => element("p.warned", {}, warning)));

@@ -6,12 +6,15 @@ import { glyph } from "./state_sign.js";
 import { playedText } from "./times.js";
 
 const AROUND_S = 5;
+/** How much of the sound before a stretch is heard with it, seconds. */
+const LEAD_S = 0.7;
 
 /**
  * @typedef {Object} Sound
  * @property {string} name
  * @property {string | null} address null until it is loaded
  * @property {((length_s: number) => number | null)} [moment] where something happens, seconds from its start
+ * @property {(length_s: number) => Array<{start_s: number, end_s: number}>} [marks] stretches that stand out, seconds from its start
  * @property {() => Promise<string>} [load] gets its address when it is first wanted; what it raises is shown
  */
 
@@ -31,11 +34,12 @@ export class Player extends EventTarget {
       button("After", () => this._jump(0.5), { "aria-label": `Play what was after ${momentName}` }),
     ];
     this._seek = /** @type {HTMLInputElement} */ (element("input.seek", { type: "range", min: 0, max: 1, step: 0.05, value: 0, "aria-label": "Place in the sound, seconds" }));
+    this._marks = element("div.marks-track", { "aria-hidden": "true" });
     this._time = element("span.played", {}, "0:00");
     this._trouble = element("p.trouble", { role: "alert" });
     this._choice = element("div.row.compare", { role: "group", "aria-label": "Which sound" });
     this.node = element("div.player", {}, this._audio, this._choice,
-      element("div.row.wrap.controls", {}, this._play, this._loop, ...this._jumps), element("div.row.seeker", {}, this._seek, this._time), this._trouble);
+      element("div.row.wrap.controls", {}, this._play, this._loop, ...this._jumps), element("div.row.seeker", {}, element("div.seek-place", {}, this._seek, this._marks), this._time), this._trouble);
     this._listen();
     this._current = sounds[0];
     this._audio.src = this._current.address;
@@ -51,6 +55,29 @@ export class Player extends EventTarget {
   toggle() {
     if (this._audio.paused) this._begin();
     else this._audio.pause();
+  }
+
+  /** Hear the first sound from a moment on. @param {number} at_s seconds from its start */
+  async hear(at_s) {
+    if (this._current !== this._sounds[0]) await this._change(this._sounds[0]);
+    const go = () => {
+      this._audio.currentTime = Math.max(0, at_s - LEAD_S);
+      this._begin();
+    };
+    if (this._audio.readyState > 0) go();
+    else this._audio.addEventListener("loadedmetadata", go, { once: true });
+  }
+
+  /** Show the stretches that stand out anew. */
+  drawMarks() {
+    const { duration } = this._audio;
+    const marks = Number.isFinite(duration) && duration > 0 ? this._current.marks?.(duration) ?? [] : [];
+    fill(this._marks, ...marks.map(({ start_s, end_s }) => {
+      const mark = element("i.stretch");
+      mark.style.left = `${(100 * start_s) / duration}%`;
+      mark.style.width = `${(100 * (end_s - start_s)) / duration}%`;
+      return mark;
+    }));
   }
 
   /** Seconds from the start of the first sound; null while another one is heard. */
@@ -75,7 +102,10 @@ export class Player extends EventTarget {
       this.dispatchEvent(new CustomEvent("time"));
     };
     audio.addEventListener("timeupdate", told);
-    audio.addEventListener("loadedmetadata", told);
+    audio.addEventListener("loadedmetadata", () => {
+      this.drawMarks();
+      told();
+    });
     for (const kind of ["play", "pause", "ended"]) audio.addEventListener(kind, () => this._drawPlay());
     audio.addEventListener("error", () => audio.getAttribute("src") && say(this._trouble, "This sound cannot be played."));
     this._seek.addEventListener("input", () => {

@@ -23,6 +23,7 @@ export class SoundStack {
     this._trail = new ScoreTrail();
     this._cursor = null;
     this._bands = [];
+    this._stretches = [];
     this._lag_s = 0;
     this._warn_level = null;
     this._redraw = new Redraw(() => this._draw());
@@ -55,7 +56,8 @@ export class SoundStack {
     if (!this._strip) return;
     this._strip.push(told);
     this._trail.push(told.end_s, told.score, told.step_score);
-    this._bands = told.bands ?? [];
+    this._stretches = told.irregular_times ?? [];
+    this._bands = this._stretches.length ? [] : told.line ? tonesOf(told.line) : told.bands ?? [];
     this._lag_s = Math.min(MOST_LAG_S, Math.max(-MOST_LAG_S, nowS() - told.end_s));
     this._window.reach(told.end_s);
     this._empty.hidden = true;
@@ -236,9 +238,22 @@ export class SoundStack {
     context.fillStyle = colour("--gap");
     context.fillRect(0, 0, inner, height);
     this._strip.draw(context, source, start_s, end_s, inner, height);
+    this._drawStretches(context, start_s, end_s, inner, height);
     drawRanges(context, this._strip.bands_hz, ranges, inner, height);
     context.restore();
     drawFrequencies(context, this._strip.bands_hz, height);
+  }
+
+  /** Mark when the sound was irregular, at the upper edge and by two lines. */
+  _drawStretches(context, start_s, end_s, width, height) {
+    const across = width / (end_s - start_s);
+    context.fillStyle = colour("--stretch");
+    for (const stretch of this._stretches) {
+      const left = (stretch.start_s - start_s) * across;
+      const right = Math.max(left + 3, (stretch.end_s - start_s) * across);
+      context.fillRect(left, 0, right - left, 5);
+      for (const x of [left, right]) context.fillRect(Math.round(x) - 1, 0, 1.5, height);
+    }
   }
 
   _drawKeys() {
@@ -247,6 +262,11 @@ export class SoundStack {
     const [low, high] = this._strip.range.map((value) => this._level_db[0] + (value / 255) * (this._level_db[1] - this._level_db[0]));
     say(this._levelRange, `${Math.round(low)} to ${Math.round(high)} dB`.replaceAll("-", "\u2212"));
   }
+}
+
+/** Where the tones are that changed, as ranges. @param {{before_hz: number | null, after_hz: number | null}} line */
+function tonesOf({ before_hz, after_hz }) {
+  return [before_hz, after_hz].filter((hz) => hz !== null).map((hz) => ({ low_hz: hz, high_hz: hz }));
 }
 
 /** A strip of all colours. @param {HTMLCanvasElement} canvas @param {Uint32Array} colours */

@@ -1,8 +1,8 @@
 /** A recording of one's own: which state, which frequencies, how it looks and sounds. */
 
-import { showBands } from "./bands_list.js";
 import { Curve } from "./curve.js";
 import { element, factList, fill, panel, say } from "./elements.js";
+import { detectorTitle, secondsText, showExplanation } from "./explanation.js";
 import { bytesText, levelText, rateText, scoreText } from "./numbers.js";
 import { Player } from "./player.js";
 import { keepQuery } from "./route.js";
@@ -114,9 +114,9 @@ class TryFile {
   }
 
   _show(file, answer) {
-    this._player = new Player([{ name: file.name, address: this._address(file), moment: () => answer.worst.start_s }], "the worst");
+    this._player = new Player([{ name: file.name, address: this._address(file), moment: () => answer.worst.start_s, marks: () => answer.irregular_times }], "the worst");
     const bands = element("div");
-    showBands(bands, answer.bands);
+    showExplanation(bands, answer, { spanText: ({ start_s, end_s }) => secondsText(start_s, end_s), hear: (stretch) => this._player?.hear(stretch.start_s) });
     const place = element("div.curve");
     this._picture = panel("What it looks like", { kind: "seen" }, element("p.quiet", {}, "Being drawn…"));
     fill(this._result,
@@ -138,7 +138,10 @@ class TryFile {
     this._curve = new Curve(place, {
       height: 170, seconds: true, warn_level: () => answer.thresholds.warn,
       series: [{ name: "second", colour: "--second", width: 1.5, points: true }, { name: "clip", colour: "--curve", width: 2.2, points: true }],
-      marks: () => (this._player ? [{ at: this._player.place_s ?? 0, name: "", colour: "--ink" }] : []),
+      marks: () => [
+        ...answer.irregular_times.map(({ start_s, end_s }) => ({ at: (start_s + end_s) / 2, name: "", colour: "--stretch" })),
+        ...(this._player ? [{ at: this._player.place_s ?? 0, name: "", colour: "--ink" }] : []),
+      ],
     });
     this._curve.show([answer.timeline.map((m) => m.end_s), answer.timeline.map((m) => m.score), answer.timeline.map((m) => (clip ? m.clip_score : null))]);
     this._curve.window(0, answer.duration_s);
@@ -156,6 +159,7 @@ function factsOf(answer) {
   const { value, low, high, promised } = answer.expected_false_alarms_a_day;
   return factList([
     ["Machine", `${answer.machine_id}, model version ${answer.model_version}`],
+    ["Decided by", detectorTitle(answer.detector)],
     ["Levels", `warning ${scoreText(answer.thresholds.warn)}, alarm ${scoreText(answer.thresholds.alarm)}`],
     ["Normal clips as high", `${(answer.p_value * 100).toFixed(1)} %`],
     ["Length", `${answer.duration_s.toFixed(2)} s`], ["Level", levelText(answer.level_dbfs)], ["Raw score", answer.raw_score.toPrecision(4)],

@@ -10,8 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from humwatch.alarm_events import AlarmEvent, AlarmSnapshot, MachineState, Mark
 from humwatch.alarm_rule import AlarmRule
+from humwatch.detectors import DetectorName
 from humwatch.explain import BandRange
+from humwatch.lines import LineFinding
 from humwatch.manifest import MACHINE_ID
+from humwatch.rhythm import IrregularTime
+from humwatch_service.detections import DETECTOR_MEANING, LINE_MEANING
 from humwatch_service.errors import AlarmNotFound
 
 Verdict = Literal["true_alarm", "false_alarm", "unsure"]
@@ -73,7 +77,19 @@ class AlarmContext(_Record):
     levels: AlarmLevels = Field(description="in force, on the scale of `score`")
     raw_levels: AlarmLevels = Field(description="in force, on the scale of `raw_score`")
     rule: AlarmRule = Field(description="in force")
-    bands: tuple[BandRange, ...] = Field((), description="frequencies that stick out, the largest share first")
+    detector: DetectorName | None = Field(
+        None, description=f"{DETECTOR_MEANING}; null for an alarm of a version that had one detector alone"
+    )
+    irregular_times: tuple[IrregularTime, ...] = Field(
+        (),
+        description="when the sound was irregular, seconds since 1970 (UTC), the largest share first; empty unless"
+        " `rhythm` decided",
+    )
+    line: LineFinding | None = Field(None, description=LINE_MEANING)
+    bands: tuple[BandRange, ...] = Field(
+        (),
+        description="frequencies that add most to the score of `profile` or `error`, the largest share first",
+    )
     trace: tuple[TracePoint, ...] = Field(
         (),
         description=f"scores before and during the alarm, {MAX_TRACE_POINTS} at most: of a longer one the highest of"

@@ -9,7 +9,11 @@ from typing import Final, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from humwatch.alarm_events import MachineState
+from humwatch.detectors import DetectorName
 from humwatch.explain import BandRange
+from humwatch.lines import LineFinding, LineScore
+from humwatch.rhythm import IrregularTime
+from humwatch_service.detections import DETECTOR_MEANING
 
 PAYLOAD_VERSION: Final = 1
 
@@ -80,6 +84,18 @@ class NewsContext(Protocol):
         """In force."""
 
     @property
+    def detector(self) -> DetectorName | None:
+        """Which detector decided."""
+
+    @property
+    def irregular_times(self) -> Sequence[IrregularTime]:
+        """When the sound was irregular, seconds since 1970 (UTC)."""
+
+    @property
+    def line(self) -> LineFinding | None:
+        """What has become of narrow tones."""
+
+    @property
     def bands(self) -> Sequence[BandRange]:
         """Frequencies that stick out, the largest share first."""
 
@@ -104,6 +120,25 @@ class NotedBand(_Payload):
     departure_db: float = Field(description="mean departure from normal in dB; above 0 is louder")
 
 
+class NotedTime(_Payload):
+    """A stretch of time that stood out."""
+
+    start: str = Field(description="its start, ISO 8601, UTC")
+    end: str = Field(description="its end, ISO 8601, UTC")
+    change_db: float = Field(description="mean departure from the level of the whole clip, dB; above 0 is louder")
+    share: float = Field(description="share of the irregularity of the clip, 0 to 1")
+
+
+class NotedLine(_Payload):
+    """What has become of narrow tones."""
+
+    change: LineScore = Field(description="`missing`, `speed`, or `drift`: another pitch within the clip")
+    before_hz: float | None = Field(description="frequency of the tone before, Hz; null where none stood out")
+    after_hz: float | None = Field(description="frequency of it now, Hz; null where none is near")
+    shift_percent: float | None = Field(description="shift of all tones, % of frequency; null for `missing`")
+    change_db: float | None = Field(description="change of the missing tone's prominence, dB; else null")
+
+
 class NotificationData(_Payload):
     """What happened."""
 
@@ -121,6 +156,11 @@ class NotificationData(_Payload):
     who: str | None = Field(description="operator, for what an operator did; else null")
     why: str | None = Field(description="the operator's reason; else null")
     until: str | None = Field(description="end of a shelf, ISO 8601, UTC; else null")
+    detector: DetectorName | None = Field(description=f"{DETECTOR_MEANING}; null where it is not known")
+    irregular_times: tuple[NotedTime, ...] = Field(
+        description="when the sound was irregular, the largest share first; empty unless `rhythm` decided"
+    )
+    line: NotedLine | None = Field(description="what has become of narrow tones; null unless `lines` decided")
     bands: tuple[NotedBand, ...] = Field(
         description="frequencies that stuck out, the largest share first; may be empty"
     )
@@ -138,7 +178,7 @@ class NotificationPayload(_Payload):
 def notification_of(
     event: AlarmNews, *, machine_id: str, alarm_id: str | None, context: NewsContext | None = None
 ) -> bytes:
-    """The payload for an event: JSON in UTF-8, about 500 bytes.
+    """The payload for an event: JSON in UTF-8, about 600 bytes.
 
     Args:
         event: what happened.
@@ -163,6 +203,9 @@ def notification_of(
             who=event.who,
             why=event.why,
             until=None if event.until_s is None else iso_of(event.until_s),
+            detector=None if context is None else context.detector,
+            irregular_times=() if context is None else tuple(map(_noted_time, context.irregular_times)),
+            line=None if context is None or context.line is None else NotedLine(**context.line.model_dump()),
             bands=() if context is None else tuple(NotedBand(**band.model_dump()) for band in context.bands),
         ),
     )
@@ -172,6 +215,10 @@ def notification_of(
 def iso_of(at_s: float) -> str:
     """A time in ISO 8601: seconds since 1970 to `2026-01-31T12:00:00.000Z`."""
     return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _noted_time(time: IrregularTime) -> NotedTime:
+    return NotedTime(start=iso_of(time.start_s), end=iso_of(time.end_s), change_db=time.change_db, share=time.share)
 
 
 def _thresholds(levels: TwoLevels) -> Thresholds:

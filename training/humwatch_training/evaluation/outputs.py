@@ -1,4 +1,4 @@
-"""The files of an evaluation: JSON, Markdown, DCASE's CSV."""
+"""The files of an evaluation: JSON, Markdown, DCASE's CSV, the picture of few recordings."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -7,14 +7,18 @@ from pathlib import Path
 
 from humwatch.durable import replace_durably
 from humwatch_training.evaluation.dcase_csv import write_dcase_files
+from humwatch_training.evaluation.few_recordings_picture import few_recordings_figure
+from humwatch_training.evaluation.few_recordings_table import FewRow, few_recordings_grid
+from humwatch_training.evaluation.figures import png
 from humwatch_training.evaluation.runner import Evaluation
 from humwatch_training.evaluation.tables import ErrorRow, ScoreRow, cost_grid, markdown, table1_grid, table2_grid
 
 SCHEMA_VERSION = 1
+FEW_RECORDINGS = "few_recordings"
 
 
 def results_json(evaluation: Evaluation, about: Mapping[str, object]) -> dict[str, object]:
-    """Return both tables, after what they are `about`: data, protocol, seed."""
+    """Return all tables, after what they are `about`: data, protocol, seed."""
     rows = list(all_rows(evaluation))
     return {
         "schema_version": SCHEMA_VERSION,
@@ -22,6 +26,7 @@ def results_json(evaluation: Evaluation, about: Mapping[str, object]) -> dict[st
         **about,
         "table1": [row.as_json() for row in rows],
         "table2": [row.as_json() for row in error_rows(rows)],
+        FEW_RECORDINGS: [row.as_json() for row in evaluation.few_recordings],
     }
 
 
@@ -61,13 +66,48 @@ def table2_text(evaluation: Evaluation) -> str:
     )
 
 
+def few_by_subject(evaluation: Evaluation) -> dict[str, list[FewRow]]:
+    """Return the rows of few recordings by subject; empty where none were measured."""
+    found: dict[str, list[FewRow]] = {}
+    for row in evaluation.few_recordings:
+        found.setdefault(row.study.subject, []).append(row)
+    return found
+
+
+def few_recordings_text(evaluation: Evaluation) -> str:
+    """Return the table of few recordings of every subject as Markdown."""
+    return "\n".join(
+        f"## {subject}\n\n{markdown(few_recordings_grid(rows))}" for subject, rows in few_by_subject(evaluation).items()
+    )
+
+
+def tables_text(evaluation: Evaluation) -> str:
+    """Return all tables as Markdown."""
+    few = few_recordings_text(evaluation)
+    tables = f"# Table 1\n\n{table1_text(evaluation)}\n# Table 2\n\n{table2_text(evaluation)}"
+    return f"{tables}\n# Few recordings\n\n{few}" if few else tables
+
+
 def write_results(evaluation: Evaluation, results: Mapping[str, object], folder: Path) -> None:
-    """Write results.json, table1.md, table2.md and the files of DCASE."""
+    """Write results.json, table1.md, table2.md, few_recordings.md with its picture, and the files of DCASE."""
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
     write_text(folder / "table1.md", table1_text(evaluation))
     write_text(folder / "table2.md", table2_text(evaluation))
     write_dcase_files(all_rows(evaluation), folder / "dcase")
+    _write_few_recordings(evaluation, folder)
+
+
+def _write_few_recordings(evaluation: Evaluation, folder: Path) -> None:
+    table, picture = folder / f"{FEW_RECORDINGS}.md", folder / f"{FEW_RECORDINGS}.png"
+    subjects = few_by_subject(evaluation)
+    if not subjects:  # those of an earlier run are not of these results
+        table.unlink(missing_ok=True)
+        picture.unlink(missing_ok=True)
+        return
+    write_text(table, few_recordings_text(evaluation))
+    content = png(few_recordings_figure(subjects))
+    replace_durably(picture, lambda file: file.write(content))
 
 
 def write_text(path: Path, text: str) -> None:

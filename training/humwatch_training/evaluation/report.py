@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from humwatch_training.evaluation.clips import ClipReader
+from humwatch_training.evaluation.few_recordings_picture import few_recordings_figure
+from humwatch_training.evaluation.few_recordings_table import FewRow, few_recordings_grid
 from humwatch_training.evaluation.figures import clips_figure, histogram_figure, png, roc_figure
-from humwatch_training.evaluation.outputs import by_subject, error_rows, write_text
+from humwatch_training.evaluation.outputs import by_subject, error_rows, few_by_subject, write_text
 from humwatch_training.evaluation.pictures import clip_picture, telling_clips
 from humwatch_training.evaluation.runner import Evaluation
 from humwatch_training.evaluation.tables import Grid, ScoreRow, cost_grid, table1_grid, table2_grid
@@ -45,6 +47,14 @@ Networks, statistics and levels are fitted to normal train clips alone; labels o
 """
 
 
+FEW_RECORDINGS_EXPLAINED: Final = (
+    "Each machine calibrated on k of its normal train clips, means over draws of these and over machines. Recall: share"
+    " of anomalous test clips at the machine's own alarm level or above. FAR: share of normal clips there that were not"
+    " drawn. The shaded band and \"±\" are the standard deviation over draws; the dotted line is the rate asked for."
+    " Recall at 1 % FAR is read off the same scores with the labels of the test clips, which nobody has."
+)
+
+
 def write_report(
     evaluation: Evaluation, reader: ClipReader, about: Mapping[str, object], path: Path, progress: Progress
 ) -> None:
@@ -54,8 +64,10 @@ def write_report(
     for done, (subject, rows) in enumerate(subjects.items()):
         progress("report", done, len(subjects))
         sections += [f"<h2>{escape(subject)}</h2>", *_section(evaluation, rows, reader)]
+        sections += _few_recordings(subject, few_by_subject(evaluation).get(subject, []))
     progress("report", len(subjects), len(subjects))
-    told = ", ".join(f"{name} {about[name]}" for name in ("protocol", "seed", "draws") if name in about)
+    named = {"protocol": "protocol", "seed": "seed", "draws": "draws", "few_draws": "draws of few recordings"}
+    told = ", ".join(f"{words} {about[name]}" for name, words in named.items() if name in about)
     title = f"Evaluation of {about['data']}"
     page = _PAGE.format(title=escape(title), style=_STYLE, about=escape(told), body="\n".join(sections))
     write_text(path, page)
@@ -77,6 +89,14 @@ def _section(evaluation: Evaluation, rows: Sequence[ScoreRow], reader: ClipReade
     for row in {row.system.name: row for row in reversed(last)}.values():
         title = f"Best and worst clips of {row.system.title}, {row.score} (0: median normal clip, 1: alarm level)"
         yield _folded(title, [_image(_clips_png(evaluation, row, reader))])
+
+
+def _few_recordings(subject: str, rows: Sequence[FewRow]) -> Iterator[str]:
+    if rows:
+        yield "<h3>Few recordings</h3>"
+        yield f"<p>{escape(FEW_RECORDINGS_EXPLAINED)}</p>"
+        yield _image(png(few_recordings_figure({subject: rows})))
+        yield _folded("Table of few recordings", [_table(few_recordings_grid(rows))])
 
 
 def _clips_png(evaluation: Evaluation, row: ScoreRow, reader: ClipReader) -> bytes:

@@ -18,6 +18,8 @@ from humwatch_training.datasets import DataClip
 from humwatch_training.errors import TrainingInterrupted
 from humwatch_training.evaluation.clips import ClipReader
 from humwatch_training.evaluation.evidence import ClipEvidence, EvidenceStore, Hearing, evidence_path, kinds_of
+from humwatch_training.evaluation.few_recordings import FEW_DRAWS, Drawing, FewDraws, FewKey, FewRecordings
+from humwatch_training.evaluation.few_recordings_table import FewRow, few_rows
 from humwatch_training.evaluation.graphs import PARITY_WINDOWS, SystemGraph, system_graph
 from humwatch_training.evaluation.listening import hear_clips, stage_of
 from humwatch_training.evaluation.scores import Heard, MachineScores, clips_needed, score_machine
@@ -41,7 +43,8 @@ class EvaluationSpec:
     """What is compared, and with which means.
 
     `threads` are CPU threads, torch's choice where None. `steps` and `minutes` are the budget of each network, the
-    recipe's own steps where both are None; `hop_frames` None takes each system's own.
+    recipe's own steps where both are None; `hop_frames` None takes each system's own. `draws` are those of bootstrap
+    intervals, `few_draws` those of few recordings, 0 to leave them out.
     """
 
     systems: tuple[System, ...]
@@ -53,6 +56,7 @@ class EvaluationSpec:
     hop_frames: int | None = None
     retrain: bool = False
     draws: int = DRAWS
+    few_draws: int = FEW_DRAWS
 
     @property
     def cpu_threads(self) -> int:
@@ -93,6 +97,7 @@ class Evaluation:
 
     rows: dict[Study, list[ScoreRow]]
     heard: dict[tuple[str, str], HeardSystem]
+    few_recordings: tuple[FewRow, ...] = ()
 
     def system_of(self, experiment: Experiment, system: System) -> HeardSystem:
         """Return a system with the network of an experiment."""
@@ -143,13 +148,16 @@ class Evaluator:
         """
         scores: dict[_Key, MachineScores] = {}
         heard: dict[tuple[str, str], HeardSystem] = {}
+        few: dict[FewKey, FewDraws] = {}
         for networks in self._networks(studies):
             trained = self._train(networks)
             for system in self._spec.systems:
-                found, measured = self._measure(networks, system, trained[system.trains])
+                found, measured, with_few = self._measure(networks, system, trained[system.trains])
                 heard[networks.name, system.name] = found
-                scores.update(measured)
-        return Evaluation({study: self._rows(study, scores, heard) for study in studies}, heard)
+                scores |= measured
+                few |= with_few
+        rows = {study: self._rows(study, scores, heard) for study in studies}
+        return Evaluation(rows, heard, few_rows(studies, self._spec.systems, few))
 
     def _networks(self, studies: Sequence[Study]) -> list[_Networks]:
         by_name: dict[str, list[Experiment]] = {}
@@ -176,8 +184,8 @@ class Evaluator:
 
     def _measure(
         self, networks: _Networks, system: System, trained: TrainedNetwork
-    ) -> tuple[HeardSystem, dict[_Key, MachineScores]]:
-        """Let one system hear all clips, and score them."""
+    ) -> tuple[HeardSystem, dict[_Key, MachineScores], dict[FewKey, FewDraws]]:
+        """Let one system hear all clips, and score them, calibrated on all statistics clips and on few of them."""
         graph = system_graph(system, trained, lambda: self._parity_windows(networks.train, system))
         hearing = Hearing(
             graph_sha256=graph.card.sha256,
@@ -202,11 +210,14 @@ class Evaluator:
                 stop=self._stop,
                 progress=stage_of(progress, f"{networks.name}: {system.name} hears"),
             )
-            stage = stage_of(progress, f"{networks.name}: {system.name} scores")
+            stage = self._until_stopped(stage_of(progress, f"{networks.name}: {system.name} scores"))
             response = self._response(networks.train, system, graph)
             scores = self._scores(networks, system, hearing.kinds, heard, stage, response)
+            few = FewRecordings(Drawing(self._spec.few_draws, self._spec.seed), heard, response)
+            stage = self._until_stopped(stage_of(progress, f"{networks.name}: {system.name} has few recordings"))
+            drawn = few.measure(networks.name, networks.experiments, system.name, hearing.kinds, stage)
         cost = self._cost(system, trained, [heard(clip) for clip in clips])
-        return HeardSystem(system, graph, hearing, trained.folder, cost), scores
+        return HeardSystem(system, graph, hearing, trained.folder, cost), scores, drawn
 
     def _scores(
         self,
@@ -221,15 +232,18 @@ class Evaluator:
         scores: dict[_Key, MachineScores] = {}
         for done, (experiment, task, kind) in enumerate(wanted):
             progress(done, len(wanted))
-            self._stop_if_asked()
             key = (experiment.name, task.machine_id, system.name, kind)
             scores[key] = score_machine(kind, experiment, task, heard, response=response)
         progress(len(wanted), len(wanted))
         return scores
 
-    def _stop_if_asked(self) -> None:
-        if self._stop.name is not None:
-            raise TrainingInterrupted(f"{self._stop.name}; the same command goes on from there")
+    def _until_stopped(self, progress: Callable[[int, int], None]) -> Callable[[int, int], None]:
+        def told(done: int, total: int) -> None:
+            progress(done, total)
+            if self._stop.name is not None:
+                raise TrainingInterrupted(f"{self._stop.name}; the same command goes on from there")
+
+        return told
 
     def _response(self, train: Sequence[DataClip], system: System, graph: SystemGraph) -> Float64 | None:
         """What changes of the sound do to the network's surprise; None for a system without a consensus."""

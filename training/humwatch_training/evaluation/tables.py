@@ -81,12 +81,12 @@ class ScoreRow:
     def as_json(self) -> dict[str, object]:
         """The row, as JSON knows it."""
         return {
-            **_study_json(self.study),
+            **study_json(self.study),
             "system": self.system.name,
             "title": self.system.title,
             "score": self.score,
             "calibrated": self.score == "consensus" or ScoringSpec.model_validate({"kind": self.score}).is_profile,
-            "default": self.system.name == DEFAULT_SYSTEM and self.score == DEFAULT_SCORE,
+            "default": is_default(self.system, self.score),
             **_named("auc", self.auc, "_mean"),
             **_named("pauc", self.pauc, "_mean"),
             "per_id": {machine.machine_id: self._machine_json(machine) for machine in self.machines},
@@ -145,7 +145,7 @@ class ErrorRow:
     def as_json(self) -> dict[str, object]:
         """The row, as JSON knows it: mean and standard deviation over all clips, and over those of each machine."""
         return {
-            **_study_json(self.study),
+            **study_json(self.study),
             "system": self.system.name,
             "title": self.system.title,
             **_errors_json("normal", np.concatenate(list(self.normal.values()))),
@@ -168,7 +168,13 @@ def _errors_json(label: str, errors_db2: Float64) -> dict[str, object]:
     }
 
 
-def _study_json(study: Study) -> dict[str, object]:
+def is_default(system: System, score: ScoreKind) -> bool:
+    """Return whether new bundles have this score of this system."""
+    return system.name == DEFAULT_SYSTEM and score == DEFAULT_SCORE
+
+
+def study_json(study: Study) -> dict[str, object]:
+    """Return what a row is about, as JSON knows it."""
     return {"protocol": study.protocol, "type": study.machine_type, "group": study.group}
 
 
