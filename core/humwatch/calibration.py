@@ -296,7 +296,8 @@ def calibrate(
     )
     fitted = _ScaleFit(clips, groups, scoring, spec, clip_seconds, response)
     step_scale = fitted.scale(lambda evidence: _steps(evidence, step_windows), prior.step if prior else None)
-    used = prior is not None and (scoring.kind == "consensus" or scoring.is_profile)
+    lent = prior.clip if prior is not None else ScalePrior(None, None, None)
+    used = scoring.kind == "consensus" or (scoring.is_profile and lent.own is not None)
     return Calibration(
         clip=clip_scale,
         step=step_scale,

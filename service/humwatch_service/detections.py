@@ -121,11 +121,11 @@ def explanation_text(explained: Explained, bands: Sequence[BandShare], *, start_
 
 
 def rhythm_text(times: Sequence[IrregularTime], start_s: float = 0.0) -> str:
-    """Name the times that have the largest shares, in order of time: `12.0 dB louder from 3.2 to 3.4 s`."""
+    """Name the times that have the largest shares, in order of time: `12.0 dB louder from 3.20 to 3.40 s`."""
     largest = sorted(times[:_TIMES_IN_WORDS], key=lambda time: time.start_s)
     named = [
         f"{abs(time.change_db):.1f} dB {'louder' if time.change_db >= 0 else 'quieter'}"
-        f" from {time.start_s - start_s:.1f} to {time.end_s - start_s:.1f} s"
+        f" from {time.start_s - start_s:.2f} to {time.end_s - start_s:.2f} s"
         for time in largest
     ]
     more = len(times) - len(largest)
@@ -152,7 +152,7 @@ def line_text(line: LineFinding) -> str:
 def _missing_text(line: LineFinding) -> str:
     if line.before_hz is None:
         return "a tone is gone"
-    if line.after_hz is not None:
-        return f"a tone moved from {line.before_hz:.0f} to {line.after_hz:.0f} Hz"
     change = "" if line.change_db is None else f" ({line.change_db:+.1f} dB)"
+    if line.after_hz is not None:  # the largest surplus near it, which need not be the same tone
+        return f"a tone moved from {line.before_hz:.0f} to {line.after_hz:.0f} Hz, or is gone{change}"
     return f"the tone at {line.before_hz:.0f} Hz is gone{change}"

@@ -70,6 +70,7 @@ def _figure(answer: ScoreAnswer, trace: SoundTrace) -> Figure:
     _draw_title(figure, answer)
     _draw_level(figure, heard, trace)
     _draw_departure(figure, unusual, answer, trace)
+    _mark_tones(heard, answer)
     for axes in (heard, unusual, scores):
         _mark_irregular_times(axes, answer)
     _draw_bands(bands, answer)
@@ -103,7 +104,7 @@ def _draw_departure(figure: Figure, axes: Axes, answer: ScoreAnswer, trace: Soun
     axes.set_facecolor(_UNHEARD)
     _frequency_axis(axes, trace.listening.features)
     _heading(axes, f"departure from {trace.reference}")
-    for band in answer.bands:
+    for band in answer.bands if _is_of_bands(answer) else ():
         low, high = _mel_range(band)
         axes.plot(
             (answer.worst.start_s, answer.worst.end_s, answer.worst.end_s, answer.worst.start_s, answer.worst.start_s),
@@ -114,6 +115,20 @@ def _draw_departure(figure: Figure, axes: Axes, answer: ScoreAnswer, trace: Soun
             scaley=False,
         )
     _colour_bar(figure, axes, image, "departure, dB")
+
+
+def _is_of_bands(answer: ScoreAnswer) -> bool:
+    """Whether bands are what makes the score."""
+    return answer.detector in ("profile", "error")
+
+
+def _mark_tones(axes: Axes, answer: ScoreAnswer) -> None:
+    """Mark where a tone was (dashed) and where it is now."""
+    if answer.line is None:
+        return
+    for hz, style in ((answer.line.before_hz, (0, (4, 3))), (answer.line.after_hz, "solid")):
+        if hz is not None:
+            axes.axhline(float(hz_to_mel(hz)), color=_MARK, linewidth=1.4, linestyle=style)
 
 
 def _mark_irregular_times(axes: Axes, answer: ScoreAnswer) -> None:
@@ -166,7 +181,7 @@ def _mel_range(band: Band) -> tuple[float, float]:
 
 def _draw_bands(axes: Axes, answer: ScoreAnswer) -> None:
     """Bars beside the departure, at the same heights: how much each range of frequencies adds to the score."""
-    _heading(axes, "what makes the score")
+    _heading(axes, "what makes the score" if _is_of_bands(answer) else "spectrum (did not decide)")
     axes.tick_params(axis="y", labelleft=False, left=False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlim(0.0, 1.0)

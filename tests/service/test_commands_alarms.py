@@ -128,9 +128,9 @@ def test_what_each_detector_found_is_said(store: StateStore) -> None:
         "profile": ("decided by spectrum", "what stood out 900-1100 Hz 80%"),
         "rhythm": (
             "decided by irregularity in time",
-            "what stood out 12.0 dB louder from -4.0 to -3.8 s (0 s: the alarm was raised)",
+            "what stood out 12.0 dB louder from -4.00 to -3.80 s (0 s: the alarm was raised)",
         ),
-        "lines": ("decided by narrow tones", "what stood out a tone moved from 248 to 278 Hz"),
+        "lines": ("decided by narrow tones", "what stood out a tone moved from 248 to 278 Hz, or is gone"),
     }
     found: dict[str, dict[str, Any]] = {"profile": {}, "rhythm": {"irregular_times": (time,)}, "lines": {"line": line}}
     for detector, more in found.items():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from humwatch.bundle import read_bundle, write_bundle
+from humwatch.bundle import Bundle, read_bundle, write_bundle
 from humwatch.errors import AudioFormatUnsupported, CalibrationError
 from humwatch.repository import ModelRepository
 from humwatch.scoring import ScoreKind
@@ -48,9 +48,12 @@ def test_a_new_bundle_passes_every_check(pump: Machine, workshop: Any, tmp_path:
     assert "pump-2@1" in bundle.manifest.created_by
 
 
-def test_the_score_follows_the_number_of_recordings(pump: Machine, workshop: Any) -> None:
-    manifest, _ = recalibrate(pump.bundle, pump.predictor, workshop.recordings, Commission("pump-2", "2"))
-    assert manifest.scoring.kind == "mse"
+def test_the_score_is_the_consensus_however_few_the_recordings(pump: Machine, workshop: Any) -> None:
+    for recordings in (workshop.recordings[:4], workshop.recordings):
+        manifest, _ = recalibrate(pump.bundle, pump.predictor, recordings, Commission("pump-2", "2"))
+        assert manifest.scoring.kind == "consensus"
+        assert manifest.clip.alarm.method == "student_t"
+        assert manifest.clip.detectors is not None
 
 
 def test_another_machine_of_the_type_borrows_the_spread_of_the_model_s_own(pump: Machine, workshop: Any) -> None:
@@ -66,15 +69,20 @@ def test_another_machine_of_the_type_borrows_the_spread_of_the_model_s_own(pump:
     assert borrowed("pump-2", "spectrum_profile") == 0  # itself
 
 
-def test_with_a_model_of_enough_recordings_a_few_clips_are_judged_by_their_profile(
-    pump: Machine, workshop: Any
-) -> None:
-    calibration = replace(pump.bundle.calibration, recordings=40)
+def test_a_consensus_borrows_from_every_machine_of_the_type(pump: Machine, workshop: Any) -> None:
+    manifest, _ = recalibrate(pump.bundle, pump.predictor, workshop.recordings, Commission("pump-3", "1"))
+    known = pump.bundle.calibration.recordings
+    assert manifest.calibration.prior_recordings == known  # a spectrum that the model's own machine lends
+
+    def relative(machine_id: str, machine_type: str) -> Bundle:
+        named = {"machine_id": machine_id, "machine_type": machine_type}
+        return replace(pump.bundle, manifest=pump.manifest.model_copy(update=named))
+
+    others = [relative("pump-8", pump.manifest.machine_type), relative("fan-8", "another type"), pump.bundle]
     manifest, _ = recalibrate(
-        replace(pump.bundle, calibration=calibration), pump.predictor, workshop.recordings, Commission("pump-3", "1")
+        pump.bundle, pump.predictor, workshop.recordings, Commission("pump-3", "1"), relatives=others
     )
-    assert manifest.scoring.kind == pump.manifest.scoring.kind == "spectrum_profile"
-    assert manifest.calibration.prior_recordings == 40
+    assert manifest.calibration.prior_recordings == 2 * known
 
 
 def test_all_channels_are_clips_of_one_recording(pump: Machine, workshop: Any, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class Desk:
     def __post_init__(self) -> None:
         self.versions = ModelVersions(self.machines, reload=self.reload, note=self.note, clock=lambda: 12.0)
         self.calibrations = LiveCalibrations(
-            self.machines, self.versions, self, note=self.note, clock=lambda: 11.0, max_held_bytes=1 << 29
+            self.machines, self.versions, self, note=self.note, clock=lambda: 11.0, max_held_bytes=3 << 28
         )
 
     def collect(self, machine_id: str, collector: NormalCollector | None) -> None:
@@ -127,7 +127,7 @@ def test_a_machine_takes_its_own_model_and_gets_the_next_version(desk: Desk, min
     report = run(desk.calibrations.finish("pump-2", who="bob"))
     assert (report.version, report.from_machine, report.from_version) == ("2", "pump-2", "1")
     assert report.prior_recordings == 0
-    assert report.score == "mse"
+    assert report.score == "consensus"
     assert desk.machines.get("pump-2").manifest.version == "2"
     assert desk.machines.repository.active_version("pump-2") == "2"
     assert run(desk.versions.rollback("pump-2", who="bob", why="")).in_use == "1"
@@ -162,13 +162,12 @@ def test_progress_says_what_could_be_promised(desk: Desk, minutes: list[np.ndarr
     assert report.rejected_s == progress.rejected_s
 
 
-@pytest.mark.parametrize(("planned", "score"), [(3, "mse"), (60, "likelihood_profile")])
-def test_the_planned_minutes_decide_the_score(desk: Desk, minutes: list[np.ndarray], planned: int, score: str) -> None:
+@pytest.mark.parametrize("planned", [3, 60])
+def test_the_score_is_the_same_for_any_number_of_minutes(desk: Desk, minutes: list[np.ndarray], planned: int) -> None:
     started(desk, "fan-1", minutes, minutes=planned)
-    assert desk.calibrations.progress("fan-1").score == score
+    assert desk.calibrations.progress("fan-1").score == "consensus"
     report = run(desk.calibrations.finish("fan-1", who="ada"))
-    assert report.score == score
-    assert any("mse is advised" in text for text in report.warnings) == (planned == 60)
+    assert report.score == "consensus"
 
 
 def test_too_few_minutes_leave_the_calibration_as_it_was(desk: Desk, minutes: list[np.ndarray]) -> None:

@@ -146,7 +146,7 @@ def test_a_new_machine_is_commissioned_from_its_stream(make_server: Any, worksho
     server = make_server()
     http, path = server.http, "/v1/machines/fan-9/calibration"
     begun = http.post(path, json={"from_machine": "fan-1", "minutes": 3, "who": "ada"})
-    assert (begun.status_code, begun.json()["score"]) == (201, "mse")
+    assert (begun.status_code, begun.json()["score"]) == (201, "consensus")
     assert http.post(path, json={"from_machine": "fan-1", "who": "bob"}).status_code == 409
     heard = stream(server, "fan-9", workshop.normal(1, 195.0))
     assert "score" not in {message["type"] for message in heard}

@@ -62,7 +62,8 @@ def evaluate(
     threads: Annotated[int | None, typer.Option(help="CPU threads. [default: torch's choice]", min=1)] = None,
     draws: Annotated[int, typer.Option(help="Bootstrap draws of the intervals.", min=100)] = DRAWS,
     few_draws: Annotated[
-        int, typer.Option(help="Calibrations on each number of few recordings (docs/data.md); 0 leaves them out.", min=0)
+        int,
+        typer.Option(help="Calibrations on each number of few recordings (docs/data.md); 0 leaves them out.", min=0),
     ] = FEW_DRAWS,
     out: Annotated[Path | None, typer.Option(help="Folder of it all. [default: runs/evaluate/DATA]")] = None,
     retrain: Annotated[bool, typer.Option("--retrain", help="Replace networks of other settings or clips.")] = False,

@@ -132,7 +132,7 @@ function spanText({ start_s, end_s }, alarm, evidence) {
   const from_s = evidence.placeOf(start_s);
   const to_s = evidence.placeOf(end_s);
   if (from_s !== null && to_s !== null) return `${secondsText(from_s, to_s)} of this sound`;
-  return `${(alarm.raised_s - start_s).toFixed(1)} to ${(alarm.raised_s - end_s).toFixed(1)} s before the alarm`;
+  return `${(alarm.raised_s - start_s).toFixed(2)} to ${(alarm.raised_s - end_s).toFixed(2)} s before the alarm`;
 }
 
 /** @param {Object} alarm */

@@ -65,9 +65,9 @@ function loudnessText(change_db) {
   return `${change_db >= 0 ? "louder" : "quieter"} by ${Math.abs(change_db).toFixed(1)} dB`;
 }
 
-/** From when to when, tenths of a second. @param {number} start_s @param {number} end_s */
+/** From when to when, hundredths of a second. @param {number} start_s @param {number} end_s */
 export function secondsText(start_s, end_s) {
-  return `from ${start_s.toFixed(1)} to ${end_s.toFixed(1)} s`.replaceAll("-", "\u2212");
+  return `from ${start_s.toFixed(2)} to ${end_s.toFixed(2)} s`.replaceAll("-", "\u2212");
 }
 
 /** What has become of narrow tones. @param {Object} line */
@@ -83,7 +83,8 @@ export function lineText(line) {
 /** @param {Object} line */
 function missingText({ before_hz, after_hz, change_db }) {
   if (before_hz === null) return "A tone is gone.";
-  if (after_hz !== null) return `A tone moved from ${hzText(before_hz)} to ${hzText(after_hz)}.`;
   const change = change_db === null ? "" : ` (${change_db.toFixed(1).replace("-", "\u2212")} dB)`;
+  // The largest surplus near a missing tone need not be the same tone.
+  if (after_hz !== null) return `A tone moved from ${hzText(before_hz)} to ${hzText(after_hz)}, or is gone${change}.`;
   return `The tone at ${hzText(before_hz)} is gone${change}.`;
 }

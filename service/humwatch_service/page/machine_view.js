@@ -23,7 +23,7 @@ export function machineView(route, { feed }) {
 
 /** A stretch of time by the clock. @param {{start_s: number, end_s: number}} stretch */
 function clockSpan({ start_s, end_s }) {
-  return `at ${clockText(start_s)}, for ${(end_s - start_s).toFixed(1)} s`;
+  return `at ${clockText(start_s)}, for ${(end_s - start_s).toFixed(2)} s`;
 }
 
 /** The view. */

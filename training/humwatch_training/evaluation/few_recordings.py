@@ -200,7 +200,7 @@ class FewRecordings:
             scale = calibrated(scoring, drawn, self.heard, prior, response=self.response)
         except CalibrationError:
             return None
-        scores = (self._scores(scale, scoring, clips) for clips in (normal, anomalous))
+        scores = self._scores(scale, scoring, normal), self._scores(scale, scoring, anomalous)
         return DrawFigures.of(*scores, scale.thresholds.alarm)
 
     def _scores(self, scale: ScaleCalibration, scoring: ScoringSpec, clips: Sequence[DataClip]) -> Float64:

@@ -53,14 +53,24 @@ class FewFigures:
     @classmethod
     def together(cls, machines: Sequence["FewFigures"]) -> "FewFigures":
         """Take the mean of several machines."""
-        rows = [asdict(machine) for machine in machines]
-        means = {name: _mean([row[name] for row in rows]) for name in rows[0]}
-        return cls(**{**means, "draws": min(machine.draws for machine in machines)})
 
+        def std(values: Sequence[float | None]) -> float | None:
+            known = [value for value in values if value is not None]
+            return fmean(known) if known else None
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
+        return cls(
+            draws=min(machine.draws for machine in machines),
+            recall=fmean(machine.recall for machine in machines),
+            recall_std=std([machine.recall_std for machine in machines]),
+            far=fmean(machine.far for machine in machines),
+            far_std=std([machine.far_std for machine in machines]),
+            recall_at_far_1=fmean(machine.recall_at_far_1 for machine in machines),
+            recall_at_far_1_5=fmean(machine.recall_at_far_1_5 for machine in machines),
+            auc=fmean(machine.auc for machine in machines),
+            pauc=fmean(machine.pauc for machine in machines),
+            expected_rate=fmean(machine.expected_rate for machine in machines),
+            coverage=fmean(machine.coverage for machine in machines),
+        )
 
 
 @dataclass(frozen=True, slots=True)

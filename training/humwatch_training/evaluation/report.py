@@ -50,7 +50,7 @@ Networks, statistics and levels are fitted to normal train clips alone; labels o
 FEW_RECORDINGS_EXPLAINED: Final = (
     "Each machine calibrated on k of its normal train clips, means over draws of these and over machines. Recall: share"
     " of anomalous test clips at the machine's own alarm level or above. FAR: share of normal clips there that were not"
-    " drawn. The shaded band and \"±\" are the standard deviation over draws; the dotted line is the rate asked for."
+    ' drawn. The shaded band and "±" are the standard deviation over draws; the dotted line is the rate asked for.'
     " Recall at 1 % FAR is read off the same scores with the labels of the test clips, which nobody has."
 )
 
