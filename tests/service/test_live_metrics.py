@@ -201,5 +201,5 @@ def test_a_late_second_of_a_machine_that_is_gone_is_not_shown() -> None:
     metrics.live.follow([])
     metrics.live.heard("fan-1", at_s=1.0, level_dbfs=-20.0, faults=["silent"], state="unknown")
     metrics.live.not_heard("fan-1")
-    metrics.live.events("fan-1", [], "normal", AlarmSnapshot())
+    metrics.live.events("fan-1", [], "normal", AlarmSnapshot(), None)
     assert "fan-1" not in metrics.render()

@@ -228,7 +228,7 @@ def test_alarms_that_latch_end_as_if_somebody_had_acknowledged_them(model: LiveM
 def test_warnings_that_become_an_alarm_are_listed_as_the_alarm(
     model: LiveModel, files: dict[str, Path], workshop: Any
 ) -> None:
-    for name, level_db in (("fault", -30.0), ("other", -33.0)):
+    for name, level_db in (("fault", -22.0), ("other", -31.0)):
         soundfile.write(files[name], workshop.machine.clip(302, 7.0, Fault("squeal", level_db)), RATE_HZ)
     paths = files["a"], files["other"], files["a"], files["fault"], files["b"]
     rule = AlarmRule(on_delay_s=0.0, off_delay_s=1.0)

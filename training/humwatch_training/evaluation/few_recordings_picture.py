@@ -29,6 +29,7 @@ MARKERS: Final[dict[ScoreKind, str]] = {
     "mse": "x",
     "nll": "+",
 }
+ASKED_FOR: Final = "false alarm rate that is asked for"
 MOST_FAR_PERCENT: Final = 20.0
 """A false alarm rate above that is drawn there: nobody tells 30 % from 40 %, and everybody 1 % from 3 %."""
 
@@ -49,10 +50,12 @@ def few_recordings_figure(subjects: Mapping[str, Sequence[FewRow]]) -> Figure:
         above.set_title(plain(subject))
         for axes in (above, below):
             _clips_axis(axes, rows)
-        below.axhline(100 * CalibrationSpec().alarm_rate, color="#767676", linewidth=0.9, linestyle=(0, (1, 2)))
+        below.axhline(
+            100 * CalibrationSpec().alarm_rate, color="#767676", linewidth=0.9, linestyle=(0, (1, 2)), label=ASKED_FOR
+        )
         below.set_xlabel("normal recordings that the machine is calibrated on")
     _rates_axes(*grid[:, 0])
-    drawn = {str(line.get_label()): line for axes in grid[0] for line in axes.get_lines()}
+    drawn = {str(line.get_label()): line for axes in grid.flat for line in reversed(axes.get_lines())}
     figure.legend(list(drawn.values()), list(drawn), loc="outside right upper", frameon=False, fontsize=8)
     return figure
 
@@ -83,13 +86,14 @@ def _draw(axes: Axes, line: Sequence[FewRow], measure: Literal["recall", "far"],
         label=label,
     )
     if default:
-        std = np.array([100 * (getattr(one, f"{measure}_std") or 0.0) for one in figures])
+        stds = [getattr(one, f"{measure}_std") for one in figures]
+        std = np.array([np.nan if one is None else 100 * one for one in stds])  # of a single draw there is none
         low, high = np.maximum(percent - std, 0.0), np.minimum(percent + std, 100.0)
         axes.fill_between(clips, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
 def _clips_axis(axes: Axes, rows: Sequence[FewRow]) -> None:
-    names = {row.clips: "all" if row.k == "all" else str(row.k) for row in rows}
+    names = {row.clips: f"all ({row.clips})" if row.k == "all" else str(row.k) for row in rows}
     axes.set_xscale("log")
     axes.set_xticks(list(names), list(names.values()))
     axes.xaxis.set_minor_locator(NullLocator())
