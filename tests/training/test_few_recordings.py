@@ -11,7 +11,7 @@ from humwatch.thresholds import Threshold
 from humwatch_training.datasets import DataClip
 from humwatch_training.datasets.clip import ArraySource, Label, PartName
 from humwatch_training.evaluation.evidence import ClipEvidence
-from humwatch_training.evaluation.few_recordings import KS, Drawing, DrawFigures, FewRecordings, recall_at
+from humwatch_training.evaluation.few_recordings import KS, DrawFigures, Drawing, FewRecordings, recall_at
 from humwatch_training.evaluation.scores import score_machine
 from humwatch_training.protocols import Experiment, MachineTask
 
