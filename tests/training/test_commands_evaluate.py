@@ -15,12 +15,13 @@ from typer.testing import CliRunner
 
 from humwatch_training.cli import app
 from humwatch_training.evaluation import runner
+from humwatch_training.evaluation.few_recordings import DrawFigures
 from humwatch_training.progress import StopSignal
 
 STRANGE = "id_<b>&$1"
 NAMES = ("id_01", STRANGE)
 ROLES = np.repeat([0, 1, 2], [12, 5, 6])
-BUDGET = ("--systems", "network-free,ae", "--steps", "3", "--threads", "1", "--draws", "200")
+BUDGET = ("--systems", "network-free,ae", "--steps", "3", "--threads", "1", "--draws", "200", "--few-draws", "3")
 
 
 def write_machines(folder: Path) -> Path:
@@ -42,11 +43,12 @@ def evaluate(*words: object) -> Result:
 
 @dataclass(frozen=True)
 class Done:
-    """A finished evaluation: its data, its folder, what was said, and the results."""
+    """A finished evaluation: its data, its folder, what was said and shown, and the results."""
 
     data: Path
     out: Path
     said: str
+    shown: str
     results: dict[str, list[dict[str, object]]]
 
 
@@ -58,7 +60,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     result = evaluate("--logmel", data, *BUDGET, "--out", root / "out", "--json", root / "json" / "results.json")
     torch.set_num_threads(threads)
     assert result.exit_code == 0, result.output
-    yield Done(data, root / "out", result.stderr, json.loads((root / "json" / "results.json").read_text()))
+    yield Done(
+        data, root / "out", result.stderr, result.stdout, json.loads((root / "json" / "results.json").read_text())
+    )
 
 
 def test_table_1_has_a_row_for_each_system_and_score(done: Done) -> None:
@@ -144,8 +148,8 @@ def test_the_report_stands_alone_and_takes_names_as_names(done: Done) -> None:
     assert "://" not in page
     assert "<b>" not in page
     assert "id_&lt;b&gt;&amp;$1" in page
-    # ROC curves and histograms, and the clips of each system.
-    assert page.count("data:image/png;base64,iVBOR") == 4
+    # Few recordings, ROC curves and histograms, and the clips of each system.
+    assert page.count("data:image/png;base64,iVBOR") == 5
 
 
 def test_a_second_time_trains_and_hears_nothing(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,6 +195,7 @@ def test_an_interrupted_hearing_goes_on_where_it_was(
     monkeypatch.setattr(StopSignal, "listening", remembered)
     monkeypatch.setattr(runner.Hearing, "clip", counted)
     words = ("--logmel", done.data, "--systems", "network-free", "--threads", "1", "--out", tmp_path, "--no-report")
+    words = (*words, "--few-draws", "0")
     stopped = evaluate(*words)
     assert stopped.exit_code == 1
     assert "SIGTERM after 7 of 46 clips; the same command goes on from there" in stopped.stderr
@@ -202,7 +207,7 @@ def test_an_interrupted_hearing_goes_on_where_it_was(
 
 
 def test_zero_shot_leaves_each_machine_out_and_counts_its_clips(done: Done, tmp_path: Path) -> None:
-    where = ("--out", tmp_path, "--no-report")
+    where = ("--out", tmp_path, "--no-report", "--few-draws", "1")
     words = ("--protocol", "zero-shot", "--k", "0,5,all", "--systems", "network-free", "--threads", "1")
     result = evaluate("--logmel", done.data, *words, *where)
     assert result.exit_code == 0, result.output
@@ -216,6 +221,72 @@ def test_zero_shot_leaves_each_machine_out_and_counts_its_clips(done: Done, tmp_
     assert len(list(tmp_path.rglob("checkpoint.pt"))) == 2
     assert len(results["table2"]) == 1
     assert "| k   |" in (tmp_path / "table1.md").read_text()
+    few = [row for row in results["few_recordings"] if row["score"] == "spectrum_profile"]
+    assert [(row["k"], row["draws"]) for row in few] == [(5, 1), (8, 1), (10, 1), ("all", 1)]
+    for name in NAMES:  # nothing but the test clips is left where all others were drawn
+        machine = rows[-1]["per_id"][name]
+        assert few[-1]["per_id"][name]["far"] == machine["false_alarms"] / machine["normal_clips"]
+        assert few[0]["per_id"][name]["far"] * (5 + 12 - 5) == pytest.approx(
+            round(few[0]["per_id"][name]["far"] * (5 + 12 - 5))
+        )
+
+
+def test_few_recordings_are_measured_for_every_system_and_score(done: Done) -> None:
+    rows = done.results["few_recordings"]
+    shown = {(row["system"], row["score"]) for row in done.results["table1"]}
+    assert [row["k"] for row in rows] == [k for _ in shown for k in (5, 8, 10, "all")]
+    assert {(row["system"], row["score"]) for row in rows} == shown
+    for row in rows:
+        assert (row["draws"], row["recall_std"] is None) == ((1, True) if row["k"] == "all" else (3, False))
+        assert list(row["per_id"]) == sorted(NAMES)
+        assert row["recall"] == pytest.approx(np.mean([machine["recall"] for machine in row["per_id"].values()]))
+    for whole in (row for row in rows if row["k"] == "all"):
+        [same] = [r for r in done.results["table1"] if (r["system"], r["score"]) == (whole["system"], whole["score"])]
+        assert whole["auc"] == pytest.approx(same["auc_mean"])
+        assert whole["recall"] == pytest.approx(sum(m["detections"] for m in same["per_id"].values()) / 12)
+        assert whole["far"] == pytest.approx(sum(m["false_alarms"] for m in same["per_id"].values()) / 10)
+
+
+def test_few_recordings_are_a_table_a_picture_and_a_section(done: Done) -> None:
+    table = (done.out / "few_recordings.md").read_text()
+    assert "| recall at own level" in table
+    assert len(table.splitlines()) == 4 + len(done.results["few_recordings"])
+    assert (done.out / "few_recordings.png").read_bytes().startswith(b"\x89PNG")
+    assert "<h3>Few recordings</h3>" in (done.out / "report.html").read_text("utf-8")
+    assert done.shown.index("# Table 2") < done.shown.index("# Few recordings")
+    assert table.strip() in done.shown
+
+
+def test_a_signal_between_two_draws_stops_and_the_same_command_goes_on(
+    done: Done, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signals: list[StopSignal] = []
+    listening, measured = StopSignal.listening, DrawFigures.of
+
+    def interrupted(*scores: object) -> DrawFigures:
+        signals[-1].name = "SIGTERM"
+        return measured(*scores)
+
+    monkeypatch.setattr(StopSignal, "listening", lambda self: signals.append(self) or listening(self))
+    monkeypatch.setattr(DrawFigures, "of", interrupted)
+    words = ("--logmel", done.data, *BUDGET, "--out", done.out, "--no-report")
+    stopped = evaluate(*words)
+    assert (stopped.exit_code, len(signals)) == (1, 1)
+    assert "SIGTERM; the same command goes on from there" in stopped.stderr
+    monkeypatch.setattr(DrawFigures, "of", measured)
+    assert evaluate(*words).exit_code == 0
+    assert json.loads((done.out / "results.json").read_text()) == done.results
+
+
+def test_few_recordings_are_left_out_on_request(done: Done, tmp_path: Path) -> None:
+    (tmp_path / "few_recordings.md").write_text("of an earlier run")
+    words = ("--logmel", done.data, "--systems", "network-free", "--threads", "1", "--out", tmp_path, "--no-report")
+    result = evaluate(*words, "--few-draws", "0")
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "results.json").read_text())["few_recordings"] == []
+    assert not list(tmp_path.glob("few_recordings.*"))
+    assert "Few recordings" not in result.stdout
+    assert "few recordings" not in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -231,6 +302,7 @@ def test_zero_shot_leaves_each_machine_out_and_counts_its_clips(done: Done, tmp_
         (("--logmel", ".", "--type", "../fan"), "cannot be part of a folder"),
         (("--logmel", ".", "--type", ".."), "cannot be part of a folder"),
         (("--logmel", ".", "--minutes", "0"), "has to be above 0"),
+        (("--logmel", ".", "--few-draws", "-1"), "is not in the range"),
         (("--data", ".", "--kind", "mp3"), "is none of"),
     ],
 )
