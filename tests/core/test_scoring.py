@@ -146,7 +146,7 @@ def test_trimming_leaves_out_the_windows_with_the_highest_scores() -> None:
     assert Pooling(kind="trimmed").weights(np.array([3.0, 1.0])).tolist() == [0.5, 0.5]
 
 
-def test_a_consensus_keeps_slope_level_and_precision_of_each_band() -> None:
+def test_a_consensus_keeps_slope_and_level_of_each_band() -> None:
     windows = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     middle = Prediction(np.arange(4, 8), np.full((2, 4), 4.0, np.float32), np.full((2, 4), 2.0, np.float32))
     evidence = evidence_of(windows, middle, "consensus", np.arange(4))
@@ -157,7 +157,6 @@ def test_a_consensus_keeps_slope_level_and_precision_of_each_band() -> None:
     assert evidence.sums is profiles.slope
     assert profiles.level[0].tolist() == [4.0, 5.0, 6.0, 7.0]
     assert evidence.signed is profiles.level
-    assert profiles.precision.tolist() == [[0.25] * 4] * 2
     residual = np.array([[4.0, 5.0, 6.0, 7.0], [16.0, 17.0, 18.0, 19.0]]) - 4.0
     np.testing.assert_allclose(profiles.surprise, np.mean(np.log(2.0) + residual**2 / 8.0, axis=1))
     assert len(profiles.rhythm) == len(evidence) == 2

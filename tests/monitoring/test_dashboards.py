@@ -171,6 +171,7 @@ def test_every_series_exists_with_its_labels() -> None:
 NOT_SHOWN = {
     "humwatch_page_events_dropped_total",  # of the page, which says so itself
     "humwatch_page_viewers",
+    "humwatch_alarms_raised_total",  # by detector, which each alarm names
     "humwatch_anomaly_score_raw",  # on the scale of the model
     "humwatch_audio_last_sample_timestamp_seconds",  # as age, by a recording rule
     "humwatch_source_faults_total",  # as faults over time
