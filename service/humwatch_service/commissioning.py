@@ -179,7 +179,7 @@ def commissioned(
         spec=commission.spec,
         step_windows=listening.step_windows,
         clip_seconds=listening.windows.clip_seconds,
-        prior=_prior(bundle, commission, listening, relatives),
+        prior=_prior(bundle, commission, listening, relatives, digest_of(list(digests))),
         response=network_response(listening, predictor, bundle.golden.windows),
     )
     old = bundle.manifest
@@ -202,9 +202,9 @@ def commissioned(
 
 
 def _prior(
-    bundle: Bundle, commission: Commission, listening: ListeningSpec, relatives: Sequence[Bundle]
+    bundle: Bundle, commission: Commission, listening: ListeningSpec, relatives: Sequence[Bundle], digest: str
 ) -> TypePrior | None:
-    """What the other machines of the type say, the model's own among them; not the machine itself, counted twice."""
+    """What the other machines of the type say, the model's own among them; not the same sound, counted twice."""
     found = {
         one.manifest.machine_id: one for one in relatives if one.manifest.machine_type == bundle.manifest.machine_type
     }
@@ -213,7 +213,8 @@ def _prior(
     comparable = (
         one
         for one in found.values()
-        if one.manifest.listening.features == listening.features
+        if one.manifest.calibration.digest != digest
+        and one.manifest.listening.features == listening.features
         and one.manifest.windows.clip_seconds == listening.windows.clip_seconds
         and len(one.manifest.listening.band_edges_hz) == len(listening.band_edges_hz)
     )
