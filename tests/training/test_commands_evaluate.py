@@ -226,9 +226,7 @@ def test_zero_shot_leaves_each_machine_out_and_counts_its_clips(done: Done, tmp_
     for name in NAMES:  # nothing but the test clips is left where all others were drawn
         machine = rows[-1]["per_id"][name]
         assert few[-1]["per_id"][name]["far"] == machine["false_alarms"] / machine["normal_clips"]
-        assert few[0]["per_id"][name]["far"] * (5 + 12 - 5) == pytest.approx(
-            round(few[0]["per_id"][name]["far"] * (5 + 12 - 5))
-        )
+        assert few[0]["per_id"][name]["far"] in [count / (5 + 12 - 5) for count in range(13)]
 
 
 def test_few_recordings_are_measured_for_every_system_and_score(done: Done) -> None:
