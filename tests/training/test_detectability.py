@@ -20,7 +20,7 @@ from humwatch_training.cli import app
 from humwatch_training.commands_detectability import parse_levels
 from humwatch_training.detectability import Measured, ScoreBook, Sweep, System, common_ground, measure_systems
 from humwatch_training.detectability_report import Report, write_report
-from humwatch_training.detection_curves import DetectionCurve, just_above
+from humwatch_training.detection_curves import DetectionCurve, RateEstimate, just_above
 from humwatch_training.errors import TrainingDataError
 from humwatch_training.fault import Fault
 from humwatch_training.faults import CATALOGUE
@@ -132,6 +132,32 @@ def test_an_interval_may_end_off_the_grid():
     assert (found.low, found.high) == (None, None)
 
 
+def test_every_detector_counts_the_detections_that_it_decided():
+    scores = np.array([[NONE, 0.9, 1.2, ALL], [0.2, 1.1, 1.5, ALL], [0.3, 1.4, np.nan, np.nan]])
+    names = np.array(
+        [[None, "lines", "profile", None], ["lines", "rhythm", "rhythm", None], ["lines", None, None, None]]
+    )
+    found = DetectionCurve(np.arange(4.0), scores, np.arange(3), names)
+    assert list(found.detections_by(1.0).items()) == [("rhythm", 2), ("profile", 1)]
+    assert found.detections_by(0.25) == {"lines": 2, "rhythm": 2, "profile": 1}
+    assert found.detections_by(2.0) == {}
+    assert curve([[0, 2, 2]]).detections_by(1.0) == {}
+
+
+def test_the_share_detected_is_over_all_severities_that_clips_can_hold():
+    scores = [[0, 2, ALL, np.nan], [NONE, 0, 2, np.nan]]
+    assert curve(scores, (0.0, 1.0, 2.0, 3.0)).share_detected(1.0) == pytest.approx((0 + 0.5 + 1) / 3)
+    assert curve([[np.nan] * 3] * 2).share_detected(1.0) is None
+
+
+def test_the_interval_of_a_rate_is_exact():
+    none, one = RateEstimate.of(0, 10), RateEstimate.of(1, 10)
+    assert (none.rate, none.low, none.high) == (0.0, 0.0, pytest.approx(1 - 0.05 ** (1 / 10)))
+    assert (one.rate, one.low) == (0.1, pytest.approx(1 - 0.95 ** (1 / 10)))
+    assert one.high == pytest.approx(0.39416, abs=1e-5)  # tables of Clopper and Pearson
+    assert (RateEstimate.of(3, 3).low, RateEstimate.of(3, 3).high) == (pytest.approx(0.05 ** (1 / 3)), 1.0)
+
+
 def test_just_above_is_reached_by_no_untouched_clip():
     scores = np.array([-0.1, 0.7, 0.3])
     assert not (scores >= just_above(scores)).any()
@@ -198,13 +224,13 @@ def test_a_clip_scores_what_the_recording_scores(levels_system: System, tmp_path
         lambda rate, channel: bundle.monitor(levels_system.predictor, source_rate_hz=rate, channel=channel),
     )
     assert expected.scale == "clip"
-    assert levels_system.score(samples, rate_hz) == expected.worst.score
+    assert levels_system.score(samples, rate_hz) == (expected.worst.score, "profile")
 
 
 def test_samples_beyond_full_scale_are_heard_as_they_are(levels_system: System):
     loud = MACHINE.clip(200, CLIP_S) * np.float32(100)
     assert np.abs(loud).max() > 2.0
-    assert levels_system.score(loud, 16_000) > levels_system.score(np.clip(loud, -1, 1), 16_000)
+    assert levels_system.score(loud, 16_000).score > levels_system.score(np.clip(loud, -1, 1), 16_000).score
 
 
 def test_what_cannot_be_judged_is_no_detection_and_no_normal_clip(
@@ -212,8 +238,8 @@ def test_what_cannot_be_judged_is_no_detection_and_no_normal_clip(
 ):
     silence = np.zeros_like(clips[0].samples)
     book = ScoreBook(tmp_path / "scores.jsonl")
-    assert book.score(levels_system, silence, 16_000) == -np.inf
-    assert ScoreBook(tmp_path / "scores.jsonl").score(levels_system, silence, 16_000) == -np.inf
+    assert book.score(levels_system, silence, 16_000) == (-np.inf, None)
+    assert ScoreBook(tmp_path / "scores.jsonl").score(levels_system, silence, 16_000) == (-np.inf, None)
     for unfit in (replace(clips[0], samples=silence), replace(clips[0], sample_bits=8)):
         with pytest.raises(TrainingDataError, match=r"100\.wav: pump-levels@1 cannot judge it"):
             Sweep(levels_system, [unfit], book).measure([])
@@ -288,6 +314,27 @@ def test_a_stopped_report_goes_on_where_it_was(levels_system: System, clips: lis
     assert whole.fresh == 0
 
 
+def test_who_decided_is_kept_and_scores_of_before_are_still_read(
+    levels_system: System, clips: list[HeldOutClip], tmp_path: Path
+):
+    path = tmp_path / "scores.jsonl"
+    fault = replace(SQUEAL, severities=(-100.0, 0.0, 20.0))
+    first = Sweep(levels_system, clips, ScoreBook(path)).measure([fault]).curves["squeal"]
+    assert first.detections_by(1.0) == {"profile": 6}
+    again = Sweep(levels_system, clips, ScoreBook(path)).measure([fault]).curves["squeal"]
+    np.testing.assert_array_equal(again.detectors, first.detectors)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {line.pop("detector") for line in lines} == {"profile"}
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    book = ScoreBook(path)
+    old = Sweep(levels_system, clips, book).measure([fault]).curves["squeal"]
+    assert book.fresh == 0
+    np.testing.assert_array_equal(old.scores, first.scores)
+    assert old.detections_by(1.0) == {}
+    path.write_text("".join(f"{json.dumps({**line, 'detector': 'ghost'})}\n" for line in lines))
+    assert Sweep(levels_system, clips, ScoreBook(path)).measure([fault]).curves["squeal"].detections_by(1.0) == {}
+
+
 def test_systems_that_cannot_be_compared_are_refused(models: Path):
     one, other = (System.read(ModelRepository(models), name) for name in ("pump-levels", "pump-error"))
     assert common_ground([one, other], None) == (CLIP_S, 0)
@@ -338,7 +385,13 @@ def test_where_the_first_system_is_behind_is_said(make_report: Callable[..., Rep
 def test_the_matched_level_is_each_systems_own(make_report: Callable[..., Report]):
     report = make_report(curve([[0.3, 0.5, 0.9]] * 3), curve([[0.3, 0.3, 0.3]] * 3))
     first = report.as_json()["systems"][0]
-    assert first["levels"]["alarm"] == {"score": 1.0, "false_alarms": 0}
+    assert first["levels"]["alarm"] == {
+        "score": 1.0,
+        "false_alarms": 0,
+        "false_alarm_rate": 0.0,
+        "false_alarm_rate_low": 0.0,
+        "false_alarm_rate_high": pytest.approx(1 - 0.05 ** (1 / 3)),
+    }
     assert first["levels"]["matched"]["score"] == pytest.approx(0.4 + 0.05 * 0.3)
     rub = first["faults"]["rub"]
     assert rub["alarm"]["half"]["status"] == "not_reached"
@@ -351,8 +404,10 @@ def test_a_report_is_a_table_a_page_and_a_picture(make_report: Callable[..., Rep
     report = make_report(unheld, unheld, BY_NAME["missing_strokes"])
     table = report.table().splitlines()
     assert table[0] == "Detected at the alarm level; 3 clips of 3 recordings, seed 0:"
-    assert re.fullmatch(r"missing_strokes, dB +-2\.5 / not reached +-2\.5 / not reached", table[3])
-    assert table[4] == "missing_strokes: measured up to 0 dB; most clips have no more of it to lose"
+    assert re.fullmatch(r"false alarm rate \(90 %\)( +0\.0% \(0\.0% to 63\.2%\)){2}", table[3])
+    cell = r" +-2\.5 / not reached; 33%"  # none and two thirds of the clips, at the two severities that they can hold
+    assert re.fullmatch(rf"missing_strokes, dB({cell}){{2}}", table[4])
+    assert table[5] == "missing_strokes: measured up to 0 dB; most clips have no more of it to lose"
     write_report(report, tmp_path / "deep" / "report")
     written = {path.name for path in (tmp_path / "deep" / "report").iterdir()}
     assert written == {"detectability.json", "detectability.md", "detectability.png"}
@@ -363,6 +418,20 @@ def test_a_report_is_a_table_a_page_and_a_picture(make_report: Callable[..., Rep
     data = json.loads((tmp_path / "deep" / "report" / "detectability.json").read_text())
     assert data["systems"][0]["faults"]["missing_strokes"]["clips"] == [3, 3, 0]
     assert data["systems"][0]["faults"]["missing_strokes"]["alarm"]["detected"] == [0.0, pytest.approx(2 / 3), None]
+
+
+def test_each_fault_names_the_detector_that_decided_most(make_report: Callable[..., Report]):
+    scores = curve([[0, 2, 2], [0, 0, 2]])
+    names = np.array([[None, "rhythm", "rhythm"], [None, "lines", "profile"]])
+    report = make_report(replace(scores, detectors=names), scores)
+    rub, other = (system["faults"]["rub"]["alarm"] for system in report.as_json()["systems"])
+    assert (rub["share_detected"], rub["detections_by"]) == (0.5, {"rhythm": 2, "profile": 1})
+    assert (other["share_detected"], other["detections_by"]) == (0.5, {})
+    assert re.search(r"^rub, dB .*; 50%, rhythm .*; 50%$", report.table(), re.MULTILINE)
+    (row,) = [line for line in report.page().splitlines() if line.startswith("| `rub`")]
+    assert [row.split(" | ")[i].strip(" |") for i in (4, 7)] == ["50%, rhythm", "50%"]
+    untouched, rate = (line.split(" | ") for line in report.page().splitlines()[9:11])
+    assert {len(line) for line in (untouched, rate)} == {len(row.split(" | "))}
 
 
 def test_a_picture_has_a_panel_for_each_fault_and_a_line_for_each_system(make_report: Callable[..., Report]):

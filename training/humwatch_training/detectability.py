@@ -13,19 +13,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
 from humwatch.bundle import Bundle
+from humwatch.detectors import DetectorName
 from humwatch.errors import BundleInvalid
 from humwatch.monitor import Monitor
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.recording import COARSE_BITS, score_recording
 from humwatch.repository import ModelRepository
-from humwatch_training.detection_curves import DetectionCurve, Float64, just_above
+from humwatch_training.detection_curves import DetectionCurve, Float64, RateEstimate, just_above
 from humwatch_training.errors import TrainingDataError
 from humwatch_training.fault import Fault
 from humwatch_training.held_out import HeldOutClip
@@ -36,6 +37,19 @@ At = Literal["alarm", "matched"]
 ALARM_SCORE: Final = 1.0
 SETTLED: Final = 2
 """So many severities in a row with all clips detected (or none), and the rest is taken as the same."""
+
+
+class SoundScore(NamedTuple):
+    """Normalised score of a sound, -inf where it cannot be judged, and the detector that decided it.
+
+    The detector is None where the sound cannot be judged, and in a score that was kept before detectors were noted.
+    """
+
+    score: float
+    detector: DetectorName | None
+
+
+UNJUDGED: Final = SoundScore(-np.inf, None)
 
 
 @dataclass(frozen=True)
@@ -60,15 +74,15 @@ class System:
         """Length of the clips that it judges, s."""
         return self.bundle.manifest.windows.clip_seconds
 
-    def score(self, samples: Float32, rate_hz: int) -> float:
-        """Normalised score of a clip, float32 (n,), by the service's own path; -inf where the state is `unknown`."""
+    def score(self, samples: Float32, rate_hz: int) -> SoundScore:
+        """Score a clip, float32 (n,), by the service's own path; it cannot be judged where the state is `unknown`."""
         sound = io.BytesIO()
         soundfile.write(sound, samples, rate_hz, format="WAV", subtype="FLOAT")  # does not clip at full scale
         sound.seek(0)
         answer = score_recording(sound, self.bundle.manifest.listening, self._monitor)
         if answer.scale != "clip":
             raise TrainingDataError(f"{self.name}: {answer.duration_s:.2f} s of sound are less than a clip")
-        return -np.inf if answer.state == "unknown" else answer.worst.score
+        return UNJUDGED if answer.state == "unknown" else SoundScore(answer.worst.score, answer.worst.detector)
 
     def _monitor(self, source_rate_hz: int, channel: int) -> Monitor:
         return self.bundle.monitor(self.predictor, source_rate_hz=source_rate_hz, channel=channel)
@@ -95,7 +109,7 @@ class ScoreBook:
         self.path = path
         self.fresh = 0
         self._version = version("humwatch")
-        self._scores: dict[tuple[str, str], float] = {}
+        self._scores: dict[tuple[str, str], SoundScore] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             text = path.read_text("utf-8", errors="replace")
@@ -103,7 +117,7 @@ class ScoreBook:
             if not text.endswith("\n"):
                 self._append("")  # what a stopped report left must not spoil the next line
 
-    def score(self, system: System, samples: Float32, rate_hz: int) -> float:
+    def score(self, system: System, samples: Float32, rate_hz: int) -> SoundScore:
         """Score of a sound, looked up or worked out and written down."""
         sound = hashlib.sha256(f"{rate_hz} ".encode() + samples.tobytes()).hexdigest()
         key = (system.bundle.digest, sound)
@@ -113,23 +127,29 @@ class ScoreBook:
             self.fresh += 1
         return self._scores[key]
 
-    def _read(self, lines: Sequence[str]) -> Iterable[tuple[tuple[str, str], float]]:
+    def _read(self, lines: Sequence[str]) -> Iterable[tuple[tuple[str, str], SoundScore]]:
         for line in lines:
             try:
                 row = json.loads(line)
                 if row["humwatch"] == self._version:
                     score = -np.inf if row["score"] is None else float(row["score"])
-                    yield (str(row["bundle"]), str(row["sound"])), score
+                    yield (str(row["bundle"]), str(row["sound"])), SoundScore(score, _detector(row.get("detector")))
             except (ValueError, KeyError, TypeError):
                 continue  # the line that was being written when a report was stopped
 
-    def _write(self, bundle: str, sound: str, score: float) -> None:
+    def _write(self, bundle: str, sound: str, found: SoundScore) -> None:
         row = {"humwatch": self._version, "bundle": bundle, "sound": sound}
-        self._append(json.dumps({**row, "score": score if np.isfinite(score) else None}))
+        score = found.score if np.isfinite(found.score) else None
+        self._append(json.dumps({**row, "score": score, "detector": found.detector}))
 
     def _append(self, line: str) -> None:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")
+
+
+def _detector(name: object) -> DetectorName | None:
+    known: tuple[DetectorName, ...] = get_args(DetectorName)
+    return next((detector for detector in known if detector == name), None)
 
 
 @dataclass(frozen=True)
@@ -152,6 +172,10 @@ class Measured:
     def false_alarms(self, at: At) -> int:
         """How many untouched clips reach that."""
         return int(np.sum(self.normal_scores >= self.threshold(at)))
+
+    def false_alarm_rate(self, at: At) -> RateEstimate:
+        """Share of the untouched clips that reach it."""
+        return RateEstimate.of(self.false_alarms(at), len(self.normal_scores))
 
 
 @dataclass(frozen=True)
@@ -179,7 +203,7 @@ class Sweep:
         return Measured(self.system, normal, {fault.name: self._curve(fault, *bounds) for fault in faults})
 
     def _normal_score(self, clip: HeldOutClip) -> float:
-        score = self._score(clip.samples, clip.rate_hz)
+        score = self._score(clip.samples, clip.rate_hz).score
         coarse = clip.sample_bits < min(COARSE_BITS, self.system.bundle.manifest.calibration.sample_bits)
         if coarse or not np.isfinite(score):
             why = "it is silent, stuck, or of too low a rate or resolution"
@@ -194,25 +218,27 @@ class Sweep:
         severities = np.array(fault.severities)
         limits = [fault.limit(clip.samples, clip.rate_hz, seed=self.seed, clip=i) for i, clip in enumerate(self.clips)]
         holds = np.array(limits)[:, None] >= severities
-        scores = np.full(holds.shape, np.nan)
-        middle = len(severities) // 2
-        self._scan(fault, range(middle, len(severities)), holds, scores, lambda known: known.min() >= surely, np.inf)
-        self._scan(fault, range(middle - 1, -1, -1), holds, scores, lambda known: known.max() < never, -np.inf)
         names = list(dict.fromkeys(clip.recording for clip in self.clips))
         recordings = np.array([names.index(clip.recording) for clip in self.clips])
-        return DetectionCurve(severities, scores, recordings)
+        curve = DetectionCurve(
+            severities, np.full(holds.shape, np.nan), recordings, np.full(holds.shape, None, dtype=object)
+        )
+        middle = len(severities) // 2
+        self._scan(fault, range(middle, len(severities)), holds, curve, lambda known: known.min() >= surely, np.inf)
+        self._scan(fault, range(middle - 1, -1, -1), holds, curve, lambda known: known.max() < never, -np.inf)
+        return curve
 
     def _scan(
         self,
         fault: Fault,
         order: range,
         holds: npt.NDArray[np.bool_],
-        scores: Float64,
+        curve: DetectionCurve,
         settled: Callable[[Float64], bool],
         beyond: float,
     ) -> None:
-        """Fill columns of ``scores`` in ``order``; with ``beyond`` once ``SETTLED`` of them in a row were settled."""
-        in_a_row = 0
+        """Fill columns of a curve in ``order``; with ``beyond`` once ``SETTLED`` of them in a row were settled."""
+        in_a_row, scores = 0, curve.scores
         for level in order:
             held = np.flatnonzero(holds[:, level])
             if in_a_row >= SETTLED:
@@ -220,16 +246,18 @@ class Sweep:
                 self.on_sounds(len(self.clips))
                 continue
             for i in held:
-                scores[i, level] = self._mixed_score(fault, int(i), fault.severities[level])
+                scores[i, level], detector = self._mixed_score(fault, int(i), fault.severities[level])
+                if curve.detectors is not None:
+                    curve.detectors[i, level] = detector
             if len(held) < len(self.clips):
                 self.on_sounds(len(self.clips) - len(held))
             in_a_row = in_a_row + 1 if held.size and settled(scores[held, level]) else 0
 
-    def _mixed_score(self, fault: Fault, number: int, severity: float) -> float:
+    def _mixed_score(self, fault: Fault, number: int, severity: float) -> SoundScore:
         clip = self.clips[number]
         return self._score(fault.mix(clip.samples, clip.rate_hz, severity, seed=self.seed, clip=number), clip.rate_hz)
 
-    def _score(self, samples: Float32, rate_hz: int) -> float:
+    def _score(self, samples: Float32, rate_hz: int) -> SoundScore:
         score = self.book.score(self.system, samples, rate_hz)
         self.on_sounds(1)
         return score

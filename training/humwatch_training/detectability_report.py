@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from humwatch.durable import replace_durably
 from humwatch_training.detectability import At, Measured
-from humwatch_training.detection_curves import Crossing, DetectionCurve
+from humwatch_training.detectability_figure import SHARES, DetectionFigure
+from humwatch_training.detection_curves import Crossing
 from humwatch_training.fault import Fault
 from humwatch_training.held_out import HeldOutClip
 
-SHARES: Final = (0.5, 0.9)
 BEHIND: Final = 1.0
 """A system is said to be behind another when its half level is further than this above the other's, severity units."""
 AT_WORDS: Final[dict[At, str]] = {
@@ -30,18 +28,11 @@ AT_WORDS: Final[dict[At, str]] = {
 }
 STEM: Final = "detectability"
 
-_COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Okabe and Ito's, which those who tell red from green badly can tell apart."""
-_MARKERS: Final = "osD^vPX"
-_LINES: Final = ("-", "--", "-.", ":")
-_INK: Final = "#222222"
-_FAINT: Final = "#767676"
-_UNREACHED: Final = "#eeeeee"
-_COLUMNS: Final = 3
 _PAGE: Final = """# {title}
 
 {heading}. "Half" is the severity from which on half of the clips are detected, with a 90 % bootstrap interval over
-recordings; "nine tenths" likewise.
+recordings; "nine tenths" likewise. "Detected" is the share of the clips over all severities, and the detector that
+decided most of these detections.
 
 ![Detection rate of each fault against its severity]({picture})
 
@@ -143,8 +134,19 @@ class Report:
             "score": manifest.scoring.kind,
             "expected_false_alarm_rate": manifest.clip.alarm.expected_rate,
             "untouched_scores": one.normal_scores.tolist(),
-            "levels": {at: {"score": one.threshold(at), "false_alarms": one.false_alarms(at)} for at in AT_WORDS},
+            "levels": {at: self._level_json(one, at) for at in AT_WORDS},
             "faults": {fault.name: self._fault_json(one, fault) for fault in self.faults},
+        }
+
+    @staticmethod
+    def _level_json(one: Measured, at: At) -> dict[str, object]:
+        found = one.false_alarm_rate(at)
+        return {
+            "score": one.threshold(at),
+            "false_alarms": one.false_alarms(at),
+            "false_alarm_rate": found.rate,
+            "false_alarm_rate_low": found.low,
+            "false_alarm_rate_high": found.high,
         }
 
     def _fault_json(self, one: Measured, fault: Fault) -> dict[str, object]:
@@ -152,33 +154,48 @@ class Report:
         result: dict[str, object] = {"clips": curve.holding.tolist(), "measured": curve.measured.tolist()}
         for at in AT_WORDS:
             half, most = (asdict(self.crossings[one.system.name, fault.name, at, share]) for share in SHARES)
-            rates = [None if np.isnan(rate) else float(rate) for rate in curve.rates(one.threshold(at))]
-            result[at] = {"detected": rates, "half": half, "nine_tenths": most}
+            threshold = one.threshold(at)
+            result[at] = {
+                "detected": [None if np.isnan(rate) else float(rate) for rate in curve.rates(threshold)],
+                "share_detected": curve.share_detected(threshold),
+                "detections_by": curve.detections_by(threshold),
+                "half": half,
+                "nine_tenths": most,
+            }
         return result
 
     def table(self) -> str:
-        """Lines for a terminal: from which severity on half and nine tenths are detected."""
+        """Lines for a terminal: from which severity on half and nine tenths are detected, and what decided that."""
         names = [one.system.name for one in self.measured]
-        rows = [["half / nine tenths detected", *names]]
+        rows = [["half / nine tenths detected; share of all, mostly by", *names]]
         rows.append(["untouched clips detected", *(self._untouched(one) for one in self.measured)])
+        rows.append(["false alarm rate (90 %)", *(self._false_alarm_rate(one) for one in self.measured)])
         for fault in self.faults:
-            rows.append([f"{fault.name}, {fault.unit}", *(self._cell(name, fault) for name in names)])
+            rows.append([f"{fault.name}, {fault.unit}", *(self._cell(one, fault) for one in self.measured)])
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         return "\n".join([f"{self._heading()}:", *lines, *self._notes()])
 
     def page(self) -> str:
         """Markdown that links to the picture."""
-        names = [one.system.name for one in self.measured]
+        words = ("half", "nine tenths", "detected")
         machines = dict.fromkeys(one.system.bundle.manifest.machine_id for one in self.measured)
         rows = [
-            ["fault", "imitates", *(f"{name}, {word}" for name in names for word in ("half", "nine tenths"))],
-            ["---"] * (2 + 2 * len(names)),
-            ["untouched clips detected", "", *(text for one in self.measured for text in (self._untouched(one), ""))],
-            ["over the alarm level, as calibrated", "", *(t for one in self.measured for t in (_expected(one), ""))],
+            ["fault", "imitates", *(f"{one.system.name}, {word}" for one in self.measured for word in words)],
+            ["---"] * (2 + len(words) * len(self.measured)),
+            ["untouched clips detected", "", *self._in_last_column(self._untouched)],
+            ["false alarm rate (90 %)", "", *self._in_last_column(self._false_alarm_rate)],
+            ["over the alarm level, as calibrated", "", *self._in_last_column(_expected)],
         ]
         for fault in self.faults:
-            cells = [self._described(name, fault, share) for name in names for share in SHARES]
+            cells = [
+                cell
+                for one in self.measured
+                for cell in (
+                    *(self._described(one.system.name, fault, share) for share in SHARES),
+                    self._detected(one, fault),
+                )
+            ]
             rows.append([f"`{fault.name}`, {fault.unit}", fault.imitates, *cells])
         return _PAGE.format(
             title=f"What {', '.join(machines)} would hear",
@@ -195,8 +212,25 @@ class Report:
     def _untouched(self, one: Measured) -> str:
         return f"{one.false_alarms(self.at)} of {len(self.clips)}"
 
-    def _cell(self, name: str, fault: Fault) -> str:
-        return " / ".join(_severity(self.crossings[name, fault.name, self.at, share]) for share in SHARES)
+    def _in_last_column(self, text: Callable[[Measured], str]) -> Iterator[str]:
+        """Yield the cells of a row that says one thing of each system, in the last of its three columns."""
+        for one in self.measured:
+            yield from ("", "", text(one))
+
+    def _false_alarm_rate(self, one: Measured) -> str:
+        found = one.false_alarm_rate(self.at)
+        return f"{found.rate:.1%} ({found.low:.1%} to {found.high:.1%})"
+
+    def _cell(self, one: Measured, fault: Fault) -> str:
+        reached = (_severity(self.crossings[one.system.name, fault.name, self.at, share]) for share in SHARES)
+        return f"{' / '.join(reached)}; {self._detected(one, fault)}"
+
+    def _detected(self, one: Measured, fault: Fault) -> str:
+        curve, threshold = one.curves[fault.name], one.threshold(self.at)
+        share, deciding = curve.share_detected(threshold), curve.detections_by(threshold)
+        if share is None:
+            return "not measured"
+        return f"{share:.0%}, {next(iter(deciding))}" if deciding else f"{share:.0%}"
 
     def _described(self, name: str, fault: Fault, share: float) -> str:
         crossing = self.crossings[name, fault.name, self.at, share]
@@ -226,59 +260,13 @@ class Report:
 
     def figure(self) -> Figure:
         """A panel for each fault: detection rate against severity, for every system."""
-        rows = -(-len(self.faults) // _COLUMNS)
-        figure = Figure(figsize=(11.5, 1.1 + 2.7 * rows), dpi=110, facecolor="white", layout="constrained")
-        FigureCanvasAgg(figure)
-        panels = figure.subplots(rows, _COLUMNS, squeeze=False, sharey=True).ravel()
-        for panel, fault in zip(panels, self.faults, strict=False):
-            self._draw(panel, fault)
-        for panel in panels[len(self.faults) :]:
-            panel.set_axis_off()
-        for panel in panels[::_COLUMNS]:
-            panel.set_ylabel("detected, %", color=_INK)
-        figure.suptitle(self._heading(), fontsize=12, color=_INK)
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
-        return figure
-
-    def _draw(self, axes: Axes, fault: Fault) -> None:
-        for share in SHARES:
-            axes.axhline(100 * share, color=_FAINT, linewidth=0.8, linestyle=(0, (1, 3)))
-        for number, one in enumerate(self.measured):
-            self._draw_curve(axes, one, fault, number)
-        axes.set_title(fault.name.replace("_", " "), loc="left", fontsize=11, color=_INK)
-        axes.set_xlabel(f"severity, {fault.unit}", color=_INK)
-        usable = np.flatnonzero(self.measured[0].curves[fault.name].usable)
-        beyond = fault.severities[usable[-1]] if usable.size else fault.severities[0]
-        if beyond < fault.severities[-1]:
-            axes.axvspan(beyond, fault.severities[-1], color=_UNREACHED, linewidth=0, zorder=0)
-            axes.text(fault.severities[-1], 2, "no more to lose ", ha="right", fontsize=9, color=_FAINT)
-        axes.set_xlim(fault.severities[0], fault.severities[-1])
-        axes.set_ylim(-6, 106)
-        axes.set_yticks([0, 50, 90])
-        axes.spines[["top", "right"]].set_visible(False)
-
-    def _draw_curve(self, axes: Axes, one: Measured, fault: Fault, number: int) -> None:
-        curve: DetectionCurve = one.curves[fault.name]
-        rates = 100 * curve.rates(one.threshold(self.at))
-        colour = _COLOURS[number % len(_COLOURS)]
-        label = f"{one.system.name} ({self._untouched(one)} untouched detected)"
-        axes.plot(
-            curve.severities,
-            rates,
-            color=colour,
-            linestyle=_LINES[number % len(_LINES)],
-            linewidth=1.4 + 0.9 * (len(self.measured) - 1 - number),  # curves that coincide stay visible
-            label=label,
-            marker=_MARKERS[number % len(_MARKERS)],
-            markersize=4.5,
-            markevery=np.flatnonzero(curve.measured).tolist(),
-            clip_on=False,
-        )
-        half = self.crossings[one.system.name, fault.name, self.at, 0.5]
-        if half.status == "reached":
-            low, high = curve.severities[curve.usable][[0, -1]]
-            ends = [low if half.low is None else half.low, high if half.high is None else half.high]
-            axes.plot(ends, [50, 50], color=colour, linewidth=5, alpha=0.25, solid_capstyle="butt")
+        labels = [f"{one.system.name} ({self._untouched(one)} untouched detected)" for one in self.measured]
+        halves = {
+            (one.system.name, fault.name): self.crossings[one.system.name, fault.name, self.at, 0.5]
+            for one in self.measured
+            for fault in self.faults
+        }
+        return DetectionFigure(self.measured, labels, self.faults, self.at, halves).draw(self._heading())
 
 
 def write_report(report: Report, folder: Path) -> None:

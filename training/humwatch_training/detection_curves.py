@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
+import scipy.stats
+
+from humwatch.detectors import DetectorName
 
 Float64 = npt.NDArray[np.float64]
 
@@ -39,6 +43,24 @@ class Crossing:
 
 
 @dataclass(frozen=True)
+class RateEstimate:
+    """Share of clips over a level, with an exact interval of 90 % (Clopper and Pearson, 1934).
+
+    The interval takes clips for independent: those of one recording make it too narrow.
+    """
+
+    rate: float
+    low: float
+    high: float
+
+    @staticmethod
+    def of(count: int, clips: int) -> RateEstimate:
+        """Estimate from ``count`` of ``clips``, at least 1."""
+        interval = scipy.stats.binomtest(count, clips).proportion_ci(CONFIDENCE, method="exact")
+        return RateEstimate(count / clips, float(interval.low), float(interval.high))
+
+
+@dataclass(frozen=True)
 class DetectionCurve:
     """What became of some clips with a fault, severity by severity.
 
@@ -47,11 +69,14 @@ class DetectionCurve:
         scores: float64 (clips, severities), normalised; infinite where the sweep could tell without scoring, NaN
             where the clip cannot hold the fault.
         recordings: int64 (clips,), which recording each was cut from.
+        detectors: object (clips, severities), name of the detector that decided each score; None where there is no
+            score, or nobody noted it. None where that holds throughout.
     """
 
     severities: Float64
     scores: Float64
     recordings: npt.NDArray[np.int64]
+    detectors: npt.NDArray[np.object_] | None = None
 
     @property
     def holding(self) -> npt.NDArray[np.int64]:
@@ -72,6 +97,21 @@ class DetectionCurve:
     def rates(self, threshold: float) -> Float64:
         """Share of the clips that can hold it which score ``threshold`` or more; NaN where few can."""
         return np.where(self.usable, self._rates(threshold, np.ones((1, len(self.scores))))[0], np.nan)
+
+    def share_detected(self, threshold: float) -> float | None:
+        """Mean of :meth:`rates` over the severities that half of the clips can hold; None where there are none."""
+        rates = self.rates(threshold)[self.usable]
+        return float(rates.mean()) if rates.size else None
+
+    def detections_by(self, threshold: float) -> dict[DetectorName, int]:
+        """How many of the scores at ``threshold`` or above each detector decided, the most first.
+
+        Detections that the sweep could tell without scoring are not counted.
+        """
+        if self.detectors is None:
+            return {}
+        deciding = self.detectors[np.isfinite(self.scores) & (self.scores >= threshold)]
+        return dict(Counter(name for name in deciding if name is not None).most_common())
 
     def crossing(self, threshold: float, share: float, normal_scores: Float64, *, seed: int = 0) -> Crossing:
         """From which severity on ``share`` of the clips score ``threshold`` or more, with a bootstrap interval.
