@@ -11,7 +11,8 @@ import pytest
 import soundfile
 
 from humwatch.audio import read_mono
-from humwatch.calibration import Calibration, CalibrationSpec, calibrate
+from humwatch.calibration import Calibration, CalibrationSpec
+from humwatch.calibration_fit import calibrate
 from humwatch.features import FeatureSpec, log_mel
 from humwatch.monitor import ListeningSpec, network_response
 from humwatch.predictor import Prediction

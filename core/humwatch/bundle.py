@@ -21,9 +21,9 @@ from pydantic import ValidationError
 from humwatch.calibration import Calibration, ScaleCalibration, ScaleThresholds
 from humwatch.durable import sync_folder, write_durably
 from humwatch.errors import BundleDigestMismatch, BundleInvalid, BundleParityFailed
-from humwatch.lines import NormalLines
 from humwatch.manifest import CALIBRATION, MANIFEST, PREDICTOR, BundleFacts, CalibrationCard, Manifest
 from humwatch.monitor import ListeningSpec, Monitor
+from humwatch.normal_lines import NormalLines
 from humwatch.predictor import Predictor
 from humwatch.profile import NormalProfile
 

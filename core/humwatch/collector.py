@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.calibration import MIN_RECORDINGS, NormalClip
+from humwatch.calibration_fit import MIN_RECORDINGS, NormalClip
 from humwatch.errors import CalibrationError
 from humwatch.levels import SecondLevels
 from humwatch.minutes import RECORDING_S, KeptClip, Minutes

@@ -30,7 +30,8 @@ CONSENSUS_SPREAD: Final = 1.0
 """Usual spread of the weighted mean of two deviations: they rise and fall together."""
 
 PROBE_BANDS: Final = 4
-"""Neighbouring mel bands that are changed together to try how much a profile hears: a third of an octave, about."""
+"""Neighbouring mel bands that are changed together to try how much a profile hears: of 128 bands up to 8 kHz, 90 Hz or,
+above 1 kHz, a tenth of the frequency."""
 PROBE_DB: Final = 6.0
 """By how much."""
 SENSITIVITY_POWER: Final = 8.0

@@ -17,9 +17,10 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from humwatch.consensus import Consensus, ConsensusLevels
-from humwatch.lines import SCORES, ClipLines, LineFinding, NormalLines
-from humwatch.lines import USUAL_SPREAD as LINES_SPREAD
+from humwatch.lines import ClipLines
 from humwatch.normal_level import NormalLevel
+from humwatch.normal_lines import SCORES, LineFinding, LineScore, NormalLines
+from humwatch.normal_lines import USUAL_SPREAD as LINES_SPREAD
 from humwatch.rhythm import USUAL_SPREAD as RHYTHM_SPREAD
 from humwatch.rhythm import irregularity
 
@@ -67,7 +68,7 @@ class Judgement:
     raw: float
     detector: DetectorName
     contributions: Float64
-    line: str | None = None
+    line: LineScore | None = None
 
 
 @dataclass(frozen=True)
@@ -106,18 +107,15 @@ class DetectorSet:
                 found = Judgement(float(ratios[worst]), "lines", contributions, SCORES[worst])
         return found
 
-    def explain_lines(self, clip: ClipLines, line: str) -> LineFinding | None:
+    def explain_lines(self, clip: ClipLines, line: LineScore) -> LineFinding | None:
         """Say which line was where, and where it is now."""
-        for which in SCORES:
-            if which == line and self.lines is not None:
-                return self.lines.explain(clip, which)
-        return None
+        return None if self.lines is None else self.lines.explain(clip, line)
 
     def _rhythm(self, sums: Float64) -> float:
         level, alarm = self.levels.rhythm, self.levels.rhythm_alarm
         if level is None or alarm is None:
             return -np.inf
-        return float(_in_alarm_units(level.deviations(np.array([irregularity(sums)])), alarm)[0])
+        return float(_in_alarm_units(np.array(level.deviation(irregularity(sums))), alarm))
 
     def _lines(self, raw: Float64) -> Float64:
         levels, alarm = self.levels.lines, self.levels.lines_alarm

@@ -5,39 +5,27 @@ over blocks of sound, and a clip is the sum of its blocks. On an axis of ln f an
 by the same distance, so it shows as the shift at which two spectra correlate best. What is compared is the level less
 its running mean over the axis, so neither loudness nor the colour of the room counts.
 
-The raw scores are close to normally distributed over normal clips as they are.
+How a clip is compared with normal ones: :mod:`humwatch.normal_lines`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from scipy.signal import get_window
 
-from humwatch.errors import AudioError, AudioRateUnsupported, CalibrationError
+from humwatch.errors import AudioError, AudioRateUnsupported
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
-
-LineScore = Literal["drift", "speed", "missing"]
-
-SCORES: Final[tuple[LineScore, ...]] = ("drift", "speed", "missing")
-"""The raw scores, in the order of their columns."""
-
-USUAL_SPREAD: Final[dict[LineScore, float]] = {"drift": 0.15, "speed": 0.075, "missing": 0.7}
-"""Standard deviation of each raw score over the normal clips of a usual machine; few clips are pulled to it."""
-
-NEUTRAL: Final[dict[LineScore, float]] = {"drift": -1.0, "speed": -1.0, "missing": 0.0}
-"""Raw scores that show nothing: a correlation of 1 without a shift and 0 with any, and no line that is weaker."""
 
 FRAME_SAMPLES: Final = 4096
 """Length of a Hann frame: 256 ms at 16 kHz. Its main lobe is 4 bins (16 Hz) wide (Harris, Proc. IEEE 66, 1978)."""
@@ -80,50 +68,16 @@ MAX_SHIFT: Final = 0.12
 MAX_STRUCTURE_DB: Final = 8.0
 """Limit of the structure that speed is read from: one loud line of the room must not outweigh the whole machine."""
 
-MIN_PROMINENCE_DB: Final = 3.0
-"""A point is a line that can go missing where it stands so far above its background in the mean of normal clips."""
-
-CREST: Final = 0.02
-"""How far in ln f the crest of a missing line is from the point that shows it best."""
-
-MAX_MOVE: Final = 0.3
-"""How far in ln f from a missing line it is looked for."""
-
-PRIOR_CLIPS: Final = 4.0
-"""A variance is pulled to the median of all points as if so many clips had shown that."""
-
-MIN_STD_DB: Final = 1e-3
-"""A level that never moves in calibration would make any rounding an anomaly."""
-
 FLOOR_POWER: Final = 1e-12
 """Added to every power, for the logarithm of 0; the rounding of 16 bits has 1e-7 in every frame."""
 
 _RATE_HZ: Final = 16_000
 _SHIFT_POINTS: Final = round(MAX_SHIFT / STEP)
 _SHIFTS: Final[Float64] = STEP * np.arange(-_SHIFT_POINTS, _SHIFT_POINTS + 1, dtype=np.float64)  # in ln f
-_FFT_POINTS: Final = 1 << (len(AXIS_HZ) + _SHIFT_POINTS).bit_length()  # so that no shift wraps around
+FFT_POINTS: Final = 1 << (len(AXIS_HZ) + _SHIFT_POINTS).bit_length()  # so that no shift wraps around
 _HANN: Final[Float32] = get_window("hann", FRAME_SAMPLES, fftbins=True).astype(np.float32)
-# Rows of ClipLines.features.
-_STRUCTURE, _PROMINENCE = 0, 1
-_PEAKS = slice(2, 4)
-
-
-class LineFinding(BaseModel):
-    """What has become of the lines, in Hz."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    change: LineScore = Field(description="the score that this explains")
-    before_hz: float | None = Field(
-        None,
-        description="frequency before, Hz: of the missing line, or of the strongest line of the machine (speed) or of"
-        " the earlier half (drift); none where no line stands out",
-    )
-    after_hz: float | None = Field(
-        None, description="frequency now, Hz; for a missing line the largest surplus near it, which may be that line"
-    )
-    shift_percent: float | None = Field(None, description="shift of all lines, % of frequency; none for missing")
-    change_db: float | None = Field(None, description="change of the missing line's prominence, dB; else none")
+STRUCTURE, PROMINENCE, PEAKS = 0, 1, slice(2, 4)
+"""Rows of :attr:`ClipLines.features`."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +165,7 @@ class ClipLines:
         """Raw score of a drift within the clip, and the shift of the later half against the earlier, relative."""
         early, late = (_structure(_level(half), DRIFT_WIDTH) for half in (self.early, self.late))
         norm = math.sqrt((early**2).sum() * (late**2).sum() + 1e-9)
-        return _best_shift(np.conj(np.fft.rfft(early, _FFT_POINTS)), late, norm, MIN_DRIFT)
+        return best_shift(np.conj(np.fft.rfft(early, FFT_POINTS)), late, norm, MIN_DRIFT)
 
     @cached_property
     def features(self) -> Float64:
@@ -226,188 +180,6 @@ class ClipLines:
         size = 2 * round(MIN_SPEED_CHANGE / STEP) + 1
         peaks = maximum_filter1d(np.stack([level, prominence]), size, axis=1, mode="nearest")
         return np.concatenate([structure[None], prominence[None], peaks])  # (4, points)
-
-
-@dataclass(frozen=True)
-class NormalLines:
-    """Lines of a machine's normal clips.
-
-    Attributes:
-        count: how many clips.
-        sums: float64 (4, points), sum of their features, dB.
-        squares: float64 (4, points), sum of the squares of their features.
-    """
-
-    count: int
-    sums: Float64
-    squares: Float64
-
-    @staticmethod
-    def fit(clips: Sequence[ClipLines]) -> NormalLines:
-        """Fit to normal clips; those that cannot be judged are left out.
-
-        Raises:
-            CalibrationError: fewer than two can be judged.
-        """
-        return _sum_of(clips)._checked()
-
-    @staticmethod
-    def cross_fitted(clips: Sequence[ClipLines], groups: Int64) -> Float64:
-        """Raw scores of each clip against the clips of all other groups: float64 (n, 3), columns as in ``SCORES``.
-
-        Args:
-            clips: normal clips.
-            groups: int64 (n,), the recording that each clip is of.
-
-        Raises:
-            CalibrationError: there are fewer than two clips outside a group that can be judged.
-        """
-        if len(groups) != len(clips):
-            raise ValueError(f"{len(clips)} clips, but {len(groups)} groups")
-        everything = _sum_of(clips)
-        scores = np.empty((len(clips), len(SCORES)))
-        for group in np.unique(groups):
-            members = np.flatnonzero(groups == group).tolist()
-            own = _sum_of([clips[member] for member in members])
-            others = NormalLines(
-                everything.count - own.count, everything.sums - own.sums, everything.squares - own.squares
-            )._checked()
-            for member in members:
-                scores[member] = others.raw_scores(clips[member])
-        return scores
-
-    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Everything, as arrays of a file."""
-        return {"count": np.array(self.count, np.int64), "sums": self.sums, "squares": self.squares}
-
-    @staticmethod
-    def from_arrays(arrays: Mapping[str, npt.ArrayLike]) -> NormalLines:
-        """Restore what :meth:`arrays` gave.
-
-        Raises:
-            ValueError: an array is missing, or is not what it has to be.
-        """
-        missing = {"count", "sums", "squares"} - set(arrays)
-        if missing:
-            raise ValueError(f"statistics of lines lack {', '.join(sorted(missing))}")
-        count = np.asarray(arrays["count"])
-        if count.shape != () or count.dtype.kind not in "iu" or count < 2:
-            raise ValueError("count of lines has to be a whole number of at least 2 clips")
-        for name in ("sums", "squares"):
-            values = np.asarray(arrays[name])
-            if values.dtype != np.float64 or values.shape != (4, len(AXIS_HZ)):
-                expected = f"float64 of shape {(4, len(AXIS_HZ))}"
-                raise ValueError(f"{name} of lines are {values.dtype} of shape {values.shape}, not {expected}")
-            if not np.isfinite(values).all():
-                raise ValueError(f"{name} of lines are not finite")
-        return NormalLines(int(count), np.array(arrays["sums"]), np.array(arrays["squares"]))
-
-    def _checked(self) -> NormalLines:
-        if self.count < 2:
-            raise CalibrationError(f"{self.count} normal clip(s) with sound; two at least are needed for lines")
-        return self
-
-    @cached_property
-    def mean(self) -> Float64:
-        """Mean features: float64 (4, points), dB."""
-        return self.sums / self.count
-
-    @cached_property
-    def variance(self) -> Float64:
-        """Variance of the features between clips, pulled to the median point's: float64 (4, points), dB^2."""
-        freedom = self.count - 1
-        sample = np.maximum(self.squares / self.count - self.mean**2, MIN_STD_DB**2) * (self.count / freedom)
-        median = np.median(sample, axis=1, keepdims=True)
-        return (freedom * sample + PRIOR_CLIPS * median) / (freedom + PRIOR_CLIPS)
-
-    @cached_property
-    def _speed_reference(self) -> tuple[npt.NDArray[np.complex128], Float64, float]:
-        """Conjugate transform of the normal structure over its variance, 1 / variance, and its squared norm."""
-        structure, precision = self.mean[_STRUCTURE], 1.0 / self.variance[_STRUCTURE]
-        transform = np.conj(np.fft.rfft(structure * precision, _FFT_POINTS))
-        return transform, precision, float((structure**2 * precision).sum())
-
-    @cached_property
-    def _line_test(self) -> tuple[Float64, Float64]:
-        """Standard deviation of the two peak features, (2, points), and 1.0 where a line is, else 0.0, (points,)."""
-        is_line = self.mean[_PEAKS][1] >= MIN_PROMINENCE_DB
-        return np.sqrt(self.variance[_PEAKS]), is_line.astype(np.float64)
-
-    def raw_scores(self, clip: ClipLines) -> Float64:
-        """Drift, speed and missing line of a clip: float64 (3,); ``NEUTRAL`` for one that cannot be judged."""
-        if not clip.is_judgeable:
-            return np.array([NEUTRAL[score] for score in SCORES])
-        return np.array([clip.drift[0], self._speed(clip)[0], self._missing(clip)[0]])
-
-    def explain(self, clip: ClipLines, which: LineScore) -> LineFinding:
-        """Name the lines and the shift behind a raw score; what is not known, or cannot be judged, is None."""
-        if not clip.is_judgeable:
-            return LineFinding(change=which)
-        if which == "missing":
-            return self._explain_missing(clip)
-        if which == "drift":
-            shift = clip.drift[1]
-            strongest = _strongest_hz(clip.features[_PROMINENCE])
-            # The line of the whole clip lies between those of its halves.
-            before = None if strongest is None else strongest * (1.0 - shift / 2.0)
-        else:
-            shift = self._speed(clip)[1]
-            before = _strongest_hz(self.mean[_PROMINENCE])
-        after = None if before is None else before * (1.0 + shift)
-        return LineFinding(
-            change=which,
-            before_hz=_rounded_hz(before),
-            after_hz=_rounded_hz(after),
-            shift_percent=round(100.0 * shift, 2),
-        )
-
-    def _speed(self, clip: ClipLines) -> tuple[float, float]:
-        """Raw score of another speed, and the shift against normal, relative.
-
-        A correlation in which each point counts by how certain it is over normal clips.
-        """
-        transform, precision, squared_norm = self._speed_reference
-        structure = clip.features[_STRUCTURE]
-        norm = math.sqrt(squared_norm * (structure**2 * precision).sum() + 1e-9)
-        return _best_shift(transform, structure, norm, MIN_SPEED_CHANGE)
-
-    def _missing(self, clip: ClipLines) -> tuple[float, int]:
-        """Raw score of the line that is weaker by most standard deviations, and its point on the axis.
-
-        It has to be weaker in level and in prominence: louder noise around a line only hides it.
-        """
-        std, is_line = self._line_test
-        deficits = ((self.mean[_PEAKS] - clip.features[_PEAKS]) / std).min(axis=0) * is_line  # (points,)
-        point = int(deficits.argmax())
-        return float(deficits[point]), point
-
-    def _explain_missing(self, clip: ClipLines) -> LineFinding:
-        score, point = self._missing(clip)
-        if score <= 0.0:
-            return LineFinding(change="missing")
-        normal, now = self.mean[_PEAKS][1], clip.features[_PEAKS][1]
-        near = _near(point, CREST)
-        crest = float(AXIS_HZ[near][self.mean[_PROMINENCE, near].argmax()])
-        near = _near(point, MAX_MOVE)
-        surplus = clip.features[_PROMINENCE, near] - normal[near]
-        found = float(AXIS_HZ[near][surplus.argmax()]) if surplus.max() >= MIN_PROMINENCE_DB else None
-        return LineFinding(
-            change="missing",
-            before_hz=round(crest, 1),
-            after_hz=_rounded_hz(found),
-            change_db=round(float(now[point] - normal[point]), 2),
-        )
-
-
-def _sum_of(clips: Sequence[ClipLines]) -> NormalLines:
-    """Sums over the clips that can be judged, however few."""
-    sums, squares, count = np.zeros((4, len(AXIS_HZ))), np.zeros((4, len(AXIS_HZ))), 0
-    for clip in clips:
-        if clip.is_judgeable:
-            sums += clip.features
-            squares += clip.features**2
-            count += 1
-    return NormalLines(count, sums, squares)
 
 
 @lru_cache(maxsize=8)
@@ -434,7 +206,7 @@ def _structure(level: Float64, width: float) -> Float64:
     return structure
 
 
-def _best_shift(
+def best_shift(
     transform: npt.NDArray[np.complex128], structure: Float64, norm: float, smallest: float
 ) -> tuple[float, float]:
     """How much better the best shift fits than none, as correlation, and that shift, relative to frequency.
@@ -445,24 +217,8 @@ def _best_shift(
         norm: product of the norms of both.
         smallest: the smallest shift in ln f that is looked at.
     """
-    product = np.fft.irfft(transform * np.fft.rfft(structure, _FFT_POINTS), _FFT_POINTS)
+    product = np.fft.irfft(transform * np.fft.rfft(structure, FFT_POINTS), FFT_POINTS)
     correlation = product[np.arange(-_SHIFT_POINTS, _SHIFT_POINTS + 1)] / norm
     beyond = np.where(np.abs(_SHIFTS) >= smallest - 1e-9, correlation, -np.inf)
     best = int(beyond.argmax())
     return float(beyond[best] - correlation[_SHIFT_POINTS]), float(np.expm1(_SHIFTS[best]))
-
-
-def _strongest_hz(prominence: Float64) -> float | None:
-    """Frequency of the most prominent line, if there is one, Hz."""
-    best = int(prominence.argmax())
-    return float(AXIS_HZ[best]) if prominence[best] >= MIN_PROMINENCE_DB else None
-
-
-def _near(point: int, distance: float) -> slice:
-    """Points that lie within a distance in ln f."""
-    reach = round(distance / STEP)
-    return slice(max(0, point - reach), point + reach + 1)
-
-
-def _rounded_hz(frequency: float | None) -> float | None:
-    return None if frequency is None else round(frequency, 1)

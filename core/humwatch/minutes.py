@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.calibration import NormalClip
+from humwatch.calibration_fit import NormalClip
 from humwatch.lines import ClipLines, LinePower
 from humwatch.monitor import ListeningSpec
 from humwatch.rhythm import GROUPS, POWERS

@@ -19,7 +19,8 @@ from humwatch.calibration import Calibration, ScaleCalibration
 from humwatch.consensus import slope_response
 from humwatch.detectors import DetectorName, DetectorSet
 from humwatch.features import FeatureSpec, LogMel
-from humwatch.lines import HIGH_HZ, LineFinding, LinePower, line_power
+from humwatch.lines import HIGH_HZ, LinePower, line_power
+from humwatch.normal_lines import LineFinding
 from humwatch.predictor import Prediction, Predictor
 from humwatch.recent import Pooled, RecentEvidence, RecentLines
 from humwatch.rhythm import IrregularTime, irregular_times

@@ -89,7 +89,6 @@ def alarm_deviation(rate: float, degrees: float) -> float:
     return float(scipy.stats.t.isf(rate, degrees))
 
 
-@lru_cache(maxsize=256)
 def expected_rate(rate: float, recordings: int, exceeding: float) -> ExpectedRate:
     """Return what a level that was fitted for ``rate`` is expected to cost.
 
@@ -103,6 +102,16 @@ def expected_rate(rate: float, recordings: int, exceeding: float) -> ExpectedRat
         exceeding: recordings among them that exceed it, each measured by the others; clips of one recording count
             as parts of it.
     """
+    drawn = _rates_over_levels(rate, recordings)
+    likelihood = exceeding * np.log(np.maximum(drawn, 1e-12)) + (recordings - exceeding) * np.log1p(-drawn)
+    weights = np.exp(likelihood - likelihood.max())
+    weights /= weights.sum()
+    return ExpectedRate(float(weights @ drawn), *_shortest_interval(drawn, weights))
+
+
+@lru_cache(maxsize=64)
+def _rates_over_levels(rate: float, recordings: int) -> Float64:
+    """True rates over levels that were fitted to sets of as many recordings: float64 (draws,), ascending."""
     rng = np.random.default_rng(20211017)
     multiple = alarm_deviation(rate, DEGREES)
     rates = []
@@ -112,11 +121,7 @@ def expected_rate(rate: float, recordings: int, exceeding: float) -> ExpectedRat
         center, spread = _fit(scores, recordings, 1.0, DEGREES)
         rates.append(scipy.stats.t.sf((center + multiple * spread) / scale, degrees))
     sets = np.concatenate(rates)
-    drawn = np.sort(np.minimum(sets * np.exp(rng.normal(*_UNLIKE, len(sets))), 0.5))
-    likelihood = exceeding * np.log(np.maximum(drawn, 1e-12)) + (recordings - exceeding) * np.log1p(-drawn)
-    weights = np.exp(likelihood - likelihood.max())
-    weights /= weights.sum()
-    return ExpectedRate(float(weights @ drawn), *_shortest_interval(drawn, weights))
+    return np.sort(np.minimum(sets * np.exp(rng.normal(*_UNLIKE, len(sets))), 0.5))
 
 
 def _shortest_interval(values: Float64, weights: Float64) -> tuple[float, float]:

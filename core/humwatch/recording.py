@@ -10,7 +10,8 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from humwatch.audio import AudioInfo, DecodeLimits, Recording, open_recording
-from humwatch.calibration import NormalClip, ScaleCalibration
+from humwatch.calibration import ScaleCalibration
+from humwatch.calibration_fit import NormalClip
 from humwatch.decision import State, decide
 from humwatch.errors import AudioChannelMissing, AudioTooShort, CalibrationError
 from humwatch.explain import BandRange, explain_bands

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from humwatch.bundle import Bundle, read_bundle, read_manifest
 from humwatch.durable import replace_durably
-from humwatch.errors import BundleInvalid, MachineNotFound, RepositoryError, VersionNotFound
+from humwatch.errors import BundleError, BundleInvalid, MachineNotFound, RepositoryError, VersionNotFound
 from humwatch.manifest import MACHINE_ID, MANIFEST, Manifest, Version
 
 ACTIVE: Final = "active.json"
@@ -72,6 +72,17 @@ class ModelRepository:
         bundle = read_bundle(self.folder(machine_id, version))
         self._in_place(bundle.manifest, machine_id)
         return bundle
+
+    def bundles_of_type(self, machine_type: str) -> list[Bundle]:
+        """Bundles in use of a type of machine; those that cannot be read are left out, as is a folder that is not."""
+        found = []
+        for machine_id in self.machine_ids() if self.root.is_dir() else []:
+            try:
+                if self.manifest(machine_id).machine_type == machine_type:
+                    found.append(self.read(machine_id))
+            except (BundleError, RepositoryError):
+                continue
+        return found
 
     def next_version(self, machine_id: str) -> str:
         """The version that a new bundle of this machine gets; the machine may be new."""

@@ -23,7 +23,8 @@ as if each of these had given the same share of scores.
 from __future__ import annotations
 
 import math
-from typing import Final, Literal
+from collections.abc import Callable
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -142,24 +143,29 @@ def _student_t(scores: Float64, rate: float, recordings: int, symmetry: Symmetry
 def _student_t_level(scores: Float64, rate: float, recordings: int, symmetry: Symmetry, alarm_rate: float) -> float:
     if symmetry == "alarm_units":
         return alarm_deviation(rate, DEGREES) / alarm_deviation(alarm_rate, DEGREES)
-    lowest = 1e-12
-    match symmetry:
-        case "distance":
-            values = np.maximum(scores, lowest) ** DISTANCE_POWER
-        case "logarithm":
-            values = np.log(np.maximum(scores, lowest))
-        case _:
-            values = scores
-    spread = DISTANCE_SPREAD if symmetry == "distance" else ERROR_SPREAD
-    normal = NormalLevel.fit(values, recordings=recordings, usual_spread=spread)
-    value = normal.center + normal.alarm_deviation(rate) * normal.spread
-    match symmetry:
-        case "distance":
-            return float(max(value, lowest) ** (1.0 / DISTANCE_POWER))
-        case "logarithm":
-            return float(np.exp(value))
-        case _:
-            return float(value)
+    scale = _SCALES[symmetry]
+    normal = NormalLevel.fit(scale.forward(scores), recordings=recordings, usual_spread=scale.usual_spread)
+    return float(scale.back(np.array(normal.center + normal.alarm_deviation(rate) * normal.spread)))
+
+
+class _Scale(NamedTuple):
+    """A scale on which scores scatter symmetrically: there, back, and the usual spread on it."""
+
+    forward: Callable[[Float64], Float64]
+    back: Callable[[Float64], Float64]
+    usual_spread: float
+
+
+_LOWEST: Final = 1e-12
+_SCALES: Final[dict[Symmetry, _Scale]] = {
+    "distance": _Scale(
+        lambda scores: np.maximum(scores, _LOWEST) ** DISTANCE_POWER,
+        lambda values: np.maximum(values, _LOWEST) ** (1.0 / DISTANCE_POWER),
+        DISTANCE_SPREAD,
+    ),
+    "logarithm": _Scale(lambda scores: np.log(np.maximum(scores, _LOWEST)), np.exp, ERROR_SPREAD),
+    "identity": _Scale(lambda scores: scores, lambda values: values, ERROR_SPREAD),
+}
 
 
 def _gamma(scores: Float64, rate: float, recordings: int) -> _Fit:

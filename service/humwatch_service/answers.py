@@ -10,8 +10,8 @@ from humwatch.calibration import ScaleThresholds
 from humwatch.decision import State
 from humwatch.detectors import DetectorName
 from humwatch.explain import BandRange
-from humwatch.lines import LineFinding
 from humwatch.monitor import StepScores
+from humwatch.normal_lines import LineFinding
 from humwatch.quality import SoundWarning, WarningCode
 from humwatch.recording import RecordingScore
 from humwatch.rhythm import IrregularTime

@@ -16,7 +16,7 @@ from humwatch.manifest import MACHINE_ID, Manifest
 from humwatch.repository import ModelRepository
 from humwatch.scoring import ScoreKind
 from humwatch.thresholds import Threshold
-from humwatch_service.commissioning import Commission, bundles_of_type, normal_recordings, recalibrate
+from humwatch_service.commissioning import Commission, normal_recordings, recalibrate
 from humwatch_service.console import (
     JsonOption,
     ModelsOption,
@@ -133,7 +133,7 @@ def _write(
     model = load_machine(
         repository, machine_id, version, providers=settings.provider_names, threads=settings.predictor_threads
     )
-    relatives = bundles_of_type(repository, model.manifest.machine_type)
+    relatives = repository.bundles_of_type(model.manifest.machine_type)
     manifest, arrays = _calibrated(model, normal_recordings(normal), commission, relatives)
     known = commission.machine_id in repository.machine_ids()
     if known:

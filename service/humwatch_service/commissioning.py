@@ -12,14 +12,15 @@ from typing import Final
 
 from humwatch.audio import open_recording
 from humwatch.bundle import Bundle, compose_bundle, digest_of, sha256
-from humwatch.calibration import CalibrationSpec, NormalClip, Relative, TypePrior, calibrate
-from humwatch.errors import AudioError, BundleError, CalibrationError, RepositoryError
+from humwatch.calibration import CalibrationSpec
+from humwatch.calibration_fit import NormalClip, calibrate
+from humwatch.errors import AudioError, CalibrationError
 from humwatch.manifest import PREDICTOR, Manifest
 from humwatch.monitor import ListeningSpec, network_response
 from humwatch.predictor import Predictor
 from humwatch.recording import normal_clips
-from humwatch.repository import ModelRepository
 from humwatch.scoring import DEFAULT_SCORE, ScoreKind
+from humwatch.type_prior import TypePrior
 from humwatch_service.errors import FileUnreadable, RecordingNotNormal
 
 SUFFIXES: Final = (".wav", ".flac")
@@ -122,18 +123,6 @@ def recalibrate(
     return commissioned(bundle, predictor, listening, clips, digests, commission, relatives=relatives)
 
 
-def bundles_of_type(repository: ModelRepository, machine_type: str) -> list[Bundle]:
-    """Read the bundles in use of a machine type; one that cannot be read is no relative."""
-    found = []
-    for machine_id in repository.machine_ids():
-        try:
-            if repository.manifest(machine_id).machine_type == machine_type:
-                found.append(repository.read(machine_id))
-        except (BundleError, RepositoryError):
-            continue
-    return found
-
-
 def listening_for(bundle: Bundle, commission: Commission) -> ListeningSpec:
     """What is heard of the machine, and which score its bundle gets: evidence is of one score.
 
@@ -173,16 +162,24 @@ def commissioned(
     Raises:
         CalibrationError: too few recordings, or sound that no threshold can be made of.
     """
+    old = bundle.manifest
+    calibration_digest = digest_of(list(digests))
     calibration = calibrate(
         clips,
         scoring=listening.scoring,
         spec=commission.spec,
         step_windows=listening.step_windows,
         clip_seconds=listening.windows.clip_seconds,
-        prior=_prior(bundle, commission, listening, relatives, digest_of(list(digests))),
+        prior=TypePrior.of(
+            [*relatives, bundle],
+            listening,
+            machine_id=commission.machine_id,
+            machine_type=old.machine_type,
+            network=old.files[PREDICTOR],
+            calibration_digest=calibration_digest,
+        ),
         response=network_response(listening, predictor, bundle.golden.windows),
     )
-    old = bundle.manifest
     return compose_bundle(
         listening,
         calibration,
@@ -196,39 +193,8 @@ def commissioned(
         licence=old.licence,
         attribution=old.attribution,
         channel=old.channel if commission.channel is None else commission.channel,
-        calibration_digest=digest_of(list(digests)),
+        calibration_digest=calibration_digest,
         predictor=old.predictor,
-    )
-
-
-def _prior(
-    bundle: Bundle, commission: Commission, listening: ListeningSpec, relatives: Sequence[Bundle], digest: str
-) -> TypePrior | None:
-    """What the other machines of the type say, the model's own among them; not the same sound, counted twice."""
-    found = {
-        one.manifest.machine_id: one for one in relatives if one.manifest.machine_type == bundle.manifest.machine_type
-    }
-    found |= {bundle.manifest.machine_id: bundle}
-    found.pop(commission.machine_id, None)
-    comparable = (
-        one
-        for one in found.values()
-        if one.manifest.calibration.digest != digest
-        and one.manifest.listening.features == listening.features
-        and one.manifest.windows.clip_seconds == listening.windows.clip_seconds
-        and len(one.manifest.listening.band_edges_hz) == len(listening.band_edges_hz)
-    )
-    graph = bundle.manifest.files[PREDICTOR]
-    return TypePrior.of(
-        [
-            Relative(
-                one.calibration,
-                one.manifest.scoring,
-                same_network=one.manifest.files[PREDICTOR] == graph and one.manifest.windows == listening.windows,
-            )
-            for one in comparable
-        ],
-        listening.scoring,
     )
 
 

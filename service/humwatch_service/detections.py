@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol, get_args
 
 from humwatch.detectors import DetectorName
-from humwatch.lines import LineFinding
 from humwatch.monitor import ScaleScore
+from humwatch.normal_lines import LineFinding
 from humwatch.rhythm import IrregularTime
 
 DETECTORS: Final[tuple[DetectorName, ...]] = get_args(DetectorName)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from humwatch.alarm_events import MachineState, Mark, Shelf
 from humwatch.alarm_rule import AlarmRule
 from humwatch.detectors import DetectorName
-from humwatch.lines import LineFinding
+from humwatch.normal_lines import LineFinding
 from humwatch.rhythm import IrregularTime
 from humwatch_service.detections import LINE_MEANING
 from humwatch_service.live.machine import LiveMachine

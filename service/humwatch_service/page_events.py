@@ -11,7 +11,7 @@ from humwatch.alarm_events import MachineState
 from humwatch.alarm_rule import AlarmRule
 from humwatch.detectors import DetectorName
 from humwatch.explain import BandRange
-from humwatch.lines import LineFinding
+from humwatch.normal_lines import LineFinding
 from humwatch.rhythm import IrregularTime
 from humwatch_service.detections import LINE_MEANING
 from humwatch_service.live_status import Fault

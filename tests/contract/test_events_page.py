@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from humwatch.alarm_events import EVENT_KINDS, MachineState, Mark, Shelf
 from humwatch.alarm_rule import AlarmRule
 from humwatch.explain import BandRange
-from humwatch.lines import LineFinding
+from humwatch.normal_lines import LineFinding
 from humwatch.rhythm import IrregularTime
 from humwatch_service.live.machine_view import KEPT_S
 from humwatch_service.live.sound_columns import DEPARTURE_DB, MAX_COLUMNS_PER_S

@@ -16,7 +16,8 @@ from humwatch.alarm import AlarmMachine
 from humwatch.alarm_events import AlarmEvent
 from humwatch.alarm_rule import AlarmRule
 from humwatch.bundle import Bundle, Golden, compose_bundle, digest_of
-from humwatch.calibration import CalibrationSpec, NormalClip, calibrate
+from humwatch.calibration import CalibrationSpec
+from humwatch.calibration_fit import NormalClip, calibrate
 from humwatch.features import FeatureSpec
 from humwatch.levels import SecondLevels
 from humwatch.live import LiveModel, LiveMonitor, LiveStep

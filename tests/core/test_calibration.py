@@ -7,7 +7,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from humwatch.calibration import Calibration, CalibrationSpec, NormalClip, band_contributions, calibrate, raw_score
+from humwatch.calibration import Calibration, CalibrationSpec, band_contributions, raw_score
+from humwatch.calibration_fit import NormalClip, calibrate
 from humwatch.errors import CalibrationError
 from humwatch.monitor import ListeningSpec
 from humwatch.profile import NormalProfile

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from humwatch.calibration import NormalClip
+from humwatch.calibration_fit import NormalClip
 from humwatch.collector import LOOK_BACK_S, MAX_MINUTES, NormalCollector
 from humwatch.errors import CalibrationError
 from humwatch.features import FeatureSpec

@@ -8,23 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from humwatch.errors import AudioError, AudioRateUnsupported, CalibrationError
-from humwatch.lines import (
-    AXIS_HZ,
-    FRAME_SAMPLES,
-    HIGH_HZ,
-    HOP_SAMPLES,
-    LOW_HZ,
-    NEUTRAL,
-    SCORES,
-    STEP,
-    USUAL_SPREAD,
-    ClipLines,
-    LineFinding,
-    LinePower,
-    LineScore,
-    NormalLines,
-    line_power,
-)
+from humwatch.lines import AXIS_HZ, FRAME_SAMPLES, HIGH_HZ, HOP_SAMPLES, LOW_HZ, STEP, ClipLines, LinePower, line_power
+from humwatch.normal_lines import NEUTRAL, SCORES, USUAL_SPREAD, LineFinding, LineScore, NormalLines
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]

@@ -9,7 +9,8 @@ import pytest
 import soundfile
 import soxr
 
-from humwatch.calibration import Calibration, CalibrationSpec, calibrate
+from humwatch.calibration import Calibration, CalibrationSpec
+from humwatch.calibration_fit import calibrate
 from humwatch.errors import AudioChannelMissing, AudioTooShort, CalibrationError
 from humwatch.monitor import ListeningSpec, Monitor, Step
 from humwatch.predictor import Predictor

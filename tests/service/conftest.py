@@ -24,7 +24,8 @@ from fastapi import FastAPI
 from onnx import TensorProto, helper, numpy_helper
 
 from humwatch.bundle import Golden, compose_bundle, write_bundle
-from humwatch.calibration import CalibrationSpec, calibrate
+from humwatch.calibration import CalibrationSpec
+from humwatch.calibration_fit import calibrate
 from humwatch.features import FeatureSpec
 from humwatch.manifest import PredictorCard
 from humwatch.monitor import ListeningSpec

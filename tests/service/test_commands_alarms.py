@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from humwatch.alarm_events import ActiveAlarm, AlarmEvent, AlarmSnapshot, EventKind, Mark
 from humwatch.alarm_rule import AlarmRule
 from humwatch.explain import BandRange
-from humwatch.lines import LineFinding
+from humwatch.normal_lines import LineFinding
 from humwatch.rhythm import IrregularTime
 from humwatch_service.cli import app
 from humwatch_service.state.evidence import EvidenceFolder

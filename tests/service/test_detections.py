@@ -17,8 +17,8 @@ from websockets.sync.client import connect
 
 from humwatch.detectors import DetectorName
 from humwatch.explain import BandRange
-from humwatch.lines import LineFinding
 from humwatch.monitor import ScaleScore
+from humwatch.normal_lines import LineFinding
 from humwatch.rhythm import IrregularTime
 from humwatch_service.cli import app
 from humwatch_service.detections import DETECTORS, Detection, explanation_text, line_text, rhythm_text

@@ -18,7 +18,7 @@ from humwatch.alarm_events import ActiveAlarm, AlarmEvent, AlarmSnapshot, EventK
 from humwatch.alarm_rule import AlarmRule
 from humwatch.errors import OperationRefused
 from humwatch.explain import BandRange
-from humwatch.lines import LineFinding
+from humwatch.normal_lines import LineFinding
 from humwatch.rhythm import IrregularTime
 from humwatch_service.errors import AlarmNotFound
 from humwatch_service.state.records import (

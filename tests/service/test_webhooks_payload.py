@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from humwatch.alarm_events import EVENT_KINDS, AlarmEvent
 from humwatch.explain import BandRange
-from humwatch.lines import LineFinding
+from humwatch.normal_lines import LineFinding
 from humwatch.rhythm import IrregularTime
 from humwatch_service.webhooks.payload import NotificationPayload, notification_of
 from humwatch_service.webhooks.signature import key_of, message_id, signed_headers

@@ -12,7 +12,8 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from humwatch.bundle import Bundle
-from humwatch.calibration import CalibrationSpec, NormalClip, calibrate, judge
+from humwatch.calibration import CalibrationSpec, judge
+from humwatch.calibration_fit import NormalClip, calibrate
 from humwatch.monitor import ListeningSpec, network_response
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.recording import clip_lines, hear, whole_clips

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from humwatch.audio import open_recording, read_mono
-from humwatch.bundle import Golden, compose_bundle, digest_of, write_bundle
-from humwatch.calibration import CalibrationSpec, NormalClip, Relative, TypePrior, calibrate
+from humwatch.bundle import Golden, compose_bundle, digest_of, sha256, write_bundle
+from humwatch.calibration import CalibrationSpec
+from humwatch.calibration_fit import NormalClip, calibrate
 from humwatch.features import log_mel
 from humwatch.manifest import PredictorCard
 from humwatch.monitor import ListeningSpec, network_response
@@ -20,6 +21,7 @@ from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.recording import normal_clips
 from humwatch.repository import ModelRepository
 from humwatch.scoring import DEFAULT_SCORE, ScoreKind, ScoringSpec
+from humwatch.type_prior import TypePrior
 from humwatch.windows import WindowSpec
 from humwatch_training.checkpoint import Checkpoint
 from humwatch_training.config import FitConfig
@@ -133,13 +135,21 @@ def export_bundle(
     )
     listening = ListeningSpec(run.config.features, cut, scoring)
     clips = calibration_clips(files, listening, predictor, spec.channel, progress)
+    calibration_digest = digest_of([entry.sha256 for entry in run.split.calibration])
     calibration = calibrate(
         clips,
         scoring=scoring,
         spec=spec.calibration,
         step_windows=listening.step_windows,
         clip_seconds=spec.clip_seconds,
-        prior=_type_prior(repository, spec, listening),
+        prior=TypePrior.of(
+            repository.bundles_of_type(spec.machine_type),
+            listening,
+            machine_id=spec.machine_id,
+            machine_type=spec.machine_type,
+            network=sha256(graph),
+            calibration_digest=calibration_digest,
+        ),
         response=network_response(listening, predictor, windows[:GOLDEN_WINDOWS]),
     )
     version = repository.next_version(spec.machine_id)
@@ -156,26 +166,12 @@ def export_bundle(
         licence=spec.licence,
         attribution=spec.attribution,
         channel=0 if spec.channel == "all" else spec.channel,
-        calibration_digest=digest_of([entry.sha256 for entry in run.split.calibration]),
+        calibration_digest=calibration_digest,
         predictor=_card(run, chosen, parity),
     )
     folder = repository.root / spec.machine_id / version
     write_bundle(folder, manifest, graph, arrays)
     return Exported(folder, version, parity, calibration.warnings)
-
-
-def _type_prior(repository: ModelRepository, spec: ExportSpec, listening: ListeningSpec) -> TypePrior | None:
-    """What the bundles in use of other machines of the type say; a network of their own heard them."""
-    relatives = []
-    for machine_id in repository.machine_ids() if repository.root.is_dir() else []:
-        manifest = repository.manifest(machine_id)
-        same_type = manifest.machine_type == spec.machine_type and machine_id != spec.machine_id
-        same_sound = manifest.features == listening.features and manifest.windows.clip_seconds == spec.clip_seconds
-        same_bands = len(manifest.listening.band_edges_hz) == len(listening.band_edges_hz)
-        if same_type and same_sound and same_bands:
-            calibration = repository.read(machine_id).calibration
-            relatives.append(Relative(calibration, manifest.scoring, same_network=False))
-    return TypePrior.of(relatives, listening.scoring)
 
 
 def calibration_clips(

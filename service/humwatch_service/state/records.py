@@ -12,8 +12,8 @@ from humwatch.alarm_events import AlarmEvent, AlarmSnapshot, MachineState, Mark
 from humwatch.alarm_rule import AlarmRule
 from humwatch.detectors import DetectorName
 from humwatch.explain import BandRange
-from humwatch.lines import LineFinding
 from humwatch.manifest import MACHINE_ID
+from humwatch.normal_lines import LineFinding
 from humwatch.rhythm import IrregularTime
 from humwatch_service.detections import DETECTOR_MEANING, LINE_MEANING
 from humwatch_service.errors import AlarmNotFound

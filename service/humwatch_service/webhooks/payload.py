@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from humwatch.alarm_events import MachineState
 from humwatch.detectors import DetectorName
 from humwatch.explain import BandRange
-from humwatch.lines import LineFinding, LineScore
+from humwatch.normal_lines import LineScore
 from humwatch.rhythm import IrregularTime
-from humwatch_service.detections import DETECTOR_MEANING
+from humwatch_service.detections import DETECTOR_MEANING, Explained
 
 PAYLOAD_VERSION: Final = 1
 
@@ -72,7 +72,7 @@ class TwoLevels(Protocol):
         """At or over this a score can become an alarm."""
 
 
-class NewsContext(Protocol):
+class NewsContext(Explained, Protocol):
     """What was in force and heard when the alarm was raised."""
 
     @property
@@ -82,18 +82,6 @@ class NewsContext(Protocol):
     @property
     def levels(self) -> TwoLevels:
         """In force."""
-
-    @property
-    def detector(self) -> DetectorName | None:
-        """Which detector decided."""
-
-    @property
-    def irregular_times(self) -> Sequence[IrregularTime]:
-        """When the sound was irregular, seconds since 1970 (UTC)."""
-
-    @property
-    def line(self) -> LineFinding | None:
-        """What has become of narrow tones."""
 
     @property
     def bands(self) -> Sequence[BandRange]:

@@ -7,17 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.calibration import (
-    CalibrationSpec,
-    NormalClip,
-    ScaleCalibration,
-    ScalePrior,
-    TypePrior,
-    calibrate_clips,
-    judge,
-)
+from humwatch.calibration import CalibrationSpec, ScaleCalibration, judge
+from humwatch.calibration_fit import NormalClip, calibrate_clips
 from humwatch.profile import NormalProfile
 from humwatch.scoring import Evidence, ScoreKind, ScoringSpec
+from humwatch.type_prior import ScalePrior, TypePrior
 from humwatch_training.datasets import DataClip
 from humwatch_training.evaluation.evidence import ClipEvidence
 from humwatch_training.protocols import Experiment, MachineTask
