@@ -26,14 +26,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from humwatch_service.capacity.bench import Session, played
-from humwatch_service.capacity.fleet import Fleet, machine_ids
-from humwatch_service.capacity.gauge import Usage
-from humwatch_service.capacity.level import settle
-from humwatch_service.capacity.played_sound import normal_sound
-from humwatch_service.capacity.player import Player, microphones
-from humwatch_service.capacity.score_ledger import StepGrid, Tally
-from humwatch_service.capacity.service_under_test import serving
+from humwatch_capacity.bench import Session, played
+from humwatch_capacity.fleet import Fleet, machine_ids
+from humwatch_capacity.gauge import Usage
+from humwatch_capacity.level import settle
+from humwatch_capacity.played_sound import normal_sound
+from humwatch_capacity.player import Player, microphones
+from humwatch_capacity.score_ledger import StepGrid, Tally
+from humwatch_capacity.service_under_test import serving
 
 FAN = Path(__file__).parents[1] / "models" / "fan-id_00"
 GRACE_S = 3.0

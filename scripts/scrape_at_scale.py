@@ -19,14 +19,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from humwatch_service.capacity.bench import Session, played
-from humwatch_service.capacity.fleet import Fleet, machine_ids
-from humwatch_service.capacity.gauge import Usage
-from humwatch_service.capacity.level import settle
-from humwatch_service.capacity.played_sound import normal_sound
-from humwatch_service.capacity.player import Player, microphones
-from humwatch_service.capacity.score_ledger import Latencies, StepGrid, Tally
-from humwatch_service.capacity.service_under_test import ServiceUnderTest, serving
+from humwatch_capacity.bench import Session, played
+from humwatch_capacity.fleet import Fleet, machine_ids
+from humwatch_capacity.gauge import Usage
+from humwatch_capacity.level import settle
+from humwatch_capacity.played_sound import normal_sound
+from humwatch_capacity.player import Player, microphones
+from humwatch_capacity.score_ledger import Latencies, StepGrid, Tally
+from humwatch_capacity.service_under_test import ServiceUnderTest, serving
 
 ROOT = Path(__file__).parents[1]
 PROMETHEUS_ACCEPTS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"

@@ -24,7 +24,7 @@ import numpy as np
 
 from humwatch.synthetic import Fault, SyntheticMachine
 from humwatch_service.client import Backlog, Connected, LinkEvent, Patience, ServiceAddress, StreamClient, Times
-from humwatch_service.live.messages import Bye, Hello, Score, ServerMessage, StateChange
+from humwatch_service.protocol.messages import Bye, Hello, Score, ServerMessage, StateChange
 
 MACHINE = "pump-2"
 RATE_HZ = 16_000
@@ -39,7 +39,7 @@ def give_birth() -> None:
     """Fork a service for each line on stdin, and say when it has ended."""
     import humwatch.onnx_predictor  # noqa: F401
     import humwatch_service.app  # noqa: F401  imported once, not in each life
-    from humwatch_service.cli import main
+    from humwatch_service.cli.main import main
     from humwatch_service.errors import ModelsLoading
 
     ModelsLoading.retry_after_s = 0  # sound comes ten times as fast as it does: there are no seconds to wait

@@ -17,7 +17,7 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from humwatch_service.live.messages import CLIENT_MESSAGE, SAMPLE_BYTES, SERVER_MESSAGE, Hello
+from humwatch_service.protocol.messages import CLIENT_MESSAGE, SAMPLE_BYTES, SERVER_MESSAGE, Hello
 
 MACHINE = "pump-2"
 MAX_MESSAGE_BYTES = 1 << 20

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 import uvicorn
 
-from humwatch_service.live.messages import Hello
+from humwatch_service.protocol.messages import Hello
 from tests.stream_server import MACHINE, Session, StreamServer
 
 FORMATS = {"S16LE": "s16le", "F32LE": "f32le"}

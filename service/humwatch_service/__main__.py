@@ -10,7 +10,7 @@ def main() -> None:
     if sys.argv[1:2] == ["health"]:
         _health(sys.argv[2:])
     else:
-        from humwatch_service.cli import main as all_commands
+        from humwatch_service.cli.main import main as all_commands
 
         all_commands()
 
@@ -18,7 +18,7 @@ def main() -> None:
 def _health(arguments: list[str]) -> None:
     import typer
 
-    from humwatch_service.commands_health import health
+    from humwatch_service.cli.health import health
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(health)

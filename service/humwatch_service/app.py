@@ -17,22 +17,32 @@ from starlette.middleware import Middleware
 
 from humwatch.errors import HumwatchError
 from humwatch.repository import ModelRepository
-from humwatch_service.access import Access, ApiKeys, HostNames
-from humwatch_service.application import Service
-from humwatch_service.body_limit import BodyLimit
+from humwatch_service.calibration.collection import LiveCalibrations
+from humwatch_service.config.settings import Settings, check_exposure, processors
+from humwatch_service.config.webhooks import check_webhooks
 from humwatch_service.errors import MethodNotAllowed, NotFound, RequestError, RequestInvalid, RequestMalformed
 from humwatch_service.live.hub import Hub
 from humwatch_service.live.load import Load
-from humwatch_service.live_calibration import LiveCalibrations
-from humwatch_service.logs import event_logger
-from humwatch_service.machines import Engine, Machines
-from humwatch_service.metrics import Metrics
-from humwatch_service.model_versions import ModelVersions
-from humwatch_service.notices import Notices
-from humwatch_service.page_files import PageFiles
+from humwatch_service.metrics.registry import Metrics
+from humwatch_service.models.registry import Engine, Machines
+from humwatch_service.models.versions import ModelVersions
 from humwatch_service.problems import problem_response
-from humwatch_service.request_context import RequestContext, request_id_of
-from humwatch_service.routes import (
+from humwatch_service.scoring.queue import ScoringQueue
+from humwatch_service.scoring.scorer import Scorer
+from humwatch_service.scoring.uploads import UploadSlots
+from humwatch_service.sources.supervisor import Sources
+from humwatch_service.storage.evidence import EvidenceFolder
+from humwatch_service.storage.store import StateStore
+from humwatch_service.telemetry.logs import event_logger
+from humwatch_service.telemetry.requests import request_id_of
+from humwatch_service.telemetry.tracing import RequestTraces, Tracing, past_span
+from humwatch_service.viewers.broadcast import Broadcast
+from humwatch_service.web.access import Access, ApiKeys, HostNames
+from humwatch_service.web.application import Service
+from humwatch_service.web.body_limit import BodyLimit
+from humwatch_service.web.page_files import PageFiles
+from humwatch_service.web.request_context import RequestContext
+from humwatch_service.web.routes import (
     alarms,
     calibration,
     health,
@@ -48,18 +58,10 @@ from humwatch_service.routes import (
     stream,
     versions,
 )
-from humwatch_service.routes.documentation import add_problem_schema
-from humwatch_service.scorer import Scorer
-from humwatch_service.scoring_queue import ScoringQueue
-from humwatch_service.sessions import Attempts, Sessions
-from humwatch_service.settings import Settings, check_exposure, processors
-from humwatch_service.sources import Sources
-from humwatch_service.state.evidence import EvidenceFolder
-from humwatch_service.state.store import StateStore
-from humwatch_service.tracing import RequestTraces, Tracing, past_span
-from humwatch_service.uploads import UploadSlots
+from humwatch_service.web.routes.documentation import add_problem_schema
+from humwatch_service.web.sessions import Attempts, Sessions
+from humwatch_service.webhooks.notices import Notices
 from humwatch_service.webhooks.sender import WebhookSender
-from humwatch_service.webhooks.settings import check_webhooks
 
 DESCRIPTION = "Hears that a machine is failing: scores recordings with per-machine models and calibrated thresholds."
 
@@ -86,7 +88,8 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # FastAPI's pages load scripts from outside hosts
         redoc_url=None,
         lifespan=_lifespan,
-        # FastAPI's own telemetry would tell the process's global providers of queries and exceptions; see tracing.py.
+        # FastAPI's own telemetry would tell the process's global providers of queries and exceptions: see
+        # telemetry/tracing.py.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         middleware=_middleware(settings, service),
         exception_handlers={
@@ -153,6 +156,14 @@ def make_service(settings: Settings) -> Service:
     )
     scorer, store = Scorer(), StateStore(settings.state_dir)
     hub = Hub(settings, machines, store, evidence, metrics, scorer, load, tracing)
+    broadcast = Broadcast(
+        lambda: hub.machines,
+        max_viewers=settings.max_viewers,
+        sourced={source.machine for source in settings.sources},
+        on_drop=metrics.live.unseen,
+    )
+    metrics.live.watch_viewers(lambda: broadcast.viewers)
+    hub.subscribe(broadcast)
     metrics.watch_readiness(lambda: not machines.unready() and not hub.unready())
     model_versions = ModelVersions(machines, reload=hub.reload, note=store.note)
     return Service(
@@ -167,6 +178,7 @@ def make_service(settings: Settings) -> Service:
         scorer=scorer,
         metrics=metrics,
         live=hub,
+        broadcast=broadcast,
         versions=model_versions,
         calibrations=LiveCalibrations(machines, model_versions, hub, note=store.note),
         webhooks=WebhookSender(settings.webhooks, Notices(store), tell=metrics.state.notified),

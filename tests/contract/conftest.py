@@ -10,7 +10,7 @@ import soundfile
 from typer.testing import CliRunner, Result
 
 from humwatch.synthetic import Fault, SyntheticMachine
-from humwatch_training.cli import app
+from humwatch_training.cli.main import app
 
 MACHINE = SyntheticMachine(seed=11)
 

@@ -10,8 +10,8 @@ import click
 import pytest
 import typer.main
 
-from humwatch_service.cli import app as service_app
-from humwatch_training.cli import app as training_app
+from humwatch_service.cli.main import app as service_app
+from humwatch_training.cli.main import app as training_app
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(page for folder in (ROOT, ROOT / "docs", ROOT / "docs" / "adr") for page in folder.glob("*.md"))

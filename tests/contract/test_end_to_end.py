@@ -94,7 +94,7 @@ def find(value: object, name: str) -> object:
 
 def test_the_service_runs_without_torch() -> None:
     program = (
-        "import sys; import humwatch_service.app, humwatch_service.cli;"
+        "import sys; import humwatch_service.app, humwatch_service.cli.main;"
         "sys.exit(str(sorted(m for m in sys.modules if m.split('.')[0] in ('torch', 'librosa', 'sklearn', 'onnx'))))"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -16,11 +16,10 @@ from humwatch.alarm_rule import AlarmRule
 from humwatch.explain import BandRange
 from humwatch.normal_lines import LineFinding
 from humwatch.rhythm import IrregularTime
-from humwatch_service.live.machine_view import KEPT_S
-from humwatch_service.live.sound_columns import DEPARTURE_DB, MAX_COLUMNS_PER_S
-from humwatch_service.live.viewer import MAX_WAITING
-from humwatch_service.live_status import Fault, LiveStatus, StreamStatus
-from humwatch_service.page_events import (
+from humwatch_service.config.settings import Settings
+from humwatch_service.live.status import Fault, LiveStatus, StreamStatus
+from humwatch_service.storage.fleet_history import FleetHistory, FleetMinutes
+from humwatch_service.viewers.events import (
     RETRY_MS,
     AlarmTold,
     FleetChanges,
@@ -32,8 +31,9 @@ from humwatch_service.page_events import (
     Tile,
     event_bytes,
 )
-from humwatch_service.settings import Settings
-from humwatch_service.state.fleet_history import FleetHistory, FleetMinutes
+from humwatch_service.viewers.machine_view import KEPT_S
+from humwatch_service.viewers.sound_columns import DEPARTURE_DB, MAX_COLUMNS_PER_S
+from humwatch_service.viewers.viewer import MAX_WAITING
 
 PAGE = (Path(__file__).parents[2] / "docs" / "events.md").read_text("utf-8")
 EVENTS: dict[str, type[BaseModel]] = {
@@ -109,7 +109,7 @@ def test_there_are_no_other_sections() -> None:
 
 def test_every_event_is_sent_by_its_name() -> None:
     sources = "".join(
-        (Path(__file__).parents[2] / "service/humwatch_service/live" / name).read_text("utf-8")
+        (Path(__file__).parents[2] / "service/humwatch_service/viewers" / name).read_text("utf-8")
         for name in ("fleet_view.py", "machine_view.py")
     )
     assert set(re.findall(r'(?:event_bytes|_Told)\(\s*"(\w+)"', sources)) == set(EVENTS)

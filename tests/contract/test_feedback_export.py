@@ -8,10 +8,10 @@ import numpy as np
 import soundfile
 
 from humwatch.alarm_events import ActiveAlarm, AlarmEvent, AlarmSnapshot
-from humwatch_service.state.evidence import EvidenceFolder
-from humwatch_service.state.export import export_feedback
-from humwatch_service.state.records import MachineChange, Verdict
-from humwatch_service.state.store import StateStore
+from humwatch_service.storage.evidence import EvidenceFolder
+from humwatch_service.storage.export import export_feedback
+from humwatch_service.storage.records import MachineChange, Verdict
+from humwatch_service.storage.store import StateStore
 from humwatch_training.datasets import open_dataset
 from humwatch_training.datasets.clip import DataClip, FileSource
 

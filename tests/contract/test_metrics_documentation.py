@@ -10,11 +10,10 @@ import pytest
 
 from humwatch.alarm_events import EVENT_KINDS, MACHINE_STATES
 from humwatch.source_health import SOURCE_FAULTS
-from humwatch_service.detections import DETECTORS
-from humwatch_service.live.load import RESOURCES
-from humwatch_service.live_metrics import DROPS, REFUSALS
-from humwatch_service.metrics import METRICS, OUTCOMES, PROCESS_METRICS, STAGES, Metrics
-from humwatch_service.state_metrics import DELIVERY_OUTCOMES
+from humwatch_service.metrics.live import DROPS, REFUSALS, RESOURCES
+from humwatch_service.metrics.registry import METRICS, OUTCOMES, PROCESS_METRICS, STAGES, Metrics
+from humwatch_service.protocol.detections import DETECTORS
+from humwatch_service.webhooks.outbox import DELIVERY_OUTCOMES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text("utf-8")
 SPECS = (*METRICS, *PROCESS_METRICS)

@@ -15,10 +15,10 @@ from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.repository import ModelRepository
 from humwatch.scoring import ScoreKind
 from humwatch_training.errors import ExportParityError
-from humwatch_training.export import TrainedRun, sample_windows
-from humwatch_training.graph import PARITY_RTOL, check_parity
-from humwatch_training.strategy_choice import build_strategy
-from humwatch_training.torch_predictor import TorchPredictor
+from humwatch_training.export.bundle import TrainedRun, sample_windows
+from humwatch_training.export.graph import PARITY_RTOL, check_parity
+from humwatch_training.export.torch_predictor import TorchPredictor
+from humwatch_training.networks.strategy_choice import build_strategy
 from tests.contract.conftest import Trained, humwatch_train
 
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from humwatch.alarm_events import EVENT_KINDS, MACHINE_STATES, MachineState
 from humwatch_service.client.http_stream import content_type
-from humwatch_service.live.messages import (
+from humwatch_service.protocol.messages import (
     MAX_SAMPLE,
     PROTOCOL_VERSION,
     SAMPLE_BYTES,

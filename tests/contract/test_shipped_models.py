@@ -12,10 +12,10 @@ import soundfile
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.recording import RecordingScore, score_recording
 from humwatch.repository import ModelRepository
-from humwatch_service.machines import verify
-from humwatch_training.graph import BATCH_OF_KIND
-from humwatch_training.strategy_choice import strategy_title
-from humwatch_training.systems import DEFAULT_SYSTEM, SYSTEMS
+from humwatch_service.models.registry import verify
+from humwatch_training.export.graph import BATCH_OF_KIND
+from humwatch_training.fit.systems import DEFAULT_SYSTEM, SYSTEMS
+from humwatch_training.networks.strategy_choice import strategy_title
 
 MODELS = Path(__file__).parents[2] / "models"
 REPOSITORY = ModelRepository(MODELS)

@@ -14,12 +14,12 @@ from sklearn.metrics import roc_auc_score
 
 from humwatch.repository import ModelRepository
 from humwatch.synthetic import Fault, SyntheticMachine
-from humwatch_service.machines import Machine, load_machine
-from humwatch_service.scorer import ScoreJob, Scorer
-from humwatch_training.autoencoder import AutoencoderConfig, IdnnConfig
-from humwatch_training.latent import LatentAnpConfig
-from humwatch_training.model import AnpConfig
-from humwatch_training.systems import RECIPES, SYSTEMS
+from humwatch_service.models.registry import Machine, load_machine
+from humwatch_service.scoring.scorer import ScoreJob, Scorer
+from humwatch_training.fit.systems import RECIPES, SYSTEMS
+from humwatch_training.networks.attentive import AnpConfig
+from humwatch_training.networks.autoencoder import AutoencoderConfig, IdnnConfig
+from humwatch_training.networks.latent import LatentAnpConfig
 from tests.contract.conftest import humwatch_train
 
 MACHINES = [SyntheticMachine(seed=seed) for seed in (3, 8)]

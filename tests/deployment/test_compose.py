@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from humwatch_service.configuration import load_configuration
-from humwatch_service.settings import Settings
+from humwatch_service.config.layers import load_configuration
+from humwatch_service.config.settings import Settings
 from tests.deployment.reading import ROOT, read_compose, read_dockerfile
 
 COMPOSE = read_compose()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from humwatch_service.settings import Settings
+from humwatch_service.config.settings import Settings
 from tests.deployment.reading import ROOT
 
 UNIT = ROOT / "docker" / "systemd" / "humwatch.service"

@@ -23,8 +23,8 @@ from humwatch_dashboards.expressions import fill, questions
 from humwatch_dashboards.panels import laid_out
 from humwatch_dashboards.service import service
 from humwatch_service.app import create_app
-from humwatch_service.metrics import METRICS, PROCESS_METRICS
-from humwatch_service.settings import Settings
+from humwatch_service.config.settings import Settings
+from humwatch_service.metrics.registry import METRICS, PROCESS_METRICS
 
 ROOT = Path(__file__).parents[2]
 GRAFANA = ROOT / "docker/grafana"

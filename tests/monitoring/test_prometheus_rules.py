@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from humwatch.source_health import HARD_FAULTS, SOURCE_FAULTS
-from humwatch_service.metrics import METRICS
+from humwatch_service.metrics.registry import METRICS
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "docker" / "prometheus"

@@ -12,10 +12,10 @@ import typer.main
 import yaml
 
 from humwatch_service.app import create_app
-from humwatch_service.cli import app as commands
-from humwatch_service.routes.alarms import FeedbackOrder
-from humwatch_service.routes.orders import Order, RunOrder, ShelveOrder
-from humwatch_service.settings import Settings
+from humwatch_service.cli.main import app as commands
+from humwatch_service.config.settings import Settings
+from humwatch_service.web.routes.alarms import FeedbackOrder
+from humwatch_service.web.routes.orders import Order, RunOrder, ShelveOrder
 
 ROOT = Path(__file__).parents[2]
 RUNBOOKS = ROOT / "docs" / "runbooks"

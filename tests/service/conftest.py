@@ -35,8 +35,8 @@ from humwatch.scoring import ScoreKind, ScoringSpec
 from humwatch.synthetic import Fault, SyntheticMachine
 from humwatch.windows import WindowSpec
 from humwatch_service.app import create_app
-from humwatch_service.server import listen, server_of
-from humwatch_service.settings import Settings
+from humwatch_service.config.settings import Settings
+from humwatch_service.web.server import listen, server_of
 
 Float32 = npt.NDArray[np.float32]
 

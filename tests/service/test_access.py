@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from humwatch_service.app import create_app
+from humwatch_service.config.settings import Settings
 from humwatch_service.errors import ApiKeyRequired
-from humwatch_service.settings import Settings
 
 KEY, OTHER = "a-key-for-the-tests", "another-key-for-the-tests"
 CLOSED = ("/", "/v1/machines", "/v1/machines/pump-2", "/v1/models", "/healthz", "/metrics", "/openapi.json", "/nothing")

@@ -14,7 +14,7 @@ import pytest
 
 from humwatch.errors import PredictorError
 from humwatch.predictor import Prediction
-from humwatch_service.batching import BatchingPredictor
+from humwatch_service.inference.batching import BatchingPredictor
 
 Float32 = npt.NDArray[np.float32]
 SAMPLE = np.zeros((2, 3, 4), np.float32)

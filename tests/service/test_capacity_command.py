@@ -16,15 +16,15 @@ import pytest
 import soundfile
 from typer.testing import CliRunner, Result
 
-from humwatch_service.capacity.bench import Bench
-from humwatch_service.capacity.fleet import Fleet
-from humwatch_service.capacity.hold import hold
-from humwatch_service.capacity.overload import measure_overload
-from humwatch_service.capacity.played_sound import PlayedSound, normal_sound
-from humwatch_service.capacity.report import CapacityReport, Reading
-from humwatch_service.capacity.service_under_test import serving
-from humwatch_service.cli import app
-from humwatch_service.commands_capacity import _workplace
+from humwatch_capacity.bench import Bench
+from humwatch_capacity.fleet import Fleet
+from humwatch_capacity.hold import hold
+from humwatch_capacity.overload import measure_overload
+from humwatch_capacity.played_sound import PlayedSound, normal_sound
+from humwatch_capacity.report import CapacityReport, Reading
+from humwatch_capacity.service_under_test import serving
+from humwatch_service.cli.capacity import _workplace
+from humwatch_service.cli.main import app
 from humwatch_service.errors import FileUnreadable, RequestInvalid, ServiceUnreachable
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="the command needs Linux")
@@ -119,7 +119,7 @@ def test_twice_the_streams_are_refused_as_the_service_refuses_them(bench: Bench)
 
 def test_an_interrupt_stops_the_service_and_reports_what_is_known(tmp_path: Path, sound: Path) -> None:
     arguments = ["capacity", "--machine", "fan-1", "--sound", str(sound), "--seconds", "600", "--json"]
-    program = [sys.executable, "-c", "from humwatch_service.cli import main; main()", *arguments]
+    program = [sys.executable, "-c", "from humwatch_service.cli.main import main; main()", *arguments]
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None and process.stdout is not None
         assert "streams" in process.stderr.readline()

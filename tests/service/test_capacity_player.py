@@ -17,10 +17,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
 
-from humwatch_service.capacity.microphone import Ended, Microphone
-from humwatch_service.capacity.played_sound import PlayedSound
-from humwatch_service.capacity.player import Player, microphones
-from humwatch_service.capacity.score_ledger import ScoreLedger, StepGrid, Tally
+from humwatch_capacity.microphone import Ended, Microphone
+from humwatch_capacity.played_sound import PlayedSound
+from humwatch_capacity.player import Player, microphones
+from humwatch_capacity.score_ledger import ScoreLedger, StepGrid, Tally
 
 RATE_HZ = 4_000
 CHUNK = 400

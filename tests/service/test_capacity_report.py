@@ -11,11 +11,11 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from humwatch_service.capacity.gauge import Page, Told, Usage, busy_s, quantile, since
-from humwatch_service.capacity.hold import COLUMNS, line, slope_mb_h, summary
-from humwatch_service.capacity.level import failures_of
-from humwatch_service.capacity.overload import recovered_after_s
-from humwatch_service.capacity.report import (
+from humwatch_capacity.gauge import Page, Told, Usage, busy_s, quantile, since
+from humwatch_capacity.hold import COLUMNS, line, slope_mb_h, summary
+from humwatch_capacity.level import failures_of
+from humwatch_capacity.overload import recovered_after_s
+from humwatch_capacity.report import (
     CapacityReport,
     EndedReport,
     HoldReport,
@@ -27,9 +27,9 @@ from humwatch_service.capacity.report import (
     RequestsReport,
     ScoreReport,
 )
-from humwatch_service.capacity.score_ledger import Latencies, Tally
-from humwatch_service.capacity.score_load import requested
-from humwatch_service.capacity.text import LEVEL_COLUMNS, level_line, report_text
+from humwatch_capacity.score_ledger import Latencies, Tally
+from humwatch_capacity.score_load import requested
+from humwatch_capacity.text import LEVEL_COLUMNS, level_line, report_text
 
 PARTS: tuple[type[BaseModel], ...] = (
     CapacityReport,

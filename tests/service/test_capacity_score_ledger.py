@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from humwatch.repository import ModelRepository
-from humwatch_service.capacity.score_ledger import Latencies, ScoreLedger, StepGrid, Tally, percentile
+from humwatch_capacity.score_ledger import Latencies, ScoreLedger, StepGrid, Tally, percentile
 
 RATE_HZ = 1_000
 GRID = StepGrid(first_end=1_050, step_samples=1_000)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from humwatch_service.capacity.search import search
+from humwatch_capacity.search import search
 
 
 @dataclass(frozen=True)

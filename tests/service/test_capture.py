@@ -10,9 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from humwatch_service import capture
-from humwatch_service.capture import Block, InputDevice, Microphone, captured, chosen, input_devices, load_sounddevice
 from humwatch_service.errors import SoundDeviceUnavailable
+from humwatch_service.sources import capture
+from humwatch_service.sources.capture import (
+    Block,
+    InputDevice,
+    Microphone,
+    captured,
+    chosen,
+    input_devices,
+    load_sounddevice,
+)
 from tests.sound_cards import FakeSound, card
 
 

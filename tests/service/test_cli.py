@@ -15,8 +15,8 @@ from typer.testing import CliRunner, Result
 
 from humwatch.repository import ModelRepository
 from humwatch.synthetic import SyntheticMachine
-from humwatch_service.cli import app
-from humwatch_service.settings import Settings
+from humwatch_service.cli.main import app
+from humwatch_service.config.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")
 

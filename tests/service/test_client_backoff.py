@@ -8,7 +8,7 @@ import humwatch_service.client as client
 from humwatch_service.client import Backoff
 from humwatch_service.client.refusal import of_close, of_failure, of_response
 from humwatch_service.errors import ServiceRefused, ServiceUnreachable
-from humwatch_service.live.messages import Failure
+from humwatch_service.protocol.messages import Failure
 
 
 def test_waits_double_up_to_the_cap_and_start_anew_after_a_success() -> None:

@@ -11,7 +11,7 @@ import pytest
 from humwatch_service.client import ServiceAddress, send_recording
 from humwatch_service.client.http_stream import content_type, query
 from humwatch_service.errors import RequestInvalid, ServiceRefused, ServiceUnreachable
-from humwatch_service.live.messages import Bye, Hello, Ready, Score, ServerMessage
+from humwatch_service.protocol.messages import Bye, Hello, Ready, Score, ServerMessage
 from tests.stream_server import MACHINE, StreamServer
 from tests.stream_server_http import HttpApp, serving_http
 

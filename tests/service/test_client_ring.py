@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from humwatch_service.client import Backlog, SampleRing
-from humwatch_service.live.messages import Clock, Dropped, Hello
+from humwatch_service.protocol.messages import Clock, Dropped, Hello
 
 
 def frames(start: int, count: int) -> bytes:

@@ -24,7 +24,7 @@ from humwatch_service.client import (
     read_message,
 )
 from humwatch_service.errors import ServiceRefused, ServiceUnreachable
-from humwatch_service.live.messages import Bye, Clock, Hello, Ready, Score, ServerMessage
+from humwatch_service.protocol.messages import Bye, Clock, Hello, Ready, Score, ServerMessage
 from tests.stream_server import MACHINE, Refused, StreamServer, serving
 
 RATE_HZ = 8_000

@@ -16,10 +16,10 @@ from humwatch.alarm_rule import AlarmRule
 from humwatch.explain import BandRange
 from humwatch.normal_lines import LineFinding
 from humwatch.rhythm import IrregularTime
-from humwatch_service.cli import app
-from humwatch_service.state.evidence import EvidenceFolder
-from humwatch_service.state.records import AlarmContext, AlarmLevels, MachineChange
-from humwatch_service.state.store import StateStore
+from humwatch_service.cli.main import app
+from humwatch_service.storage.evidence import EvidenceFolder
+from humwatch_service.storage.records import AlarmContext, AlarmLevels, MachineChange
+from humwatch_service.storage.store import StateStore
 
 CONTEXT = AlarmContext(
     score=1.4,

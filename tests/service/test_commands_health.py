@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from humwatch_service.cli import app
-from humwatch_service.commands_health import MAX_ANSWER_BYTES, AddressUnknown, own_url
-from humwatch_service.configuration import load_configuration
+from humwatch_service.cli.health import MAX_ANSWER_BYTES, AddressUnknown, own_url
+from humwatch_service.cli.main import app
+from humwatch_service.config.layers import load_configuration
 
 HEAVY = ("numpy", "scipy", "onnxruntime", "fastapi", "pydantic_settings", "sqlalchemy", "matplotlib", "humwatch")
 
@@ -207,7 +207,7 @@ def test_the_probe_imports_little() -> None:
     looked += "try:\n    main()\nexcept SystemExit as end:\n    print(end.code, *sorted(sys.modules))"
     code, *modules = run("-c", looked).stdout.splitlines()[-1].split()
     assert code == "1"
-    assert "humwatch_service.commands_health" in modules
+    assert "humwatch_service.cli.health" in modules
     assert [name for name in HEAVY if name in modules] == []
 
 

@@ -17,12 +17,13 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from humwatch_service import commands_devices, commands_listen
-from humwatch_service.cli import app
+from humwatch_service.cli import devices as commands_devices
+from humwatch_service.cli import listen as commands_listen
+from humwatch_service.cli.main import app
+from humwatch_service.cli.meter import FLOOR_DBFS, LineDisplay, Listening, MeterDisplay, levels_dbfs
 from humwatch_service.client import Connected, Waiting
 from humwatch_service.client.refusal import Refusal
-from humwatch_service.console_meter import FLOOR_DBFS, LineDisplay, Listening, MeterDisplay, levels_dbfs
-from humwatch_service.live.messages import Clock, Ready, Score, StateChange, Warn
+from humwatch_service.protocol.messages import Clock, Ready, Score, StateChange, Warn
 from tests.sound_cards import FakeSound, card
 from tests.stream_server import MACHINE, Refused, StreamServer, served
 

@@ -11,8 +11,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from humwatch.alarm_rule import AlarmRule
-from humwatch_service.cli import app
-from humwatch_service.commands_rehearse import changed_rule
+from humwatch_service.cli.main import app
+from humwatch_service.cli.rehearse import changed_rule
 
 RATE_HZ = 16_000
 
@@ -102,7 +102,7 @@ def test_the_text_has_every_figure(normal: Path, faults: Path) -> None:
 
 
 def test_of_many_alarms_the_first_are_printed(normal: Path, faults: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("humwatch_service.commands_rehearse.SHOWN", 2)
+    monkeypatch.setattr("humwatch_service.cli.rehearse.SHOWN", 2)
     quick = ("--rule", "on_delay_s=0", "--rule", "off_delay_s=0", "--hours", "0.05")
     count = rehearsed(normal, faults / "1.wav", *quick)["alarm_rate"]["count"]
     text = humwatch("rehearse", normal, faults / "1.wav", "--machine", "pump-2", *quick).stdout

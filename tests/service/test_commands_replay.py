@@ -17,10 +17,10 @@ import soundfile
 from typer.testing import CliRunner, Result
 
 from humwatch.audio import open_recording
-from humwatch_service import commands_replay
-from humwatch_service.cli import app
+from humwatch_service.cli import replay as commands_replay
+from humwatch_service.cli.main import app
 from humwatch_service.client import Patience
-from humwatch_service.playlist import Playlist, encoded
+from humwatch_service.sources.sequence import Playlist, encoded
 from tests.stream_server import MACHINE, StreamServer, served
 from tests.stream_server_http import HttpApp, serving_http
 

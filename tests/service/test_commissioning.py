@@ -13,9 +13,9 @@ from humwatch.bundle import Bundle, read_bundle, write_bundle
 from humwatch.errors import AudioFormatUnsupported, CalibrationError
 from humwatch.repository import ModelRepository
 from humwatch.scoring import ScoreKind
-from humwatch_service.commissioning import Commission, normal_recordings, recalibrate
 from humwatch_service.errors import FileUnreadable, RecordingNotNormal
-from humwatch_service.machines import Machine, load_machine, verify
+from humwatch_service.models.recalibration import Commission, normal_recordings, recalibrate
+from humwatch_service.models.registry import Machine, load_machine, verify
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ from humwatch.explain import BandRange
 from humwatch.monitor import ScaleScore
 from humwatch.normal_lines import LineFinding
 from humwatch.rhythm import IrregularTime
-from humwatch_service.cli import app
-from humwatch_service.detections import DETECTORS, Detection, explanation_text, line_text, rhythm_text
+from humwatch_service.cli.main import app
+from humwatch_service.protocol.detections import DETECTORS, Detection, explanation_text, line_text, rhythm_text
 from tests.detected_sounds import faster, knocked
 
 Float32 = npt.NDArray[np.float32]

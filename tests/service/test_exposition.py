@@ -11,9 +11,9 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import generate_latest
 
-from humwatch_service.exposition import Exposition, Scrape
-from humwatch_service.line_families import LineFamily
-from humwatch_service.metric_table import MetricSpec
+from humwatch_service.metrics.exposition import Exposition, Scrape
+from humwatch_service.metrics.lines import LineFamily
+from humwatch_service.metrics.table import MetricSpec
 
 
 @pytest.fixture

@@ -110,8 +110,8 @@ BOMB_PROBE = """
     from pathlib import Path
     import httpx
     from humwatch_service.app import create_app
-    from humwatch_service.server import listen, server_of
-    from humwatch_service.settings import Settings
+    from humwatch_service.web.server import listen, server_of
+    from humwatch_service.config.settings import Settings
 
     settings = Settings(models_dir=Path(sys.argv[1]), port=0, score_workers=1, max_decoded_samples=60_000_000)
     app = create_app(settings)

@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from humwatch_service.line_families import LineFamily, LineSet, text_of
-from humwatch_service.metric_table import MetricSpec
+from humwatch_service.metrics.lines import LineFamily, LineSet, text_of
+from humwatch_service.metrics.table import MetricSpec
 
 LEVEL = MetricSpec("some_level", "gauge", ("a", "b"), 'Has a \\ and "quotes",\nand two lines.')
 TIMES = MetricSpec("some_times_total", "counter", ("a", "b"), "How often.")

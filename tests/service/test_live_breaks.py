@@ -22,7 +22,7 @@ import httpx
 import pytest
 
 from humwatch_service.client import Backlog, ServiceAddress, StreamClient, Times
-from humwatch_service.live.messages import Bye, Hello, Score, ServerMessage
+from humwatch_service.protocol.messages import Bye, Hello, Score, ServerMessage
 from tests.live_service import MACHINE, RATE_HZ, Plant, Service, Sounds, nursery, sounding
 
 SPEED = 20.0
@@ -267,8 +267,8 @@ def test_a_line_that_is_torn_at_random(live: Any, sounds: Sounds) -> None:
 LISTEN = """
 import sys
 from pathlib import Path
-from humwatch_service import commands_listen
-from humwatch_service.cli import main
+from humwatch_service.cli import listen as commands_listen
+from humwatch_service.cli.main import main
 from tests.sound_cards import FakeSound, card
 sound = FakeSound([card("mic", rate_hz=16_000)])
 sound.feed = Path(sys.argv.pop(1)).read_bytes()

@@ -15,11 +15,11 @@ from humwatch.collector import NormalCollector
 from humwatch.errors import CalibrationError, MachineNotFound, OperationRefused, RepositoryError
 from humwatch.repository import ModelRepository
 from humwatch.synthetic import SyntheticMachine
-from humwatch_service.commissioning import Commission, recalibrate
+from humwatch_service.calibration.collection import LiveCalibrations
 from humwatch_service.errors import CalibrationNotFound, CalibrationRunning, StateUnusable
-from humwatch_service.live_calibration import LiveCalibrations
-from humwatch_service.machines import Engine, Fleet, Machines, load_machine
-from humwatch_service.model_versions import ModelVersions
+from humwatch_service.models.recalibration import Commission, recalibrate
+from humwatch_service.models.registry import Engine, Fleet, Machines, load_machine
+from humwatch_service.models.versions import ModelVersions
 
 T = TypeVar("T")
 
@@ -205,7 +205,7 @@ def test_a_disk_that_takes_no_bundle_is_named(
 
     started(desk, "pump-2", minutes)
     with monkeypatch.context() as patch:
-        patch.setattr("humwatch_service.model_versions.write_bundle", full)
+        patch.setattr("humwatch_service.models.versions.write_bundle", full)
         with pytest.raises(RepositoryError, match="No space left"):
             run(desk.calibrations.finish("pump-2", who="ada"))
     assert desk.machines.get("pump-2").manifest.version == "1"

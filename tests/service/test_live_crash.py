@@ -18,7 +18,7 @@ import httpx
 import pytest
 import soundfile
 
-from humwatch_service.live.messages import Hello, ServerMessage, StateChange
+from humwatch_service.protocol.messages import Hello, ServerMessage, StateChange
 from tests.live_service import MACHINE, RATE_HZ, Nursery, Plant, Service, Sounds, nursery, sounding
 
 RULE = "on_delay_s = 3\noff_delay_s = 3"

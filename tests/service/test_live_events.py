@@ -19,9 +19,9 @@ import pytest
 from humwatch.bundle import read_bundle
 from humwatch.explain import explain_bands
 from humwatch.onnx_predictor import OnnxPredictor
-from humwatch_service.live.viewer import MAX_WAITING
-from humwatch_service.page_events import AlarmTold, FleetChanges, FleetNow, MachineHello, Sound, Tick, Tile
-from humwatch_service.server import STALLED_S, BoundedProtocol
+from humwatch_service.viewers.events import AlarmTold, FleetChanges, FleetNow, MachineHello, Sound, Tick, Tile
+from humwatch_service.viewers.viewer import MAX_WAITING
+from humwatch_service.web.server import STALLED_S, BoundedProtocol
 from tests.event_reader import EventReader, reading
 
 RATE_HZ = 16_000
@@ -197,9 +197,9 @@ def test_no_more_look_on_than_may_and_who_leaves_makes_room(watched: Any) -> Non
                 assert refused.status_code == 503
                 assert json.loads(refused.read())["code"] == "viewers_full"
                 assert refused.headers["Retry-After"] == "10"
-        assert watched.app.state.service.live.broadcast.viewers == 3
+        assert watched.app.state.service.broadcast.viewers == 3
     deadline_s = time.monotonic() + 20
-    while watched.app.state.service.live.broadcast.viewers:  # the server sees a little later that they are gone
+    while watched.app.state.service.broadcast.viewers:  # the server sees a little later that they are gone
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
     with reading(watched.http, FLEET) as events:
@@ -250,7 +250,7 @@ def test_who_does_not_read_is_told_the_newest_and_how_much_was_missed(watched: A
 
 def test_who_reads_nothing_is_cut_off(watched: Any, workshop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BoundedProtocol, "_patience_s", 0.2)
-    broadcast = watched.app.state.service.live.broadcast
+    broadcast = watched.app.state.service.broadcast
     with lazy_connection(watched.port) as lazy:
         lazy.sendall(f"GET {SOUND} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
         assert lazy.recv(15) == b"HTTP/1.1 200 OK"

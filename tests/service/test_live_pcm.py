@@ -5,8 +5,8 @@ import pytest
 import soundfile
 
 from humwatch.errors import AudioNotFinite
-from humwatch_service.live.messages import SampleFormat
-from humwatch_service.live.pcm import PcmDecoder
+from humwatch_service.protocol.messages import SampleFormat
+from humwatch_service.protocol.pcm import PcmDecoder
 
 RNG = np.random.default_rng(5)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from humwatch_service.live.sound_ring import SoundRing
+from humwatch_service.live.audio_ring import SoundRing
 
 
 def ramp(start: int, n: int) -> np.ndarray:

@@ -13,9 +13,9 @@ import pytest
 
 from humwatch.errors import PredictorError
 from humwatch.live import LiveMonitor
-from humwatch_service.live.items import Gap, StreamFormat
+from humwatch_service.live.executor import TurnPool
 from humwatch_service.live.stream import MAX_ITEMS, SLEW_S, LiveStream
-from humwatch_service.live.turns import TurnPool
+from humwatch_service.live.stream_items import Gap, StreamFormat
 
 FORM = StreamFormat("s", 16_000, 1, 0, integers=True, realtime=True)
 SECOND = np.zeros((16_000, 1), np.float32)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import structlog
 
-from humwatch_service.log_limits import MAX_ITEMS, MAX_KINDS, REPEATS, WINDOW_S, RepeatLimit
-from humwatch_service.logs import configure_logging, event_logger, log_formatter
-from humwatch_service.webhooks.settings import WebhookSettings
+from humwatch_service.config.webhooks import WebhookSettings
+from humwatch_service.telemetry.log_limits import MAX_ITEMS, MAX_KINDS, REPEATS, WINDOW_S, RepeatLimit
+from humwatch_service.telemetry.logs import configure_logging, event_logger, log_formatter
 
 
 def rendered(record: logging.LogRecord, form: Any = "json") -> str:

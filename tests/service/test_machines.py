@@ -10,9 +10,9 @@ import pytest
 from humwatch.bundle import sha256
 from humwatch.errors import BundleError, BundleInvalid, BundleParityFailed, HumwatchError, MachineNotFound
 from humwatch.repository import ModelRepository
-from humwatch_service.batching import BatchingPredictor
 from humwatch_service.errors import MachineUnavailable, ModelsLoading
-from humwatch_service.machines import Engine, Machines, load_machine
+from humwatch_service.inference.batching import BatchingPredictor
+from humwatch_service.models.registry import Engine, Machines, load_machine
 
 
 def corrupt(folder: Path) -> None:

@@ -14,9 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from humwatch_service.config.webhooks import WebhookSettings
 from humwatch_service.live import hub
-from humwatch_service.metrics import METRICS, PROCESS_METRICS, Metrics
-from humwatch_service.webhooks.settings import WebhookSettings
+from humwatch_service.metrics.registry import METRICS, PROCESS_METRICS, Metrics
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -183,7 +183,7 @@ def test_every_metric_moves(make_server: Any, models: Path, workshop: Any, monke
     monkeypatch.setattr(type(service.live), "unsaved", property(lambda self: 3))
     monkeypatch.setattr(type(service.machines), "predict_queue_depth", property(lambda self: 4))
     monkeypatch.setattr(service.machines, "failure", "the folder is gone")
-    service.live.broadcast._on_drop(2)  # how it comes to that is seen in test_live_events.py
+    service.broadcast._on_drop(2)  # how it comes to that is seen in test_live_events.py
     with server.http.stream("GET", "/v1/live"):
         after = scraped(server)
 

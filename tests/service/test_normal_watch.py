@@ -15,9 +15,9 @@ import pytest
 import soundfile
 
 from humwatch_service.errors import NormalSoundNotFound
-from humwatch_service.live.normal_watch import EVERY_S, NormalWatch
-from humwatch_service.live.sound_ring import SoundRing
-from humwatch_service.state.normal_sounds import NormalSounds
+from humwatch_service.live.audio_ring import SoundRing
+from humwatch_service.live.reference_recorder import EVERY_S, NormalWatch
+from humwatch_service.storage.normal_sounds import NormalSounds
 
 RATE_HZ = 1_000
 

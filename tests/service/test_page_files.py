@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from humwatch_service.page_files import FOLDER, PageFiles
+from humwatch_service.web.page_files import FOLDER, PageFiles
 
 KEY = "a-key-for-the-tests"
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from humwatch.repository import ModelRepository
-from humwatch_service.machines import load_machine
-from humwatch_service.scorer import ScoreJob, Scorer
-from humwatch_service.sound_trace import MAX_COLUMNS, Columns
+from humwatch_service.models.registry import load_machine
+from humwatch_service.scoring.scorer import ScoreJob, Scorer
+from humwatch_service.scoring.sound_trace import MAX_COLUMNS, Columns
 
 
 def test_columns_are_kept_as_they_are_while_they_are_few() -> None:

@@ -15,12 +15,12 @@ from humwatch.live import LiveModel, LiveMonitor
 from humwatch.predictor import Prediction
 from humwatch.repository import ModelRepository
 from humwatch.synthetic import Fault
-from humwatch_service import reel as reel_module
+from humwatch_service.inference.prediction_cache import RememberingPredictor
 from humwatch_service.live.machine import warn_level
-from humwatch_service.machines import load_machine
-from humwatch_service.prediction_memory import RememberingPredictor
-from humwatch_service.reel import Place, Reel
-from humwatch_service.rehearsal import poisson_rate, rehearse
+from humwatch_service.models.registry import load_machine
+from humwatch_service.rehearsal.rehearsal import poisson_rate, rehearse
+from humwatch_service.sources import looped as reel_module
+from humwatch_service.sources.looped import Place, Reel
 
 Float32 = npt.NDArray[np.float32]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from humwatch_service.routes import runbooks
+from humwatch_service.web.routes import runbooks
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from humwatch_service.errors import ClientGone, Overloaded, ScoringTimedOut, ShuttingDown
-from humwatch_service.scoring_queue import ScoringQueue, Watch
+from humwatch_service.scoring.queue import ScoringQueue, Watch
 
 
 async def never() -> None:

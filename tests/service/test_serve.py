@@ -27,7 +27,7 @@ def process(models: Path, *arguments: str, **environment: str) -> Iterator[tuple
     clean = {name: value for name, value in os.environ.items() if not name.startswith("HUMWATCH_")}
     state = tempfile.TemporaryDirectory()
     clean["HUMWATCH_STATE_DIR"] = state.name
-    command = "from humwatch_service.cli import main; main()"
+    command = "from humwatch_service.cli.main import main; main()"
     started = subprocess.Popen(
         [sys.executable, "-c", command, "serve", "--port", "0", "--models", str(models), "--json", *arguments],
         env={**clean, **environment},
@@ -129,7 +129,7 @@ def test_the_demonstration_alarms_within_a_minute(tmp_path: Path) -> None:
 
 
 def test_a_demonstration_needs_examples(tmp_path: Path, shared_models: Path) -> None:
-    command = "from humwatch_service.cli import main; main()"
+    command = "from humwatch_service.cli.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", command, "serve", "--demo", "--models", str(shared_models)],
         env={**os.environ, "HUMWATCH_STATE_DIR": str(tmp_path)},

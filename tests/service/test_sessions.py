@@ -9,7 +9,15 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from humwatch_service.errors import TooManyAttempts
-from humwatch_service.sessions import COOKIE, FREE_FAILURES, MAX_CLIENTS, MAX_SESSIONS, SESSION_S, Attempts, Sessions
+from humwatch_service.web.sessions import (
+    COOKIE,
+    FREE_FAILURES,
+    MAX_CLIENTS,
+    MAX_SESSIONS,
+    SESSION_S,
+    Attempts,
+    Sessions,
+)
 
 KEY = "a-key-for-the-tests"
 ORDER = {"who": "ann", "why": "a test"}

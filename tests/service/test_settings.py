@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from humwatch_service.configuration import CONFIG_VARIABLE, load_configuration
+from humwatch_service.config.layers import CONFIG_VARIABLE, load_configuration
+from humwatch_service.config.settings import ENV_PREFIX, Settings, check_exposure, is_loopback
 from humwatch_service.errors import ApiKeyRequired, SettingsInvalid
-from humwatch_service.settings import ENV_PREFIX, Settings, check_exposure, is_loopback
 
 KEY = "k" * 24
 

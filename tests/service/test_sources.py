@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from humwatch_service.plant import FolderSource, LoopSource, SoundCardSource
-from humwatch_service.webhooks.settings import WebhookSettings
+from humwatch_service.config.sources import FolderSource, LoopSource, SoundCardSource
+from humwatch_service.config.webhooks import WebhookSettings
 
 RATE_HZ = 16_000
 

@@ -18,9 +18,9 @@ import pytest
 import soundfile
 
 from humwatch.alarm_events import ActiveAlarm, AlarmEvent, AlarmSnapshot, EventKind, Mark, Shelf
-from humwatch_service.state.evidence import EvidenceFolder
-from humwatch_service.state.records import MachineChange, ScoreSecond, StreamPosition
-from humwatch_service.state.store import StateStore
+from humwatch_service.storage.evidence import EvidenceFolder
+from humwatch_service.storage.records import MachineChange, ScoreSecond, StreamPosition
+from humwatch_service.storage.store import StateStore
 
 ROUNDS = 30
 MACHINE = "fan-1"

@@ -21,9 +21,9 @@ from sqlalchemy import Engine, event
 
 from humwatch.alarm_events import ActiveAlarm, AlarmEvent, AlarmSnapshot
 from humwatch_service.errors import StateUnusable
-from humwatch_service.state.records import MachineChange
-from humwatch_service.state.schema import SCHEMA_VERSION
-from humwatch_service.state.store import StateStore
+from humwatch_service.storage.records import MachineChange
+from humwatch_service.storage.schema import SCHEMA_VERSION
+from humwatch_service.storage.store import StateStore
 
 NOBODY = 65_534
 

@@ -11,9 +11,9 @@ import soundfile
 
 from humwatch.alarm_events import ActiveAlarm, AlarmEvent, AlarmSnapshot
 from humwatch_service.errors import AlarmNotFound, EvidenceGone, StateUnusable
-from humwatch_service.state.evidence import EvidenceFolder
-from humwatch_service.state.records import EvidenceState, MachineChange
-from humwatch_service.state.store import StateStore
+from humwatch_service.storage.evidence import EvidenceFolder
+from humwatch_service.storage.records import EvidenceState, MachineChange
+from humwatch_service.storage.store import StateStore
 
 DAY_S = 86_400.0
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(5_000)

@@ -10,10 +10,10 @@ import soundfile
 
 from humwatch.alarm_events import ActiveAlarm, AlarmEvent, AlarmSnapshot
 from humwatch_service.errors import FileUnreadable
-from humwatch_service.state.evidence import EvidenceFolder
-from humwatch_service.state.export import COLUMNS, export_feedback
-from humwatch_service.state.records import MachineChange, Verdict
-from humwatch_service.state.store import StateStore
+from humwatch_service.storage.evidence import EvidenceFolder
+from humwatch_service.storage.export import COLUMNS, export_feedback
+from humwatch_service.storage.records import MachineChange, Verdict
+from humwatch_service.storage.store import StateStore
 
 
 @pytest.fixture

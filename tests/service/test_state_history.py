@@ -8,10 +8,10 @@ import pytest
 
 from humwatch.alarm_events import MACHINE_STATES, MachineState
 from humwatch_service.errors import RequestInvalid
-from humwatch_service.state.history import MINUTES_KEPT_S, SECONDS_KEPT_S
-from humwatch_service.state.packed_minute import PackedMinute
-from humwatch_service.state.records import HistoryPoint, ScoreSecond
-from humwatch_service.state.store import StateStore
+from humwatch_service.storage.history import MINUTES_KEPT_S, SECONDS_KEPT_S
+from humwatch_service.storage.packed_minute import PackedMinute
+from humwatch_service.storage.records import HistoryPoint, ScoreSecond
+from humwatch_service.storage.store import StateStore
 
 START_S = 1_700_000_040  # a minute's start
 

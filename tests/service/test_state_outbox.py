@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from humwatch.alarm_events import ActiveAlarm, AlarmEvent, AlarmSnapshot, EventKind
-from humwatch_service.state.outbox import MAX_ERROR_LENGTH
-from humwatch_service.state.records import MachineChange
-from humwatch_service.state.store import DELIVERIES_KEPT_S, StateStore
+from humwatch_service.storage.outbox import MAX_ERROR_LENGTH
+from humwatch_service.storage.records import MachineChange
+from humwatch_service.storage.store import DELIVERIES_KEPT_S, StateStore
 
 
 @pytest.fixture

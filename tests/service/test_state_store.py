@@ -21,7 +21,7 @@ from humwatch.explain import BandRange
 from humwatch.normal_lines import LineFinding
 from humwatch.rhythm import IrregularTime
 from humwatch_service.errors import AlarmNotFound
-from humwatch_service.state.records import (
+from humwatch_service.storage.records import (
     MAX_TRACE_POINTS,
     AlarmContext,
     AlarmLevels,
@@ -34,8 +34,8 @@ from humwatch_service.state.records import (
     alarm_id_of,
     split_alarm_id,
 )
-from humwatch_service.state.schema import SCHEMA_VERSION
-from humwatch_service.state.store import StateStore
+from humwatch_service.storage.schema import SCHEMA_VERSION
+from humwatch_service.storage.store import StateStore
 
 CONTEXT = AlarmContext(
     score=1.4,

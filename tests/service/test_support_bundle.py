@@ -16,10 +16,12 @@ from urllib.parse import quote
 import pytest
 from typer.testing import CliRunner, Result
 
-from humwatch_service import support_bundle, support_facts
-from humwatch_service.cli import app
-from humwatch_service.redaction import Redactor, secrets_of_text
-from humwatch_service.state.store import FILE, StateStore
+from humwatch_service.cli.main import app
+from humwatch_service.config.secrets import secrets_of_text
+from humwatch_service.storage.store import FILE, StateStore
+from humwatch_service.support import bundle as support_bundle
+from humwatch_service.support import facts as support_facts
+from humwatch_service.telemetry.redaction import Redactor
 
 KEY = 'k3y+/with"quote-and-24-characters'
 FILED_KEY = "filed-key-0123456789-abcdef"

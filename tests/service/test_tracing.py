@@ -27,12 +27,12 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from typer.testing import CliRunner
 
-from humwatch_service import tracing as tracing_module
-from humwatch_service.cli import app as cli
+from humwatch_service.cli.main import app as cli
+from humwatch_service.config.settings import Settings
 from humwatch_service.errors import TracingUnavailable
-from humwatch_service.live.turns import TurnPool
-from humwatch_service.settings import Settings
-from humwatch_service.tracing import RequestTraces, Tracing, past_span, stage_span
+from humwatch_service.live.executor import TurnPool
+from humwatch_service.telemetry import tracing as tracing_module
+from humwatch_service.telemetry.tracing import RequestTraces, Tracing, past_span, stage_span
 from tests.service.conftest import running
 from tests.service.test_logs import logged
 
@@ -267,7 +267,7 @@ def test_off_imports_nothing_and_starts_nothing() -> None:
     code = (
         "import sys, threading\n"
         "from humwatch_service.app import create_app\n"
-        "from humwatch_service.settings import Settings\n"
+        "from humwatch_service.config.settings import Settings\n"
         "app = create_app(Settings())\n"
         "tracing = app.state.service.tracing\n"
         "tracing.start()\n"

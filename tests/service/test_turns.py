@@ -5,7 +5,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from humwatch_service.live.turns import CATCH_UP_S, TurnPool
+from humwatch_service.live.executor import CATCH_UP_S, TurnPool
 
 
 def held() -> tuple[TurnPool, threading.Event]:

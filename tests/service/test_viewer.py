@@ -6,7 +6,7 @@ import asyncio
 import threading
 from dataclasses import dataclass
 
-from humwatch_service.live.viewer import MAX_WAITING, Viewer
+from humwatch_service.viewers.viewer import MAX_WAITING, Viewer
 
 
 @dataclass(frozen=True)

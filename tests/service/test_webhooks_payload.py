@@ -17,8 +17,9 @@ from humwatch.alarm_events import EVENT_KINDS, AlarmEvent
 from humwatch.explain import BandRange
 from humwatch.normal_lines import LineFinding
 from humwatch.rhythm import IrregularTime
+from humwatch_service.config.webhooks import key_of
 from humwatch_service.webhooks.payload import NotificationPayload, notification_of
-from humwatch_service.webhooks.signature import key_of, message_id, signed_headers
+from humwatch_service.webhooks.signature import message_id, signed_headers
 
 PAGE = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text("utf-8")
 CONTEXT: Any = SimpleNamespace(

@@ -21,13 +21,13 @@ from typing import Any
 
 import pytest
 
+from humwatch_service.config.webhooks import WebhookSettings
 from humwatch_service.errors import StateUnusable
 from humwatch_service.webhooks.breaker import CircuitBreaker
 from humwatch_service.webhooks.endpoint import answer_of
 from humwatch_service.webhooks.lane import WebhookStatus
 from humwatch_service.webhooks.policy import DeliveryPolicy
 from humwatch_service.webhooks.sender import WebhookSender
-from humwatch_service.webhooks.settings import WebhookSettings
 from humwatch_service.webhooks.signature import message_id, signed_headers
 
 SECRET = "whsec_c2VjcmV0LW9mLXRoZS1jb250cm9sLXJvb20="

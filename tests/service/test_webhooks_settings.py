@@ -10,8 +10,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from humwatch.alarm_events import AlarmEvent
+from humwatch_service.config.webhooks import WebhookSettings, check_webhooks, recipients
 from humwatch_service.errors import SettingsInvalid
-from humwatch_service.webhooks.settings import WebhookSettings, check_webhooks, recipients
 
 SECRET = "s3cret-" * 4
 PATH = "/services/T0/B0/very-private"

@@ -9,13 +9,13 @@ import soundfile
 import torch
 
 from humwatch.features import FeatureSpec
-from humwatch_training.autoencoder import AutoencoderConfig, IdnnConfig
-from humwatch_training.config import FitConfig
-from humwatch_training.constant import ConstantConfig
-from humwatch_training.data import Clip
-from humwatch_training.latent import LatentAnpConfig
-from humwatch_training.model import AnpConfig
-from humwatch_training.networks import NetworkConfig
+from humwatch_training.datasets.windows import Clip
+from humwatch_training.fit.config import FitConfig
+from humwatch_training.networks.attentive import AnpConfig
+from humwatch_training.networks.autoencoder import AutoencoderConfig, IdnnConfig
+from humwatch_training.networks.constant import ConstantConfig
+from humwatch_training.networks.kinds import NetworkConfig
+from humwatch_training.networks.latent import LatentAnpConfig
 
 SMALL_FEATURES = FeatureSpec(n_mels=8)
 SMALL_NETWORKS: dict[str, NetworkConfig] = {

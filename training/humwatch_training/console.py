@@ -1,10 +1,13 @@
 """What the commands say: results on stdout, progress on stderr, failures by name."""
 
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from humwatch.errors import HumwatchError
 
@@ -17,6 +20,30 @@ def say(message: str) -> None:
 def show(result: dict[str, object], text: str, *, as_json: bool) -> None:
     """Write a command's result to stdout: as one JSON object, or as text."""
     typer.echo(json.dumps(result) if as_json else text)
+
+
+@contextmanager
+def stage_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Give a function of (stage, done, total) that draws a bar on a terminal, and says each stage's end elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda stage, done, total: say(f"{stage}: {done}/{total}") if done == total else None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        tasks = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total)
+            bar.update(tasks[stage], completed=done)
+
+        yield report
 
 
 @contextmanager

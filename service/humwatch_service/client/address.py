@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit
 
+from humwatch_service.config.settings import is_loopback
 from humwatch_service.errors import FileUnreadable, RequestInvalid
-from humwatch_service.settings import is_loopback
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 

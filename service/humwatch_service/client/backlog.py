@@ -9,7 +9,7 @@ from collections import deque
 from typing import Final
 
 from humwatch_service.client.ring import Piece, SampleRing
-from humwatch_service.live.messages import SAMPLE_BYTES, Clock, Dropped, Hello
+from humwatch_service.protocol.messages import SAMPLE_BYTES, Clock, Dropped, Hello
 
 KEEP_S: Final = 30.0
 """Sound kept although the service has it: one that restarts listens to the last clip again."""

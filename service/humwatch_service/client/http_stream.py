@@ -13,7 +13,7 @@ from humwatch_service.client.duplex import DuplexTransport
 from humwatch_service.client.link import read_message
 from humwatch_service.client.refusal import of_failure, of_response
 from humwatch_service.errors import ServiceUnreachable
-from humwatch_service.live.messages import Bye, Failure, Hello, SampleFormat, ServerMessage
+from humwatch_service.protocol.messages import Bye, Failure, Hello, SampleFormat, ServerMessage
 
 _TYPES: Final[dict[SampleFormat, str]] = {
     "s16be": "audio/L16",  # RFC 2586: big-endian

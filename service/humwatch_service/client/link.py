@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from humwatch_service.client.backlog import Backlog
 from humwatch_service.client.refusal import Refusal, of_close, of_failure, unreachable
-from humwatch_service.live.messages import (
+from humwatch_service.protocol.messages import (
     Bye,
     Eof,
     Failure,

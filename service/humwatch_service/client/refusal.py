@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from humwatch_service.errors import ServiceRefused, ServiceUnreachable
-from humwatch_service.live.messages import Failure
+from humwatch_service.protocol.messages import Failure
 
 UNREACHABLE: Final = ServiceUnreachable.code
 

@@ -18,7 +18,7 @@ from humwatch_service.client.backoff import Patience
 from humwatch_service.client.link import Link, Times
 from humwatch_service.client.refusal import Refusal, of_response, unreachable
 from humwatch_service.errors import ServiceUnreachable
-from humwatch_service.live.messages import Bye, Ready, ServerMessage
+from humwatch_service.protocol.messages import Bye, Ready, ServerMessage
 
 
 @dataclass(frozen=True)

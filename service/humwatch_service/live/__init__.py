@@ -1,1 +1,1 @@
-"""Live streams: the protocol, the sessions, and what is known of each machine right now."""
+"""The live streams of machines: who may feed one, what is made of it, and what is kept of it."""

@@ -13,34 +13,34 @@ from starlette.concurrency import run_in_threadpool
 from humwatch.alarm_events import AlarmEvent, Mark
 from humwatch.errors import MachineNotFound
 from humwatch.live import LiveModel, LiveStep
+from humwatch_service.config.settings import Settings
+from humwatch_service.config.webhooks import recipients
 from humwatch_service.errors import ShuttingDown, StateUnusable
-from humwatch_service.live.broadcast import Broadcast
-from humwatch_service.live.display import Display
-from humwatch_service.live.evidence_desk import EvidenceDesk
-from humwatch_service.live.items import RunSignal, Swap
+from humwatch_service.live.admission import Opened, Reception
+from humwatch_service.live.evidence_writer import EvidenceDesk
+from humwatch_service.live.executor import TurnPool
+from humwatch_service.live.gauges import Display
 from humwatch_service.live.load import Load
 from humwatch_service.live.logbook import Logbook
 from humwatch_service.live.machine import Collecting, LiveMachine, Reading, detector_of
-from humwatch_service.live.messages import Hello
-from humwatch_service.live.normal_watch import NormalWatch
 from humwatch_service.live.overload_watch import OverloadWatch
-from humwatch_service.live.reception import Opened, Reception
+from humwatch_service.live.periodic import Chore, Timekeeper
+from humwatch_service.live.reference_recorder import NormalWatch
 from humwatch_service.live.stream import Connection, LiveStream
+from humwatch_service.live.stream_items import RunSignal, Swap
 from humwatch_service.live.stream_report import CountedPredictor, StreamReport
-from humwatch_service.live.timekeeper import Chore, Timekeeper
-from humwatch_service.live.turns import TurnPool
-from humwatch_service.logs import event_logger
-from humwatch_service.machines import Fleet, Machine, Machines
-from humwatch_service.metrics import Metrics
-from humwatch_service.scorer import ScoreJob, Scorer
-from humwatch_service.settings import Settings
-from humwatch_service.state.evidence import EvidenceFolder
-from humwatch_service.state.folder_lock import FolderLock
-from humwatch_service.state.normal_sounds import NormalSounds
-from humwatch_service.state.records import EvidenceState, KeptMachine, MachineChange, alarm_id_of, split_alarm_id
-from humwatch_service.state.store import StateStore
-from humwatch_service.tracing import Tracing
-from humwatch_service.webhooks.settings import recipients
+from humwatch_service.live.subscriber import Subscriber
+from humwatch_service.metrics.registry import Metrics
+from humwatch_service.models.registry import Fleet, Machine, Machines
+from humwatch_service.protocol.messages import Hello
+from humwatch_service.scoring.scorer import ScoreJob, Scorer
+from humwatch_service.storage.evidence import EvidenceFolder
+from humwatch_service.storage.folder_lock import FolderLock
+from humwatch_service.storage.normal_sounds import NormalSounds
+from humwatch_service.storage.records import EvidenceState, KeptMachine, MachineChange, alarm_id_of, split_alarm_id
+from humwatch_service.storage.store import StateStore
+from humwatch_service.telemetry.logs import event_logger
+from humwatch_service.telemetry.tracing import Tracing
 
 Float32 = npt.NDArray[np.float32]
 
@@ -91,17 +91,12 @@ class Hub:
         self._turns = TurnPool(settings.stream_workers, around=tracing.turn if tracing.follows_turns else None)
         self._overload = OverloadWatch(load, metrics.live, self._fed)
         self.normal = NormalWatch(NormalSounds(settings.state_dir / "normal"), submit=self._desk.do)
-        self.broadcast = Broadcast(
-            lambda: self.machines,
-            max_viewers=settings.max_viewers,
-            sourced={source.machine for source in settings.sources},
-            on_drop=metrics.live.unseen,
-        )
+        self._subscribers: list[Subscriber] = []
         self._reception = Reception(
             settings,
             self._turns,
             load,
-            report_for=lambda machine: StreamReport(machine, metrics, load, self._desk, self.normal, self.broadcast),
+            report_for=lambda machine: StreamReport(machine, metrics, load, self._desk, self.normal, self._subscribers),
             live=lambda: self.live,
             stream_s=self._stream_s,
             on_end=self._desk.complete,
@@ -114,9 +109,12 @@ class Hub:
             Chore(TIDY_S, self._tidy),
             Chore(MEASURE_S, self._display.measure),
         )
-        metrics.live.watch_viewers(lambda: self.broadcast.viewers)
         metrics.live.watch(lambda: self.live, lambda: self.waiting_s, lambda: self.unsaved)
         metrics.live.watch_load(load.share, lambda: load.lateness_s, budget_s=settings.stream_latency_s)
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Tell somebody what machines do, from before the first stream on."""
+        self._subscribers.append(subscriber)
 
     async def start(self) -> None:
         """Begin to keep time."""
@@ -191,7 +189,7 @@ class Hub:
                 self._swap(machine, self._model(loaded))
 
     async def open(self, machine: LiveMachine, hello: Hello, connection: Connection) -> Opened:
-        """Let a connection feed a stream; see :meth:`humwatch_service.live.reception.Reception.open`."""
+        """Let a connection feed a stream; see :meth:`humwatch_service.live.admission.Reception.open`."""
         opened = await self._reception.open(machine, hello, connection)
         self._display.expect(machine)
         return opened
@@ -245,7 +243,8 @@ class Hub:
 
     def stop_streams(self) -> None:
         """Take no more sound, and show no more; the service stops."""
-        self.broadcast.close()
+        for subscriber in self._subscribers:
+            subscriber.close()
         self._reception.close()
         for machine in self.machines.values():
             if machine.stream is not None and machine.stream.connection is not None:
@@ -321,7 +320,8 @@ class Hub:
     def _happened(self, machine: LiveMachine, events: list[AlarmEvent], step: LiveStep | None) -> None:
         """Events are kept: tell them."""
         self._display.happened(machine, events, detector_of(step))
-        self.broadcast.happened(machine, events)
+        for subscriber in self._subscribers:
+            subscriber.happened(machine, events)
         if events:
             self.on_owed()
 
@@ -377,7 +377,8 @@ class Hub:
 
     def _let_go(self, machine: LiveMachine) -> None:
         """Forget a machine, but for what it needs if it comes back."""
-        self.broadcast.gone(machine.machine_id)
+        for subscriber in self._subscribers:
+            subscriber.gone(machine.machine_id)
         self.normal.forget(machine.machine_id)
         before = (self._kept or {}).get(machine.machine_id)
         with machine.lock:

@@ -8,12 +8,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final
 
 from humwatch_service.errors import Overloaded
-
-Resource = Literal["cores", "interpreter"]
-RESOURCES: Final[tuple[Resource, ...]] = get_args(Resource)
+from humwatch_service.metrics.live import Resource
 
 LOOK_BACK_S: Final = 5.0
 """What is judged by: shorter, a hiccup closes the door; longer, it is closed too late."""

@@ -14,8 +14,7 @@ from humwatch.explain import explain_bands
 from humwatch.live import LiveModel, LiveStep
 from humwatch_service.errors import StateUnusable
 from humwatch_service.live.machine import LiveMachine, Reading, detection_of, detector_of
-from humwatch_service.logs import event_logger
-from humwatch_service.state.records import (
+from humwatch_service.storage.records import (
     AlarmContext,
     AlarmLevels,
     EvidenceState,
@@ -25,7 +24,8 @@ from humwatch_service.state.records import (
     TracePoint,
     alarm_id_of,
 )
-from humwatch_service.state.store import StateStore
+from humwatch_service.storage.store import StateStore
+from humwatch_service.telemetry.logs import event_logger
 
 MAX_UNSAVED: Final = 10_000
 """Changes that are held while the disk takes none; beyond it the oldest are given up, and the log says so."""

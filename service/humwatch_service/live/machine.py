@@ -19,10 +19,10 @@ from humwatch.detectors import DetectorName
 from humwatch.live import LiveModel, LiveStep
 from humwatch.monitor import ScaleScore
 from humwatch.source_health import FaultReport
-from humwatch_service.detections import Detection
-from humwatch_service.live.messages import Score, ServerMessage, StateChange, Warn
 from humwatch_service.live.stream import LiveStream
-from humwatch_service.state.records import StreamPosition, alarm_id_of
+from humwatch_service.protocol.detections import Detection
+from humwatch_service.protocol.messages import Score, ServerMessage, StateChange, Warn
+from humwatch_service.storage.records import StreamPosition, alarm_id_of
 
 Float32 = npt.NDArray[np.float32]
 

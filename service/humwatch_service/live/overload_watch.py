@@ -9,8 +9,8 @@ from typing import Final
 
 from humwatch_service.live.load import Load, given_up
 from humwatch_service.live.stream import LiveStream
-from humwatch_service.live_metrics import LiveMetrics
-from humwatch_service.logs import event_logger
+from humwatch_service.metrics.live import LiveMetrics
+from humwatch_service.telemetry.logs import event_logger
 
 LOOK_S: Final = 1.0
 """Between looks at the load."""

@@ -15,9 +15,12 @@ from pydantic import ValidationError
 from humwatch.errors import HumwatchError
 from humwatch_service.errors import StreamIdle, StreamInvalid
 from humwatch_service.live.hub import Hub
-from humwatch_service.live.items import ClockReading, Gap, Overflow
 from humwatch_service.live.machine import LiveMachine
-from humwatch_service.live.messages import (
+from humwatch_service.live.stream import LiveStream
+from humwatch_service.live.stream_items import ClockReading, Gap, Overflow
+from humwatch_service.problems import status_of
+from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
+from humwatch_service.protocol.messages import (
     CLIENT_MESSAGE,
     Bye,
     ClientMessage,
@@ -33,10 +36,7 @@ from humwatch_service.live.messages import (
     Score,
     ServerMessage,
 )
-from humwatch_service.live.pcm import PcmDecoder
-from humwatch_service.live.stream import LiveStream
-from humwatch_service.problems import status_of
-from humwatch_service.server_limits import MAX_MESSAGE_BYTES
+from humwatch_service.protocol.pcm import PcmDecoder
 
 Float32 = npt.NDArray[np.float32]
 

@@ -21,11 +21,11 @@ from humwatch.alarm_events import MachineState
 from humwatch.errors import HumwatchError
 from humwatch.live import LiveModel, LiveMonitor, LiveStep
 from humwatch_service.errors import InternalError
-from humwatch_service.live.items import ClockReading, End, Gap, Item, Overflow, RunSignal, StreamFormat, Swap
-from humwatch_service.live.messages import Bye, ServerMessage
-from humwatch_service.live.sound_ring import SoundRing
-from humwatch_service.live.turns import CATCH_UP_S, TurnPool
-from humwatch_service.logs import event_logger
+from humwatch_service.live.audio_ring import SoundRing
+from humwatch_service.live.executor import CATCH_UP_S, TurnPool
+from humwatch_service.live.stream_items import ClockReading, End, Gap, Item, Overflow, RunSignal, StreamFormat, Swap
+from humwatch_service.protocol.messages import Bye, ServerMessage
+from humwatch_service.telemetry.logs import event_logger
 
 Float32 = npt.NDArray[np.float32]
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from humwatch.live import LiveStep
 from humwatch.predictor import Prediction, Predictor
-from humwatch_service.live.broadcast import Broadcast
-from humwatch_service.live.evidence_desk import EvidenceDesk
-from humwatch_service.live.items import ClockReading, Gap, Overflow
+from humwatch_service.live.evidence_writer import EvidenceDesk
 from humwatch_service.live.load import Load
 from humwatch_service.live.machine import LiveMachine
-from humwatch_service.live.messages import ServerMessage
-from humwatch_service.live.normal_watch import NormalWatch
+from humwatch_service.live.reference_recorder import NormalWatch
 from humwatch_service.live.stream import LiveStream
-from humwatch_service.metrics import Metrics
-from humwatch_service.tracing import stage_span
+from humwatch_service.live.stream_items import ClockReading, Gap, Overflow
+from humwatch_service.live.subscriber import Subscriber
+from humwatch_service.metrics.registry import Metrics
+from humwatch_service.protocol.messages import ServerMessage
+from humwatch_service.telemetry.tracing import stage_span
 
 Float32 = npt.NDArray[np.float32]
 
@@ -53,14 +54,14 @@ class StreamReport:
         load: Load,
         desk: EvidenceDesk,
         normal: NormalWatch,
-        broadcast: Broadcast,
+        subscribers: Sequence[Subscriber],
     ) -> None:
         self._machine = machine
         self._metrics = metrics
         self._load = load
         self._desk = desk
         self._normal = normal
-        self._broadcast = broadcast
+        self._subscribers = subscribers
 
     def heard(self, stream: LiveStream, steps: list[LiveStep]) -> list[ServerMessage]:
         """Judge steps; return what the client is told."""
@@ -75,7 +76,8 @@ class StreamReport:
         self._desk.advance(stream)
         if self._machine.stream is stream:
             self._normal.heard(self._machine, stream, steps)
-            self._broadcast.heard(self._machine, stream, steps)
+            for subscriber in self._subscribers:
+                subscriber.heard(self._machine, stream, steps)
         return messages
 
     def taken(self, stream: LiveStream, start: int, mono: Float32) -> None:

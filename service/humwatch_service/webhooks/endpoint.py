@@ -13,9 +13,9 @@ from typing import Final, Literal
 
 import httpx
 
+from humwatch_service.config.webhooks import WebhookSettings
 from humwatch_service.webhooks.addresses import Resolve, may_connect
 from humwatch_service.webhooks.policy import MAX_RETRY_AFTER_S
-from humwatch_service.webhooks.settings import WebhookSettings
 from humwatch_service.webhooks.signature import signed_headers
 
 MAX_ADDRESSES: Final = 4

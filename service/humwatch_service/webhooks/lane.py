@@ -13,11 +13,10 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from humwatch_service.errors import StateUnusable
-from humwatch_service.logs import event_logger
-from humwatch_service.state_metrics import DeliveryOutcome
+from humwatch_service.telemetry.logs import event_logger
 from humwatch_service.webhooks.breaker import Circuit, CircuitBreaker
 from humwatch_service.webhooks.endpoint import Answer, Endpoint
-from humwatch_service.webhooks.outbox import Notification, Outbox
+from humwatch_service.webhooks.outbox import DeliveryOutcome, Notification, Outbox
 from humwatch_service.webhooks.policy import DeliveryPolicy
 from humwatch_service.webhooks.signature import message_id
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Literal, Protocol
+
+DeliveryOutcome = Literal["delivered", "failed", "given_up"]
+DELIVERY_OUTCOMES: Final[tuple[DeliveryOutcome, ...]] = ("delivered", "failed", "given_up")
 
 
 class Notification(Protocol):

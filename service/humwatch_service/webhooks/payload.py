@@ -13,7 +13,7 @@ from humwatch.detectors import DetectorName
 from humwatch.explain import BandRange
 from humwatch.normal_lines import LineScore
 from humwatch.rhythm import IrregularTime
-from humwatch_service.detections import DETECTOR_MEANING, Explained
+from humwatch_service.protocol.detections import DETECTOR_MEANING, Explained
 
 PAYLOAD_VERSION: Final = 1
 

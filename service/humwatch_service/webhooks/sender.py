@@ -9,12 +9,12 @@ from collections.abc import Iterable
 
 import httpx
 
+from humwatch_service.config.webhooks import WebhookSettings
 from humwatch_service.webhooks.addresses import HostLookup, Resolve
 from humwatch_service.webhooks.endpoint import Endpoint
 from humwatch_service.webhooks.lane import Clock, Lane, Tell, WebhookStatus
 from humwatch_service.webhooks.outbox import Outbox
 from humwatch_service.webhooks.policy import DeliveryPolicy
-from humwatch_service.webhooks.settings import WebhookSettings
 
 
 class WebhookSender:
@@ -39,7 +39,7 @@ class WebhookSender:
         """Make the lanes.
 
         Args:
-            webhooks: that :func:`humwatch_service.webhooks.settings.check_webhooks` accepted.
+            webhooks: that :func:`humwatch_service.config.webhooks.check_webhooks` accepted.
             outbox: what is sent; called from worker threads.
             policy: delays.
             clock: seconds since 1970 (UTC), for the outbox and signatures.

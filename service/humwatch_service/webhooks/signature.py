@@ -3,36 +3,10 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
-from typing import Final
 
 from humwatch_service.webhooks.outbox import Notification
-
-SECRET_PREFIX: Final = "whsec_"
-MIN_KEY_BYTES: Final = 24
-MAX_KEY_BYTES: Final = 64
-MIN_SECRET_CHARACTERS: Final = 24
-
-
-def key_of(secret: str) -> bytes:
-    """The key that a secret stands for: the bytes in base64 after ``whsec_``, or else the text itself in UTF-8.
-
-    Raises:
-        ValueError: it is too short, too long or no base64; the text does not repeat it.
-    """
-    if not secret.startswith(SECRET_PREFIX):
-        if len(secret) < MIN_SECRET_CHARACTERS:
-            raise ValueError(f"a secret has {MIN_SECRET_CHARACTERS} characters at least (`openssl rand -base64 32`)")
-        return secret.encode()
-    try:
-        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
-    except binascii.Error:
-        raise ValueError(f"what follows {SECRET_PREFIX} is no base64") from None
-    if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
-        raise ValueError(f"what follows {SECRET_PREFIX} has to be {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes in base64")
-    return key
 
 
 def message_id(notification: Notification) -> str:

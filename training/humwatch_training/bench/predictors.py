@@ -23,13 +23,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from humwatch.features import FeatureSpec
 from humwatch.onnx_predictor import DEFAULT_BATCH, OnnxPredictor
 from humwatch_training.bench.threads import torch_threads
-from humwatch_training.folding import fold
-from humwatch_training.graph import BATCH_OF_KIND, FUSED_OPSET, OPSET, export_graph
-from humwatch_training.networks import NetworkConfig, build_network
-from humwatch_training.strategies import Strategy
-from humwatch_training.strategy_choice import StrategyConfig, build_strategy
-from humwatch_training.systems import DEFAULT_SYSTEM, RECIPES, SYSTEMS, System
-from humwatch_training.torch_predictor import TorchPredictor
+from humwatch_training.export.folding import fold
+from humwatch_training.export.graph import BATCH_OF_KIND, FUSED_OPSET, OPSET, export_graph
+from humwatch_training.export.torch_predictor import TorchPredictor
+from humwatch_training.fit.systems import DEFAULT_SYSTEM, RECIPES, SYSTEMS, System
+from humwatch_training.networks.kinds import NetworkConfig, build_network
+from humwatch_training.networks.strategies import Strategy
+from humwatch_training.networks.strategy_choice import StrategyConfig, build_strategy
 
 Float32 = npt.NDArray[np.float32]
 

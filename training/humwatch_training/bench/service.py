@@ -15,7 +15,7 @@ def measure_service(models: Path, machine: str | None, *, seconds: float) -> dic
     A process of its own, as training knows nothing of the service. Its progress goes to stderr. Raises BenchError where
     it fails.
     """
-    main = "from humwatch_service.cli import main; main()"
+    main = "from humwatch_service.cli.main import main; main()"
     chosen = () if machine is None else ("--machine", machine)
     command = ["capacity", "--models", str(models), *chosen, "--seconds", f"{seconds:g}", "--score", "--json"]
     process = subprocess.run([sys.executable, "-c", main, *command], stdout=subprocess.PIPE, text=True, check=False)

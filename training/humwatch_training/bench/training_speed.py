@@ -22,15 +22,15 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from humwatch.features import FeatureSpec, log_mel
 from humwatch.synthetic import SyntheticMachine
 from humwatch_training.bench.threads import torch_threads
-from humwatch_training.config import TrainingSpec
-from humwatch_training.data import Clip, Normalisation, WindowSet
-from humwatch_training.latent import LatentNeuralProcess
-from humwatch_training.masks import Partition, sample_rrc
-from humwatch_training.model import AttentiveNeuralProcess, gaussian_nll
-from humwatch_training.network import Network, NeuralProcess
-from humwatch_training.schedule import scheduled_rate
-from humwatch_training.systems import RECIPES, Recipe
-from humwatch_training.trainer import Trainer
+from humwatch_training.datasets.windows import Clip, Normalisation, WindowSet
+from humwatch_training.fit.config import TrainingSpec
+from humwatch_training.fit.schedule import scheduled_rate
+from humwatch_training.fit.systems import RECIPES, Recipe
+from humwatch_training.fit.trainer import Trainer
+from humwatch_training.networks.attentive import AttentiveNeuralProcess, gaussian_nll
+from humwatch_training.networks.latent import LatentNeuralProcess
+from humwatch_training.networks.masks import Partition, sample_rrc
+from humwatch_training.networks.network import Network, NeuralProcess
 
 MEASURED_RECIPES = ("latent-anp", "anp", "ae", "idnn")
 WARMUP_STEPS = 3

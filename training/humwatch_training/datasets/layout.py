@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from humwatch_training.datasets.clip import Group
-from humwatch_training.recordings import AUDIO_SUFFIXES
+from humwatch_training.datasets.recordings import AUDIO_SUFFIXES
 
 DEPTH = 4
 """Folders between the root that is given and the recordings' folder, at most."""

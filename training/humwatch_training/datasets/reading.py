@@ -4,9 +4,9 @@ import numpy as np
 import numpy.typing as npt
 
 from humwatch.features import FeatureSpec
-from humwatch_training.data import read_clips
 from humwatch_training.datasets import logmel
 from humwatch_training.datasets.clip import ArraySource, DataClip
+from humwatch_training.datasets.windows import read_clips
 from humwatch_training.errors import TrainingDataError
 
 Float32 = npt.NDArray[np.float32]

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from humwatch.features import FeatureSpec
 from humwatch_training.datasets import DataClip, DataSet
-from humwatch_training.feature_cache import FeatureCache
+from humwatch_training.datasets.feature_cache import FeatureCache
 
 Float32 = npt.NDArray[np.float32]
 

@@ -21,7 +21,7 @@ from humwatch.features import FeatureSpec
 from humwatch.predictor import Prediction, Predictor
 from humwatch.scoring import Evidence, ProfileEvidence, ScoreKind, ScoringSpec, evidence_of
 from humwatch.windows import Windower, WindowSpec
-from humwatch_training.networks import NetworkConfig
+from humwatch_training.networks.kinds import NetworkConfig
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]

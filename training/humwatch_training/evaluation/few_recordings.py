@@ -24,9 +24,9 @@ from humwatch.thresholds import Threshold
 from humwatch.type_prior import TypePrior
 from humwatch_training.datasets import DataClip
 from humwatch_training.evaluation.intervals import areas
+from humwatch_training.evaluation.protocols import Experiment, MachineTask
 from humwatch_training.evaluation.scores import Heard, calibrated, other_machines, type_prior
 from humwatch_training.evaluation.studies import StatisticsClips
-from humwatch_training.protocols import Experiment, MachineTask
 
 Float64 = npt.NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from humwatch_training.evaluation.evidence import kinds_of
 from humwatch_training.evaluation.few_recordings import KS, DrawFigures, FewDraws, FewKey
 from humwatch_training.evaluation.studies import StatisticsClips, Study, network_folder
 from humwatch_training.evaluation.tables import Grid, is_default, study_json
-from humwatch_training.systems import System
+from humwatch_training.fit.systems import System
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from humwatch.durable import replace_durably
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch_training.evaluation.training import TrainedNetwork
-from humwatch_training.folding import FOLDING
-from humwatch_training.graph import OPSET, check_parity, export_graph
-from humwatch_training.strategy_choice import build_strategy
-from humwatch_training.systems import System
+from humwatch_training.export.folding import FOLDING
+from humwatch_training.export.graph import OPSET, check_parity, export_graph
+from humwatch_training.fit.systems import System
+from humwatch_training.networks.strategy_choice import build_strategy
 
 Float32 = npt.NDArray[np.float32]
 

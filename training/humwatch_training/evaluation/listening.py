@@ -9,8 +9,8 @@ from humwatch_training.errors import TrainingInterrupted
 from humwatch_training.evaluation.clips import ClipReader
 from humwatch_training.evaluation.evidence import EvidenceStore, Hearing
 from humwatch_training.evaluation.graphs import SystemGraph
-from humwatch_training.export import Progress
-from humwatch_training.progress import StopSignal
+from humwatch_training.export.bundle import Progress
+from humwatch_training.fit.progress import StopSignal
 
 SAVE_EVERY_S: Final = 60.0
 

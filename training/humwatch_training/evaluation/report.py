@@ -14,7 +14,7 @@ from humwatch_training.evaluation.outputs import by_subject, error_rows, few_by_
 from humwatch_training.evaluation.pictures import clip_picture, telling_clips
 from humwatch_training.evaluation.runner import Evaluation
 from humwatch_training.evaluation.tables import Grid, ScoreRow, cost_grid, table1_grid, table2_grid
-from humwatch_training.export import Progress
+from humwatch_training.export.bundle import Progress
 
 _STYLE: Final = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }

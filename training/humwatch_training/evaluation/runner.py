@@ -12,9 +12,10 @@ import torch
 from humwatch.monitor import ListeningSpec, network_response
 from humwatch.scoring import ScoreKind, ScoringSpec
 from humwatch.windows import WindowSpec
-from humwatch_training.config import TrainingSpec
-from humwatch_training.data import Clip
+from humwatch_training.console import stage_progress
 from humwatch_training.datasets import DataClip
+from humwatch_training.datasets.recordings import RecordingEntry
+from humwatch_training.datasets.windows import Clip
 from humwatch_training.errors import TrainingInterrupted
 from humwatch_training.evaluation.clips import ClipReader
 from humwatch_training.evaluation.evidence import ClipEvidence, EvidenceStore, Hearing, evidence_path, kinds_of
@@ -22,15 +23,14 @@ from humwatch_training.evaluation.few_recordings import FEW_DRAWS, Drawing, FewD
 from humwatch_training.evaluation.few_recordings_table import FewRow, few_rows
 from humwatch_training.evaluation.graphs import PARITY_WINDOWS, SystemGraph, system_graph
 from humwatch_training.evaluation.listening import hear_clips, stage_of
+from humwatch_training.evaluation.protocols import Experiment, MachineTask
 from humwatch_training.evaluation.scores import Heard, MachineScores, clips_needed, score_machine
 from humwatch_training.evaluation.studies import Study, network_folder
 from humwatch_training.evaluation.tables import Cost, MachineRow, ScoreRow, machine_row
 from humwatch_training.evaluation.training import NetworkJob, TrainedNetwork, train_network
-from humwatch_training.progress import StopSignal
-from humwatch_training.protocols import Experiment, MachineTask
-from humwatch_training.recordings import RecordingEntry
-from humwatch_training.steps import stage_progress
-from humwatch_training.systems import Recipe, System
+from humwatch_training.fit.config import TrainingSpec
+from humwatch_training.fit.progress import StopSignal
+from humwatch_training.fit.systems import Recipe, System
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]

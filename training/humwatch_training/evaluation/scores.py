@@ -14,7 +14,7 @@ from humwatch.scoring import Evidence, ScoreKind, ScoringSpec
 from humwatch.type_prior import ScalePrior, TypePrior
 from humwatch_training.datasets import DataClip
 from humwatch_training.evaluation.evidence import ClipEvidence
-from humwatch_training.protocols import Experiment, MachineTask
+from humwatch_training.evaluation.protocols import Experiment, MachineTask
 
 Float64 = npt.NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from humwatch_training.datasets import DataSet
 from humwatch_training.datasets.clip import Group
 from humwatch_training.errors import TrainingDataError
-from humwatch_training.protocols import (
+from humwatch_training.evaluation.protocols import (
     Experiment,
     MachineTask,
     leave_one_id_out,

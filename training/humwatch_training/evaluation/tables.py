@@ -10,7 +10,7 @@ from humwatch.scoring import DEFAULT_SCORE, ScoreKind, ScoringSpec
 from humwatch_training.evaluation.intervals import Areas, Estimate, areas, estimate
 from humwatch_training.evaluation.scores import MachineScores
 from humwatch_training.evaluation.studies import Study
-from humwatch_training.systems import DEFAULT_SYSTEM, System
+from humwatch_training.fit.systems import DEFAULT_SYSTEM, System
 
 Float64 = npt.NDArray[np.float64]
 

@@ -6,16 +6,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from humwatch_training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from humwatch_training.config import TrainingSpec
 from humwatch_training.console import say
-from humwatch_training.data import Clip, Normalisation, WindowSet
+from humwatch_training.datasets.recordings import RecordingEntry, Split
+from humwatch_training.datasets.windows import Clip, Normalisation, WindowSet
 from humwatch_training.errors import CheckpointError, ResumeMismatch, TrainingInterrupted
-from humwatch_training.network import Network
-from humwatch_training.networks import trained_network
-from humwatch_training.progress import Display, StopSignal, display_for
-from humwatch_training.recordings import RecordingEntry, Split
-from humwatch_training.trainer import Progress, Trainer, resolve_device
+from humwatch_training.fit.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, trained_network
+from humwatch_training.fit.config import TrainingSpec
+from humwatch_training.fit.progress import Display, StopSignal, display_for
+from humwatch_training.fit.trainer import Progress, Trainer, resolve_device
+from humwatch_training.networks.network import Network
 
 
 @dataclass(frozen=True, slots=True)

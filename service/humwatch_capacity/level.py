@@ -1,0 +1,98 @@
+"""One number of streams: played, measured, judged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from humwatch_capacity.bench import Bench, Effort, Session, breaks_of, played, refusals_of, reported
+from humwatch_capacity.gauge import Told, quantile
+from humwatch_capacity.report import LevelReport
+from humwatch_capacity.score_ledger import Latencies
+
+GOODBYE_S: Final = 5.0
+"""Longest time for the last sound to be scored; then the streams are cut off."""
+ADMISSION_S: Final = 45.0
+"""Longest time, beyond the warm-up, for a service to take all streams."""
+
+
+def measure_level(bench: Bench, streams: int) -> LevelReport:
+    """Play so many streams to a fresh service. Raises :class:`ServiceUnreachable` when it does not survive that."""
+    with bench.session(streams) as session:
+        player = session.player
+        player.play(bench.warm_up_s)
+        settle(session)
+        effort = played(session, lambda: player.play(bench.seconds))
+        player.play(bench.grace_s, until=lambda: player.told_until(effort.to_s))
+        for microphone in player.microphones:
+            microphone.ledger.give_up(effort.to_s)
+        report = _report(bench, session, effort, Told.ask(session.service.http))
+        player.finish(GOODBYE_S)
+        session.service.check()
+    return report
+
+
+def settle(session: Session) -> None:
+    """Let a service that takes streams a few at a time take them all, and forget whom it sent away until then."""
+    microphones = session.player.microphones
+    session.player.play(ADMISSION_S, until=lambda: all(microphone.state == "live" for microphone in microphones))
+    for microphone in microphones:
+        microphone.refusals.clear()
+        microphone.breaks.clear()
+
+
+def failures_of(latencies: Latencies, *, budget_s: float, refused: bool, broken: bool, told: Told | None) -> list[str]:
+    """Why a level is not sustained; empty when it is.
+
+    Args:
+        latencies: of the scores that were due.
+        budget_s: for the 99th percentile.
+        refused: whether a connection was refused while it was measured, or a stream was never taken.
+        broken: whether a connection broke.
+        told: what the service counted; None when it did not answer.
+    """
+    late = latencies.p99_s is None or latencies.p99_s > budget_s
+    dropped = told is not None and bool(told.dropped_windows or told.untold_scores or told.gap_s)
+    found = {"latency": late, "lost": latencies.lost > 0, "refused": refused, "broken": broken, "dropped": dropped}
+    return [name for name, is_so in found.items() if is_so]
+
+
+def _report(bench: Bench, session: Session, effort: Effort, told: Told | None) -> LevelReport:
+    mics = session.player.microphones
+    latencies = session.tally.between(effort.from_s, effort.to_s)
+    refusals, breaks = refusals_of(mics), breaks_of(mics)
+    admitted = sum(microphone.admitted for microphone in mics)
+    failed_by = failures_of(
+        latencies,
+        budget_s=bench.budget_s,
+        refused=bool(refusals) or admitted < len(mics),
+        broken=bool(breaks),
+        told=told,
+    )
+    buckets = told.latency if told is not None else {}
+    return LevelReport(
+        streams=len(mics),
+        seconds=effort.to_s - effort.from_s,
+        sustained=not failed_by,
+        failed_by=failed_by,
+        admitted=admitted,
+        refusals=refusals,
+        breaks=breaks,
+        latency=reported(latencies),
+        service_p50_s=quantile(buckets, 0.5),
+        service_p99_s=quantile(buckets, 0.99),
+        dropped_windows=told.dropped_windows if told else None,
+        untold_scores=told.untold_scores if told else None,
+        gap_s=told.gap_s if told else None,
+        faults=told.faults if told else None,
+        alarms=told.alarms if told else None,
+        machine_states=dict(Counter(microphone.machine_state for microphone in mics)),
+        rss_idle_mb=session.idle.rss_mb,
+        rss_mb=effort.rss_mb,
+        mb_a_stream=(effort.rss_mb - session.idle.rss_mb) / len(mics),
+        service_cores=effort.service_cores,
+        player_cores=effort.player_cores,
+        other_cores=effort.other_cores,
+        player_lag_s=effort.player_lag_s,
+        backlog_s=max(microphone.backlog_s for microphone in mics),
+    )

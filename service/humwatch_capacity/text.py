@@ -1,0 +1,130 @@
+"""The report as people read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from humwatch_capacity.report import (
+    CapacityReport,
+    EndedReport,
+    HoldReport,
+    LevelReport,
+    OverloadReport,
+    ScoreReport,
+)
+
+LEVEL_COLUMNS: Final = (
+    "streams   p50 ms   p99 ms   max ms  scores  lost  taken  breaks  cores  RSS MB  MB/stream  player  others  lag ms"
+)
+MUCH: Final = 0.1
+"""Of all processors: what other programs take from a level that is not sustained."""
+LATE_S: Final = 0.05
+"""A player that is later than this measures itself, too."""
+
+
+def level_line(level: LevelReport) -> str:
+    """A row under ``LEVEL_COLUMNS``."""
+    latency = level.latency
+    times = "  ".join(_ms(value) for value in (latency.p50_s, latency.p99_s, latency.max_s))
+    verdict = "sustained" if level.sustained else f"not sustained: {', '.join(level.failed_by)}"
+    return (
+        f"{level.streams:7d}  {times}  {latency.scores:6d}  {latency.lost_scores:4d}  {level.admitted:5d}"
+        f"  {sum(ended.times for ended in level.breaks):6d}  {level.service_cores:5.2f}  {level.rss_mb:6.0f}"
+        f"  {level.mb_a_stream:9.1f}  {level.player_cores:6.2f}  {level.other_cores:6.2f}"
+        f"  {1e3 * level.player_lag_s:6.1f}  {verdict}"
+    )
+
+
+def report_text(report: CapacityReport) -> str:
+    """The whole report; rows of readings and of levels were written while they were made."""
+    model = report.model
+    head = (
+        f"{model.machine_id}, model version {model.version} ({model.strategy}, {model.score}, windows every"
+        f" {model.hop_frames} frames); {report.processors} processors for service and player"
+    )
+    parts = [head, _sustained(report), "\n".join([LEVEL_COLUMNS, *map(level_line, report.levels)])]
+    parts += [_hold(report.hold)] if report.hold else []
+    parts += [_overload(report.overload, report.budget_s)] if report.overload else []
+    parts += [_score(report.score)] if report.score else []
+    parts += _doubts(report.levels, report.processors)
+    return "\n\n".join(parts)
+
+
+def _sustained(report: CapacityReport) -> str:
+    within = f"within {report.budget_s:g} s (99th percentile)"
+    if report.sustained_streams is None:
+        return f"one number of streams was played; followed means {within}"
+    why = f"; one more step up fails by: {', '.join(report.limited_by)}" if report.limited_by else ""
+    if not report.sustained_streams:
+        return f"not even one stream is followed {within}{why.replace('; one more step up fails', '; it fails')}"
+    return f"{report.sustained_streams} streams are followed {within}{why}"
+
+
+def _hold(held: HoldReport) -> str:
+    slope = "unknown" if held.memory_slope_mb_h is None else f"{held.memory_slope_mb_h:+.1f} MB an hour"
+    return (
+        f"held: {held.streams} streams for {held.seconds / 60:.1f} minutes;"
+        f" memory {slope} after {held.settling_s:.0f} s, {held.rss_max_mb:.0f} MB at most,"
+        f" {'unknown' if held.mb_a_stream is None else f'{held.mb_a_stream:.1f}'} MB a stream\n"
+        f"  worst reading: p50 {_s(held.p50_worst_s)}, p99 {_s(held.p99_worst_s)}; {held.lost_scores} scores lost,"
+        f" {held.dropped_windows} windows dropped, {held.gap_s:.2f} s of gaps, {held.faults} faults,"
+        f" {held.alarms} alarms, {held.breaks} breaks"
+    )
+
+
+def _overload(over: OverloadReport, budget_s: float) -> str:
+    latency = over.latency
+    recovered = (
+        "never within the budget again"
+        if over.recovered_after_s is None
+        else f"within {budget_s:g} s again after {over.recovered_after_s:.0f} s"
+    )
+    return (
+        f"overload: of {over.streams} streams {over.admitted} were fed and {over.never_admitted} never taken"
+        f"\n  refused: {_ended(over.refusals)}; broken: {_ended(over.breaks)}"
+        f"\n  p50 {_s(latency.p50_s)}, p99 {_s(latency.p99_s)}, {latency.lost_scores} of"
+        f" {latency.scores + latency.lost_scores} scores lost"
+        f"\n  back to {over.back_to_streams} streams: {recovered}"
+    )
+
+
+def _score(score: ScoreReport) -> str:
+    rows = []
+    for requests in (score.sequential, score.concurrent):
+        errors = ", ".join(f"{times} {code}" for code, times in requests.errors.items()) or "no errors"
+        rows.append(
+            f"  {requests.clients:2d} at once: p50 {_s(requests.p50_s)}, p99 {_s(requests.p99_s)},"
+            f" {requests.a_second:.2f} a second, {errors}"
+        )
+    return "\n".join([f"POST /score of {score.clip_s:g} s, {score.sequential.requests} times:", *rows])
+
+
+def _doubts(levels: Sequence[LevelReport], processors: int) -> list[str]:
+    late = [level.streams for level in levels if level.player_lag_s > LATE_S]
+    busy = [level.streams for level in levels if not level.sustained and level.other_cores > MUCH * processors]
+    off = [level.streams for level in levels if level.machine_states.get("off")]
+    doubts = []
+    if late:
+        doubts.append(f"doubtful: the player itself was late with {_numbers(late)} streams; the service may do better")
+    if busy:
+        doubts.append(f"doubtful: other programs kept processors busy with {_numbers(busy)} streams")
+    if off:
+        doubts.append(f"doubtful: with {_numbers(off)} streams machines are off: the sound is not this model's")
+    return doubts
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, sorted(set(numbers))))
+
+
+def _ended(endings: Sequence[EndedReport]) -> str:
+    return ", ".join(f"{ended.times} x {ended.code} ({ended.how})" for ended in endings) or "none"
+
+
+def _ms(seconds: float | None) -> str:
+    return "      -" if seconds is None else f"{1e3 * seconds:7.0f}"
+
+
+def _s(seconds: float | None) -> str:
+    return "unknown" if seconds is None else f"{seconds:.3f} s"

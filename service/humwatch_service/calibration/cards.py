@@ -1,0 +1,226 @@
+"""What the service says of calibrations from live sound, as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from humwatch.calibration import CalibrationSpec
+from humwatch.collector import MIN_MINUTES, CollectorProgress, NormalCollector
+from humwatch.manifest import Manifest
+from humwatch.minutes import RECORDING_S
+from humwatch.normal_level import CONFIDENCE
+from humwatch.scoring import ScoreKind
+from humwatch.thresholds import DEFAULT_METHOD, recordings_needed
+from humwatch_service.models.cards import CalibrationFacts, DetectorFacts, detector_facts
+from humwatch_service.models.levels import FalseAlarms, Levels
+from humwatch_service.models.recalibration import Commission
+from humwatch_service.models.registry import Machine
+from humwatch_service.models.versions import calibration_facts, levels_of, raw_levels_of
+
+MUCH_REJECTED: Final = 0.2
+"""Of the sound that came: then the source, or the choice of the hour, deserves a look."""
+DAY_S: Final = 86_400.0
+
+
+class SourceTrouble(BaseModel):
+    """A fault of the source."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str = Field(description="stable name of the fault, for programs")
+    message: str = Field(description="the fault in words")
+
+
+class CalibrationProgress(BaseModel):
+    """How far a calibration is, and what could be promised if it were finished now."""
+
+    model_config = ConfigDict(frozen=True)
+
+    machine_id: str = Field(description="machine that is calibrated")
+    from_machine: str = Field(description="machine whose network is used")
+    from_version: str = Field(description="version of that machine's model")
+    score: ScoreKind = Field(description="which score the new version will use; decided at the start")
+    warn_rate: float = Field(description="share of normal clips that may exceed `warn`")
+    alarm_rate: float = Field(description="share of normal clips that may exceed `alarm`")
+    started_s: float = Field(description="when it was started, seconds since 1970")
+    who: str = Field(description="who started it")
+    why: str = Field(description="the reason")
+    minutes: int = Field(description="whole minutes of normal sound so far; each counts as one recording")
+    wanted_minutes: int = Field(description="it stops collecting at these")
+    collected_s: float = Field(description="sound in whole clips so far, seconds")
+    wanted_s: float = Field(description="sound that is wanted, seconds")
+    rejected_s: float = Field(description="sound that came and was not used, seconds")
+    rejected: dict[str, float] = Field(
+        description="the same for each reason, seconds: a fault of the source, `not_running` or `stream_changed`"
+    )
+    faults: list[SourceTrouble] = Field(description="what is wrong with the source now; nothing is collected meanwhile")
+    level_dbfs: float | None = Field(description="level of the last second, dBFS; null before there was one")
+    paused: bool = Field(description="whether the machine is said not to run; nothing is collected meanwhile")
+    done: bool = Field(description="whether all minutes are there: finish it")
+    finishing: bool = Field(description="whether the new version is being made right now")
+    can_finish: bool = Field(description=f"whether the {MIN_MINUTES} minutes are there that thresholds need at least")
+    promised_rate: float | None = Field(
+        description="lowest share of normal clips over the alarm level that these minutes could promise; null: none yet"
+    )
+    promised_false_alarms_a_day: float | None = Field(
+        description="the same as clips a day of running, clips that do not overlap"
+    )
+    minutes_needed: int = Field(description="minutes from which `alarm_rate` can be promised")
+
+
+class CalibrationReport(BaseModel):
+    """What a calibration made."""
+
+    model_config = ConfigDict(frozen=True)
+
+    machine_id: str = Field(description="machine that was calibrated")
+    version: str = Field(description="the new version of its model")
+    activated: bool = Field(description="whether it is the one to be used from now on")
+    from_machine: str = Field(description="machine whose network is used")
+    from_version: str = Field(description="version of that machine's model")
+    score: ScoreKind = Field(description="which score the new version uses")
+    detectors: list[DetectorFacts] = Field(
+        description="detectors that share the false alarms, on the scale of clips; empty where one score decides alone"
+    )
+    thresholds: Levels = Field(description="levels of a clip on the normalised scale; `alarm` is 1")
+    raw_thresholds: Levels = Field(description="the same on the raw scale")
+    raw_median: float = Field(description="raw score of the median normal clip: normalised score 0")
+    expected_false_alarms_a_day: FalseAlarms = Field(description="what the alarm level costs on normal sound")
+    minutes_needed: int = Field(description="minutes from which the alarm rate that was asked for can be promised")
+    prior_recordings: int = Field(description="recordings of other machines of the type that lend their spread")
+    quietest_dbfs: float | None = Field(
+        description="level of the quietest second, dBFS: a machine much quieter than this is `off`"
+    )
+    calibration: CalibrationFacts = Field(description="what the thresholds rest on")
+    collected_s: float = Field(description="sound in whole clips, seconds")
+    rejected_s: float = Field(description="sound that came and was not used, seconds")
+    rejected: dict[str, float] = Field(description="the same for each reason, seconds")
+    warnings: list[str] = Field(description="what the thresholds cannot promise, and what should be looked at")
+
+
+@dataclass(frozen=True)
+class RunningCalibration:
+    """A calibration that goes on.
+
+    Attributes:
+        machine_id: of the machine that is calibrated.
+        model: whose network is used.
+        collector: of its sound.
+        commission: what for, and how; the version is numbered when it is made.
+        planned_bytes: memory that the evidence takes at most.
+        started_s: when it was started, seconds since 1970.
+        who: started it.
+        why: the reason.
+    """
+
+    machine_id: str
+    model: Machine
+    collector: NormalCollector
+    commission: Commission
+    planned_bytes: int
+    started_s: float
+    who: str
+    why: str
+
+
+def plan_of(running: RunningCalibration) -> Mapping[str, JsonValue]:
+    """What the audit trail says of a calibration."""
+    spec, source = running.commission.spec, running.model.manifest
+    return {
+        "from_machine": source.machine_id,
+        "from_version": source.version,
+        "score": running.collector.spec.scoring.kind,
+        "warn_rate": spec.warn_rate,
+        "alarm_rate": spec.alarm_rate,
+        "minutes": running.collector.progress.minutes,
+        "wanted_minutes": running.collector.minutes,
+    }
+
+
+def _minutes_needed(spec: CalibrationSpec) -> int:
+    return recordings_needed(spec.alarm_rate, DEFAULT_METHOD if spec.method == "auto" else spec.method)
+
+
+def _promised_rate(minutes: int, spec: CalibrationSpec) -> float | None:
+    """The lowest rate that so many recordings can keep."""
+    if minutes < MIN_MINUTES:
+        return None
+    if spec.method == "order_statistic":
+        return -math.expm1(math.log(1.0 - CONFIDENCE) / minutes)
+    return 1.0 / (minutes + 1)
+
+
+def progress_of(running: RunningCalibration, heard: CollectorProgress, *, finishing: bool) -> CalibrationProgress:
+    """How far a calibration is."""
+    spec, source = running.commission.spec, running.model.manifest
+    rate = _promised_rate(heard.minutes, spec)
+    clips_a_day = DAY_S / source.windows.clip_seconds
+    return CalibrationProgress(
+        machine_id=running.machine_id,
+        from_machine=source.machine_id,
+        from_version=source.version,
+        score=running.collector.spec.scoring.kind,
+        warn_rate=spec.warn_rate,
+        alarm_rate=spec.alarm_rate,
+        started_s=running.started_s,
+        who=running.who,
+        why=running.why,
+        minutes=heard.minutes,
+        wanted_minutes=heard.wanted_minutes,
+        collected_s=heard.collected_s,
+        wanted_s=heard.wanted_s,
+        rejected_s=heard.rejected_s,
+        rejected=dict(heard.rejected),
+        faults=[SourceTrouble(code=fault.code, message=fault.message) for fault in heard.faults],
+        level_dbfs=heard.level_dbfs,
+        paused=heard.paused,
+        done=heard.done,
+        finishing=finishing,
+        can_finish=heard.minutes >= MIN_MINUTES,
+        promised_rate=rate,
+        promised_false_alarms_a_day=None if rate is None else rate * clips_a_day,
+        minutes_needed=_minutes_needed(spec),
+    )
+
+
+def report_of(
+    running: RunningCalibration, manifest: Manifest, heard: CollectorProgress, *, activated: bool
+) -> CalibrationReport:
+    """What a calibration made, from what was heard for it."""
+    source = running.model.manifest
+    clip = manifest.clip
+    return CalibrationReport(
+        machine_id=manifest.machine_id,
+        version=manifest.version,
+        activated=activated,
+        from_machine=source.machine_id,
+        from_version=source.version,
+        score=manifest.scoring.kind,
+        detectors=detector_facts(clip),
+        thresholds=levels_of(clip),
+        raw_thresholds=raw_levels_of(clip),
+        raw_median=clip.median,
+        expected_false_alarms_a_day=FalseAlarms.of(clip),
+        minutes_needed=_minutes_needed(running.commission.spec),
+        prior_recordings=manifest.calibration.prior_recordings,
+        quietest_dbfs=manifest.calibration.quietest_dbfs,
+        calibration=calibration_facts(manifest),
+        collected_s=heard.collected_s,
+        rejected_s=heard.rejected_s,
+        rejected=dict(heard.rejected),
+        warnings=[*manifest.calibration.warnings, *_concerns(heard)],
+    )
+
+
+def _concerns(heard: CollectorProgress) -> list[str]:
+    found = []
+    total_s = heard.rejected_s + heard.minutes * RECORDING_S
+    if heard.rejected_s > MUCH_REJECTED * total_s:
+        worst = max(heard.rejected, key=lambda reason: heard.rejected[reason])
+        found.append(f"{heard.rejected_s / total_s:.0%} of the sound was not used, most of it for `{worst}`")
+    return found

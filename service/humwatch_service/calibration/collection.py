@@ -1,0 +1,239 @@
+"""Commissioning from live sound: collects normal minutes of a machine, and makes the next version of its model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, Protocol
+
+from starlette.concurrency import run_in_threadpool
+
+from humwatch.calibration import CalibrationSpec
+from humwatch.collector import MIN_MINUTES, NormalCollector
+from humwatch.errors import CalibrationError, MachineNotFound, OperationRefused
+from humwatch.manifest import Manifest
+from humwatch.minutes import most_bytes_a_minute
+from humwatch.scoring import ScoreKind
+from humwatch_service.calibration.cards import (
+    CalibrationProgress,
+    CalibrationReport,
+    RunningCalibration,
+    plan_of,
+    progress_of,
+    report_of,
+)
+from humwatch_service.errors import CalibrationNotFound, CalibrationRunning
+from humwatch_service.models.recalibration import Commission, commissioned, listening_for
+from humwatch_service.models.registry import Machine, Machines
+from humwatch_service.models.versions import ModelVersions, Note
+
+DEFAULT_MINUTES: Final = 100
+"""Enough to promise the default alarm rate of 1 %: 99 recordings are needed."""
+MAX_HELD_BYTES: Final = 1 << 30
+"""Evidence of all calibrations together; one of four hours takes 0.9 GB at most, usually a quarter of that."""
+
+
+class Listening(Protocol):
+    """Where the sound of machines comes from."""
+
+    def collect(self, machine_id: str, collector: NormalCollector | None) -> None:
+        """Give all the sound of a machine, which may have no model yet, to a collector; None: no more."""
+
+
+class LiveCalibrations:
+    """At most one calibration a machine. Its methods belong to the event loop.
+
+    A calibration is held in memory: it is gone when the service stops.
+    """
+
+    def __init__(
+        self,
+        machines: Machines,
+        versions: ModelVersions,
+        live: Listening,
+        *,
+        note: Note,
+        clock: Callable[[], float] = time.time,
+        max_held_bytes: int = MAX_HELD_BYTES,
+    ) -> None:
+        """``max_held_bytes`` is of the evidence of all calibrations together."""
+        self._machines = machines
+        self._versions = versions
+        self._live = live
+        self._note = note
+        self._clock = clock
+        self._max_held_bytes = max_held_bytes
+        self._running: dict[str, RunningCalibration] = {}
+        self._finishing: set[str] = set()
+
+    async def start(
+        self,
+        machine_id: str,
+        *,
+        from_machine: str | None = None,
+        minutes: int = DEFAULT_MINUTES,
+        spec: CalibrationSpec | None = None,
+        score: ScoreKind | None = None,
+        who: str,
+        why: str = "",
+    ) -> CalibrationProgress:
+        """Collect normal sound of a machine from now on.
+
+        Args:
+            machine_id: of the machine; it may have no model yet.
+            from_machine: whose network is used; None takes the machine's own model.
+            minutes: of clean sound; they decide the score if none is named.
+            spec: rates and method of the thresholds.
+            score: of the new version; None takes the one that is advised for so many recordings.
+            who: starts it.
+            why: the reason.
+
+        Raises:
+            CalibrationRunning: the machine is being calibrated.
+            CalibrationError: too few or too many minutes.
+            OperationRefused: too much evidence would be held.
+            MachineNotFound, MachineUnavailable, ModelsLoading: there is no such model.
+            StateUnusable: it cannot be audited.
+        """
+        if machine_id in self._running:
+            raise CalibrationRunning(f"{machine_id} is being calibrated; finish or cancel that first")
+        running = self._planned(machine_id, from_machine, minutes, spec or CalibrationSpec(), score, who, why)
+        self._running[machine_id] = running
+        try:
+            self._live.collect(machine_id, running.collector)
+            await self._audit(running, "calibration_started", who, why)
+        except BaseException:
+            self._let_go(machine_id)
+            raise
+        return self.progress(machine_id)
+
+    def progress(self, machine_id: str) -> CalibrationProgress:
+        """How far the calibration of a machine is. Raises :class:`CalibrationNotFound`."""
+        running = self._of(machine_id)
+        return progress_of(running, running.collector.progress, finishing=machine_id in self._finishing)
+
+    async def finish(self, machine_id: str, *, who: str, why: str = "", activate: bool = True) -> CalibrationReport:
+        """Make the next version of the machine's model from the whole minutes so far, and use it.
+
+        When it fails, the calibration goes on as if nothing had been asked.
+
+        Raises:
+            CalibrationNotFound: there is none.
+            CalibrationRunning: it is being finished already.
+            CalibrationError: less than three minutes, or sound that no threshold can be made of.
+            RepositoryError, BundleError: the version cannot be written, or fails a check.
+            StateUnusable: it cannot be audited.
+        """
+        running = self._of(machine_id)
+        self._refuse_if_finishing(machine_id)
+        self._finishing.add(machine_id)
+        try:
+            heard = running.collector.progress
+            manifest, arrays = await run_in_threadpool(self._made, running)
+            await self._versions.add(
+                manifest,
+                running.model.bundle.graph,
+                arrays,
+                activate=activate,
+                who=who,
+                why=why,
+                details=plan_of(running),
+            )
+        finally:
+            self._finishing.discard(machine_id)
+        self._let_go(machine_id)
+        listed = await self._versions.listed(machine_id)
+        active = any(card.active for card in listed.versions if card.version == manifest.version)
+        return report_of(running, manifest, heard, activated=active)
+
+    async def cancel(self, machine_id: str, *, who: str, why: str = "") -> CalibrationProgress:
+        """Give up a calibration; return how far it was.
+
+        Raises:
+            CalibrationNotFound: there is none.
+            CalibrationRunning: it is being finished.
+            StateUnusable: it cannot be audited.
+        """
+        running = self._of(machine_id)
+        self._refuse_if_finishing(machine_id)
+        await self._audit(running, "calibration_cancelled", who, why)
+        progress = self.progress(machine_id)
+        self._let_go(machine_id)
+        return progress
+
+    def _of(self, machine_id: str) -> RunningCalibration:
+        running = self._running.get(machine_id)
+        if running is None:
+            raise CalibrationNotFound(f"{machine_id[:80]} is not being calibrated")
+        return running
+
+    def _refuse_if_finishing(self, machine_id: str) -> None:
+        if machine_id in self._finishing:
+            raise CalibrationRunning(f"the calibration of {machine_id} is being finished")
+
+    def _let_go(self, machine_id: str) -> None:
+        if self._running.pop(machine_id, None) is not None:
+            self._live.collect(machine_id, None)
+
+    def _planned(
+        self,
+        machine_id: str,
+        from_machine: str | None,
+        minutes: int,
+        spec: CalibrationSpec,
+        score: ScoreKind | None,
+        who: str,
+        why: str,
+    ) -> RunningCalibration:
+        model = self._model(machine_id, from_machine)
+        commission = self._commission(machine_id, spec, score)
+        listening = listening_for(model.bundle, commission)
+        planned_bytes = minutes * most_bytes_a_minute(listening)
+        collector = NormalCollector(listening, model.predictor, minutes=minutes)
+        held_bytes = sum(running.planned_bytes for running in self._running.values())
+        if held_bytes + planned_bytes > self._max_held_bytes:
+            raise OperationRefused(
+                f"{minutes} minutes may take {planned_bytes >> 20} MiB of memory, other calibrations"
+                f" {held_bytes >> 20} MiB of {self._max_held_bytes >> 20}: take fewer minutes, or finish one of them"
+            )
+        commission = replace(commission, score=listening.scoring.kind)
+        return RunningCalibration(machine_id, model, collector, commission, planned_bytes, self._clock(), who, why)
+
+    def _model(self, machine_id: str, from_machine: str | None) -> Machine:
+        try:
+            return self._machines.get(from_machine or machine_id)
+        except MachineNotFound as error:
+            if from_machine is None:
+                text = f"{machine_id} has no model yet: name the machine whose network is taken (`from_machine`)"
+                raise MachineNotFound(text) from error
+            raise
+
+    def _commission(self, machine_id: str, spec: CalibrationSpec, score: ScoreKind | None) -> Commission:
+        """What for; the version is numbered when it is made. A stream without a model is listened to on channel 0."""
+        own = self._machines.fleet.machines.get(machine_id)
+        channel = 0 if own is None else own.manifest.channel
+        return Commission(machine_id, "1", channel=channel, score=score, spec=spec, made_by="calibrate from live sound")
+
+    def _made(self, running: RunningCalibration) -> tuple[Manifest, bytes]:
+        """Manifest and arrays of the next version (blocking)."""
+        clips, digests = running.collector.collected()
+        minutes = len({clip.recording for clip in clips})
+        if minutes < MIN_MINUTES:
+            raise CalibrationError(f"{minutes} whole minute(s) of normal sound; {MIN_MINUTES} at least are needed")
+        version = self._machines.repository.next_version(running.machine_id)
+        return commissioned(
+            running.model.bundle,
+            running.model.predictor,
+            running.collector.spec,
+            clips,
+            digests,
+            replace(running.commission, version=version),
+            relatives=[machine.bundle for machine in self._machines.fleet.machines.values()],
+        )
+
+    async def _audit(self, running: RunningCalibration, kind: str, who: str, why: str) -> None:
+        at_s, details = self._clock(), plan_of(running)
+        await run_in_threadpool(
+            lambda: self._note(running.machine_id, kind, at_s=at_s, who=who, why=why, details=details)
+        )

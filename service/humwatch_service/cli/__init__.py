@@ -1,0 +1,1 @@
+"""The ``humwatch`` command: one module a command."""

@@ -1,0 +1,214 @@
+"""``humwatch calibrate``: thresholds for a machine from its own normal recordings, with the network of another."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from pydantic import ValidationError
+
+from humwatch.bundle import Bundle, write_bundle
+from humwatch.calibration import CalibrationSpec
+from humwatch.manifest import MACHINE_ID, Manifest
+from humwatch.repository import ModelRepository
+from humwatch.scoring import ScoreKind
+from humwatch.thresholds import Threshold
+from humwatch_service.cli.console import (
+    JsonOption,
+    ModelsOption,
+    configuration,
+    failures,
+    machine_and_version,
+    progress_bar,
+    say,
+    show,
+    table_text,
+)
+from humwatch_service.config.settings import Settings
+from humwatch_service.errors import FileUnreadable, MachineIdInvalid
+from humwatch_service.models.recalibration import Commission, normal_recordings, recalibrate
+from humwatch_service.models.registry import Machine, load_machine
+
+
+class Score(StrEnum):
+    """Scores that a machine can be calibrated for."""
+
+    CONSENSUS = "consensus"
+    LIKELIHOOD_PROFILE = "likelihood_profile"
+    RESIDUAL_PROFILE = "residual_profile"
+    SPECTRUM_PROFILE = "spectrum_profile"
+    MSE = "mse"
+    NLL = "nll"
+
+
+class Method(StrEnum):
+    """Ways to fit a threshold."""
+
+    AUTO = "auto"
+    STUDENT_T = "student_t"
+    GAMMA = "gamma"
+    CONFORMAL = "conformal"
+    ORDER_STATISTIC = "order_statistic"
+
+
+def calibrate(
+    machine: Annotated[str, typer.Argument(help="Id of the machine; it may be new.")],
+    normal: Annotated[list[Path], typer.Argument(help="Normal recordings, or folders of them.")],
+    source: Annotated[str, typer.Option("--from", help="Whose network is taken: MACHINE or MACHINE@VERSION.")],
+    warn_rate: Annotated[float, typer.Option(help="Share of normal clips that may exceed `warn`.")] = 0.1,
+    alarm_rate: Annotated[float, typer.Option(help="Share of normal clips that may exceed `alarm`.")] = 0.01,
+    method: Annotated[Method, typer.Option(help="How thresholds are fitted.")] = Method.AUTO,
+    score: Annotated[Score | None, typer.Option(help="Which score. [default: consensus]")] = None,
+    channel: Annotated[
+        str | None, typer.Option(help="Channel, counted from 0, or `all`: each one as clips of its own.")
+    ] = None,
+    activate: Annotated[bool, typer.Option(help="Use the new version from now on.")] = True,
+    models: ModelsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit a machine's thresholds to normal recordings, and write a new version of its bundle. Needs no torch."""
+    spec = _spec(warn_rate, alarm_rate, method)
+    number = _channel(channel)
+    with failures(as_json=as_json):
+        if not MACHINE_ID.fullmatch(machine):
+            raise MachineIdInvalid(f"{machine[:80]!r} is no machine id: a-z, 0-9, dot, underscore, hyphen; 64 at most")
+        settings = configuration(models).settings
+        repository = ModelRepository(settings.models_dir)
+        commission = Commission(
+            machine_id=machine,
+            version=repository.next_version(machine),
+            channel=number,
+            all_channels=channel == "all",
+            score=_score_kind(score),
+            spec=spec,
+        )
+        manifest = _write(repository, settings, commission, source, normal, activate=activate)
+        show(_result(manifest, repository), _report(manifest, repository), as_json=as_json)
+
+
+def _spec(warn_rate: float, alarm_rate: float, method: Method) -> CalibrationSpec:
+    if not alarm_rate <= warn_rate:
+        raise typer.BadParameter("has to be at most the warn rate", param_hint="--alarm-rate")
+    try:
+        return CalibrationSpec.model_validate(
+            {"warn_rate": warn_rate, "alarm_rate": alarm_rate, "method": method.value}
+        )
+    except ValidationError as error:
+        raise typer.BadParameter("rates lie between 0 and 0.5", param_hint="--warn-rate, --alarm-rate") from error
+
+
+def _channel(text: str | None) -> int | None:
+    if text is None or text == "all":
+        return None
+    if not re.fullmatch(r"[0-9]{1,5}", text):
+        raise typer.BadParameter("a number from 0 on, or `all`", param_hint="--channel")
+    return int(text)
+
+
+def _score_kind(score: Score | None) -> ScoreKind | None:
+    kinds: dict[Score, ScoreKind] = {
+        Score.CONSENSUS: "consensus",
+        Score.LIKELIHOOD_PROFILE: "likelihood_profile",
+        Score.RESIDUAL_PROFILE: "residual_profile",
+        Score.SPECTRUM_PROFILE: "spectrum_profile",
+        Score.MSE: "mse",
+        Score.NLL: "nll",
+    }
+    return None if score is None else kinds[score]
+
+
+def _write(
+    repository: ModelRepository,
+    settings: Settings,
+    commission: Commission,
+    source: str,
+    normal: list[Path],
+    *,
+    activate: bool,
+) -> Manifest:
+    machine_id, version = machine_and_version(source)
+    model = load_machine(
+        repository, machine_id, version, providers=settings.provider_names, threads=settings.predictor_threads
+    )
+    relatives = repository.bundles_of_type(model.manifest.machine_type)
+    manifest, arrays = _calibrated(model, normal_recordings(normal), commission, relatives)
+    known = commission.machine_id in repository.machine_ids()
+    if known:
+        # Without this the highest version is the active one, and a new one would be in use as soon as it is there.
+        repository.activate(commission.machine_id, repository.active_version(commission.machine_id))
+    folder = repository.root / commission.machine_id / commission.version
+    try:
+        write_bundle(folder, manifest, model.bundle.graph, arrays)
+    except OSError as error:
+        raise FileUnreadable(f"{folder} cannot be written: {error.strerror}") from error
+    if activate:
+        repository.activate(commission.machine_id, commission.version)
+    elif not known:
+        say(f"{commission.machine_id} is new: its first version is in use at once")
+    return manifest
+
+
+def _calibrated(
+    model: Machine, paths: list[Path], commission: Commission, relatives: list[Bundle]
+) -> tuple[Manifest, bytes]:
+    with progress_bar("listening to normal recordings", len(paths)) as progress:
+        return recalibrate(
+            model.bundle,
+            model.predictor,
+            paths,
+            commission,
+            relatives=relatives,
+            on_recording=lambda _: progress.advance(progress.task_ids[0]),
+        )
+
+
+def _result(manifest: Manifest, repository: ModelRepository) -> dict[str, Any]:
+    return {
+        "machine_id": manifest.machine_id,
+        "version": manifest.version,
+        "active_version": repository.active_version(manifest.machine_id),
+        "recordings": manifest.calibration.recordings,
+        "clips": manifest.calibration.clips,
+        "thresholds": {
+            scale: {level: _facts(getattr(getattr(manifest, scale), level)) for level in ("warn", "alarm")}
+            for scale in ("clip", "step")
+        },
+        "warnings": manifest.calibration.warnings,
+    }
+
+
+def _facts(threshold: Threshold) -> dict[str, Any]:
+    return {**threshold.model_dump(), "false_alarms_a_day": threshold.false_alarms_a_day}
+
+
+def _report(manifest: Manifest, repository: ModelRepository) -> str:
+    clip = manifest.clip
+    levels: tuple[tuple[Literal["warn", "alarm"], Threshold], ...] = (("warn", clip.warn), ("alarm", clip.alarm))
+    rows = [
+        (
+            name,
+            level.method,
+            f"{level.level:.4g}",
+            f"{clip.normalise(level.level):.3f}",
+            f"{level.target_rate:.2%}",
+            f"{level.expected_rate:.2%} ({level.rate_low:.2%} to {level.rate_high:.2%})",
+            f"{level.false_alarms_a_day:.0f}",
+            "yes" if level.promised else "no",
+        )
+        for name, level in levels
+    ]
+    headings = ("level", "method", "raw", "score", "asked for", "expected (90 %)", "clips a day", "promised")
+    active = repository.active_version(manifest.machine_id)
+    use = "in use" if active == manifest.version else f"not in use; version {active} is"
+    return "\n".join(
+        [
+            f"{manifest.machine_id} version {manifest.version} ({use}): {manifest.calibration.clips} clips of"
+            f" {manifest.calibration.recordings} normal recordings, score {manifest.scoring.kind}",
+            table_text(headings, rows),
+            *(f"warning: {text}" for text in manifest.calibration.warnings),
+            "a running service takes it with: curl -X POST .../v1/models:reload",
+        ]
+    )

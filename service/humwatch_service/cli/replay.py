@@ -1,0 +1,191 @@
+"""``humwatch replay``: recordings sent to the service as if a microphone heard them now."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from humwatch_service.cli.client_options import (
+    DEFAULT_URL,
+    ChannelOption,
+    KeyFileOption,
+    MachineOption,
+    MessagesOption,
+    UrlOption,
+    address,
+    print_message,
+    told,
+)
+from humwatch_service.cli.console import failures, say
+from humwatch_service.cli.interruption import interruptible
+from humwatch_service.client import Backlog, Patience, ServiceAddress, StreamClient, send_recording
+from humwatch_service.errors import ServiceUnreachable
+from humwatch_service.protocol.messages import Bye, Hello, Score, ServerMessage
+from humwatch_service.sources.sequence import Playlist
+
+PATIENCE: Final = Patience(first_s=10.0, lost_s=300.0)
+"""Someone waits for the end."""
+
+BUFFER_S: Final = 120.0
+
+GOODBYE_S: Final = 10.0
+"""Longest time for what was sent to be scored, once told to stop."""
+
+OnMessage = Callable[[ServerMessage], None]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How recordings are sent: ``speed`` 1 is real time, 0 as fast as it goes."""
+
+    speed: float
+    loop: bool
+    chunk_ms: int
+
+    def chunk_samples(self, rate_hz: int) -> int:
+        """Frames in a piece."""
+        return max(1, rate_hz * self.chunk_ms // 1000)
+
+
+def replay(
+    files: Annotated[list[Path], typer.Argument(help="Recordings (WAV or FLAC), or folders of them.")],
+    machine: MachineOption,
+    url: UrlOption = DEFAULT_URL,
+    key_file: KeyFileOption = None,
+    channel: ChannelOption = None,
+    speed: Annotated[
+        float, typer.Option(min=0.0, max=1000.0, help="1 is real time, 10 ten times as fast, 0 as fast as it goes.")
+    ] = 1.0,
+    loop: Annotated[bool, typer.Option("--loop", help="Start again at the end, until SIGTERM or Ctrl-C.")] = False,
+    chunk_ms: Annotated[int, typer.Option(min=1, max=10_000, help="Length of the pieces that are sent, ms.")] = 100,
+    http: Annotated[bool, typer.Option("--http", help="Send one HTTP request, not a WebSocket's messages.")] = False,
+    as_json: MessagesOption = False,
+) -> None:
+    """Send recordings to a machine's stream, one after the other. Exits with 0 for alarms too."""
+    with failures(as_json=as_json):
+        where = address(url, key_file)
+        playlist = Playlist(files)
+        hello = Hello(
+            rate_hz=playlist.rate_hz,
+            format=playlist.format,
+            channels=playlist.channels,
+            channel=channel,
+            realtime=speed == 1.0,
+        )
+        bye = asyncio.run(_replay(where, machine, hello, playlist, Pace(speed, loop, chunk_ms), http, as_json))
+    if not as_json:
+        typer.echo(_result(machine, bye))
+
+
+async def _replay(
+    where: ServiceAddress, machine: str, hello: Hello, playlist: Playlist, pace: Pace, http: bool, as_json: bool
+) -> Bye:
+    with interruptible() as stop, _progress(playlist, pace) as progress:
+
+        def on_message(message: ServerMessage) -> None:
+            if as_json:
+                print_message(message)
+            progress.message(message)
+
+        send = _by_http if http else _by_websocket
+        chunk_samples = pace.chunk_samples(playlist.rate_hz)
+        chunks = playlist.chunks(chunk_samples, speed=pace.speed, loop=pace.loop, stop=stop)
+        async with aclosing(chunks):
+            sending = asyncio.create_task(send(where, machine, hello, progress.counted(chunks), on_message))
+            return await _until_told(sending, stop)
+
+
+async def _until_told(sending: asyncio.Task[Bye], stop: asyncio.Event) -> Bye:
+    """Wait for the end; once told to stop, not for long. Raises what ended the sending."""
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((sending, stopped), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((sending,), timeout=GOODBYE_S)
+        if not sending.done():
+            raise ServiceUnreachable(f"the service did not take the rest within {GOODBYE_S:.0f} s")
+        return sending.result()
+    finally:
+        for task in (stopped, sending):
+            task.cancel()
+        await asyncio.gather(stopped, sending, return_exceptions=True)
+
+
+async def _by_http(
+    where: ServiceAddress, machine: str, hello: Hello, chunks: AsyncIterator[bytes], on_message: OnMessage
+) -> Bye:
+    async with aclosing(send_recording(where, machine, hello, chunks)) as messages:
+        async for message in messages:
+            on_message(message)
+            if isinstance(message, Bye):
+                return message
+    raise ServiceUnreachable(f"{where.url}: the answer ended without a bye")
+
+
+async def _by_websocket(
+    where: ServiceAddress, machine: str, hello: Hello, chunks: AsyncIterator[bytes], on_message: OnMessage
+) -> Bye:
+    backlog = Backlog(hello, buffer_s=BUFFER_S)
+    client = StreamClient(
+        where, machine, backlog, patience=PATIENCE, on_message=on_message, on_link=lambda event: say(told(event))
+    )
+    filling = asyncio.create_task(_fill(backlog, chunks, realtime=hello.realtime))
+    sending = asyncio.create_task(client.run())
+    try:
+        await asyncio.wait((filling, sending), return_when=asyncio.FIRST_COMPLETED)
+        if filling.done():
+            filling.result()  # a recording that cannot be decoded ends it
+        return await sending
+    finally:
+        filling.cancel()
+        sending.cancel()
+        await asyncio.gather(filling, sending, return_exceptions=True)
+
+
+async def _fill(backlog: Backlog, chunks: AsyncIterator[bytes], *, realtime: bool) -> None:
+    """Bring chunks to the backlog, no faster than the service takes them: of a recording nothing may be lost."""
+    async for chunk in chunks:
+        await backlog.room(len(chunk) // backlog.frame_bytes)
+        backlog.append(chunk, time_s=time.monotonic() if realtime else None)
+    backlog.finish()
+
+
+class _Counter:
+    """The progress line: how much was sent, and what the service makes of it."""
+
+    def __init__(self, bar: Progress, playlist: Playlist) -> None:
+        self._bar = bar
+        self._bytes_per_s = playlist.frame_bytes * playlist.rate_hz
+
+    async def counted(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        """Pass chunks on, and count them."""
+        async for chunk in chunks:
+            yield chunk
+            self._bar.advance(self._bar.task_ids[0], len(chunk) / self._bytes_per_s)
+
+    def message(self, message: ServerMessage) -> None:
+        """Show a score, with the state."""
+        if isinstance(message, Score):
+            score = "no score yet" if message.score is None else f"score {message.score:.2f}"
+            self._bar.update(self._bar.task_ids[0], description=f"{message.state}, {score}")
+
+
+@contextmanager
+def _progress(playlist: Playlist, pace: Pace) -> Iterator[_Counter]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f} s"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        bar.add_task("replaying", total=None if pace.loop else playlist.duration_s)
+        yield _Counter(bar, playlist)
+
+
+def _result(machine: str, bye: Bye) -> str:
+    worst = "no score" if bye.worst_score is None else f"worst score {bye.worst_score:.3f}"
+    return f"{machine}: {bye.state}, {worst}; {bye.samples} samples were heard, {bye.gap_samples} are missing"

@@ -1,0 +1,1 @@
+"""The settings: what can be set, where a value comes from, and which of them are secret."""

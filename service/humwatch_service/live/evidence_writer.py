@@ -1,0 +1,120 @@
+"""The sound of an alarm: what was before it at once, what came after it as soon as it is there, and its picture."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from humwatch.errors import HumwatchError
+from humwatch.live import LiveStep
+from humwatch_service.live.stream import RING_S, LiveStream
+from humwatch_service.storage.evidence import EvidenceFolder, Samples
+from humwatch_service.storage.records import EvidenceState
+from humwatch_service.storage.store import StateStore
+from humwatch_service.telemetry.logs import event_logger
+
+MARGIN_S: Final = 10.0
+"""Sound before and after what raised the alarm."""
+
+_log = event_logger("humwatch.evidence")
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """An alarm whose sound is not all there yet; sample indices of its stream."""
+
+    alarm_id: str
+    start: int
+    end: int
+
+
+class EvidenceDesk:
+    """Writes evidence in a thread of its own. ``begin``, ``advance`` and ``complete`` may be called from any thread."""
+
+    def __init__(self, store: StateStore, folder: EvidenceFolder, *, paint: Callable[[str], bytes | None]) -> None:
+        """``paint`` makes the picture of an alarm whose clip is written; None where that cannot be done."""
+        self._store = store
+        self._folder = folder
+        self._paint = paint
+        self._pending: dict[LiveStream, list[_Pending]] = {}
+        self._lock = threading.Lock()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="humwatch-evidence")
+
+    def begin(self, stream: LiveStream, alarm_id: str, step: LiveStep, *, delay_s: float) -> EvidenceState:
+        """Write what is there of the sound of an alarm that ``step`` raises, after an on-delay of ``delay_s``.
+
+        Blocks until it is on the disk: once anybody knows of an alarm, its sound outlives a power cut.
+
+        Returns:
+            what the alarm's row should say.
+        """
+        rate_hz = stream.form.rate_hz
+        first = step.start_sample if step.clip_start_sample is None else step.clip_start_sample
+        before_s = min(RING_S, delay_s + MARGIN_S)
+        start = max(0, first - math.ceil(before_s * rate_hz))
+        pending = _Pending(alarm_id, start, step.end_sample + math.ceil(MARGIN_S * rate_hz))
+        sound = stream.ring.between(pending.start, pending.end)
+        written: EvidenceState = "none"
+        if len(sound):
+            with _named(alarm_id=alarm_id):
+                written = self._folder.write_clip(alarm_id, sound, rate_hz, partial=True)
+        with self._lock:
+            self._pending.setdefault(stream, []).append(pending)
+        return written
+
+    def advance(self, stream: LiveStream) -> None:
+        """Write what has become whole by the sound that came."""
+        if stream in self._pending and stream.ring.end >= min(item.end for item in self._pending[stream]):
+            self._finish(stream, stream.ring.end)
+
+    def complete(self, stream: LiveStream) -> None:
+        """The stream is over: write what there is."""
+        if stream in self._pending:
+            self._finish(stream, None)
+
+    def do(self, machine_id: str, write: Callable[[], None]) -> None:
+        """Write something else of a machine's sound, in this thread; from any thread."""
+        self._executor.submit(self._do, machine_id, write)
+
+    def close(self) -> None:
+        """Write what waits (blocking)."""
+        self._executor.shutdown(wait=True)
+
+    def _finish(self, stream: LiveStream, heard: int | None) -> None:
+        with self._lock:
+            pending = self._pending.pop(stream, [])
+            ready = [item for item in pending if heard is None or item.end <= heard]
+            rest = [item for item in pending if item not in ready]
+            if rest:
+                self._pending[stream] = rest
+        for item in ready:
+            sound = stream.ring.between(item.start, item.end)
+            if len(sound):
+                self._executor.submit(self._keep, item.alarm_id, sound, stream.form.rate_hz)
+
+    def _do(self, machine_id: str, write: Callable[[], None]) -> None:
+        with _named(machine_id=machine_id):
+            write()
+
+    def _keep(self, alarm_id: str, sound: Samples, rate_hz: int) -> None:
+        with _named(alarm_id=alarm_id):
+            self._store.evidence(alarm_id, self._folder.write_clip(alarm_id, sound, rate_hz, partial=False))
+            picture = self._paint(alarm_id)
+            if picture is not None:
+                self._folder.write_picture(alarm_id, picture)
+
+
+@contextmanager
+def _named(**whose: str) -> Iterator[None]:
+    """What goes wrong with evidence is logged, and stops nothing else."""
+    try:
+        yield
+    except HumwatchError as error:
+        _log.error("evidence not kept", **whose, code=error.code, reason=str(error))
+    except Exception:
+        _log.exception("evidence not kept", **whose)

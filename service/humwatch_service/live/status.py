@@ -1,0 +1,116 @@
+"""What the service says of machines that it listens to, as JSON."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from humwatch.alarm_events import MachineState, Mark, Shelf
+from humwatch.alarm_rule import AlarmRule
+from humwatch.detectors import DetectorName
+from humwatch.normal_lines import LineFinding
+from humwatch.rhythm import IrregularTime
+from humwatch_service.live.machine import LiveMachine
+from humwatch_service.protocol.detections import LINE_MEANING
+from humwatch_service.storage.records import alarm_id_of
+
+
+class _Status(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Fault(_Status):
+    """Something wrong with the source of a machine's sound."""
+
+    code: str = Field(description="stable name of the fault, for programs")
+    message: str = Field(description="the fault in words")
+    hard: bool = Field(description="nothing can be said of the machine; else its scores are doubtful, never normal")
+
+
+class StreamStatus(_Status):
+    """The stream that a machine is heard by."""
+
+    stream_id: str = Field(description="names the count of samples")
+    connected: bool = Field(description="whether somebody feeds it now")
+    rate_hz: int = Field(description="samples a second")
+    channels: int = Field(description="channels that come")
+    channel: int = Field(description="channel that is listened to, from 0")
+    realtime: bool = Field(description="false: a recording")
+    samples: int = Field(description="index of the next sample")
+    gap_samples: int = Field(description="samples that never came")
+    waiting_s: float = Field(description="sound that waits to be scored, seconds")
+
+
+class LiveStatus(_Status):
+    """What is known of a machine right now."""
+
+    machine_id: str = Field(description="id of the machine")
+    state: MachineState = Field(description="what is shown")
+    reasons: list[str] = Field(description="codes: why it is unknown, or why the score is doubtful")
+    score: float | None = Field(description="of the last clip: 0 is the median of normal, 1 the alarm level")
+    raw_score: float | None = Field(description="the same before normalisation")
+    step_score: float | None = Field(description="of the last second, on the step scale")
+    detector: DetectorName | None = Field(description="which detector decided `score`; null with it")
+    irregular_times: list[IrregularTime] = Field(
+        description="when that clip was irregular, seconds since 1970 (UTC), the largest share first; empty unless"
+        " `rhythm` decided a score from the warning level on"
+    )
+    line: LineFinding | None = Field(description=LINE_MEANING)
+    level_dbfs: float | None = Field(description="of the last second; null before any sound")
+    heard_s: float | None = Field(description="end of the last sound that was scored, seconds since 1970 (UTC)")
+    running: bool | None = Field(description="whether the machine runs; null: not known")
+    run_signal: bool | None = Field(description="what somebody said about it; null: the level decides")
+    faults: list[Fault] = Field(description="of the source")
+    alarm_id: str | None = Field(description="alarm in force")
+    acknowledged: Mark | None = Field(description="who has seen that alarm")
+    shelf: Shelf | None = Field(description="nobody is told until then, by whom and why")
+    out_of_service: Mark | None = Field(description="taken out of service by whom and why")
+    rule: AlarmRule = Field(description="in force")
+    stream: StreamStatus | None = Field(description="null: nothing was ever sent since the service started")
+
+
+def status_of(machine: LiveMachine) -> LiveStatus:
+    """A machine, as it is now."""
+    with machine.lock:
+        reading, kept = machine.reading, machine.alarm.snapshot
+        active = kept.active
+        found = reading.detection if reading else None
+        return LiveStatus(
+            machine_id=machine.machine_id,
+            state=machine.alarm.state,
+            reasons=list(machine.alarm.reasons),
+            score=reading.score if reading else None,
+            raw_score=reading.raw_score if reading else None,
+            step_score=reading.step_score if reading else None,
+            detector=found.detector if found else None,
+            irregular_times=list(found.irregular_times) if found else [],
+            line=found.line if found else None,
+            level_dbfs=reading.level_dbfs if reading else None,
+            heard_s=reading.at_s if reading else None,
+            running=reading.running if reading else machine.running,
+            run_signal=machine.running,
+            faults=[Fault(code=f.code, message=f.message, hard=f.hard) for f in reading.faults] if reading else [],
+            alarm_id=alarm_id_of(machine.machine_id, active.number) if active else None,
+            acknowledged=active.acknowledged if active else None,
+            shelf=kept.shelf,
+            out_of_service=kept.out_of_service,
+            rule=machine.alarm.rule,
+            stream=_stream(machine),
+        )
+
+
+def _stream(machine: LiveMachine) -> StreamStatus | None:
+    stream = machine.stream
+    if stream is None:
+        return None
+    form = stream.form
+    return StreamStatus(
+        stream_id=form.stream_id,
+        connected=machine.is_fed,
+        rate_hz=form.rate_hz,
+        channels=form.channels,
+        channel=form.channel,
+        realtime=form.realtime,
+        samples=stream.accepted,
+        gap_samples=stream.gap_samples,
+        waiting_s=stream.waiting_s,
+    )

@@ -1,0 +1,1 @@
+"""The metrics: which there are, their series, and how they are exposed."""

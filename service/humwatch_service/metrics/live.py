@@ -1,0 +1,205 @@
+"""What is counted of live streams and alarms; every machine of the fleet is there from the start."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Final, Literal, get_args
+
+from humwatch.alarm_events import EVENT_KINDS, MACHINE_STATES, AlarmEvent, AlarmSnapshot, MachineState
+from humwatch.detectors import DetectorName
+from humwatch.source_health import SOURCE_FAULTS
+from humwatch_service.metrics.families import Families
+from humwatch_service.metrics.lines import LineFamily, LineSet
+from humwatch_service.protocol.detections import DETECTORS
+
+DROPS: Final = ("gap", "client_slow")
+"""``gap``: samples never came. ``client_slow``: a client did not read its scores."""
+
+REFUSALS: Final = ("streams_full", "overloaded")
+
+Resource = Literal["cores", "interpreter"]
+RESOURCES: Final[tuple[Resource, ...]] = get_args(Resource)
+"""What live streams take processor time of."""
+
+
+class LiveMetrics:
+    """Counts what live streams do. Label values come from the fleet and from tables, never from a client.
+
+    Called from any thread, but for ``follow``, which belongs to the event loop.
+    """
+
+    def __init__(self, families: Families) -> None:
+        self._families = families.machines
+        self._gauges = families.gauges
+        self._counters = families.counters
+        self._latency = families.histograms["end_to_end_latency_seconds"]
+        self._machines: dict[str, _MachineSeries] = {}
+        for reason in REFUSALS:
+            self._counters["streams_refused_total"].labels(reason)
+
+    def watch(self, streams: Callable[[], float], waiting_s: Callable[[], float], unsaved: Callable[[], float]) -> None:
+        """Read these gauges from here whenever they are asked for."""
+        self._gauges["live_streams"].set_function(streams)
+        self._gauges["live_waiting_seconds"].set_function(waiting_s)
+        self._gauges["unsaved_changes"].set_function(unsaved)
+
+    def watch_load(
+        self, share: Callable[[Resource], float], lateness_s: Callable[[], float], *, budget_s: float
+    ) -> None:
+        """Read the load from here whenever it is asked for; ``budget_s`` is how late scores may be."""
+        for resource in RESOURCES:
+            self._gauges["live_load_ratio"].labels(resource).set_function(partial(share, resource))
+        self._gauges["live_lateness_seconds"].set_function(lateness_s)
+        self._gauges["latency_budget_seconds"].set(budget_s)
+
+    def watch_viewers(self, viewers: Callable[[], float]) -> None:
+        """Read from here how many look on, whenever it is asked for."""
+        self._gauges["page_viewers"].set_function(viewers)
+
+    def unseen(self, events: int) -> None:
+        """Count events that somebody who looks on did not get."""
+        self._counters["page_events_dropped_total"].inc(events)
+
+    def refused(self, reason: str) -> None:
+        """Count a stream that there was no room for."""
+        self._counters["streams_refused_total"].labels(reason).inc()
+
+    def gave_up(self) -> None:
+        """Count a stream that had to go."""
+        self._counters["streams_given_up_total"].inc()
+
+    def follow(self, machine_ids: Iterable[str]) -> None:
+        """Show the machines that are there, and forget those that are gone."""
+        wanted = set(machine_ids)
+        gone = [series for machine_id, series in self._machines.items() if machine_id not in wanted]
+        new = {machine_id: _MachineSeries(self._families, machine_id) for machine_id in wanted - set(self._machines)}
+        self._machines = {key: series for key, series in self._machines.items() if key in wanted} | new
+        for series in gone:
+            series.remove()
+
+    def resumed(self, machine_id: str, state: MachineState, kept: AlarmSnapshot, heard_s: float | None) -> None:
+        """Show what is known of a machine when it is taken up; ``heard_s`` is None where it was never heard."""
+        series = self._machines.get(machine_id)
+        if series is not None:
+            series.show(state, kept)
+            series.last_sample.set(heard_s or 0.0)
+
+    def expect(self, machine_id: str, expected: bool) -> None:
+        """Show whether sound should come."""
+        series = self._machines.get(machine_id)
+        if series is not None:
+            series.expected.set(expected)
+
+    def heard(
+        self, machine_id: str, *, at_s: float, level_dbfs: float, faults: Iterable[str], state: MachineState
+    ) -> None:
+        """Show the last second of a machine."""
+        series = self._machines.get(machine_id)
+        if series is not None:
+            series.level.set(level_dbfs)
+            series.last_sample.set(at_s)
+            series.show_faults(frozenset(faults))
+            series.show_state(state)
+
+    def not_heard(self, machine_id: str) -> None:
+        """Show that no sound comes: there is no level, and nothing wrong with what is not there."""
+        series = self._machines.get(machine_id)
+        if series is not None:
+            series.level.set(math.nan)
+            series.show_faults(frozenset())
+
+    def events(
+        self,
+        machine_id: str,
+        events: Iterable[AlarmEvent],
+        state: MachineState,
+        snapshot: AlarmSnapshot,
+        detector: DetectorName | None,
+    ) -> None:
+        """Count events, and show what is known after them; ``detector`` decided the score of those that have one."""
+        series = self._machines.get(machine_id)
+        if series is not None:
+            for event in events:
+                series.transitions[event.kind].inc()
+                if event.kind == "raised" and detector is not None:
+                    series.raised[detector].inc()
+            series.show(state, snapshot)
+
+    def lost(self, machine_id: str, seconds: float, windows: int) -> None:
+        """Count sound that never came."""
+        series = self._machines.get(machine_id)
+        if series is not None:
+            series.gap_s.inc(seconds)
+            series.drops["gap"].inc(windows)
+
+    def untold(self, machine_id: str, scores: int) -> None:
+        """Count scores that a client was too slow for."""
+        series = self._machines.get(machine_id)
+        if series is not None:
+            series.drops["client_slow"].inc(scores)
+
+    def overflowed(self, machine_id: str, count: int) -> None:
+        """Count samples that a sound card lost."""
+        series = self._machines.get(machine_id)
+        if series is not None:
+            series.overflows.inc(count)
+
+    def latency(self, seconds: float) -> None:
+        """Note how long a score took after its last sample."""
+        self._latency.observe(seconds)
+
+
+class _MachineSeries:
+    """The live series of one machine."""
+
+    def __init__(self, families: Mapping[str, LineFamily], machine_id: str) -> None:
+        self._series = series = LineSet()
+        self.level = series.add(families["audio_level_dbfs"], machine_id)
+        self.level.set(math.nan)
+        self.last_sample = series.add(families["audio_last_sample_timestamp_seconds"], machine_id)
+        self.expected = series.add(families["audio_expected"], machine_id)
+        self.gap_s = series.add(families["audio_gap_seconds_total"], machine_id)
+        self.overflows = series.add(families["audio_overflows_total"], machine_id)
+        self.drops = {r: series.add(families["windows_dropped_total"], machine_id, r) for r in DROPS}
+        self.transitions = {k: series.add(families["alarm_transitions_total"], machine_id, k) for k in EVENT_KINDS}
+        self.raised = {d: series.add(families["alarms_raised_total"], machine_id, d) for d in DETECTORS}
+        self._fault = {f: series.add(families["source_fault"], machine_id, f) for f in SOURCE_FAULTS}
+        self._begun = {f: series.add(families["source_faults_total"], machine_id, f) for f in SOURCE_FAULTS}
+        self._states = {s: series.add(families["alarm_state"], machine_id, s) for s in MACHINE_STATES}
+        self._shelved = series.add(families["alarm_shelved"], machine_id)
+        self._active = series.add(families["alarm_active"], machine_id)
+        self._acknowledged = series.add(families["alarm_acknowledged"], machine_id)
+        self._last_number = series.add(families["alarm_last_number"], machine_id)
+        self._faults: frozenset[str] = frozenset()
+        self._state: MachineState | None = None
+        self.show_state("unknown")
+
+    def remove(self) -> None:
+        """Show none of them any more."""
+        self._series.remove()
+
+    def show(self, state: MachineState, kept: AlarmSnapshot) -> None:
+        """Show a state, and what of an alarm outlives a restart."""
+        self.show_state(state)
+        active = kept.active
+        self._shelved.set(kept.shelf is not None)
+        self._active.set(active is not None)
+        self._acknowledged.set(active is not None and active.acknowledged is not None)
+        self._last_number.set(kept.last_number)
+
+    def show_state(self, state: MachineState) -> None:
+        """Show a state."""
+        if state != self._state:
+            for known, gauge in self._states.items():
+                gauge.set(known == state)
+            self._state = state
+
+    def show_faults(self, faults: frozenset[str]) -> None:
+        """Show the faults of the source, and count those that began."""
+        for fault, gauge in self._fault.items():
+            if (fault in faults) != (fault in self._faults):
+                gauge.set(fault in faults)
+                self._begun[fault].inc(fault in faults)
+        self._faults = faults

@@ -1,0 +1,42 @@
+"""Bundles checked one by one, as the service checks them when it loads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from humwatch.errors import HumwatchError
+from humwatch.repository import ModelRepository
+from humwatch_service.config.settings import Settings
+from humwatch_service.models.registry import load_machine
+
+Chosen = tuple[str, str | None]
+"""Machine and version; None for the one in use."""
+Track = Callable[[Sequence[Chosen]], Iterable[Chosen]]
+"""Gives out what is checked, and so sees how far it is."""
+
+
+def verified(
+    folder: ModelRepository, settings: Settings, bundles: Sequence[Chosen], *, track: Track = iter
+) -> list[dict[str, Any]]:
+    """Check bundles one by one; what is wrong with one does not stop the others."""
+    return [_checked(folder, settings, machine_id, version) for machine_id, version in track(bundles)]
+
+
+def _checked(folder: ModelRepository, settings: Settings, machine_id: str, version: str | None) -> dict[str, Any]:
+    check: dict[str, Any] = {"machine_id": machine_id, "version": version, "ok": True, "code": "", "reason": ""}
+    try:
+        manifest = load_machine(
+            folder,
+            machine_id,
+            version,
+            providers=settings.provider_names,
+            threads=settings.predictor_threads,
+        ).manifest
+    except HumwatchError as error:
+        return check | {"ok": False, "code": error.code, "reason": str(error)}
+    return check | {
+        "version": manifest.version,
+        "score": manifest.scoring.kind,
+        "schema_version": manifest.schema_version,
+    }

@@ -1,0 +1,1 @@
+"""A rehearsal: a rule tried on recordings, without a server."""

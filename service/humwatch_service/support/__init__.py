@@ -1,0 +1,1 @@
+"""The checks of an installation, and the bundle for whoever helps with it."""

@@ -1,0 +1,1 @@
+"""Logs and traces: what is written, how much of it, and what is hidden."""

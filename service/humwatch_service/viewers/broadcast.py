@@ -1,0 +1,152 @@
+"""Those who look on: how many there may be, and what each of them is told. Scoring never waits for one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.concurrency import run_in_threadpool
+
+from humwatch.alarm_events import AlarmEvent
+from humwatch.live import LiveStep
+from humwatch_service.errors import ShuttingDown, ViewersFull
+from humwatch_service.live.machine import LiveMachine
+from humwatch_service.live.stream import LiveStream
+from humwatch_service.telemetry.logs import event_logger
+from humwatch_service.viewers.fleet_view import FleetView
+from humwatch_service.viewers.machine_view import MachineView
+from humwatch_service.viewers.viewer import Viewer
+
+LOOK_S: Final = 1.0
+
+_log = event_logger("humwatch.page")
+
+
+@dataclass(frozen=True)
+class Looking:
+    """One connection that looks on: what it is sent, and how it ends."""
+
+    viewer: Viewer
+    events: AsyncIterator[bytes]
+
+
+class Broadcast:
+    """Belongs to the event loop, but for ``heard`` and ``happened``, which are called from workers."""
+
+    def __init__(
+        self,
+        machines: Callable[[], Mapping[str, LiveMachine]],
+        *,
+        max_viewers: int,
+        sourced: Iterable[str],
+        on_drop: Callable[[int], None] = lambda events: None,
+    ) -> None:
+        """``sourced`` are machines for which a source is configured; ``on_drop`` counts events that were dropped."""
+        self._on_drop = on_drop
+        self._max_viewers = max_viewers
+        self._machines = machines
+        self._fleet = FleetView(machines, sourced)
+        self._lock = threading.Lock()
+        self._views: dict[str, MachineView] = {}
+        self._viewers: set[Viewer] = set()
+        self._looking: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def viewers(self) -> int:
+        """How many look on."""
+        return len(self._viewers)
+
+    def heard(self, machine: LiveMachine, stream: LiveStream, steps: list[LiveStep]) -> None:
+        """Show steps of a machine; in its worker."""
+        try:
+            if self._machines().get(machine.machine_id) is machine:
+                self._view(machine).heard(stream, steps)
+        except Exception:  # whatever is wrong with what is shown, scores go on
+            _log.exception("sound not shown", machine_id=machine.machine_id)
+
+    def happened(self, machine: LiveMachine, events: Iterable[AlarmEvent]) -> None:
+        """Show events that are kept; from any thread."""
+        self._fleet.happened(machine, events)
+
+    def gone(self, machine_id: str) -> None:
+        """A machine is not there any more."""
+        with self._lock:
+            view = self._views.pop(machine_id, None)
+        if view is not None:
+            view.close()
+
+    async def look_at_fleet(self) -> Looking:
+        """Look at all machines.
+
+        Raises:
+            ViewersFull, ShuttingDown: not now.
+        """
+        viewer = self._admitted(self._fleet.leave)
+        try:
+            first = await run_in_threadpool(self._fleet.join, viewer)
+        except BaseException:
+            viewer.leave()
+            raise
+        return Looking(viewer, self._fleet.events(viewer, first))
+
+    def look_at(self, machine: LiveMachine, last_event_id: str | None) -> Looking:
+        """Look at one machine, from behind an event on where that is known.
+
+        Raises:
+            ViewersFull, ShuttingDown: not now.
+        """
+        view = self._view(machine)
+        viewer = self._admitted(view.leave)
+        return Looking(viewer, view.events(viewer, view.join(viewer, last_event_id)))
+
+    def close(self) -> None:
+        """Tell nobody any more; the service stops."""
+        self._closed = True
+        for viewer in self._viewers:
+            viewer.close()
+
+    def _view(self, machine: LiveMachine) -> MachineView:
+        """Of a machine that is there: one that came back is another."""
+        with self._lock:
+            view = self._views.get(machine.machine_id)
+            if view is None or view.machine is not machine:
+                view = self._views[machine.machine_id] = MachineView(machine)
+            return view
+
+    def _admitted(self, leave: Callable[[Viewer], None]) -> Viewer:
+        if self._closed:
+            raise ShuttingDown("the service is stopping; come back in a moment")
+        if len(self._viewers) >= self._max_viewers:
+            raise ViewersFull(
+                f"{len(self._viewers)} connections look on, as many as may; see the setting `max_viewers`"
+            )
+
+        def left(viewer: Viewer) -> None:
+            leave(viewer)
+            self._viewers.discard(viewer)
+
+        viewer = Viewer(on_drop=self._on_drop, on_leave=left)
+        self._viewers.add(viewer)
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._keep_looking())
+        return viewer
+
+    async def _keep_looking(self) -> None:
+        """Once a second as long as anybody looks on."""
+        while self._viewers and not self._closed:
+            await asyncio.sleep(LOOK_S)
+            try:
+                await run_in_threadpool(self._look)
+            except Exception:
+                _log.exception("nothing new could be shown")
+
+    def _look(self) -> None:
+        if self._fleet.is_watched:
+            self._fleet.look()
+        for view in list(self._views.values()):
+            if view.is_watched:
+                view.look()

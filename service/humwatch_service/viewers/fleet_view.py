@@ -1,0 +1,177 @@
+"""What is shown of all machines to those who look on: once whole, then what is new, once a second."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Final
+
+from pydantic import BaseModel
+
+from humwatch.alarm_events import AlarmEvent
+from humwatch_service.live.machine import LiveMachine
+from humwatch_service.live.status import Fault
+from humwatch_service.storage.records import alarm_id_of
+from humwatch_service.viewers.events import (
+    RETRY_MS,
+    AlarmTold,
+    FleetChanges,
+    FleetNow,
+    Missed,
+    Tile,
+    event_bytes,
+)
+from humwatch_service.viewers.viewer import Viewer
+
+PATIENCE_S: Final = 0.05
+"""Longest wait for a machine whose alarm is being written: it is shown as it was."""
+BEAT_S: Final = 5.0
+"""A viewer's line is looked at this often, whether anything waits or not."""
+
+
+class _Told:
+    """An event, encoded for the first who wants it."""
+
+    def __init__(self, name: str, data: BaseModel) -> None:
+        self._name = name
+        self._data = data
+        self._encoded: bytes | None = None
+
+    def encoded(self) -> bytes:
+        if self._encoded is None:
+            self._encoded = event_bytes(self._name, self._data)
+        return self._encoded
+
+
+class FleetView:
+    """All machines, as they were when somebody last looked. Called from any thread, but for ``events``."""
+
+    def __init__(self, machines: Callable[[], Mapping[str, LiveMachine]], sourced: Iterable[str]) -> None:
+        """``sourced`` are machines for which a source is configured."""
+        self._machines = machines
+        self._sourced = frozenset(sourced)
+        self._one_look = threading.Lock()
+        self._telling = threading.Lock()  # never held while something is waited for: a worker may want it
+        self._tiles: dict[str, Tile] = {}
+        self._since_s: dict[str, float] = {}
+        self._viewers: tuple[Viewer, ...] = ()
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody looks."""
+        return bool(self._viewers)
+
+    def happened(self, machine: LiveMachine, events: Iterable[AlarmEvent]) -> None:
+        """Tell events that are kept."""
+        for event in events:
+            if event.from_state != event.to_state:
+                self._since_s[machine.machine_id] = event.at_s
+            if event.kind == "state_changed" or not self._viewers:
+                continue
+            told = AlarmTold(
+                kind=event.kind,
+                machine_id=machine.machine_id,
+                alarm_id=None if event.alarm is None else alarm_id_of(machine.machine_id, event.alarm),
+                at_s=event.at_s,
+                announced=event.announced,
+            )
+            with self._telling:
+                self._tell(_Told("alarm", told))
+
+    def join(self, viewer: Viewer) -> FleetNow:
+        """Look, and tell a viewer what is new from then on (blocking)."""
+        with self._one_look:
+            self._look()
+            with self._telling:
+                self._viewers = (*self._viewers, viewer)
+                return self._now()
+
+    def leave(self, viewer: Viewer) -> None:
+        """Tell it no more."""
+        with self._telling:
+            self._viewers = tuple(other for other in self._viewers if other is not viewer)
+
+    def look(self) -> None:
+        """Tell what is new since the last time (blocking)."""
+        with self._one_look:
+            self._look()
+
+    def close(self) -> None:
+        """There is nothing more to see."""
+        for viewer in self._viewers:
+            viewer.close()
+
+    async def events(self, viewer: Viewer, first: FleetNow) -> AsyncIterator[bytes]:
+        """All that a viewer is sent."""
+        yield event_bytes("fleet", first, retry_ms=RETRY_MS)
+        while (found := await viewer.next(BEAT_S)) is not None:
+            missed, waiting = found
+            if missed:
+                yield event_bytes("missed", Missed(events=missed))
+            for told in waiting:
+                yield told.encoded()
+
+    def _look(self) -> None:
+        machines = dict(self._machines())
+        tiles = {machine_id: self._tile(machines[machine_id]) for machine_id in sorted(machines)}
+        new = [tile for machine_id, tile in tiles.items() if self._tiles.get(machine_id) != tile]
+        gone = sorted(set(self._tiles) - set(tiles))
+        for machine_id in gone:
+            self._since_s.pop(machine_id, None)
+        with self._telling:
+            self._tiles = tiles
+            self._tell(_Told("changes", FleetChanges(at_s=_now_s(), machines=new, gone=gone)))
+
+    def _tell(self, told: _Told) -> None:
+        whole: _Told | None = None
+        for viewer in self._viewers:
+            if not viewer.tell(told):  # changes that were dropped are made good by the whole
+                whole = whole or _Told("fleet", self._now())
+                viewer.restart(whole)
+
+    def _now(self) -> FleetNow:
+        return FleetNow(at_s=_now_s(), machines=list(self._tiles.values()))
+
+    def _tile(self, machine: LiveMachine) -> Tile:
+        if not machine.lock.acquire(timeout=PATIENCE_S):
+            return self._tiles.get(machine.machine_id) or self._tile_of(machine)
+        try:
+            return self._tile_of(machine)
+        finally:
+            machine.lock.release()
+
+    def _tile_of(self, machine: LiveMachine) -> Tile:
+        reading, kept, model = machine.reading, machine.alarm.snapshot, machine.model
+        active = kept.active
+        fed = machine.stream is not None or machine.restored is not None
+        return Tile(
+            machine_id=machine.machine_id,
+            machine_type=model.bundle.manifest.machine_type if model else None,
+            model_version=model.bundle.manifest.version if model else None,
+            state=machine.state,
+            reasons=list(machine.alarm.reasons),
+            since_s=self._since_s.get(machine.machine_id),
+            score=_rounded(reading.score, 4) if reading else None,
+            step_score=_rounded(reading.step_score, 4) if reading else None,
+            warn_level=machine.alarm.warn_level,
+            level_dbfs=_rounded(reading.level_dbfs, 1) if reading else None,
+            heard_s=_rounded(reading.at_s, 3) if reading else None,
+            running=reading.running if reading else machine.running,
+            faults=[Fault(code=f.code, message=f.message, hard=f.hard) for f in reading.faults] if reading else [],
+            alarm_id=alarm_id_of(machine.machine_id, active.number) if active else None,
+            alarm_since_s=active.raised_s if active else None,
+            acknowledged=active is not None and active.acknowledged is not None,
+            shelved_until_s=kept.shelf.until_s if kept.shelf else None,
+            out_of_service=kept.out_of_service is not None,
+            connected=machine.is_fed,
+            listened=fed or machine.machine_id in self._sourced,
+        )
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def _now_s() -> float:
+    return round(time.time(), 3)

@@ -1,0 +1,203 @@
+"""What is shown of one machine to those who look on: its last minute of sound, then every step as it comes."""
+
+from __future__ import annotations
+
+import base64
+import re
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Final
+
+from starlette.concurrency import run_in_threadpool
+
+from humwatch.explain import explain_bands
+from humwatch.live import LiveStep
+from humwatch_service.live.machine import LiveMachine
+from humwatch_service.live.status import LiveStatus, status_of
+from humwatch_service.live.stream import LiveStream
+from humwatch_service.viewers.events import RETRY_MS, MachineHello, Missed, Sound, Tick, event_bytes
+from humwatch_service.viewers.sound_columns import DEPARTURE_DB, HIGHEST_DB, ColumnMaker, SoundColumns
+from humwatch_service.viewers.viewer import Viewer
+
+KEPT_S: Final = 60.0
+MAX_KEPT: Final = 600
+"""Steps, however short they are."""
+TICK_S: Final = 1.0
+
+_EVENT_ID = re.compile(r"([0-9a-f]{8})\.([0-9]{1,15})")
+
+
+class _SoundTold:
+    """A step, encoded for the first who wants it."""
+
+    def __init__(self, number: int, event_id: str, columns: SoundColumns) -> None:
+        self.number = number
+        self.columns = columns
+        self._event_id = event_id
+        self._encoded: bytes | None = None
+
+    def encoded(self) -> bytes:
+        if self._encoded is None:
+            self._encoded = event_bytes("sound", _sound(self.columns), event_id=self._event_id)
+        return self._encoded
+
+
+class _StatusTold:
+    """A status that is not the one before."""
+
+    def __init__(self, status: LiveStatus) -> None:
+        self._status = status
+
+    def encoded(self) -> bytes:
+        return event_bytes("status", self._status)
+
+
+class MachineView:
+    """The sound of one machine, kept and told. ``heard`` is called from workers, ``look`` from any thread."""
+
+    def __init__(self, machine: LiveMachine) -> None:
+        self.machine = machine
+        self._token = secrets.token_hex(4)
+        self._number = 0
+        self._lock = threading.Lock()
+        self._kept: deque[_SoundTold] = deque(maxlen=MAX_KEPT)
+        self._maker: ColumnMaker | None = None
+        self._viewers: tuple[Viewer, ...] = ()
+        self._gist: object = None
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody looks."""
+        return bool(self._viewers)
+
+    def heard(self, stream: LiveStream, steps: list[LiveStep]) -> None:
+        """Keep the columns of steps, and tell those who look."""
+        for step in steps:
+            if self._maker is None or self._maker.model is not step.model:
+                self._maker = ColumnMaker(step.model)
+            columns = self._maker.make(step, end_s=stream.time_of(step.end_sample), state=self.machine.state)
+            if columns is not None:
+                self._tell(columns)
+
+    def join(self, viewer: Viewer, last_event_id: str | None) -> list[_SoundTold]:
+        """Tell a viewer from now on; what is kept, of which it has all up to an event of this view, is returned."""
+        found = _EVENT_ID.fullmatch(last_event_id or "")
+        seen = int(found[2]) if found and found[1] == self._token else 0
+        with self._lock:
+            self._viewers = (*self._viewers, viewer)
+            self._gist = None
+            return [told for told in self._kept if told.number > seen]
+
+    def leave(self, viewer: Viewer) -> None:
+        """Tell it no more."""
+        with self._lock:
+            self._viewers = tuple(other for other in self._viewers if other is not viewer)
+
+    def look(self) -> None:
+        """Tell a status of which more than numbers is new (blocking)."""
+        status = status_of(self.machine)
+        gist = _gist(status)
+        with self._lock:
+            if gist != self._gist:
+                self._gist = gist
+                for viewer in self._viewers:
+                    viewer.tell(_StatusTold(status))
+
+    def close(self) -> None:
+        """There is nothing more to see."""
+        for viewer in self._viewers:
+            viewer.close()
+
+    async def events(self, viewer: Viewer, kept: list[_SoundTold]) -> AsyncIterator[bytes]:
+        """All that a viewer is sent."""
+        shown = kept[0].columns.columns_of if kept else None
+        yield await run_in_threadpool(self._hello, shown)
+        for told in kept:
+            if told.columns.columns_of is not shown:
+                shown = told.columns.columns_of
+                yield await run_in_threadpool(self._hello, shown)
+            yield told.encoded()
+        while (found := await viewer.next(TICK_S)) is not None:
+            missed, waiting = found
+            if missed:
+                yield event_bytes("missed", Missed(events=missed)) + await run_in_threadpool(self._hello, shown)
+            for event in waiting:
+                if isinstance(event, _SoundTold) and event.columns.columns_of is not shown:
+                    shown = event.columns.columns_of
+                    yield await run_in_threadpool(self._hello, shown)
+                yield event.encoded()
+            if not waiting:
+                yield event_bytes("tick", Tick(at_s=round(time.time(), 3)))
+
+    def _hello(self, maker: ColumnMaker | None) -> bytes:
+        """Hello and status (blocking): columns follow that ``maker`` made; None: that the model of now will make."""
+        machine = self.machine
+        status = status_of(machine)
+        if maker is None and machine.model is not None:
+            maker = ColumnMaker(machine.model)
+        hello = MachineHello(
+            machine_id=machine.machine_id,
+            state=status.state,
+            warn_level=machine.alarm.warn_level,
+            rule=status.rule,
+            model_version=None if maker is None else maker.model.bundle.manifest.version,
+            bands_hz=[] if maker is None else maker.bands_hz,
+            column_s=None if maker is None else maker.column_s,
+            level_db=None if maker is None else (maker.low_db, HIGHEST_DB),
+            departure_db=DEPARTURE_DB,
+        )
+        return event_bytes("hello", hello, retry_ms=RETRY_MS) + event_bytes("status", status)
+
+    def _tell(self, columns: SoundColumns) -> None:
+        with self._lock:
+            self._number += 1
+            told = _SoundTold(self._number, f"{self._token}.{self._number}", columns)
+            self._kept.append(told)
+            while self._kept[0].columns.end_s < columns.end_s - KEPT_S:
+                self._kept.popleft()
+            for viewer in self._viewers:
+                viewer.tell(told)
+
+
+def _sound(columns: SoundColumns) -> Sound:
+    bands = []
+    found = columns.detection
+    if columns.contributions is not None and columns.departures_db is not None:
+        edges_hz = columns.columns_of.model.bundle.manifest.listening.band_edges_hz
+        bands = explain_bands(columns.contributions.astype(float), columns.departures_db.astype(float), edges_hz)
+    return Sound(
+        start_s=round(columns.start_s, 3),
+        end_s=round(columns.end_s, 3),
+        columns=columns.count,
+        level=base64.b64encode(columns.level).decode(),
+        departure=base64.b64encode(columns.departure).decode(),
+        score=None if columns.score is None else round(columns.score, 4),
+        step_score=round(columns.step_score, 4),
+        level_dbfs=round(columns.level_dbfs, 1),
+        state=columns.state,
+        detector=None if found is None else found.detector,
+        irregular_times=[] if found is None else list(found.irregular_times),
+        line=None if found is None else found.line,
+        bands=bands,
+    )
+
+
+def _gist(status: LiveStatus) -> object:
+    """What of a status is worth an event: not numbers that change every second."""
+    stream = status.stream
+    return (
+        status.state,
+        status.reasons,
+        status.running,
+        status.run_signal,
+        [(fault.code, fault.hard) for fault in status.faults],
+        status.alarm_id,
+        status.acknowledged,
+        status.shelf,
+        status.out_of_service,
+        status.rule,
+        None if stream is None else (stream.stream_id, stream.connected),
+    )

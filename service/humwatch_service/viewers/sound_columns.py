@@ -1,0 +1,133 @@
+"""The last minute of a machine's sound as columns of a spectrogram, small enough to keep of every machine.
+
+Made in the worker that scores, of what is there already: windows and evidence. Nothing is drawn, predicted or encoded
+here: that is left to whoever looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from humwatch.alarm_events import MachineState
+from humwatch.live import LiveModel, LiveStep
+from humwatch.monitor import ScaleScore
+from humwatch_service.live.machine import detection_of
+from humwatch_service.protocol.detections import Detection
+from humwatch_service.scoring.sound_trace import StepView
+
+Float32 = npt.NDArray[np.float32]
+Int64 = npt.NDArray[np.int64]
+
+MAX_COLUMNS_PER_S: Final = 8.0
+HIGHEST_DB: Final = 40.0
+"""What 255 of a level stands for; a sine or a square wave at full scale has 30 to 37 dB in its mel band."""
+DEPARTURE_DB: Final = 24.0
+"""What 127 of a departure stands for; greater ones are shown as great as this."""
+NOT_LISTENED_TO: Final = -128
+"""Departure of a band that does not count."""
+
+
+@dataclass(frozen=True)
+class SoundColumns:
+    """What was heard in one step.
+
+    Attributes:
+        columns_of: that made it: tells in which bands it is.
+        start_s: where the first column begins, seconds since 1970.
+        end_s: where the last one ends.
+        count: columns.
+        level: uint8 (count, F) as bytes; 0 to 255 stand for the model's floor to ``HIGHEST_DB``.
+        departure: int8 (count, F) as bytes; 127 stands for ``DEPARTURE_DB``, ``NOT_LISTENED_TO`` for none.
+        score: of the clip that ends here; None without one.
+        step_score: of the step.
+        level_dbfs: of the last second.
+        state: that is shown after it.
+        contributions: float32 (bands,), what each band adds to the clip's score; None without one.
+        departures_db: float32 (bands,), of the clip; None without one.
+        detection: which detector decided the clip's score, seconds since 1970; None without one.
+    """
+
+    columns_of: ColumnMaker
+    start_s: float
+    end_s: float
+    count: int
+    level: bytes
+    departure: bytes
+    score: float | None
+    step_score: float
+    level_dbfs: float
+    state: MachineState
+    contributions: Float32 | None
+    departures_db: Float32 | None
+    detection: Detection | None = None
+
+
+class ColumnMaker:
+    """Makes the columns of one model's steps."""
+
+    def __init__(self, model: LiveModel) -> None:
+        manifest = model.bundle.manifest
+        self.model = model
+        self.low_db = manifest.features.floor_db
+        self._view = StepView(manifest.listening, model.bundle.calibration)
+        n, step_s = manifest.listening.step_windows, manifest.listening.step_windows * self._view.window_s
+        self._columns = max(1, min(n, int(MAX_COLUMNS_PER_S * step_s)))
+        self.column_s = step_s / self._columns
+        tail_s = manifest.features.samples_in(manifest.windows.length_frames) / manifest.features.rate_hz
+        self._after_s = tail_s - self._view.lead_s - self._view.window_s / 2
+
+    @property
+    def bands_hz(self) -> list[tuple[float, float]]:
+        """Edges of all mel bands."""
+        edges = self.model.bundle.manifest.features.band_edges_hz
+        return [(round(float(low), 1), round(float(high), 1)) for low, high in edges]
+
+    def make(self, step: LiveStep, *, end_s: float, state: MachineState) -> SoundColumns | None:
+        """The columns of a step whose last sample was taken at ``end_s``; None where nothing was listened to."""
+        if step.step is None:
+            return None
+        block, clip = step.step.block, step.step.clip
+        starts = self._groups(len(block.windows))
+        level = self._view.level(block)
+        if starts is not None:
+            sizes = np.diff(np.append(starts, len(level)))
+            level = (np.add.reduceat(level, starts) / sizes[:, None]).astype(np.float32)
+        last_s = end_s - self._after_s
+        return SoundColumns(
+            columns_of=self,
+            start_s=last_s - len(block.windows) * self._view.window_s,
+            end_s=last_s,
+            count=len(level),
+            level=self._packed_level(level),
+            departure=self._packed_departure(self._view.departure(block, starts)),
+            score=step.clip_score,
+            step_score=step.step.step.score,
+            level_dbfs=step.level_dbfs,
+            state=state,
+            contributions=_small(clip, "contributions"),
+            departures_db=_small(clip, "departures_db"),
+            detection=None if clip is None else detection_of(clip, end_s, step.model),
+        )
+
+    def _groups(self, windows: int) -> Int64 | None:
+        """Where the windows of each column begin; None where each has one of its own."""
+        columns = min(windows, self._columns)
+        return None if columns == windows else np.arange(columns) * windows // columns
+
+    def _packed_level(self, level: Float32) -> bytes:
+        values = np.rint((level - self.low_db) * (255.0 / (HIGHEST_DB - self.low_db)))
+        return bytes(np.clip(values, 0, 255).astype(np.uint8).tobytes())
+
+    @staticmethod
+    def _packed_departure(departure: Float32) -> bytes:
+        heard = np.isfinite(departure)
+        values = np.clip(np.rint(np.where(heard, departure, 0.0) * (127.0 / DEPARTURE_DB)), -127, 127)
+        return bytes(np.where(heard, values, NOT_LISTENED_TO).astype(np.int8).tobytes())
+
+
+def _small(clip: ScaleScore | None, name: str) -> Float32 | None:
+    return None if clip is None else np.asarray(getattr(clip, name), np.float32)

@@ -1,0 +1,284 @@
+"""``/v1/machines/{machine_id}/stream``: live sound by WebSocket or by chunked HTTP; ``docs/protocol.md`` says how."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from email.message import Message
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Path, Query, Request, WebSocket
+from fastapi.responses import Response
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
+
+from humwatch.errors import HumwatchError
+from humwatch_service.errors import (
+    InternalError,
+    MediaTypeUnsupported,
+    Overloaded,
+    RequestInvalid,
+    ShuttingDown,
+    StreamIdle,
+    StreamInvalid,
+    StreamOwned,
+    StreamsFull,
+)
+from humwatch_service.live.session import StreamSession, failure_of
+from humwatch_service.problems import problem_response
+from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
+from humwatch_service.protocol.messages import MAX_SAMPLE, Failure, Hello, SampleFormat, ServerMessage
+from humwatch_service.telemetry.logs import event_logger
+from humwatch_service.telemetry.requests import request_id_of
+from humwatch_service.web.application import service_of
+from humwatch_service.web.routes.documentation import problems
+from humwatch_service.web.routes.score import checked_machine_id
+
+HELLO_S: Final = 10.0
+"""Longest wait for the first message."""
+LAST_WORDS_S: Final = 5.0
+"""Longest time for telling a client why its stream is closed."""
+NDJSON: Final = "application/x-ndjson"
+
+CLOSE_CODES: Final = {
+    StreamInvalid: 1007,
+    StreamIdle: 1008,
+    StreamOwned: 1008,
+    StreamsFull: 1013,
+    Overloaded: 1013,
+    ShuttingDown: 1012,
+    InternalError: 1011,
+}
+"""Of errors after the WebSocket was opened; 1003 for others of the client, 1011 for others of the service."""
+
+_FORMATS: Final[dict[str, SampleFormat]] = {"s16le": "s16le", "s16be": "s16be", "f32le": "f32le"}
+
+router = APIRouter(tags=["live"])
+_log = event_logger("humwatch.stream")
+
+MachinePath = Annotated[str, Path(description="id of the machine")]
+
+
+@router.websocket("/v1/machines/{machine_id}/stream")
+async def stream_websocket(websocket: WebSocket, machine_id: str) -> None:
+    """Take a live stream over a WebSocket."""
+    service = service_of(websocket)
+    try:
+        service.live.refuse_if_full(checked_machine_id(machine_id))
+        session = StreamSession(service.live, machine_id)
+    except HumwatchError as error:
+        await problem_response(error, request_id_of(websocket.scope))(
+            websocket.scope, websocket.receive, websocket.send
+        )
+        return
+    await websocket.accept()
+    await _Conversation(websocket, session, service.settings.stream_idle_timeout_s).run()
+
+
+class _Conversation:
+    """A WebSocket and its session: one task reads, one writes."""
+
+    def __init__(self, websocket: WebSocket, session: StreamSession, idle_s: float) -> None:
+        self._websocket = websocket
+        self._session = session
+        self._idle_s = idle_s
+
+    async def run(self) -> None:
+        """Until either side ends it."""
+        writing = asyncio.create_task(self._write())
+        reading = asyncio.create_task(self._read())
+        failure: HumwatchError | None = None
+        try:
+            ends: set[asyncio.Future[Any]] = {reading, self._session.evicted}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            failure = reading.result() if reading.done() else self._session.evicted.result()
+        except (WebSocketDisconnect, RuntimeError):
+            pass
+        except Exception:
+            _log.exception("a stream's connection broke")
+            failure = InternalError("see the log for this request id")
+        finally:
+            reading.cancel()
+            await self._close(failure, writing)
+
+    async def _read(self) -> HumwatchError | None:
+        wait_s = HELLO_S
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(wait_s):
+                        message = await self._websocket.receive()
+                except TimeoutError as error:
+                    raise StreamIdle(f"nothing came for {wait_s:g} s") from error
+                if message["type"] == "websocket.disconnect":
+                    raise WebSocketDisconnect(message.get("code", 1005))
+                if message.get("bytes") is not None:
+                    await self._session.data(message["bytes"])
+                elif await self._session.text(message["text"]) is not None:
+                    return None
+                wait_s = self._idle_s
+        except HumwatchError as error:
+            return error
+
+    async def _write(self) -> None:
+        while (message := await self._session.outgoing.get()) is not None:
+            await self._websocket.send_text(message.model_dump_json())
+
+    async def _close(self, failure: HumwatchError | None, writing: asyncio.Task[None]) -> None:
+        if failure is not None:
+            self._session.outgoing.put(failure_of(failure))
+        self._session.close()
+        with suppress(Exception):  # the other side may be gone, or may not read
+            async with asyncio.timeout(LAST_WORDS_S):
+                await writing
+        writing.cancel()
+        with suppress(RuntimeError, WebSocketDisconnect):
+            await self._websocket.close(_close_code(failure), reason=failure.code if failure else "")
+
+
+def _close_code(failure: HumwatchError | None) -> int:
+    if failure is None:
+        return 1000
+    for kind, code in CLOSE_CODES.items():
+        if isinstance(failure, kind):
+            return code
+    return 1011 if failure_of(failure).retry else 1003
+
+
+_AUDIO: Final = {"schema": {"type": "string", "format": "binary"}}
+_BODY: Final[dict[str, Any]] = {
+    "requestBody": {"required": True, "content": {"audio/L16": _AUDIO, "audio/x-raw": _AUDIO}}
+}
+_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "content": {NDJSON: {"schema": {"type": "string"}}},
+        "description": "The stream protocol's messages, one JSON object a line, while the body is still being sent.",
+    },
+    **problems(404, 409, 415, 422, 503),
+}
+
+
+@router.api_route(
+    "/v1/machines/{machine_id}/stream", methods=["POST"], responses=_RESPONSES, openapi_extra=_BODY, response_model=None
+)
+async def stream_http(
+    request: Request,
+    machine_id: MachinePath,
+    channel: Annotated[int | None, Query(ge=0, description="channel to listen to, from 0")] = None,
+    stream_id: Annotated[str | None, Query(description="names the count of samples, to resume it")] = None,
+    start_sample: Annotated[int, Query(ge=0, le=MAX_SAMPLE, description="index of the first sample")] = 0,
+    start_time_s: Annotated[float | None, Query(description="when sample 0 was taken, seconds since 1970")] = None,
+    realtime: Annotated[bool, Query(description="false: a recording, sent at any speed")] = True,
+) -> Response:
+    """Take a live stream as an HTTP body; the answer comes meanwhile, a JSON object a line."""
+    service = service_of(request)
+    session = StreamSession(service.live, checked_machine_id(machine_id))
+    form, rate_hz, channels = _audio_format(request.headers.get("content-type", ""))
+    try:
+        hello = Hello(
+            rate_hz=rate_hz,
+            format=form,
+            channels=channels,
+            channel=channel,
+            stream_id=stream_id,
+            start_sample=start_sample,
+            start_time_s=start_time_s,
+            realtime=realtime,
+        )
+    except ValidationError as error:
+        raise RequestInvalid(f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from error
+    await session.hello(hello)
+    return _StreamAnswer(session, request.stream(), service.settings.stream_idle_timeout_s)
+
+
+class _StreamAnswer(Response):
+    """Reads the body and writes the answer at once."""
+
+    media_type = NDJSON
+
+    def __init__(self, session: StreamSession, body: AsyncIterator[bytes], idle_s: float) -> None:
+        super().__init__()
+        del self.headers["content-length"]
+        self._session = session
+        self._body = body
+        self._idle_s = idle_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer until the body or the patience ends."""
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        reading = asyncio.create_task(self._read())
+        writing = asyncio.create_task(self._write(send))
+        try:
+            ends: set[asyncio.Future[Any]] = {reading, self._session.evicted}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            failure = reading.result() if reading.done() else failure_of(self._session.evicted.result())
+            if failure is not None:
+                self._session.outgoing.put(failure)
+        except ClientDisconnect:
+            pass
+        finally:
+            reading.cancel()
+            self._session.close()
+            with suppress(Exception):
+                async with asyncio.timeout(LAST_WORDS_S):
+                    await writing
+            writing.cancel()
+        with suppress(Exception):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _read(self) -> Failure | None:
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(self._idle_s):
+                        data = await anext(self._body)
+                except TimeoutError as error:
+                    raise StreamIdle(f"nothing came for {self._idle_s:g} s") from error
+                for start in range(0, len(data), MAX_MESSAGE_BYTES):
+                    await self._session.data(data[start : start + MAX_MESSAGE_BYTES])
+        except StopAsyncIteration:
+            return await self._finish()
+        except HumwatchError as error:
+            return failure_of(error)
+
+    async def _finish(self) -> Failure | None:
+        try:
+            await self._session.finish()
+        except HumwatchError as error:
+            return failure_of(error)
+        return None
+
+    async def _write(self, send: Send) -> None:
+        while (message := await self._session.outgoing.get()) is not None:
+            await send({"type": "http.response.body", "body": _line(message), "more_body": True})
+
+
+def _line(message: ServerMessage) -> bytes:
+    return message.model_dump_json().encode() + b"\n"
+
+
+def _audio_format(content_type: str) -> tuple[SampleFormat, int, int]:
+    """Format, rate and channels of ``audio/L16`` (RFC 2586: big-endian) or ``audio/x-raw`` (GStreamer's names)."""
+    parsed = Message()
+    parsed["Content-Type"] = content_type
+    kind = parsed.get_content_type()
+    if kind == "audio/l16":
+        form: SampleFormat | None = "s16be"
+    elif kind == "audio/x-raw":
+        form = _FORMATS.get(str(parsed.get_param("format", "")).lower())
+    else:
+        form = None
+    if form is None:
+        raise MediaTypeUnsupported(
+            "send audio/L16;rate=16000;channels=1 (big-endian), or audio/x-raw;format=S16LE;rate=16000;channels=1"
+            " (or F32LE)"
+        )
+    rate, channels = (str(parsed.get_param(name, default)) for name, default in (("rate", ""), ("channels", "1")))
+    if not (rate.isascii() and rate.isdigit() and channels.isascii() and channels.isdigit()):
+        raise MediaTypeUnsupported(
+            "rate (and channels) have to be whole numbers, as in audio/L16;rate=16000;channels=1"
+        )
+    return form, int(rate[:9]), int(channels[:9])

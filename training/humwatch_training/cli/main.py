@@ -1,0 +1,28 @@
+"""`humwatch-train`: exit code 0 fine, 1 a failure that is named, 2 bad usage."""
+
+import typer
+
+from humwatch_training.cli.bench import bench
+from humwatch_training.cli.detectability import detectability
+from humwatch_training.cli.evaluate import evaluate
+from humwatch_training.cli.evaluate_bundle import evaluate_bundle
+from humwatch_training.cli.export import export
+from humwatch_training.cli.fit import fit
+from humwatch_training.cli.verify import verify
+
+app = typer.Typer(
+    name="humwatch-train",
+    help="Learn what machines sound like when they are well.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+for command in (fit, export, verify, evaluate, evaluate_bundle, detectability, bench):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

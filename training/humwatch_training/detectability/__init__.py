@@ -1,0 +1,1 @@
+"""The faults that a model would hear, mixed into held-out normal sound."""

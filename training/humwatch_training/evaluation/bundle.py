@@ -1,0 +1,156 @@
+"""How well a run's scores tell anomalous from normal recordings that neither trained nor calibrated it.
+
+Labels are for this report alone: statistics and thresholds come from the run's calibration recordings.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from humwatch.bundle import Bundle
+from humwatch.calibration import CalibrationSpec, judge
+from humwatch.calibration_fit import NormalClip, calibrate
+from humwatch.monitor import ListeningSpec, network_response
+from humwatch.onnx_predictor import OnnxPredictor
+from humwatch.recording import clip_lines, hear, whole_clips
+from humwatch.scoring import Evidence, ScoreKind, evidence_of
+from humwatch_training.datasets.recordings import AUDIO_SUFFIXES
+from humwatch_training.errors import TrainingDataError
+from humwatch_training.export.bundle import Progress, TrainedRun, channels_of
+
+KINDS: tuple[ScoreKind, ...] = get_args(ScoreKind)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """One score on the test recordings: `auc` and `pauc` (p = 0.1, McClish), and what its alarm level would do."""
+
+    score: ScoreKind
+    auc: float
+    pauc: float
+    false_alarms: int
+    normal_clips: int
+    detected: int
+    anomalous_clips: int
+
+
+ClipEvidence = dict[ScoreKind, NormalClip]
+
+
+class Evaluator:
+    """Scores recordings with every kind of score from one pass of the predictor."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        own = bundle.manifest.listening
+        self.listening = ListeningSpec(own.features, own.windows, own.scoring.of_kind("consensus"))
+        self._predictor = OnnxPredictor(bundle.graph)
+        self._response = network_response(self.listening, self._predictor, bundle.golden.windows)
+        self._bands = self.listening.scoring.bands(self.listening.features)
+
+    def clips(self, path: Path, name: str, channel: int) -> list[ClipEvidence]:
+        """Return the evidence of the clips of one channel of a recording, for every score."""
+        heard = hear(path, self.listening, self._predictor, channel=channel)
+        evidence = {
+            kind: Evidence.concatenate(
+                [
+                    evidence_of(
+                        block.windows,
+                        block.prediction,
+                        kind,
+                        self._bands,
+                        profiles_hop=self.listening.windows.hop_frames if kind == "consensus" else None,
+                    )
+                    for block in heard.blocks
+                ]
+            )
+            for kind in KINDS
+        }
+        size = self.listening.clip_windows
+        cut = {kind: whole_clips(evidence[kind], self.listening) for kind in KINDS}
+        lines = [clip_lines(heard.blocks, self.listening, i * size) for i in range(len(cut[KINDS[0]]))]
+        return [
+            {kind: NormalClip(name, cut[kind][i], heard.level_dbfs, heard.sample_bits, lines=own) for kind in KINDS}
+            for i, own in enumerate(lines)
+        ]
+
+    def row(
+        self,
+        kind: ScoreKind,
+        calibration: Sequence[ClipEvidence],
+        normal: Sequence[ClipEvidence],
+        anomalous: Sequence[ClipEvidence],
+    ) -> ScoreRow:
+        """Calibrate one score and measure it on the test clips."""
+        scoring = self.listening.scoring.of_kind(kind)
+        scale = calibrate(
+            [clip[kind] for clip in calibration],
+            scoring=scoring,
+            spec=CalibrationSpec(),
+            step_windows=self.listening.step_windows,
+            clip_seconds=self.listening.windows.clip_seconds,
+            response=self._response if kind == "consensus" else None,
+        ).clip
+        scores = [
+            np.array([judge(scale, clip[kind].evidence, scoring, clip[kind].lines) for clip in clips])
+            for clips in (normal, anomalous)
+        ]
+        labels = np.repeat([0, 1], [len(part) for part in scores])
+        together = np.concatenate(scores)
+        level = scale.thresholds.alarm.level
+        return ScoreRow(
+            score=kind,
+            auc=float(roc_auc_score(labels, together)),
+            pauc=float(roc_auc_score(labels, together, max_fpr=0.1)),
+            false_alarms=int((scores[0] >= level).sum()),
+            normal_clips=len(scores[0]),
+            detected=int((scores[1] >= level).sum()),
+            anomalous_clips=len(scores[1]),
+        )
+
+
+def evaluate_run(
+    run: TrainedRun,
+    bundle: Bundle,
+    anomalous: Path,
+    *,
+    channels: Sequence[int],
+    data: Sequence[Path] = (),
+    progress: Progress,
+) -> dict[int, list[ScoreRow]]:
+    """Return, for each channel, a row for every score: test normals of the run against a folder of anomalies.
+
+    Statistics come from all channels of the calibration recordings, as the bundle's do.
+    """
+    evaluator = Evaluator(bundle)
+    anomalies = sorted(path for path in anomalous.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    if not anomalies or not run.split.test:
+        raise TrainingDataError("anomalous recordings and normal ones set aside for testing are both needed")
+    calibration = _read(evaluator, run.files(run.split.calibration, data), None, "calibration recordings", progress)
+    normal = _read(evaluator, run.files(run.split.test, data), channels, "normal recordings", progress)
+    abnormal = _read(evaluator, {str(path): path for path in anomalies}, channels, "anomalous recordings", progress)
+    everything = [clip for clips in calibration.values() for clip in clips]
+    return {
+        channel: [evaluator.row(kind, everything, normal[channel], abnormal[channel]) for kind in KINDS]
+        for channel in channels
+    }
+
+
+def _read(
+    evaluator: Evaluator,
+    files: dict[str, Path],
+    channels: Sequence[int] | None,
+    stage: str,
+    progress: Callable[[str, int, int], None],
+) -> dict[int, list[ClipEvidence]]:
+    """Return the clips of each channel; of all channels that there are when `channels` is None."""
+    found: dict[int, list[ClipEvidence]] = {}
+    for done, (name, path) in enumerate(files.items()):
+        progress(stage, done, len(files))
+        for channel in channels_of(path, "all") if channels is None else channels:
+            found.setdefault(channel, []).extend(evaluator.clips(path, name, channel))
+    progress(stage, len(files), len(files))
+    return found

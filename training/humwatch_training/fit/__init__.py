@@ -1,0 +1,1 @@
+"""The training of one network: settings, budget, steps, checkpoints and the run folder."""
