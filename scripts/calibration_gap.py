@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.profile import NormalProfile
+from humwatch.detectors.profile import NormalProfile
 
 DRAWS = 6
 

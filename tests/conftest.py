@@ -10,16 +10,16 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from humwatch.audio import read_mono
-from humwatch.calibration import Calibration, CalibrationSpec
-from humwatch.calibration_fit import calibrate
-from humwatch.features import FeatureSpec, log_mel
+from humwatch.audio.decoding import read_mono
+from humwatch.audio.features import FeatureSpec, log_mel
+from humwatch.audio.windows import WindowSpec
+from humwatch.calibration.fit import calibrate
 from humwatch.monitor import ListeningSpec, network_response
 from humwatch.predictor import Prediction
 from humwatch.recording import normal_clips
-from humwatch.scoring import ScoringSpec
+from humwatch.scoring.calibration import Calibration, CalibrationSpec
+from humwatch.scoring.evidence import ScoringSpec
 from humwatch.synthetic import SyntheticMachine
-from humwatch.windows import WindowSpec
 
 Float32 = npt.NDArray[np.float32]
 

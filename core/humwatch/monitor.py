@@ -14,18 +14,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.audio import MonoResampler
-from humwatch.calibration import Calibration, ScaleCalibration
-from humwatch.consensus import slope_response
-from humwatch.detectors import DetectorName, DetectorSet
-from humwatch.features import FeatureSpec, LogMel
-from humwatch.lines import HIGH_HZ, LinePower, line_power
-from humwatch.normal_lines import LineFinding
+from humwatch.audio.decoding import MonoResampler
+from humwatch.audio.features import FeatureSpec, LogMel
+from humwatch.audio.windows import Windower, WindowSpec
+from humwatch.detectors.consensus import slope_response
+from humwatch.detectors.detector_set import DetectorName, DetectorSet
+from humwatch.detectors.lines import HIGH_HZ, LinePower, line_power
+from humwatch.detectors.normal_lines import LineFinding
+from humwatch.detectors.rhythm import IrregularTime, irregular_times
 from humwatch.predictor import Prediction, Predictor
-from humwatch.recent import Pooled, RecentEvidence, RecentLines
-from humwatch.rhythm import IrregularTime, irregular_times
-from humwatch.scoring import Assessor, Evidence, Pooling, ScoringSpec
-from humwatch.windows import Windower, WindowSpec
+from humwatch.scoring.calibration import Calibration, ScaleCalibration
+from humwatch.scoring.evidence import Assessor, Evidence, Pooling, ScoringSpec
+from humwatch.scoring.recent import Pooled, RecentEvidence, RecentLines
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]

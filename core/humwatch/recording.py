@@ -9,19 +9,19 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
-from humwatch.audio import AudioInfo, DecodeLimits, Recording, open_recording
-from humwatch.calibration import ScaleCalibration
-from humwatch.calibration_fit import NormalClip
-from humwatch.decision import State, decide
+from humwatch.audio.decoding import AudioInfo, DecodeLimits, Recording, open_recording
+from humwatch.audio.levels import SecondLevels
+from humwatch.audio.quality import UNJUDGEABLE, SoundCheck, SoundWarning, unheard_band, unusual_level
+from humwatch.detectors.lines import ClipLines
+from humwatch.detectors.thresholds import conformal_p_value
 from humwatch.errors import AudioChannelMissing, AudioTooShort, CalibrationError
-from humwatch.explain import BandRange, explain_bands
-from humwatch.levels import SecondLevels
-from humwatch.lines import ClipLines
 from humwatch.monitor import Listener, ListeningSpec, Monitor, ScaleScore, Step, StepScores, WindowBlock
 from humwatch.predictor import Predictor
-from humwatch.quality import UNJUDGEABLE, SoundCheck, SoundWarning, unheard_band, unusual_level
-from humwatch.scoring import Evidence
-from humwatch.thresholds import conformal_p_value
+from humwatch.scoring.calibration import ScaleCalibration
+from humwatch.scoring.decision import State, decide
+from humwatch.scoring.evidence import Evidence
+from humwatch.scoring.explain import BandRange, explain_bands
+from humwatch.scoring.normal_clip import NormalClip
 
 COARSE_BITS = 12
 """Samples of fewer bits than this, and than those of calibration, are too coarse to judge."""

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from humwatch.bundle import read_bundle
-from humwatch.manifest import MANIFEST
+from humwatch.bundle.bundle import read_bundle
+from humwatch.bundle.manifest import MANIFEST
 
 VERSION: Final = "1"
 

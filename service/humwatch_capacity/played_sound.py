@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import soundfile
 
-from humwatch.audio import Float32, MonoResampler, read_mono
+from humwatch.audio.decoding import Float32, MonoResampler, read_mono
 from humwatch.errors import HumwatchError
 from humwatch.synthetic import SyntheticMachine
 from humwatch_service.errors import FileUnreadable, RequestInvalid

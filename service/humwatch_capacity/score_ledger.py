@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from humwatch.manifest import Manifest
+from humwatch.bundle.manifest import Manifest
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
+from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import HumwatchError
-from humwatch.repository import ModelRepository
 from humwatch_service.calibration.collection import LiveCalibrations
 from humwatch_service.config.settings import Settings, check_exposure, processors
 from humwatch_service.config.webhooks import check_webhooks

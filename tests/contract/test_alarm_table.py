@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from humwatch.alarm_events import EVENT_KINDS, MACHINE_STATES
-from humwatch.alarm_rule import AlarmRule
-from humwatch.alarm_table import PARTS, main, rule_table, transition_table, with_tables
+from humwatch.alarm.events import EVENT_KINDS, MACHINE_STATES
+from humwatch.alarm.rule import AlarmRule
+from humwatch.alarm.table import PARTS, main, rule_table, transition_table, with_tables
 
 PAGE = Path(__file__).parents[2] / "docs" / "alarms.md"
-COMMAND = "python -m humwatch.alarm_table docs/alarms.md"
+COMMAND = "python -m humwatch.alarm.table docs/alarms.md"
 
 
 def cells(table: str) -> list[list[str]]:

@@ -11,11 +11,11 @@ from typing import Any, Literal, Union, get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
-from humwatch.alarm_events import EVENT_KINDS, MachineState, Mark, Shelf
-from humwatch.alarm_rule import AlarmRule
-from humwatch.explain import BandRange
-from humwatch.normal_lines import LineFinding
-from humwatch.rhythm import IrregularTime
+from humwatch.alarm.events import EVENT_KINDS, MachineState, Mark, Shelf
+from humwatch.alarm.rule import AlarmRule
+from humwatch.detectors.normal_lines import LineFinding
+from humwatch.detectors.rhythm import IrregularTime
+from humwatch.scoring.explain import BandRange
 from humwatch_service.config.settings import Settings
 from humwatch_service.live.status import Fault, LiveStatus, StreamStatus
 from humwatch_service.storage.fleet_history import FleetHistory, FleetMinutes

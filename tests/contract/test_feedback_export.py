@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from humwatch.alarm_events import ActiveAlarm, AlarmEvent, AlarmSnapshot
+from humwatch.alarm.events import ActiveAlarm, AlarmEvent, AlarmSnapshot
 from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.export import export_feedback
 from humwatch_service.storage.records import MachineChange, Verdict

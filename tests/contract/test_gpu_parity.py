@@ -8,9 +8,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from humwatch.bundle import GOLDEN_TOLERANCE
+from humwatch.bundle.bundle import GOLDEN_TOLERANCE
+from humwatch.bundle.repository import ModelRepository
 from humwatch.onnx_predictor import CPU, CUDA, GPU_BATCHES, OnnxPredictor
-from humwatch.repository import ModelRepository
 
 pytestmark = [
     pytest.mark.gpu,

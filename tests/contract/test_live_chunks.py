@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from humwatch.calibration import Calibration
-from humwatch.live import LiveModel, LiveMonitor, LiveStep
+from humwatch.audio.windows import WindowSpec
+from humwatch.live.monitor import LiveModel, LiveMonitor, LiveStep
 from humwatch.monitor import ListeningSpec
 from humwatch.predictor import Predictor
-from humwatch.source_health import SOURCE_FAULTS
+from humwatch.scoring.calibration import Calibration
+from humwatch.source.health import SOURCE_FAULTS
 from humwatch.synthetic import SyntheticMachine
-from humwatch.windows import WindowSpec
 from tests.core.live_models import live_model
 from tests.core.live_reference import PlainLiveMonitor
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from humwatch.alarm_events import EVENT_KINDS
+from humwatch.alarm.events import EVENT_KINDS
 
 ROOT = Path(__file__).parents[2]
 SERVICE = ROOT / "service" / "humwatch_service"

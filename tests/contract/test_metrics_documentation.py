@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from humwatch.alarm_events import EVENT_KINDS, MACHINE_STATES
-from humwatch.source_health import SOURCE_FAULTS
+from humwatch.alarm.events import EVENT_KINDS, MACHINE_STATES
+from humwatch.source.health import SOURCE_FAULTS
 from humwatch_service.metrics.live import DROPS, REFUSALS, RESOURCES
 from humwatch_service.metrics.registry import METRICS, OUTCOMES, PROCESS_METRICS, STAGES, Metrics
 from humwatch_service.protocol.detections import DETECTORS

@@ -11,9 +11,9 @@ import onnx
 import pytest
 import torch
 
+from humwatch.bundle.repository import ModelRepository
 from humwatch.onnx_predictor import OnnxPredictor
-from humwatch.repository import ModelRepository
-from humwatch.scoring import ScoreKind
+from humwatch.scoring.evidence import ScoreKind
 from humwatch_training.errors import ExportParityError
 from humwatch_training.export.bundle import TrainedRun, sample_windows
 from humwatch_training.export.graph import PARITY_RTOL, check_parity

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 from pydantic import BaseModel
 
-from humwatch.alarm_events import EVENT_KINDS, MACHINE_STATES, MachineState
+from humwatch.alarm.events import EVENT_KINDS, MACHINE_STATES, MachineState
 from humwatch_service.client.http_stream import content_type
 from humwatch_service.protocol.messages import (
     MAX_SAMPLE,

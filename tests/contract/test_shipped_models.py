@@ -9,9 +9,9 @@ import onnx
 import pytest
 import soundfile
 
+from humwatch.bundle.repository import ModelRepository
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.recording import RecordingScore, score_recording
-from humwatch.repository import ModelRepository
 from humwatch_service.models.registry import verify
 from humwatch_training.export.graph import BATCH_OF_KIND
 from humwatch_training.fit.systems import DEFAULT_SYSTEM, SYSTEMS

@@ -12,23 +12,24 @@ import numpy.typing as npt
 import pytest
 import scipy.signal
 
-from humwatch.alarm import AlarmMachine
-from humwatch.alarm_events import AlarmEvent
-from humwatch.alarm_rule import AlarmRule
-from humwatch.bundle import Bundle, Golden, compose_bundle, digest_of
-from humwatch.calibration import CalibrationSpec
-from humwatch.calibration_fit import NormalClip, calibrate
-from humwatch.features import FeatureSpec
-from humwatch.levels import SecondLevels
-from humwatch.live import LiveModel, LiveMonitor, LiveStep
-from humwatch.manifest import PredictorCard
+from humwatch.alarm.events import AlarmEvent
+from humwatch.alarm.rule import AlarmRule
+from humwatch.alarm.state_machine import AlarmMachine
+from humwatch.audio.features import FeatureSpec
+from humwatch.audio.levels import SecondLevels
+from humwatch.audio.quality import dbfs
+from humwatch.audio.windows import WindowSpec
+from humwatch.bundle.bundle import Bundle, Golden, compose_bundle, digest_of
+from humwatch.bundle.manifest import PredictorCard
+from humwatch.calibration.fit import calibrate
+from humwatch.live.monitor import LiveModel, LiveMonitor, LiveStep
 from humwatch.monitor import Listener, ListeningSpec
 from humwatch.predictor import Predictor
-from humwatch.quality import dbfs
 from humwatch.recording import whole_clips
-from humwatch.scoring import Evidence, ScoringSpec
+from humwatch.scoring.calibration import CalibrationSpec
+from humwatch.scoring.evidence import Evidence, ScoringSpec
+from humwatch.scoring.normal_clip import NormalClip
 from humwatch.synthetic import Fault, SyntheticMachine
-from humwatch.windows import WindowSpec
 
 Sound = npt.NDArray[np.float64]
 

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from sklearn.metrics import roc_auc_score
 
-from humwatch.repository import ModelRepository
+from humwatch.bundle.repository import ModelRepository
 from humwatch.synthetic import Fault, SyntheticMachine
 from humwatch_service.models.registry import Machine, load_machine
 from humwatch_service.scoring.scorer import ScoreJob, Scorer

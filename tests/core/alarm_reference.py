@@ -1,7 +1,8 @@
 """The alarm machine once more, the plain way: all that happened is kept in a list, and every answer is read from it.
 
 Beside each happening stands what was found to follow from it. Nothing is counted on from step to step: there is no
-clock, no counter and no queue, only loops over the list. It is slow, and shares with `humwatch.alarm` only the types.
+clock, no counter and no queue, only loops over the list. It is slow, and shares with `humwatch.alarm.state_machine`
+only the types.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from humwatch.alarm_events import (
+from humwatch.alarm.events import (
     DECIDING,
     NOT_HEARD,
     STARTING,
@@ -21,7 +22,7 @@ from humwatch.alarm_events import (
     Observation,
     Shelf,
 )
-from humwatch.alarm_rule import AlarmRule
+from humwatch.alarm.rule import AlarmRule
 from humwatch.errors import OperationRefused, ShelfTooLong
 
 

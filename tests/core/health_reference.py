@@ -1,7 +1,7 @@
 """Levels and faults of a source, plainly: a tenth of a second at a time, all of the last 10 s looked at each time.
 
-What :mod:`humwatch.source_health` and :mod:`humwatch.levels` say has to be what this says, however sound comes. The
-clock and the texts of faults are shared with them; how sound is cut, measured and looked back on is not.
+What :mod:`humwatch.source.health` and :mod:`humwatch.audio.levels` say has to be what this says, however sound
+comes. The clock and the texts of faults are shared with them; how sound is cut, measured and looked back on is not.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.quality import (
+from humwatch.audio.quality import (
     CLIP_LEVEL,
     clipping,
     dbfs,
@@ -24,9 +24,9 @@ from humwatch.quality import (
     unheard_band,
     unusual_level,
 )
-from humwatch.sound_blocks import BLOCKS_A_SECOND, HELD_FLOOR_DBFS, HELD_SECONDS, HELD_STEPS
-from humwatch.source_clock import SourceClock
-from humwatch.source_health import (
+from humwatch.audio.sound_blocks import BLOCKS_A_SECOND, HELD_FLOOR_DBFS, HELD_SECONDS, HELD_STEPS
+from humwatch.source.clock import SourceClock
+from humwatch.source.health import (
     CLOCK_DRIFT,
     FLAT_PEAK,
     HELD_STRETCHES,

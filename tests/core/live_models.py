@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from humwatch.bundle import Bundle, Golden, compose_bundle, digest_of
-from humwatch.calibration import Calibration
-from humwatch.live import LiveModel
-from humwatch.manifest import PredictorCard
+from humwatch.bundle.bundle import Bundle, Golden, compose_bundle, digest_of
+from humwatch.bundle.manifest import PredictorCard
+from humwatch.live.monitor import LiveModel
 from humwatch.monitor import ListeningSpec
 from humwatch.predictor import Predictor
+from humwatch.scoring.calibration import Calibration
 
 CARD = PredictorCard(
     strategy="neighbours", parameters=0, steps=0, train_recordings=0, train_digest="0" * 64, config={}, parity={}

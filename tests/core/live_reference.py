@@ -1,6 +1,6 @@
 """Live listening, plainly: each tenth of a second by itself.
 
-What :class:`humwatch.live.LiveMonitor` says has to be what this says, however sound comes. It shares the scores
+What :class:`humwatch.live.monitor.LiveMonitor` says has to be what this says, however sound comes. It shares the scores
 (:class:`humwatch.monitor.Monitor`) with it, and nothing of what sound passes before and beside them.
 """
 
@@ -12,12 +12,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.alarm_events import RATE_UNCONFIRMED, WARMING_UP, Observation
-from humwatch.live import SWAP_STEPS, LiveModel, LiveStep
+from humwatch.alarm.events import RATE_UNCONFIRMED, WARMING_UP, Observation
+from humwatch.audio.quality import MIN_DBFS, dbfs
+from humwatch.live.monitor import SWAP_STEPS, LiveModel, LiveStep
 from humwatch.monitor import Step
-from humwatch.quality import MIN_DBFS, dbfs
 from humwatch.run_state import RunState
-from humwatch.source_health import WINDOW_S, FaultReport
+from humwatch.source.health import WINDOW_S, FaultReport
 from tests.core.health_reference import PlainHealth, PlainLevels
 
 Float32 = npt.NDArray[np.float32]

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from humwatch.calibration import Calibration
 from humwatch.errors import AudioChannelMissing
 from humwatch.monitor import ListeningSpec, Monitor
 from humwatch.predictor import Predictor
-from humwatch.scoring import ScoringSpec
+from humwatch.scoring.calibration import Calibration
+from humwatch.scoring.evidence import ScoringSpec
 from humwatch.synthetic import Fault, SyntheticMachine
 
 MonitorFor = Callable[..., Monitor]

@@ -9,13 +9,13 @@ import pytest
 import soundfile
 import soxr
 
-from humwatch.calibration import Calibration, CalibrationSpec
-from humwatch.calibration_fit import calibrate
+from humwatch.calibration.fit import calibrate
 from humwatch.errors import AudioChannelMissing, AudioTooShort, CalibrationError
 from humwatch.monitor import ListeningSpec, Monitor, Step
 from humwatch.predictor import Predictor
 from humwatch.recording import RecordingScore, normal_clips, score_recording
-from humwatch.scoring import ScoringSpec
+from humwatch.scoring.calibration import Calibration, CalibrationSpec
+from humwatch.scoring.evidence import ScoringSpec
 from humwatch.synthetic import FAULTS, Fault, SyntheticMachine
 
 Score = Callable[..., RecordingScore]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from humwatch.levels import SecondLevels
+from humwatch.audio.levels import SecondLevels
 from humwatch.run_state import RunGate, RunState
 from humwatch.synthetic import SyntheticMachine
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from humwatch.features import FeatureSpec, log_mel
-from humwatch.quality import SoundCheck
+from humwatch.audio.features import FeatureSpec, log_mel
+from humwatch.audio.quality import SoundCheck
 from humwatch.synthetic import FAULTS, Fault, SyntheticMachine
 
 

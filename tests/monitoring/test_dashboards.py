@@ -16,8 +16,8 @@ import promql_parser
 import pytest
 import yaml
 
-from humwatch.alarm_events import EVENT_KINDS, MACHINE_STATES
-from humwatch.source_health import HARD_FAULTS, SOURCE_FAULTS
+from humwatch.alarm.events import EVENT_KINDS, MACHINE_STATES
+from humwatch.source.health import HARD_FAULTS, SOURCE_FAULTS
 from humwatch_dashboards import DASHBOARDS, expressions, palette, render
 from humwatch_dashboards.expressions import fill, questions
 from humwatch_dashboards.panels import laid_out

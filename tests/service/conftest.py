@@ -23,17 +23,17 @@ import soundfile
 from fastapi import FastAPI
 from onnx import TensorProto, helper, numpy_helper
 
-from humwatch.bundle import Golden, compose_bundle, write_bundle
-from humwatch.calibration import CalibrationSpec
-from humwatch.calibration_fit import calibrate
-from humwatch.features import FeatureSpec
-from humwatch.manifest import PredictorCard
+from humwatch.audio.features import FeatureSpec
+from humwatch.audio.windows import WindowSpec
+from humwatch.bundle.bundle import Golden, compose_bundle, write_bundle
+from humwatch.bundle.manifest import PredictorCard
+from humwatch.calibration.fit import calibrate
 from humwatch.monitor import ListeningSpec
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.recording import normal_clips
-from humwatch.scoring import ScoreKind, ScoringSpec
+from humwatch.scoring.calibration import CalibrationSpec
+from humwatch.scoring.evidence import ScoreKind, ScoringSpec
 from humwatch.synthetic import Fault, SyntheticMachine
-from humwatch.windows import WindowSpec
 from humwatch_service.app import create_app
 from humwatch_service.config.settings import Settings
 from humwatch_service.web.server import listen, server_of

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from humwatch.repository import ModelRepository
+from humwatch.bundle.repository import ModelRepository
 from humwatch_capacity.score_ledger import Latencies, ScoreLedger, StepGrid, Tally, percentile
 
 RATE_HZ = 1_000

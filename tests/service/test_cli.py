@@ -13,7 +13,7 @@ import soundfile
 import typer
 from typer.testing import CliRunner, Result
 
-from humwatch.repository import ModelRepository
+from humwatch.bundle.repository import ModelRepository
 from humwatch.synthetic import SyntheticMachine
 from humwatch_service.cli.main import app
 from humwatch_service.config.settings import Settings

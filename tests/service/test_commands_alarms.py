@@ -11,11 +11,11 @@ import pytest
 import soundfile
 from typer.testing import CliRunner, Result
 
-from humwatch.alarm_events import ActiveAlarm, AlarmEvent, AlarmSnapshot, EventKind, Mark
-from humwatch.alarm_rule import AlarmRule
-from humwatch.explain import BandRange
-from humwatch.normal_lines import LineFinding
-from humwatch.rhythm import IrregularTime
+from humwatch.alarm.events import ActiveAlarm, AlarmEvent, AlarmSnapshot, EventKind, Mark
+from humwatch.alarm.rule import AlarmRule
+from humwatch.detectors.normal_lines import LineFinding
+from humwatch.detectors.rhythm import IrregularTime
+from humwatch.scoring.explain import BandRange
 from humwatch_service.cli.main import app
 from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.records import AlarmContext, AlarmLevels, MachineChange

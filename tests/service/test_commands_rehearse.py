@@ -10,7 +10,7 @@ import soundfile
 import typer
 from typer.testing import CliRunner, Result
 
-from humwatch.alarm_rule import AlarmRule
+from humwatch.alarm.rule import AlarmRule
 from humwatch_service.cli.main import app
 from humwatch_service.cli.rehearse import changed_rule
 

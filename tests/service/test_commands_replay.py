@@ -16,7 +16,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner, Result
 
-from humwatch.audio import open_recording
+from humwatch.audio.decoding import open_recording
 from humwatch_service.cli import replay as commands_replay
 from humwatch_service.cli.main import app
 from humwatch_service.client import Patience

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from humwatch.bundle import Bundle, read_bundle, write_bundle
+from humwatch.bundle.bundle import Bundle, read_bundle, write_bundle
+from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import AudioFormatUnsupported, CalibrationError
-from humwatch.repository import ModelRepository
-from humwatch.scoring import ScoreKind
+from humwatch.scoring.evidence import ScoreKind
 from humwatch_service.errors import FileUnreadable, RecordingNotNormal
 from humwatch_service.models.recalibration import Commission, normal_recordings, recalibrate
 from humwatch_service.models.registry import Machine, load_machine, verify

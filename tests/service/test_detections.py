@@ -15,11 +15,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 from websockets.sync.client import connect
 
-from humwatch.detectors import DetectorName
-from humwatch.explain import BandRange
+from humwatch.detectors.detector_set import DetectorName
+from humwatch.detectors.normal_lines import LineFinding
+from humwatch.detectors.rhythm import IrregularTime
 from humwatch.monitor import ScaleScore
-from humwatch.normal_lines import LineFinding
-from humwatch.rhythm import IrregularTime
+from humwatch.scoring.explain import BandRange
 from humwatch_service.cli.main import app
 from humwatch_service.protocol.detections import DETECTORS, Detection, explanation_text, line_text, rhythm_text
 from tests.detected_sounds import faster, knocked

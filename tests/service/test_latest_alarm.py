@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from humwatch.alarm_events import AlarmEvent, AlarmSnapshot
+from humwatch.alarm.events import AlarmEvent, AlarmSnapshot
 from humwatch_service.storage.records import MachineChange
 
 PLACE = "/v1/machines/pump-2/alarms/latest"

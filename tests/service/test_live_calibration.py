@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from humwatch.calibration import CalibrationSpec
-from humwatch.collector import NormalCollector
+from humwatch.bundle.repository import ModelRepository
+from humwatch.calibration.collector import NormalCollector
 from humwatch.errors import CalibrationError, MachineNotFound, OperationRefused, RepositoryError
-from humwatch.repository import ModelRepository
+from humwatch.scoring.calibration import CalibrationSpec
 from humwatch.synthetic import SyntheticMachine
 from humwatch_service.calibration.collection import LiveCalibrations
 from humwatch_service.errors import CalibrationNotFound, CalibrationRunning, StateUnusable

@@ -16,9 +16,9 @@ import httpx
 import numpy as np
 import pytest
 
-from humwatch.bundle import read_bundle
-from humwatch.explain import explain_bands
+from humwatch.bundle.bundle import read_bundle
 from humwatch.onnx_predictor import OnnxPredictor
+from humwatch.scoring.explain import explain_bands
 from humwatch_service.viewers.events import AlarmTold, FleetChanges, FleetNow, MachineHello, Sound, Tick, Tile
 from humwatch_service.viewers.viewer import MAX_WAITING
 from humwatch_service.web.server import STALLED_S, BoundedProtocol

@@ -16,7 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.sync.client import ClientConnection, connect
 
-from humwatch.alarm_events import AlarmSnapshot
+from humwatch.alarm.events import AlarmSnapshot
 from humwatch_service.config.sources import LoopSource
 from humwatch_service.metrics.registry import Metrics
 

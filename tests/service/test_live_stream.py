@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from humwatch.errors import PredictorError
-from humwatch.live import LiveMonitor
+from humwatch.live.monitor import LiveMonitor
 from humwatch_service.live.executor import TurnPool
 from humwatch_service.live.stream import MAX_ITEMS, SLEW_S, LiveStream
 from humwatch_service.live.stream_items import Gap, StreamFormat

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from humwatch.bundle import sha256
+from humwatch.bundle.bundle import sha256
+from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import BundleError, BundleInvalid, BundleParityFailed, HumwatchError, MachineNotFound
-from humwatch.repository import ModelRepository
 from humwatch_service.errors import MachineUnavailable, ModelsLoading
 from humwatch_service.inference.batching import BatchingPredictor
 from humwatch_service.models.registry import Engine, Machines, load_machine

@@ -8,7 +8,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from humwatch.repository import ModelRepository
+from humwatch.bundle.repository import ModelRepository
 from humwatch_service.models.registry import load_machine
 from humwatch_service.scoring.scorer import ScoreJob, Scorer
 from humwatch_service.scoring.sound_trace import MAX_COLUMNS, Columns

@@ -8,12 +8,12 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from humwatch.alarm import AlarmMachine
-from humwatch.alarm_rule import AlarmRule
+from humwatch.alarm.rule import AlarmRule
+from humwatch.alarm.state_machine import AlarmMachine
+from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import AudioChannelMissing
-from humwatch.live import LiveModel, LiveMonitor
+from humwatch.live.monitor import LiveModel, LiveMonitor
 from humwatch.predictor import Prediction
-from humwatch.repository import ModelRepository
 from humwatch.synthetic import Fault
 from humwatch_service.inference.prediction_cache import RememberingPredictor
 from humwatch_service.live.machine import warn_level

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from humwatch.repository import ModelRepository
+from humwatch.bundle.repository import ModelRepository
 
 BOB = {"who": "bob", "why": "the fan was changed"}
 

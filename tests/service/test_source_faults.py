@@ -27,9 +27,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from humwatch.quality import CLIPPED_SHARE, DC_OFFSET, LEVEL_MARGIN_DB, SILENT_DBFS, STUCK_SECONDS
+from humwatch.audio.quality import CLIPPED_SHARE, DC_OFFSET, LEVEL_MARGIN_DB, SILENT_DBFS, STUCK_SECONDS
 from humwatch.run_state import OFF_BELOW_QUIETEST_DB, ON_BELOW_QUIETEST_DB
-from humwatch.source_health import (
+from humwatch.source.health import (
     CLOCK_DRIFT,
     HARD_FAULTS,
     HELD_SECONDS,

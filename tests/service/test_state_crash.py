@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from humwatch.alarm_events import ActiveAlarm, AlarmEvent, AlarmSnapshot, EventKind, Mark, Shelf
+from humwatch.alarm.events import ActiveAlarm, AlarmEvent, AlarmSnapshot, EventKind, Mark, Shelf
 from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.records import MachineChange, ScoreSecond, StreamPosition
 from humwatch_service.storage.store import StateStore

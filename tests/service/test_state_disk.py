@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from humwatch.alarm_events import ActiveAlarm, AlarmEvent, AlarmSnapshot
+from humwatch.alarm.events import ActiveAlarm, AlarmEvent, AlarmSnapshot
 from humwatch_service.errors import StateUnusable
 from humwatch_service.storage.records import MachineChange
 from humwatch_service.storage.schema import SCHEMA_VERSION

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from humwatch.alarm_events import ActiveAlarm, AlarmEvent, AlarmSnapshot
+from humwatch.alarm.events import ActiveAlarm, AlarmEvent, AlarmSnapshot
 from humwatch_service.errors import AlarmNotFound, EvidenceGone, StateUnusable
 from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.records import EvidenceState, MachineChange

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from humwatch.alarm_events import ActiveAlarm, AlarmEvent, AlarmSnapshot
+from humwatch.alarm.events import ActiveAlarm, AlarmEvent, AlarmSnapshot
 from humwatch_service.errors import FileUnreadable
 from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.export import COLUMNS, export_feedback

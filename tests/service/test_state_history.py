@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from humwatch.alarm_events import MACHINE_STATES, MachineState
+from humwatch.alarm.events import MACHINE_STATES, MachineState
 from humwatch_service.errors import RequestInvalid
 from humwatch_service.storage.history import MINUTES_KEPT_S, SECONDS_KEPT_S
 from humwatch_service.storage.packed_minute import PackedMinute

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from humwatch.alarm_events import ActiveAlarm, AlarmEvent, AlarmSnapshot, EventKind
+from humwatch.alarm.events import ActiveAlarm, AlarmEvent, AlarmSnapshot, EventKind
 from humwatch_service.storage.outbox import MAX_ERROR_LENGTH
 from humwatch_service.storage.records import MachineChange
 from humwatch_service.storage.store import DELIVERIES_KEPT_S, StateStore

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from humwatch.alarm_events import ActiveAlarm, AlarmEvent, AlarmSnapshot, EventKind, Mark, Shelf
-from humwatch.alarm_rule import AlarmRule
+from humwatch.alarm.events import ActiveAlarm, AlarmEvent, AlarmSnapshot, EventKind, Mark, Shelf
+from humwatch.alarm.rule import AlarmRule
+from humwatch.detectors.normal_lines import LineFinding
+from humwatch.detectors.rhythm import IrregularTime
 from humwatch.errors import OperationRefused
-from humwatch.explain import BandRange
-from humwatch.normal_lines import LineFinding
-from humwatch.rhythm import IrregularTime
+from humwatch.scoring.explain import BandRange
 from humwatch_service.errors import AlarmNotFound
 from humwatch_service.storage.records import (
     MAX_TRACE_POINTS,

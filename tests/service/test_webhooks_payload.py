@@ -13,10 +13,10 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from humwatch.alarm_events import EVENT_KINDS, AlarmEvent
-from humwatch.explain import BandRange
-from humwatch.normal_lines import LineFinding
-from humwatch.rhythm import IrregularTime
+from humwatch.alarm.events import EVENT_KINDS, AlarmEvent
+from humwatch.detectors.normal_lines import LineFinding
+from humwatch.detectors.rhythm import IrregularTime
+from humwatch.scoring.explain import BandRange
 from humwatch_service.config.webhooks import key_of
 from humwatch_service.webhooks.payload import NotificationPayload, notification_of
 from humwatch_service.webhooks.signature import message_id, signed_headers

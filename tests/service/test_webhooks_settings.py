@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from humwatch.alarm_events import AlarmEvent
+from humwatch.alarm.events import AlarmEvent
 from humwatch_service.config.webhooks import WebhookSettings, check_webhooks, recipients
 from humwatch_service.errors import SettingsInvalid
 

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from humwatch.features import FeatureSpec
+from humwatch.audio.features import FeatureSpec
 from humwatch_training.datasets.windows import Clip
 from humwatch_training.fit.config import FitConfig
 from humwatch_training.networks.attentive import AnpConfig

@@ -9,13 +9,13 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from humwatch.calibration import CalibrationSpec
-from humwatch.collector import MIN_MINUTES, CollectorProgress, NormalCollector
-from humwatch.manifest import Manifest
-from humwatch.minutes import RECORDING_S
-from humwatch.normal_level import CONFIDENCE
-from humwatch.scoring import ScoreKind
-from humwatch.thresholds import DEFAULT_METHOD, recordings_needed
+from humwatch.bundle.manifest import Manifest
+from humwatch.calibration.collector import MIN_MINUTES, CollectorProgress, NormalCollector
+from humwatch.calibration.minutes import RECORDING_S
+from humwatch.detectors.normal_level import CONFIDENCE
+from humwatch.detectors.thresholds import DEFAULT_METHOD, recordings_needed
+from humwatch.scoring.calibration import CalibrationSpec
+from humwatch.scoring.evidence import ScoreKind
 from humwatch_service.models.cards import CalibrationFacts, DetectorFacts, detector_facts
 from humwatch_service.models.levels import FalseAlarms, Levels
 from humwatch_service.models.recalibration import Commission

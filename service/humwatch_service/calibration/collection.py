@@ -9,12 +9,12 @@ from typing import Final, Protocol
 
 from starlette.concurrency import run_in_threadpool
 
-from humwatch.calibration import CalibrationSpec
-from humwatch.collector import MIN_MINUTES, NormalCollector
+from humwatch.bundle.manifest import Manifest
+from humwatch.calibration.collector import MIN_MINUTES, NormalCollector
+from humwatch.calibration.minutes import most_bytes_a_minute
 from humwatch.errors import CalibrationError, MachineNotFound, OperationRefused
-from humwatch.manifest import Manifest
-from humwatch.minutes import most_bytes_a_minute
-from humwatch.scoring import ScoreKind
+from humwatch.scoring.calibration import CalibrationSpec
+from humwatch.scoring.evidence import ScoreKind
 from humwatch_service.calibration.cards import (
     CalibrationProgress,
     CalibrationReport,

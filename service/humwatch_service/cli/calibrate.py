@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic import ValidationError
 
-from humwatch.bundle import Bundle, write_bundle
-from humwatch.calibration import CalibrationSpec
-from humwatch.manifest import MACHINE_ID, Manifest
-from humwatch.repository import ModelRepository
-from humwatch.scoring import ScoreKind
-from humwatch.thresholds import Threshold
+from humwatch.bundle.bundle import Bundle, write_bundle
+from humwatch.bundle.manifest import MACHINE_ID, Manifest
+from humwatch.bundle.repository import ModelRepository
+from humwatch.detectors.thresholds import Threshold
+from humwatch.scoring.calibration import CalibrationSpec
+from humwatch.scoring.evidence import ScoreKind
 from humwatch_service.cli.console import (
     JsonOption,
     ModelsOption,

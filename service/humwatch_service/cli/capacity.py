@@ -14,7 +14,7 @@ from typing import Annotated, Final
 import typer
 from pydantic import ValidationError
 
-from humwatch.repository import ModelRepository
+from humwatch.bundle.repository import ModelRepository
 from humwatch_capacity.bench import Bench
 from humwatch_capacity.fleet import Fleet
 from humwatch_capacity.gauge import PROC

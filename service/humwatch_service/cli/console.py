@@ -14,8 +14,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import HumwatchError
-from humwatch.repository import ModelRepository
 from humwatch_service.config.layers import Configuration, load_configuration
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout.")]

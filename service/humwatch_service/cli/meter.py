@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from humwatch.alarm_events import MachineState
+from humwatch.alarm.events import MachineState
 from humwatch_service.client.stream import Connected, LinkEvent
 from humwatch_service.protocol.messages import Ready, Score, ServerMessage, StateChange, Warn
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import HumwatchError
-from humwatch.repository import ModelRepository
 from humwatch_service.cli.console import (
     JsonOption,
     ModelsOption,

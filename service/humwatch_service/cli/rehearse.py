@@ -10,9 +10,9 @@ from typing import Annotated, Final
 import typer
 from pydantic import ValidationError
 
-from humwatch.alarm_rule import AlarmRule
-from humwatch.live import LiveModel
-from humwatch.repository import ModelRepository
+from humwatch.alarm.rule import AlarmRule
+from humwatch.bundle.repository import ModelRepository
+from humwatch.live.monitor import LiveModel
 from humwatch_service.cli.client_options import ChannelOption
 from humwatch_service.cli.console import (
     JsonOption,

@@ -8,9 +8,9 @@ from typing import Annotated, Final
 import typer
 from threadpoolctl import threadpool_limits
 
-from humwatch.audio import open_recording
+from humwatch.audio.decoding import open_recording
+from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import HumwatchError
-from humwatch.repository import ModelRepository
 from humwatch_service.app import create_app
 from humwatch_service.cli.console import JsonOption, ModelsOption, failures, say, show
 from humwatch_service.config.layers import load_configuration

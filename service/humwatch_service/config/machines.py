@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from humwatch.alarm_rule import AlarmRule
+from humwatch.alarm.rule import AlarmRule
 
 
 class MachineSettings(BaseModel):

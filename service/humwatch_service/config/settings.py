@@ -11,8 +11,8 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BeforeValidator, Field, HttpUrl, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from humwatch.audio import DecodeLimits
-from humwatch.manifest import MachineId
+from humwatch.audio.decoding import DecodeLimits
+from humwatch.bundle.manifest import MachineId
 from humwatch_service.config.machines import MachineSettings
 from humwatch_service.config.sources import SourceSettings
 from humwatch_service.config.webhooks import WebhookSettings

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from humwatch.manifest import MachineId
+from humwatch.bundle.manifest import MachineId
 
 
 class _Table(BaseModel):

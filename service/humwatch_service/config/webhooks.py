@@ -14,8 +14,8 @@ from typing import Final, Self
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_validator, model_validator
 from pydantic_core import Url
 
-from humwatch.alarm_events import AlarmEvent, EventKind
-from humwatch.manifest import MachineId
+from humwatch.alarm.events import AlarmEvent, EventKind
+from humwatch.bundle.manifest import MachineId
 from humwatch_service.errors import SettingsInvalid
 
 ANNOUNCED: Final[frozenset[EventKind]] = frozenset({"raised", "cleared", "realarmed", "unshelved"})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from humwatch.errors import AudioRateUnsupported
-from humwatch.live import LiveModel, LiveMonitor
+from humwatch.live.monitor import LiveModel, LiveMonitor
 from humwatch.recording import choose_channel
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import Overloaded, ShuttingDown, StreamOwned, StreamsFull

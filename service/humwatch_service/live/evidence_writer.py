@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from humwatch.errors import HumwatchError
-from humwatch.live import LiveStep
+from humwatch.live.monitor import LiveStep
 from humwatch_service.live.stream import RING_S, LiveStream
 from humwatch_service.storage.evidence import EvidenceFolder, Samples
 from humwatch_service.storage.records import EvidenceState

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import Final
 
-from humwatch.alarm_events import AlarmEvent, MachineState
-from humwatch.detectors import DetectorName
+from humwatch.alarm.events import AlarmEvent, MachineState
+from humwatch.detectors.detector_set import DetectorName
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import StateUnusable
 from humwatch_service.live.machine import LiveMachine, Reading

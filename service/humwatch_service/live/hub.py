@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from starlette.concurrency import run_in_threadpool
 
-from humwatch.alarm_events import AlarmEvent, Mark
+from humwatch.alarm.events import AlarmEvent, Mark
 from humwatch.errors import MachineNotFound
-from humwatch.live import LiveModel, LiveStep
+from humwatch.live.monitor import LiveModel, LiveStep
 from humwatch_service.config.settings import Settings
 from humwatch_service.config.webhooks import recipients
 from humwatch_service.errors import ShuttingDown, StateUnusable

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final
 
-from humwatch.alarm_events import AlarmEvent
-from humwatch.explain import explain_bands
-from humwatch.live import LiveModel, LiveStep
+from humwatch.alarm.events import AlarmEvent
+from humwatch.live.monitor import LiveModel, LiveStep
+from humwatch.scoring.explain import explain_bands
 from humwatch_service.errors import StateUnusable
 from humwatch_service.live.machine import LiveMachine, Reading, detection_of, detector_of
 from humwatch_service.storage.records import (

@@ -12,13 +12,13 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.alarm import AlarmMachine
-from humwatch.alarm_events import NOT_HEARD, AlarmEvent, AlarmSnapshot, MachineState, Observation
-from humwatch.alarm_rule import AlarmRule
-from humwatch.detectors import DetectorName
-from humwatch.live import LiveModel, LiveStep
+from humwatch.alarm.events import NOT_HEARD, AlarmEvent, AlarmSnapshot, MachineState, Observation
+from humwatch.alarm.rule import AlarmRule
+from humwatch.alarm.state_machine import AlarmMachine
+from humwatch.detectors.detector_set import DetectorName
+from humwatch.live.monitor import LiveModel, LiveStep
 from humwatch.monitor import ScaleScore
-from humwatch.source_health import FaultReport
+from humwatch.source.health import FaultReport
 from humwatch_service.live.stream import LiveStream
 from humwatch_service.protocol.detections import Detection
 from humwatch_service.protocol.messages import Score, ServerMessage, StateChange, Warn

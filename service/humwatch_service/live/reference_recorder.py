@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from humwatch.live import LiveStep
+from humwatch.live.monitor import LiveStep
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.stream import LiveStream
 from humwatch_service.storage.normal_sounds import NormalSounds

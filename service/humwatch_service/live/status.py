@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from humwatch.alarm_events import MachineState, Mark, Shelf
-from humwatch.alarm_rule import AlarmRule
-from humwatch.detectors import DetectorName
-from humwatch.normal_lines import LineFinding
-from humwatch.rhythm import IrregularTime
+from humwatch.alarm.events import MachineState, Mark, Shelf
+from humwatch.alarm.rule import AlarmRule
+from humwatch.detectors.detector_set import DetectorName
+from humwatch.detectors.normal_lines import LineFinding
+from humwatch.detectors.rhythm import IrregularTime
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.protocol.detections import LINE_MEANING
 from humwatch_service.storage.records import alarm_id_of

@@ -17,9 +17,9 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.alarm_events import MachineState
+from humwatch.alarm.events import MachineState
 from humwatch.errors import HumwatchError
-from humwatch.live import LiveModel, LiveMonitor, LiveStep
+from humwatch.live.monitor import LiveModel, LiveMonitor, LiveStep
 from humwatch_service.errors import InternalError
 from humwatch_service.live.audio_ring import SoundRing
 from humwatch_service.live.executor import CATCH_UP_S, TurnPool

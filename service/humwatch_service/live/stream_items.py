@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.live import LiveModel
+from humwatch.live.monitor import LiveModel
 
 Float32 = npt.NDArray[np.float32]
 

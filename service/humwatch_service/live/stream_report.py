@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.live import LiveStep
+from humwatch.live.monitor import LiveStep
 from humwatch.predictor import Prediction, Predictor
 from humwatch_service.live.evidence_writer import EvidenceDesk
 from humwatch_service.live.load import Load

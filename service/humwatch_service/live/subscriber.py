@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from humwatch.alarm_events import AlarmEvent
-from humwatch.live import LiveStep
+from humwatch.alarm.events import AlarmEvent
+from humwatch.live.monitor import LiveStep
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.stream import LiveStream
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final, Literal, get_args
 
-from humwatch.alarm_events import EVENT_KINDS, MACHINE_STATES, AlarmEvent, AlarmSnapshot, MachineState
-from humwatch.detectors import DetectorName
-from humwatch.source_health import SOURCE_FAULTS
+from humwatch.alarm.events import EVENT_KINDS, MACHINE_STATES, AlarmEvent, AlarmSnapshot, MachineState
+from humwatch.detectors.detector_set import DetectorName
+from humwatch.source.health import SOURCE_FAULTS
 from humwatch_service.metrics.families import Families
 from humwatch_service.metrics.lines import LineFamily, LineSet
 from humwatch_service.protocol.detections import DETECTORS

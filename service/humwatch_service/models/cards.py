@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from humwatch.calibration import ScaleThresholds
-from humwatch.detectors import SHARES, DetectorLevels, DetectorName
-from humwatch.features import FeatureSpec
-from humwatch.scoring import ScoreKind, ScoringSpec
-from humwatch.windows import WindowSpec
+from humwatch.audio.features import FeatureSpec
+from humwatch.audio.windows import WindowSpec
+from humwatch.detectors.detector_set import SHARES, DetectorLevels, DetectorName
+from humwatch.scoring.calibration import ScaleThresholds
+from humwatch.scoring.evidence import ScoreKind, ScoringSpec
 from humwatch_service.models.levels import FalseAlarms, Levels
 from humwatch_service.models.registry import Machine, Machines
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from humwatch.calibration import ScaleThresholds
+from humwatch.scoring.calibration import ScaleThresholds
 
 
 class Levels(BaseModel):

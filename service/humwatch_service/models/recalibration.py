@@ -10,17 +10,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from humwatch.audio import open_recording
-from humwatch.bundle import Bundle, compose_bundle, digest_of, sha256
-from humwatch.calibration import CalibrationSpec
-from humwatch.calibration_fit import NormalClip, calibrate
+from humwatch.audio.decoding import open_recording
+from humwatch.bundle.bundle import Bundle, compose_bundle, digest_of, sha256
+from humwatch.bundle.manifest import PREDICTOR, Manifest
+from humwatch.calibration.fit import calibrate
+from humwatch.calibration.type_prior import TypePrior
 from humwatch.errors import AudioError, CalibrationError
-from humwatch.manifest import PREDICTOR, Manifest
 from humwatch.monitor import ListeningSpec, network_response
 from humwatch.predictor import Predictor
 from humwatch.recording import normal_clips
-from humwatch.scoring import DEFAULT_SCORE, ScoreKind
-from humwatch.type_prior import TypePrior
+from humwatch.scoring.calibration import CalibrationSpec
+from humwatch.scoring.evidence import DEFAULT_SCORE, ScoreKind
+from humwatch.scoring.normal_clip import NormalClip
 from humwatch_service.errors import FileUnreadable, RecordingNotNormal
 
 SUFFIXES: Final = (".wav", ".flac")
@@ -100,7 +101,7 @@ def recalibrate(
         on_recording: called after each recording.
 
     Returns:
-        Manifest and packed arrays for :func:`humwatch.bundle.write_bundle`, with ``bundle.graph``.
+        Manifest and packed arrays for :func:`humwatch.bundle.bundle.write_bundle`, with ``bundle.graph``.
 
     Raises:
         AudioError: a recording cannot be used; its path is in the message.
@@ -157,7 +158,7 @@ def commissioned(
         relatives: bundles in use of other machines; those of the type lend their spread, too.
 
     Returns:
-        Manifest and packed arrays for :func:`humwatch.bundle.write_bundle`, with ``bundle.graph``.
+        Manifest and packed arrays for :func:`humwatch.bundle.bundle.write_bundle`, with ``bundle.graph``.
 
     Raises:
         CalibrationError: too few recordings, or sound that no threshold can be made of.

@@ -11,13 +11,13 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.bundle import Bundle
+from humwatch.bundle.bundle import Bundle
+from humwatch.bundle.manifest import PREDICTOR, Manifest
+from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import BundleInvalid, HumwatchError, MachineNotFound, RepositoryError
-from humwatch.manifest import PREDICTOR, Manifest
 from humwatch.onnx_predictor import CUDA, OnnxPredictor
 from humwatch.predictor import Predictor
-from humwatch.repository import ModelRepository
-from humwatch.scoring import evidence_of
+from humwatch.scoring.evidence import evidence_of
 from humwatch_service.errors import MachineUnavailable, ModelsLoading
 from humwatch_service.inference.batching import BatchingPredictor
 from humwatch_service.telemetry.logs import event_logger

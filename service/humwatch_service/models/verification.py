@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import HumwatchError
-from humwatch.repository import ModelRepository
 from humwatch_service.config.settings import Settings
 from humwatch_service.models.registry import load_machine
 

@@ -13,13 +13,13 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from starlette.concurrency import run_in_threadpool
 
-from humwatch.bundle import write_bundle
-from humwatch.calibration import ScaleThresholds
+from humwatch.bundle.bundle import write_bundle
+from humwatch.bundle.manifest import PREDICTOR, Manifest
+from humwatch.bundle.repository import ACTIVE, ModelRepository
 from humwatch.durable import replace_durably, sync_folder
 from humwatch.errors import BundleError, RepositoryError
-from humwatch.manifest import PREDICTOR, Manifest
-from humwatch.repository import ACTIVE, ModelRepository
-from humwatch.scoring import ScoreKind
+from humwatch.scoring.calibration import ScaleThresholds
+from humwatch.scoring.evidence import ScoreKind
 from humwatch_service.models.cards import CalibrationFacts, DetectorFacts, detector_facts
 from humwatch_service.models.levels import FalseAlarms, Levels
 from humwatch_service.models.registry import Fleet, Machines, load_machine

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, get_args
 
-from humwatch.detectors import DetectorName
+from humwatch.detectors.detector_set import DetectorName
+from humwatch.detectors.normal_lines import LineFinding
+from humwatch.detectors.rhythm import IrregularTime
 from humwatch.monitor import ScaleScore
-from humwatch.normal_lines import LineFinding
-from humwatch.rhythm import IrregularTime
 
 DETECTORS: Final[tuple[DetectorName, ...]] = get_args(DetectorName)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from humwatch.alarm_events import MachineState
+from humwatch.alarm.events import MachineState
 
 PROTOCOL_VERSION: Final = 1
 

@@ -16,11 +16,11 @@ import numpy.typing as npt
 import scipy.stats
 from pydantic import BaseModel, ConfigDict, Field
 
-from humwatch.alarm import ALARM_LEVEL, AlarmMachine
-from humwatch.alarm_events import MachineState, Observation
-from humwatch.alarm_rule import AlarmRule
-from humwatch.live import LiveModel, LiveMonitor, LiveStep
-from humwatch.normal_level import CONFIDENCE
+from humwatch.alarm.events import MachineState, Observation
+from humwatch.alarm.rule import AlarmRule
+from humwatch.alarm.state_machine import ALARM_LEVEL, AlarmMachine
+from humwatch.detectors.normal_level import CONFIDENCE
+from humwatch.live.monitor import LiveModel, LiveMonitor, LiveStep
 from humwatch_service.live.machine import warn_level
 from humwatch_service.sources.looped import Reel
 

@@ -6,14 +6,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from humwatch.decision import State
-from humwatch.detectors import DetectorName
-from humwatch.explain import BandRange
+from humwatch.audio.quality import SoundWarning, WarningCode
+from humwatch.detectors.detector_set import DetectorName
+from humwatch.detectors.normal_lines import LineFinding
+from humwatch.detectors.rhythm import IrregularTime
 from humwatch.monitor import StepScores
-from humwatch.normal_lines import LineFinding
-from humwatch.quality import SoundWarning, WarningCode
 from humwatch.recording import RecordingScore
-from humwatch.rhythm import IrregularTime
+from humwatch.scoring.decision import State
+from humwatch.scoring.explain import BandRange
 from humwatch_service.models.levels import FalseAlarms, Levels
 from humwatch_service.models.registry import Machine
 from humwatch_service.protocol.detections import DETECTOR_MEANING, LINE_MEANING, Detection

@@ -16,7 +16,7 @@ from matplotlib.image import AxesImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from humwatch.features import FeatureSpec, hz_to_mel
+from humwatch.audio.features import FeatureSpec, hz_to_mel
 from humwatch_service.protocol.detections import DETECTOR_TITLES, explanation_text
 from humwatch_service.scoring.answers import Band, ScoreAnswer
 from humwatch_service.scoring.sound_trace import Columns, SoundTrace

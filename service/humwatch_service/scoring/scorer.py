@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.audio import DecodeLimits
+from humwatch.audio.decoding import DecodeLimits
 from humwatch.errors import PredictorError
 from humwatch.monitor import Monitor
 from humwatch.predictor import Prediction, Predictor

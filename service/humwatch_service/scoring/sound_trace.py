@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.calibration import Calibration
 from humwatch.monitor import ListeningSpec, Step, WindowBlock
+from humwatch.scoring.calibration import Calibration
 
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]

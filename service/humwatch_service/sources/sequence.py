@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from humwatch.audio import AudioInfo, DecodeLimits, Float32, open_recording
+from humwatch.audio.decoding import AudioInfo, DecodeLimits, Float32, open_recording
 from humwatch.errors import HumwatchError
 from humwatch_service.errors import FileUnreadable, RequestInvalid
 from humwatch_service.models.recalibration import SUFFIXES

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, select
 
-from humwatch.alarm_events import AlarmSnapshot, Mark
+from humwatch.alarm.events import AlarmSnapshot, Mark
 from humwatch_service.errors import AlarmNotFound
 from humwatch_service.storage.records import (
     AlarmContext,

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from humwatch.alarm_events import AlarmEvent
+from humwatch.alarm.events import AlarmEvent
 from humwatch_service.storage.alarm_rows import row_of
 from humwatch_service.storage.records import AlarmContext, MachineChange, TracePoint, alarm_id_of
 from humwatch_service.storage.schema import ALARMS, EVENTS, MACHINES, OUTBOX

@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, and_, case, func, select
 
-from humwatch.alarm_events import MACHINE_STATES, MachineState
+from humwatch.alarm.events import MACHINE_STATES, MachineState
 from humwatch_service.storage.schema import MACHINES, MINUTES
 
 STEP_S: Final = 60

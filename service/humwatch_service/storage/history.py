@@ -18,7 +18,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, and_, bindparam, delete, func, select
 from sqlalchemy.dialects.sqlite import Insert, insert
 
-from humwatch.alarm_events import MACHINE_STATES
+from humwatch.alarm.events import MACHINE_STATES
 from humwatch_service.errors import RequestInvalid
 from humwatch_service.storage.changes import ensure_machine
 from humwatch_service.storage.packed_minute import PackedMinute

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.alarm_events import MachineState
+from humwatch.alarm.events import MachineState
 from humwatch_service.storage.records import HistoryPoint, ScoreSecond
 
 _CODES: Final[Mapping[MachineState, int]] = {

@@ -8,13 +8,13 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from humwatch.alarm_events import AlarmEvent, AlarmSnapshot, MachineState, Mark
-from humwatch.alarm_rule import AlarmRule
-from humwatch.detectors import DetectorName
-from humwatch.explain import BandRange
-from humwatch.manifest import MACHINE_ID
-from humwatch.normal_lines import LineFinding
-from humwatch.rhythm import IrregularTime
+from humwatch.alarm.events import AlarmEvent, AlarmSnapshot, MachineState, Mark
+from humwatch.alarm.rule import AlarmRule
+from humwatch.bundle.manifest import MACHINE_ID
+from humwatch.detectors.detector_set import DetectorName
+from humwatch.detectors.normal_lines import LineFinding
+from humwatch.detectors.rhythm import IrregularTime
+from humwatch.scoring.explain import BandRange
 from humwatch_service.errors import AlarmNotFound
 from humwatch_service.protocol.detections import DETECTOR_MEANING, LINE_MEANING
 

@@ -19,7 +19,7 @@ from sqlalchemy import (
     and_,
 )
 
-from humwatch.alarm_events import MACHINE_STATES
+from humwatch.alarm.events import MACHINE_STATES
 
 SCHEMA_VERSION: Final = 1
 

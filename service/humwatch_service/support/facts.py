@@ -21,8 +21,8 @@ import httpx
 import onnxruntime
 import soundfile
 
+from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import HumwatchError
-from humwatch.repository import ModelRepository
 from humwatch_service.config.settings import Settings, processors
 from humwatch_service.sources.capture import input_devices, load_sounddevice
 from humwatch_service.storage.folder_lock import FILE as LOCK_FILE

@@ -10,8 +10,8 @@ from typing import Final
 
 from starlette.concurrency import run_in_threadpool
 
-from humwatch.alarm_events import AlarmEvent
-from humwatch.live import LiveStep
+from humwatch.alarm.events import AlarmEvent
+from humwatch.live.monitor import LiveStep
 from humwatch_service.errors import ShuttingDown, ViewersFull
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.stream import LiveStream

@@ -7,12 +7,12 @@ from typing import Final
 from fastapi.sse import format_sse_event
 from pydantic import BaseModel, ConfigDict, Field
 
-from humwatch.alarm_events import MachineState
-from humwatch.alarm_rule import AlarmRule
-from humwatch.detectors import DetectorName
-from humwatch.explain import BandRange
-from humwatch.normal_lines import LineFinding
-from humwatch.rhythm import IrregularTime
+from humwatch.alarm.events import MachineState
+from humwatch.alarm.rule import AlarmRule
+from humwatch.detectors.detector_set import DetectorName
+from humwatch.detectors.normal_lines import LineFinding
+from humwatch.detectors.rhythm import IrregularTime
+from humwatch.scoring.explain import BandRange
 from humwatch_service.live.status import Fault
 from humwatch_service.protocol.detections import LINE_MEANING
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from humwatch.alarm_events import AlarmEvent
+from humwatch.alarm.events import AlarmEvent
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.status import Fault
 from humwatch_service.storage.records import alarm_id_of

@@ -13,8 +13,8 @@ from typing import Final
 
 from starlette.concurrency import run_in_threadpool
 
-from humwatch.explain import explain_bands
-from humwatch.live import LiveStep
+from humwatch.live.monitor import LiveStep
+from humwatch.scoring.explain import explain_bands
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.status import LiveStatus, status_of
 from humwatch_service.live.stream import LiveStream

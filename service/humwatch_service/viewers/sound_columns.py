@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.alarm_events import MachineState
-from humwatch.live import LiveModel, LiveStep
+from humwatch.alarm.events import MachineState
+from humwatch.live.monitor import LiveModel, LiveStep
 from humwatch.monitor import ScaleScore
 from humwatch_service.live.machine import detection_of
 from humwatch_service.protocol.detections import Detection

@@ -8,11 +8,11 @@ from typing import Final, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from humwatch.alarm_events import MachineState
-from humwatch.detectors import DetectorName
-from humwatch.explain import BandRange
-from humwatch.normal_lines import LineScore
-from humwatch.rhythm import IrregularTime
+from humwatch.alarm.events import MachineState
+from humwatch.detectors.detector_set import DetectorName
+from humwatch.detectors.normal_lines import LineScore
+from humwatch.detectors.rhythm import IrregularTime
+from humwatch.scoring.explain import BandRange
 from humwatch_service.protocol.detections import DETECTOR_MEANING, Explained
 
 PAYLOAD_VERSION: Final = 1
@@ -21,7 +21,7 @@ _ABOUT_MACHINES: Final = frozenset({"state_changed", "out_of_service", "in_servi
 
 
 class AlarmNews(Protocol):
-    """What is told: an :class:`humwatch.alarm_events.AlarmEvent`, or the record of one."""
+    """What is told: an :class:`humwatch.alarm.events.AlarmEvent`, or the record of one."""
 
     @property
     def kind(self) -> str:

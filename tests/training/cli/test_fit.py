@@ -10,7 +10,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 import humwatch_training.fit.config
-from humwatch.features import FeatureSpec
+from humwatch.audio.features import FeatureSpec
 from humwatch_training.cli.main import app
 from humwatch_training.fit.checkpoint import load_checkpoint
 from humwatch_training.fit.progress import RunWatcher

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from humwatch.features import FeatureSpec
+from humwatch.audio.features import FeatureSpec
 from humwatch.synthetic import SyntheticMachine
 from humwatch_training.datasets import DataClip, feature_cache, open_dataset, read_log_mel
 from humwatch_training.datasets.feature_cache import CacheKey, FeatureCache, default_cache_folder

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from humwatch.features import FeatureSpec
+from humwatch.audio.features import FeatureSpec
 from humwatch_training.datasets import open_dataset, read_log_mel
 from humwatch_training.errors import TrainingDataError
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from humwatch.audio import read_mono
-from humwatch.features import FeatureSpec, log_mel
+from humwatch.audio.decoding import read_mono
+from humwatch.audio.features import FeatureSpec, log_mel
 from humwatch_training.datasets import DataSet, DataSetKind, open_dataset, read_log_mel
 from humwatch_training.errors import TrainingDataError
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from humwatch.audio import read_mono
-from humwatch.features import FeatureSpec, log_mel
+from humwatch.audio.decoding import read_mono
+from humwatch.audio.features import FeatureSpec, log_mel
 from humwatch_training.datasets.windows import Clip, Normalisation, WindowSet, load_clips
 from humwatch_training.errors import TrainingDataError
 

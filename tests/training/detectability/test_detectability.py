@@ -11,10 +11,10 @@ import pytest
 import soundfile
 from typer.testing import CliRunner, Result
 
+from humwatch.bundle.manifest import MANIFEST
+from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import BundleInvalid
-from humwatch.manifest import MANIFEST
 from humwatch.recording import score_recording
-from humwatch.repository import ModelRepository
 from humwatch.synthetic import SyntheticMachine
 from humwatch_training.cli.detectability import parse_levels
 from humwatch_training.cli.main import app

@@ -3,12 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from humwatch.calibration import raw_score
-from humwatch.features import FeatureSpec
+from humwatch.audio.features import FeatureSpec
+from humwatch.audio.windows import WindowSpec
+from humwatch.detectors.profile import NormalProfile
 from humwatch.predictor import Prediction
-from humwatch.profile import NormalProfile
-from humwatch.scoring import Evidence, ScoreKind, ScoringSpec, evidence_of
-from humwatch.windows import WindowSpec
+from humwatch.scoring.calibration import raw_score
+from humwatch.scoring.evidence import Evidence, ScoreKind, ScoringSpec, evidence_of
 from humwatch_training.evaluation.evidence import (
     KINDS,
     ClipEvidence,

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from humwatch.scoring import Evidence
-from humwatch.thresholds import Threshold
+from humwatch.detectors.thresholds import Threshold
+from humwatch.scoring.evidence import Evidence
 from humwatch_training.datasets import DataClip
 from humwatch_training.datasets.clip import ArraySource, Label, PartName
 from humwatch_training.evaluation.evidence import ClipEvidence

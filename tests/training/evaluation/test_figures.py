@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from humwatch.features import FeatureSpec, log_mel
+from humwatch.audio.features import FeatureSpec, log_mel
 from humwatch_training.evaluation.figures import ClipPicture, clips_figure, panels, plain, png
 
 

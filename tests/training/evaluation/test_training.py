@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from humwatch.features import FeatureSpec
+from humwatch.audio.features import FeatureSpec
 from humwatch_training.datasets.recordings import RecordingEntry
 from humwatch_training.datasets.windows import Clip
 from humwatch_training.errors import CheckpointError, ResumeMismatch, TrainingInterrupted

@@ -20,7 +20,7 @@ from onnxruntime.quantization import quantize_dynamic
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from humwatch.features import FeatureSpec
+from humwatch.audio.features import FeatureSpec
 from humwatch.onnx_predictor import DEFAULT_BATCH, OnnxPredictor
 from humwatch_training.bench.threads import torch_threads
 from humwatch_training.export.folding import fold

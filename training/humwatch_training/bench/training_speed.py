@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from humwatch.features import FeatureSpec, log_mel
+from humwatch.audio.features import FeatureSpec, log_mel
 from humwatch.synthetic import SyntheticMachine
 from humwatch_training.bench.threads import torch_threads
 from humwatch_training.datasets.windows import Clip, Normalisation, WindowSet

@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from humwatch.repository import ModelRepository
+from humwatch.bundle.repository import ModelRepository
 from humwatch_training.console import failures, say, show, stage_progress
 from humwatch_training.datasets.recordings import find_recordings
 from humwatch_training.detectability.catalogue import CATALOGUE

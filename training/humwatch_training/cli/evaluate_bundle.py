@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from humwatch.repository import ModelRepository
+from humwatch.bundle.repository import ModelRepository
 from humwatch_training.cli.fit import parse_channel
 from humwatch_training.console import failures, show, stage_progress
 from humwatch_training.evaluation.bundle import ScoreRow, evaluate_run

@@ -5,9 +5,9 @@ from typing import Annotated, get_args
 
 import typer
 
-from humwatch.manifest import MACHINE_ID
-from humwatch.repository import ModelRepository
-from humwatch.scoring import ScoreKind, ScoringSpec
+from humwatch.bundle.manifest import MACHINE_ID
+from humwatch.bundle.repository import ModelRepository
+from humwatch.scoring.evidence import ScoreKind, ScoringSpec
 from humwatch_training.cli.fit import parse_channel
 from humwatch_training.console import failures, say, show, stage_progress
 from humwatch_training.export.bundle import ExportSpec, TrainedRun, export_bundle

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from humwatch.bundle.repository import ModelRepository
 from humwatch.onnx_predictor import OnnxPredictor
-from humwatch.repository import ModelRepository
 from humwatch_training.console import failures, show, stage_progress
 from humwatch_training.export.bundle import PARITY_WINDOWS, TrainedRun, sample_windows
 from humwatch_training.export.graph import check_parity

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from humwatch.audio.features import FeatureSpec
 from humwatch.durable import write_durably
-from humwatch.features import FeatureSpec
 from humwatch_training.datasets.clip import ArraySource, DataClip
 from humwatch_training.datasets.reading import read_log_mel
 from humwatch_training.datasets.recordings import sha256_of
@@ -25,7 +25,8 @@ from humwatch_training.errors import TrainingDataError
 Float32 = npt.NDArray[np.float32]
 
 CACHE_FORMAT: Final = 1
-"""Raised whenever `humwatch.features`, `humwatch.audio` or the form of an entry gives other numbers than before."""
+"""Raised whenever `humwatch.audio.features`, `humwatch.audio.decoding` or the form of an entry gives other numbers
+than before."""
 
 _DIGEST_BYTES: Final = hashlib.sha256().digest_size
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.features import FeatureSpec
+from humwatch.audio.features import FeatureSpec
 from humwatch_training.datasets.clip import ArraySource, DataClip, Label, PartName
 from humwatch_training.datasets.layout import array_files
 from humwatch_training.errors import TrainingDataError

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.features import FeatureSpec
+from humwatch.audio.features import FeatureSpec
 from humwatch_training.datasets import logmel
 from humwatch_training.datasets.clip import ArraySource, DataClip
 from humwatch_training.datasets.windows import read_clips

@@ -9,7 +9,7 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from humwatch.bundle import digest_of
+from humwatch.bundle.bundle import digest_of
 from humwatch_training.errors import TrainingDataError
 
 Part = Literal["train", "calibration", "test"]

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from humwatch.audio import open_recording, read_mono
+from humwatch.audio.decoding import open_recording, read_mono
+from humwatch.audio.features import FeatureSpec, log_mel
 from humwatch.errors import HumwatchError
-from humwatch.features import FeatureSpec, log_mel
 from humwatch_training.errors import TrainingDataError
 
 Float32 = npt.NDArray[np.float32]

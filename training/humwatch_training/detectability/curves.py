@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.stats
 
-from humwatch.detectors import DetectorName
+from humwatch.detectors.detector_set import DetectorName
 
 Float64 = npt.NDArray[np.float64]
 

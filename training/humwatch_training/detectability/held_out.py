@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.audio import Recording, open_recording
+from humwatch.audio.decoding import Recording, open_recording
 from humwatch.recording import choose_channel
 from humwatch_training.datasets.recordings import Split, sha256_of
 from humwatch_training.detectability.fault import LOWEST_RATE_HZ

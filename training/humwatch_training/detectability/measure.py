@@ -19,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from humwatch.bundle import Bundle
-from humwatch.detectors import DetectorName
+from humwatch.bundle.bundle import Bundle
+from humwatch.bundle.repository import ModelRepository
+from humwatch.detectors.detector_set import DetectorName
 from humwatch.errors import BundleInvalid
 from humwatch.monitor import Monitor
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.recording import COARSE_BITS, score_recording
-from humwatch.repository import ModelRepository
 from humwatch_training.detectability.curves import DetectionCurve, Float64, RateEstimate, just_above
 from humwatch_training.detectability.fault import Fault
 from humwatch_training.detectability.held_out import HeldOutClip

@@ -11,13 +11,14 @@ from typing import get_args
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from humwatch.bundle import Bundle
-from humwatch.calibration import CalibrationSpec, judge
-from humwatch.calibration_fit import NormalClip, calibrate
+from humwatch.bundle.bundle import Bundle
+from humwatch.calibration.fit import calibrate
 from humwatch.monitor import ListeningSpec, network_response
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.recording import clip_lines, hear, whole_clips
-from humwatch.scoring import Evidence, ScoreKind, evidence_of
+from humwatch.scoring.calibration import CalibrationSpec, judge
+from humwatch.scoring.evidence import Evidence, ScoreKind, evidence_of
+from humwatch.scoring.normal_clip import NormalClip
 from humwatch_training.datasets.recordings import AUDIO_SUFFIXES
 from humwatch_training.errors import TrainingDataError
 from humwatch_training.export.bundle import Progress, TrainedRun, channels_of

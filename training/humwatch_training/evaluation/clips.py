@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.features import FeatureSpec
+from humwatch.audio.features import FeatureSpec
 from humwatch_training.datasets import DataClip, DataSet
 from humwatch_training.datasets.feature_cache import FeatureCache
 

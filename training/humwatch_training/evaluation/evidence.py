@@ -16,18 +16,18 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from humwatch.audio.features import FeatureSpec
+from humwatch.audio.windows import Windower, WindowSpec
 from humwatch.durable import replace_durably
-from humwatch.features import FeatureSpec
 from humwatch.predictor import Prediction, Predictor
-from humwatch.scoring import Evidence, ProfileEvidence, ScoreKind, ScoringSpec, evidence_of
-from humwatch.windows import Windower, WindowSpec
+from humwatch.scoring.evidence import Evidence, ProfileEvidence, ScoreKind, ScoringSpec, evidence_of
 from humwatch_training.networks.kinds import NetworkConfig
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 EVIDENCE_FORMAT: Final = 2
-"""Raised whenever `humwatch.scoring.evidence_of`, or what is kept of it, gives other numbers than before."""
+"""Raised whenever `humwatch.scoring.evidence.evidence_of`, or what is kept of it, gives other numbers than before."""
 
 KINDS: tuple[ScoreKind, ...] = get_args(ScoreKind)
 

@@ -16,12 +16,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.calibration import ScaleCalibration, judge
-from humwatch.calibration_fit import MIN_RECORDINGS
+from humwatch.calibration.fit import MIN_RECORDINGS
+from humwatch.calibration.type_prior import TypePrior
+from humwatch.detectors.thresholds import Threshold
 from humwatch.errors import CalibrationError
-from humwatch.scoring import ScoreKind, ScoringSpec
-from humwatch.thresholds import Threshold
-from humwatch.type_prior import TypePrior
+from humwatch.scoring.calibration import ScaleCalibration, judge
+from humwatch.scoring.evidence import ScoreKind, ScoringSpec
 from humwatch_training.datasets import DataClip
 from humwatch_training.evaluation.intervals import areas
 from humwatch_training.evaluation.protocols import Experiment, MachineTask

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from humwatch.calibration import CalibrationSpec
-from humwatch.scoring import ScoreKind
+from humwatch.scoring.calibration import CalibrationSpec
+from humwatch.scoring.evidence import ScoreKind
 from humwatch_training.evaluation.few_recordings_table import FewRow
 from humwatch_training.evaluation.figures import COLOURS, plain
 

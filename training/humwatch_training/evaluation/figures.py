@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from PIL import Image
 
-from humwatch.features import FeatureSpec, hz_to_mel
+from humwatch.audio.features import FeatureSpec, hz_to_mel
 from humwatch_training.evaluation.intervals import MAX_FALSE_ALARM_RATE, roc
 from humwatch_training.evaluation.tables import MachineRow, ScoreRow
 

@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from humwatch.audio.windows import WindowSpec
 from humwatch.durable import replace_durably
 from humwatch.predictor import Predictor
-from humwatch.windows import WindowSpec
 from humwatch_training.datasets import DataClip
 from humwatch_training.evaluation.clips import ClipReader
 from humwatch_training.evaluation.evidence import all_windows, residual_db

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from humwatch.audio.windows import WindowSpec
 from humwatch.monitor import ListeningSpec, network_response
-from humwatch.scoring import ScoreKind, ScoringSpec
-from humwatch.windows import WindowSpec
+from humwatch.scoring.evidence import ScoreKind, ScoringSpec
 from humwatch_training.console import stage_progress
 from humwatch_training.datasets import DataClip
 from humwatch_training.datasets.recordings import RecordingEntry

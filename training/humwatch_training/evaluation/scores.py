@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.calibration import CalibrationSpec, ScaleCalibration, judge
-from humwatch.calibration_fit import NormalClip, calibrate_clips
-from humwatch.profile import NormalProfile
-from humwatch.scoring import Evidence, ScoreKind, ScoringSpec
-from humwatch.type_prior import ScalePrior, TypePrior
+from humwatch.calibration.fit import calibrate_clips
+from humwatch.calibration.type_prior import ScalePrior, TypePrior
+from humwatch.detectors.profile import NormalProfile
+from humwatch.scoring.calibration import CalibrationSpec, ScaleCalibration, judge
+from humwatch.scoring.evidence import Evidence, ScoreKind, ScoringSpec
+from humwatch.scoring.normal_clip import NormalClip
 from humwatch_training.datasets import DataClip
 from humwatch_training.evaluation.evidence import ClipEvidence
 from humwatch_training.evaluation.protocols import Experiment, MachineTask

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.scoring import DEFAULT_SCORE, ScoreKind, ScoringSpec
+from humwatch.scoring.evidence import DEFAULT_SCORE, ScoreKind, ScoringSpec
 from humwatch_training.evaluation.intervals import Areas, Estimate, areas, estimate
 from humwatch_training.evaluation.scores import MachineScores
 from humwatch_training.evaluation.studies import Study

@@ -10,19 +10,20 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.audio import open_recording, read_mono
-from humwatch.bundle import Golden, compose_bundle, digest_of, sha256, write_bundle
-from humwatch.calibration import CalibrationSpec
-from humwatch.calibration_fit import NormalClip, calibrate
-from humwatch.features import log_mel
-from humwatch.manifest import PredictorCard
+from humwatch.audio.decoding import open_recording, read_mono
+from humwatch.audio.features import log_mel
+from humwatch.audio.windows import WindowSpec
+from humwatch.bundle.bundle import Golden, compose_bundle, digest_of, sha256, write_bundle
+from humwatch.bundle.manifest import PredictorCard
+from humwatch.bundle.repository import ModelRepository
+from humwatch.calibration.fit import calibrate
+from humwatch.calibration.type_prior import TypePrior
 from humwatch.monitor import ListeningSpec, network_response
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.recording import normal_clips
-from humwatch.repository import ModelRepository
-from humwatch.scoring import DEFAULT_SCORE, ScoreKind, ScoringSpec
-from humwatch.type_prior import TypePrior
-from humwatch.windows import WindowSpec
+from humwatch.scoring.calibration import CalibrationSpec
+from humwatch.scoring.evidence import DEFAULT_SCORE, ScoreKind, ScoringSpec
+from humwatch.scoring.normal_clip import NormalClip
 from humwatch_training.datasets.recordings import RecordingEntry, Split, find_recordings, sha256_of
 from humwatch_training.errors import CheckpointError, TrainingDataError
 from humwatch_training.export.graph import Parity, check_parity, export_graph

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.audio import open_recording
-from humwatch.bundle import Bundle
+from humwatch.audio.decoding import open_recording
+from humwatch.bundle.bundle import Bundle
 from humwatch.monitor import Monitor, Step, StepScores
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.predictor import Predictor

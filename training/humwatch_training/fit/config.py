@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from humwatch.features import FeatureSpec
+from humwatch.audio.features import FeatureSpec
 from humwatch_training.datasets.recordings import SplitFractions
 from humwatch_training.errors import FitConfigError
 from humwatch_training.fit.schedule import Schedule

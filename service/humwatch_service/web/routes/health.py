@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from humwatch.alarm_events import MachineState
+from humwatch.alarm.events import MachineState
 from humwatch_service.web.access import prefers_html
 from humwatch_service.web.application import Service, service_of
 from humwatch_service.web.routes.documentation import problems

@@ -9,8 +9,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
 
-from humwatch.alarm import AlarmMachine
-from humwatch.alarm_events import AlarmEvent
+from humwatch.alarm.events import AlarmEvent
+from humwatch.alarm.state_machine import AlarmMachine
 from humwatch_service.live.status import LiveStatus, status_of
 from humwatch_service.storage.records import EventPage, HistoryPoint, Resolution
 from humwatch_service.web.application import service_of

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
+from humwatch.bundle.manifest import MACHINE_ID
 from humwatch.errors import AudioError, HumwatchError
-from humwatch.manifest import MACHINE_ID
 from humwatch_service.errors import (
     ClientGone,
     MachineIdInvalid,

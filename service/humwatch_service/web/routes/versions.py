@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from pydantic import Field
 
-from humwatch.manifest import Version
+from humwatch.bundle.manifest import Version
 from humwatch_service.models.versions import VersionList
 from humwatch_service.web.application import service_of
 from humwatch_service.web.routes.documentation import problems

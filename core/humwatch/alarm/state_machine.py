@@ -1,0 +1,326 @@
+"""The alarm machine: makes states and alarms of what is heard and of what operators do.
+
+It knows no clock and reads nothing: time is what observations and commands say it is, so that the same ones in the same
+order always give the same events. Delays are sums of ``Observation.audio_s``; only a shelf ends by the wall clock.
+``docs/alarms.md`` holds its transition table, made by running it (``humwatch.alarm.table``).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Final, Literal, NamedTuple
+
+from humwatch.alarm.events import (
+    DECIDING,
+    NOT_HEARD,
+    STARTING,
+    ActiveAlarm,
+    AlarmEvent,
+    AlarmSnapshot,
+    EventKind,
+    MachineState,
+    Mark,
+    Observation,
+    Shelf,
+)
+from humwatch.alarm.level_tracker import LevelTracker
+from humwatch.alarm.rule import AlarmRule
+from humwatch.errors import OperationRefused, ShelfTooLong
+
+ALARM_LEVEL: Final = 1.0
+"""On the normalised scale, by its definition."""
+
+
+class _Heard(NamedTuple):
+    """What the last observation comes to: whether there is a score to judge, and why not or how far to trust it."""
+
+    condition: Literal["scored", "unknown", "off"]
+    reasons: tuple[str, ...]
+
+
+class AlarmMachine:
+    """State and alarm of one machine that is listened to.
+
+    Every method that takes an observation, a command or a time returns the events that follow, in order;
+    ``state_changed`` is the last, once, when another state is shown than before. Not thread-safe.
+
+    Args:
+        rule: when a score becomes an alarm.
+        warn_level: on the normalised scale, over 0 and at most 1 (the alarm level).
+        snapshot: what outlived a restart; default: nothing.
+
+    Raises:
+        ValueError: the warn level is not over 0 and at most 1.
+    """
+
+    def __init__(self, rule: AlarmRule, *, warn_level: float, snapshot: AlarmSnapshot | None = None) -> None:
+        kept = snapshot or AlarmSnapshot()
+        self._last_number = kept.last_number
+        self._alarm = kept.active
+        self._shelf = kept.shelf
+        self._out_of_service = kept.out_of_service
+        self._heard = _Heard("unknown", (NOT_HEARD,))
+        self._since_off_s = math.inf
+        self._settled = False
+        self._set_rule(rule, warn_level, warning=False, over=kept.active is not None and not kept.active.over)
+
+    @property
+    def rule(self) -> AlarmRule:
+        """The rule in force."""
+        return self._rule
+
+    @property
+    def warn_level(self) -> float:
+        """Where a warning begins, on the normalised scale."""
+        return self._warn_tracker.level
+
+    @property
+    def state(self) -> MachineState:
+        """What is shown; where several hold, the first of out of service, unknown or off, alarm, warning.
+
+        A score that is neither is ``normal`` only when nothing makes it doubtful. After an interruption a machine is
+        normal again once a score was below the warn level: one that is over a level at first is undecided till then.
+        """
+        if self._out_of_service is not None:
+            return "out_of_service"
+        if self._heard.condition != "scored":
+            return self._heard.condition
+        if self._alarm is not None:
+            return "alarm"
+        if self._warn_tracker.active:
+            return "warning"
+        return "unknown" if self.reasons else "normal"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Codes that explain the state: why it is unknown, or why the score is doubtful."""
+        if self._out_of_service is not None:
+            return ()
+        decided = self._settled or self._alarm is not None or self._warn_tracker.active
+        return self._heard.reasons if self._heard.reasons or decided or self._heard.condition == "off" else (DECIDING,)
+
+    @property
+    def snapshot(self) -> AlarmSnapshot:
+        """What has to outlive a restart."""
+        active = self._alarm and self._alarm.model_copy(update={"over": not self._alarm_tracker.active})
+        return AlarmSnapshot(
+            last_number=self._last_number, active=active, shelf=self._shelf, out_of_service=self._out_of_service
+        )
+
+    def change_rule(self, rule: AlarmRule, warn_level: float) -> list[AlarmEvent]:
+        """Judge by another rule or model from now on; running delays start anew.
+
+        What is in force stays: an alarm, a warning, a shelf. So no event ever follows.
+
+        Raises:
+            ValueError: the warn level is not over 0 and at most 1; the rule before stays in force.
+        """
+        self._set_rule(rule, warn_level, warning=self._warn_tracker.active, over=self._alarm_tracker.active)
+        return []
+
+    def observe(self, observation: Observation) -> list[AlarmEvent]:
+        """Take what was heard.
+
+        Raises:
+            ValueError: ``scored`` without a score that is a number, or a length of sound that is none.
+        """
+        _check(observation)
+        before = self.state
+        events = self._end_shelf(observation.at_s)
+        self._hear(observation)
+        if self._out_of_service is None:
+            events += self._judge(observation) or self._realarm(observation)
+        return self._shown(before, events, observation.at_s, self._judged_score(observation))
+
+    def tick(self, at_s: float) -> list[AlarmEvent]:
+        """End a shelf that has run out, also while nothing is heard; call it about once a second."""
+        return self._shown(self.state, self._end_shelf(at_s), at_s)
+
+    def acknowledge(self, *, who: str, why: str, at_s: float) -> list[AlarmEvent]:
+        """Note that an operator knows of the alarm; one that only the latch kept is cleared by it.
+
+        Raises:
+            OperationRefused: no alarm is in force, or somebody has acknowledged it.
+        """
+        if self._alarm is None:
+            raise OperationRefused("there is no alarm to acknowledge")
+        if self._alarm.acknowledged is not None:
+            by = self._alarm.acknowledged.who
+            raise OperationRefused(f"alarm {self._alarm.number} is acknowledged already, by {by}")
+        before, mark = self.state, Mark(who=who, why=why, at_s=at_s)
+        self._alarm = self._alarm.model_copy(update={"acknowledged": mark})
+        events = [self._event("acknowledged", at_s, by=mark)]
+        if not self._alarm_tracker.active:
+            events.append(self._clear(at_s))
+        return self._shown(before, events, at_s)
+
+    def shelve(self, *, who: str, why: str, at_s: float, for_s: float) -> list[AlarmEvent]:
+        """Announce nothing for ``for_s`` seconds of the wall clock; replaces the shelf that there is.
+
+        Raises:
+            ShelfTooLong: longer than the rule allows.
+            OperationRefused: no time at all.
+        """
+        if for_s > self._rule.shelve_max_s:
+            raise ShelfTooLong(f"shelved for {for_s:g} s; at most {self._rule.shelve_max_s:g} s are allowed")
+        if not for_s > 0:
+            raise OperationRefused(f"shelved for {for_s:g} s; it has to be more than 0")
+        self._shelf = Shelf(who=who, why=why, at_s=at_s, until_s=at_s + for_s)
+        return self._shown(self.state, [self._event("shelved", at_s, by=self._shelf)], at_s)
+
+    def unshelve(self, *, who: str, why: str, at_s: float) -> list[AlarmEvent]:
+        """Announce again from now on, beginning with the alarm that nobody has acknowledged, if there is one.
+
+        Raises:
+            OperationRefused: it is not shelved.
+        """
+        if self._shelf is None:
+            raise OperationRefused("the machine is not shelved")
+        return self._shown(self.state, [self._take_off_shelf(at_s, Mark(who=who, why=why, at_s=at_s))], at_s)
+
+    def take_out_of_service(self, *, who: str, why: str, at_s: float) -> list[AlarmEvent]:
+        """Judge nothing until the machine is returned; an alarm in force stays as it is.
+
+        Raises:
+            OperationRefused: it is out of service.
+        """
+        if self._out_of_service is not None:
+            raise OperationRefused(f"the machine is out of service already, by {self._out_of_service.who}")
+        before, mark = self.state, Mark(who=who, why=why, at_s=at_s)
+        self._out_of_service = mark
+        self._forget_scores()
+        return self._shown(before, [self._event("out_of_service", at_s, by=mark)], at_s)
+
+    def return_to_service(self, *, who: str, why: str, at_s: float) -> list[AlarmEvent]:
+        """Judge again from the next score on; until then the machine is not shown as normal.
+
+        Raises:
+            OperationRefused: it is in service.
+        """
+        if self._out_of_service is None:
+            raise OperationRefused("the machine is in service already")
+        before, mark = self.state, Mark(who=who, why=why, at_s=at_s)
+        self._out_of_service = None
+        if self._heard.condition == "scored":  # by a score that decided nothing
+            self._heard = _Heard("scored", (NOT_HEARD,))
+        return self._shown(before, [self._event("in_service", at_s, by=mark)], at_s)
+
+    def _set_rule(self, rule: AlarmRule, warn_level: float, *, warning: bool, over: bool) -> None:
+        if not 0 < warn_level <= ALARM_LEVEL:
+            raise ValueError(f"the warn level is {warn_level}, not over 0 and at most {ALARM_LEVEL:g}")
+        self._rule = rule
+        self._warn_tracker = LevelTracker(warn_level, rule, active=warning)
+        self._alarm_tracker = LevelTracker(ALARM_LEVEL, rule, active=over)
+        self._untold_s = 0.0
+
+    def _hear(self, observation: Observation) -> None:
+        """Remember what was heard, out of service too: a machine may be started before it is returned."""
+        starting = observation.condition == "scored" and self._since_off_s < self._rule.startup_s
+        self._since_off_s = 0.0 if observation.condition == "off" else self._since_off_s + observation.audio_s
+        heard = _Heard(observation.condition, observation.reasons)
+        self._heard = _Heard("unknown", (STARTING,)) if starting else heard
+
+    def _judged_score(self, observation: Observation) -> float | None:
+        """The score, if it is one that decides."""
+        judged = self._heard.condition == "scored" and self._out_of_service is None
+        return observation.score if judged else None
+
+    def _judge(self, observation: Observation) -> list[AlarmEvent]:
+        score = self._judged_score(observation)
+        if score is None:
+            self._forget_scores()
+            return []
+        sure = not observation.reasons
+        self._settled = self._settled or score < self.warn_level
+        self._warn_tracker.judge(score, observation.audio_s, sure=sure)
+        if not self._alarm_tracker.judge(score, observation.audio_s, sure=sure):
+            return []
+        return (self._raise if self._alarm_tracker.active else self._end)(observation.at_s, score)
+
+    def _forget_scores(self) -> None:
+        """An interruption: a warning ends with it, an alarm does not, for only normal sound closes one."""
+        self._settled = False
+        self._warn_tracker.active = False
+        self._warn_tracker.forget()
+        self._alarm_tracker.forget()
+
+    def _raise(self, at_s: float, score: float) -> list[AlarmEvent]:
+        if self._alarm is not None:  # latched: the alarm that nobody has acknowledged goes on
+            return []
+        self._last_number += 1
+        self._untold_s = 0.0
+        self._alarm = ActiveAlarm(number=self._last_number, raised_s=at_s)
+        return [self._event("raised", at_s, score=score, announced=self._shelf is None)]
+
+    def _end(self, at_s: float, score: float) -> list[AlarmEvent]:
+        latched = self._rule.latch and self._is_unacknowledged()
+        return [] if latched else [self._clear(at_s, score)]
+
+    def _clear(self, at_s: float, score: float | None = None) -> AlarmEvent:
+        event = self._event("cleared", at_s, score=score, announced=self._shelf is None)
+        self._alarm = None
+        return event
+
+    def _realarm(self, observation: Observation) -> list[AlarmEvent]:
+        if self._rule.realarm_s is None or not self._is_unacknowledged():
+            return []
+        self._untold_s += observation.audio_s
+        if self._untold_s < self._rule.realarm_s:
+            return []
+        self._untold_s = 0.0
+        return [self._event("realarmed", observation.at_s, announced=self._shelf is None)]
+
+    def _end_shelf(self, at_s: float) -> list[AlarmEvent]:
+        if self._shelf is None or at_s < self._shelf.until_s:
+            return []
+        return [self._take_off_shelf(at_s)]
+
+    def _take_off_shelf(self, at_s: float, by: Mark | None = None) -> AlarmEvent:
+        """End the shelf; people are told now of an alarm that nobody has acknowledged."""
+        self._shelf = None
+        told = self._is_unacknowledged() and self._out_of_service is None
+        if told:
+            self._untold_s = 0.0
+        return self._event("unshelved", at_s, by=by, announced=told)
+
+    def _is_unacknowledged(self) -> bool:
+        return self._alarm is not None and self._alarm.acknowledged is None
+
+    def _event(
+        self,
+        kind: EventKind,
+        at_s: float,
+        *,
+        by: Mark | None = None,
+        score: float | None = None,
+        announced: bool = False,
+    ) -> AlarmEvent:
+        """An event about the alarm in force; ``_shown`` fills in what is known only at the end."""
+        return AlarmEvent(
+            kind,
+            at_s,
+            from_state=self.state,
+            to_state=self.state,
+            alarm=None if self._alarm is None else self._alarm.number,
+            score=score,
+            who=None if by is None else by.who,
+            why=None if by is None else by.why,
+            until_s=by.until_s if isinstance(by, Shelf) else None,
+            announced=announced,
+        )
+
+    def _shown(
+        self, before: MachineState, events: list[AlarmEvent], at_s: float, score: float | None = None
+    ) -> list[AlarmEvent]:
+        """Say in every event what was shown before and what is shown now, and whether that is another state."""
+        if self.state != before:
+            events = [*events, self._event("state_changed", at_s, score=score)]
+        return [replace(event, from_state=before, to_state=self.state, reasons=self.reasons) for event in events]
+
+
+def _check(observation: Observation) -> None:
+    if observation.condition == "scored" and (observation.score is None or math.isnan(observation.score)):
+        raise ValueError(f"a scored observation has the score {observation.score}")
+    if not 0 <= observation.audio_s < math.inf:
+        raise ValueError(f"an observation adds {observation.audio_s} s of sound")

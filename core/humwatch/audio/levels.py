@@ -1,0 +1,54 @@
+"""The level of each second of sound."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from humwatch.audio.quality import dbfs
+
+Float32 = npt.NDArray[np.float32]
+
+
+class SecondLevels:
+    """Mono samples in, the level of each finished second out; keeps the second that is not finished.
+
+    Seconds are counted from the first sample, and a level is computed once its second is whole, so that every
+    chunking of the same samples gives the same numbers.
+    """
+
+    def __init__(self, rate_hz: int) -> None:
+        self._second = np.zeros(rate_hz, np.float32)
+        self._held = 0
+
+    def reset(self) -> None:
+        """Forget the second that is not finished."""
+        self._held = 0
+
+    @property
+    def samples_left(self) -> int:
+        """Samples that are missing until the second is whole; at least 1."""
+        return self._second.size - self._held
+
+    def push(self, mono: Float32) -> list[float]:
+        """Take mono samples in [-1, 1], float32 (n,); return the level of each second that they finish.
+
+        Returns:
+            Levels in dBFS, each without the mean of its second.
+        """
+        levels = []
+        taken = 0
+        while taken < mono.size:
+            piece = mono[taken : taken + self._second.size - self._held]
+            self._second[self._held : self._held + piece.size] = piece
+            self._held += piece.size
+            taken += piece.size
+            if self._held == self._second.size:
+                levels += self.flush()
+        return levels
+
+    def flush(self) -> list[float]:
+        """Return the level of what is held, dBFS, if anything, as of a shorter second; forget it."""
+        held = self._second[: self._held]
+        self.reset()
+        return [dbfs(float(np.var(held, dtype=np.float64)))] if held.size else []

@@ -1,0 +1,129 @@
+"""What a bundle says of itself: everything that is not an array. Unknown keys are refused."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final, Literal, TypedDict
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
+
+from humwatch.audio.features import FeatureSpec
+from humwatch.audio.windows import WindowSpec
+from humwatch.monitor import ListeningSpec
+from humwatch.scoring.calibration import ScaleThresholds
+from humwatch.scoring.evidence import ScoringSpec
+
+MANIFEST: Final = "manifest.json"
+PREDICTOR: Final = "predictor.onnx"
+CALIBRATION: Final = "calibration.npz"
+
+MACHINE_ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+"""What a machine's id may be; match it whole."""
+
+MachineId = Annotated[str, StringConstraints(pattern=rf"^{MACHINE_ID.pattern}$")]
+Version = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PredictorCard(_Record):
+    """How the predictor came to be."""
+
+    strategy: str = Field(description="what is masked and predicted, e.g. `anp-idnn`")
+    parameters: int = Field(ge=0, description="trained parameters")
+    steps: int = Field(ge=0, description="training steps")
+    train_recordings: int = Field(ge=0)
+    train_digest: str = Field(description="SHA-256 over the sorted digests of the training recordings")
+    config: dict[str, object] = Field(description="the training run's whole configuration")
+    parity: dict[str, float] = Field(description="largest differences of torch and ONNX Runtime at export")
+
+
+class CalibrationCard(_Record):
+    """What the thresholds rest on."""
+
+    recordings: int = Field(ge=1, description="independent normal recordings")
+    clips: int = Field(ge=1, description="normal clips; several may come from one recording")
+    digest: str = Field(description="SHA-256 over the sorted digests of these recordings")
+    level_dbfs_low: float
+    level_dbfs_high: float
+    sample_bits: int = Field(ge=8, description="lowest resolution of a sample among these recordings, bits")
+    warnings: list[str]
+    prior_recordings: int = Field(0, ge=0, description="of other machines of the type, for the spread")
+    quietest_dbfs: float | None = Field(
+        None, description="level of the quietest whole second among these recordings; absent where nobody measured it"
+    )
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_nobody_measured(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Write an older bundle's card as it was: its digest is on record with every score that it gave."""
+        card: dict[str, object] = write(self)
+        if self.quietest_dbfs is None:
+            del card["quietest_dbfs"]
+        return card
+
+
+class Manifest(_Record):
+    """Everything about a bundle that is not an array."""
+
+    schema_version: Literal[2, 3] = 3
+    machine_id: MachineId
+    machine_type: str
+    version: Version
+    created_at: str = Field(description="UTC, ISO 8601")
+    created_by: str = Field(description="program and version")
+    licence: str = Field(description="of the model, as its training data asks")
+    attribution: str
+    channel: int = Field(0, ge=0, description="channel that is scored when a recording has several")
+    features: FeatureSpec
+    windows: WindowSpec
+    scoring: ScoringSpec
+    clip: ScaleThresholds
+    step: ScaleThresholds
+    calibration: CalibrationCard
+    predictor: PredictorCard
+    files: dict[Literal["predictor.onnx", "calibration.npz"], Sha256]
+
+    @model_validator(mode="after")
+    def _files_are_named(self) -> Manifest:
+        if set(self.files) != {PREDICTOR, CALIBRATION}:
+            raise ValueError(f"files has to name {PREDICTOR} and {CALIBRATION}")
+        return self
+
+    @model_validator(mode="after")
+    def _consensus_has_detectors(self) -> Manifest:
+        detectors = [scale.detectors is not None for scale in (self.clip, self.step)]
+        if detectors != [self.scoring.kind == "consensus"] * 2:
+            raise ValueError("levels of detectors belong to the score `consensus`, and to no other")
+        if self.schema_version == 2 and any(detectors):
+            raise ValueError("schema 2 has no detectors")
+        return self
+
+    @property
+    def listening(self) -> ListeningSpec:
+        """What is heard, and how."""
+        return ListeningSpec(self.features, self.windows, self.scoring)
+
+
+class BundleFacts(TypedDict):
+    """What a manifest says that cannot be computed from the model and its calibration."""
+
+    machine_id: str
+    machine_type: str
+    version: str
+    created_at: str
+    created_by: str
+    licence: str
+    attribution: str
+    channel: int
+    predictor: PredictorCard

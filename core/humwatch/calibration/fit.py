@@ -1,0 +1,254 @@
+"""From normal clips to a calibration: statistics, thresholds, and what they promise.
+
+A step threshold is fitted on the highest step of each clip, so that "over 1" is as rare on either time scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from humwatch.calibration.type_prior import ScalePrior, TypePrior
+from humwatch.detectors.consensus import NormalPieces, fit_consensus
+from humwatch.detectors.detector_set import fit_detectors
+from humwatch.detectors.profile import NormalProfile
+from humwatch.detectors.thresholds import DEFAULT_METHOD, METHODS, Symmetry, Threshold, fit_threshold, recordings_needed
+from humwatch.errors import CalibrationError
+from humwatch.scoring.calibration import Calibration, CalibrationSpec, ScaleCalibration, ScaleThresholds, raw_score
+from humwatch.scoring.evidence import Evidence, ScoringSpec
+from humwatch.scoring.normal_clip import NormalClip
+
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+
+MAX_FOLDS: Final = 50
+MIN_RECORDINGS: Final = 3
+
+
+def calibrate(
+    clips: Sequence[NormalClip],
+    *,
+    scoring: ScoringSpec,
+    spec: CalibrationSpec,
+    step_windows: int,
+    clip_seconds: float,
+    prior: TypePrior | None = None,
+    response: Float64 | None = None,
+) -> Calibration:
+    """Fit statistics and thresholds to normal clips that trained nothing.
+
+    A clip's score is measured with statistics of the other recordings (grouped cross-fitting), or the
+    thresholds would be those of clips that the statistics have seen. A ``prior`` from other machines of the type
+    says how profiles vary where this machine's clips are too few to tell; an error (``mse``, ``nll``) needs none.
+    ``response`` of the network, float64 (probes, bands), weighs the profiles of a consensus
+    (:func:`humwatch.monitor.network_response`).
+
+    Raises:
+        CalibrationError: fewer than three recordings.
+    """
+    levels = np.array([clip.level_dbfs for clip in clips])
+    fit = _ScaleFit(clips, scoring, spec, clip_seconds, response)
+    clip_scale = fit.clips(prior)
+    step_scale = fit.steps(prior, step_windows)
+    used = prior is not None and (scoring.kind == "consensus" or (scoring.is_profile and prior.clip.own is not None))
+    return Calibration(
+        clip=clip_scale,
+        step=step_scale,
+        clips=len(clips),
+        recordings=fit.recordings,
+        level_dbfs_low=float(levels.min()),
+        level_dbfs_high=float(levels.max()),
+        sample_bits=min(clip.sample_bits for clip in clips),
+        warnings=_shortcomings(clip_scale.thresholds, fit.recordings),
+        prior_recordings=prior.recordings if prior is not None and used else 0,
+        quietest_dbfs=min((clip.quietest_dbfs for clip in clips if clip.quietest_dbfs is not None), default=None),
+    )
+
+
+def calibrate_clips(
+    clips: Sequence[NormalClip],
+    *,
+    scoring: ScoringSpec,
+    spec: CalibrationSpec,
+    clip_seconds: float,
+    prior: TypePrior | None = None,
+    response: Float64 | None = None,
+) -> ScaleCalibration:
+    """Fit the time scale that decides, as :func:`calibrate` does. Raises :class:`CalibrationError`."""
+    return _ScaleFit(clips, scoring, spec, clip_seconds, response).clips(prior)
+
+
+def _recording_of(clips: Sequence[NormalClip]) -> Int64:
+    """Index of each clip's recording among all of them: int64 (clips,)."""
+    recordings = sorted({clip.recording for clip in clips})
+    if len(recordings) < MIN_RECORDINGS:
+        raise CalibrationError(
+            f"{len(recordings)} normal recording(s) of a clip's length; {MIN_RECORDINGS} at least are needed"
+        )
+    return np.array([recordings.index(clip.recording) for clip in clips])
+
+
+def _steps(evidence: Evidence, step_windows: int) -> list[Evidence]:
+    starts = range(0, len(evidence) - step_windows + 1, step_windows)
+    return [evidence[start : start + step_windows] for start in starts]
+
+
+class _ScaleFit:
+    """Normal clips, and how their calibration is asked for; fits one time scale after the other."""
+
+    def __init__(
+        self,
+        clips: Sequence[NormalClip],
+        scoring: ScoringSpec,
+        spec: CalibrationSpec,
+        clip_seconds: float,
+        response: Float64 | None,
+    ) -> None:
+        self._clips = clips
+        self._groups = _recording_of(clips)
+        self.recordings = int(self._groups.max()) + 1
+        self._scoring = scoring
+        self._spec = spec
+        self._clip_seconds = clip_seconds
+        self._response = response
+
+    def clips(self, prior: TypePrior | None) -> ScaleCalibration:
+        """Fit the time scale of clips."""
+        return self._scale(lambda evidence: [evidence], prior.clip if prior else None, whole_clips=True)
+
+    def steps(self, prior: TypePrior | None, step_windows: int) -> ScaleCalibration:
+        """Fit the time scale of steps."""
+        return self._scale(lambda evidence: _steps(evidence, step_windows), prior.step if prior else None)
+
+    def _scale(
+        self, cut: Callable[[Evidence], list[Evidence]], prior: ScalePrior | None, *, whole_clips: bool = False
+    ) -> ScaleCalibration:
+        pieces = [cut(clip.evidence) for clip in self._clips]
+        if self._scoring.kind == "consensus":
+            return self._consensus(pieces, prior, whole_clips=whole_clips)
+        known = prior.own if prior is not None and self._scoring.is_profile else None
+        return self._single(pieces, known, _profiles_to_lend(pieces))
+
+    def _consensus(
+        self, pieces: list[list[Evidence]], prior: ScalePrior | None, *, whole_clips: bool
+    ) -> ScaleCalibration:
+        alarm_rate = self._spec.alarm_rate
+        prior = prior or ScalePrior()
+        clip_of = np.repeat(np.arange(len(pieces)), [len(clip) for clip in pieces])
+        consensus, deviations = fit_consensus(
+            _normal_pieces(pieces),
+            clip_of,
+            [fold[clip_of] for fold in _folds(self._groups)],
+            recordings=self.recordings,
+            alarm_rate=alarm_rate,
+            slope_prior=prior.slope,
+            level_prior=prior.level,
+            response=self._response,
+        )
+        heard = [clip.lines for clip in self._clips if clip.lines is not None and clip.lines.is_judgeable]
+        rhythms = [clip.evidence.profiles.rhythm.sum(axis=0) for clip in self._clips if clip.evidence.profiles]
+        detectors, raw = fit_detectors(
+            consensus,
+            deviations,
+            rhythm=rhythms if whole_clips and len(rhythms) == len(pieces) else None,
+            lines=heard if whole_clips and len(heard) == len(pieces) else None,
+            groups=self._groups,
+            recordings=self.recordings,
+            alarm_rate=alarm_rate,
+        )
+        raw.sort()
+        thresholds = self._thresholds(raw, "alarm_units").model_copy(update={"detectors": detectors.levels})
+        return ScaleCalibration(thresholds, consensus.level, raw, consensus.slope, consensus.level, detectors.lines)
+
+    def _single(
+        self,
+        pieces: list[list[Evidence]],
+        prior: NormalProfile | None,
+        lent: tuple[NormalProfile | None, NormalProfile | None],
+    ) -> ScaleCalibration:
+        scoring = self._scoring
+        pooled = [np.stack([piece.pooled(scoring.pooling) for piece in clip]) for clip in pieces]  # (pieces, bands)
+        scores = np.empty(len(pieces))
+        for fold in _folds(self._groups):
+            known = np.concatenate([p for p, held in zip(pooled, fold, strict=True) if not held])
+            others = NormalProfile.fit(known, prior)
+            for i in np.flatnonzero(fold):
+                scores[i] = max(raw_score(piece, scoring, others) for piece in pieces[i])
+        scores.sort()
+        symmetry: Symmetry = "distance" if scoring.is_profile else "logarithm" if scoring.kind == "mse" else "identity"
+        normal = NormalProfile.fit(np.concatenate(pooled), prior)
+        return ScaleCalibration(self._thresholds(scores, symmetry), normal, scores, *lent)
+
+    def _thresholds(self, scores: Float64, symmetry: Symmetry) -> ScaleThresholds:
+        spec = self._spec
+        method = DEFAULT_METHOD if spec.method == "auto" else spec.method
+
+        def choose(rate: float) -> tuple[Threshold, list[Threshold]]:
+            fits = {
+                name: fit_threshold(
+                    scores,
+                    rate=rate,
+                    method=name,
+                    recordings=self.recordings,
+                    clip_seconds=self._clip_seconds,
+                    symmetry=symmetry,
+                    alarm_rate=spec.alarm_rate,
+                )
+                for name in METHODS
+            }
+            return fits[method], [fit for name, fit in fits.items() if name != method]
+
+        median = float(np.median(scores))
+        if float(scores[-1] - scores[0]) <= 1e-6 * max(1.0, abs(median)):
+            raise CalibrationError("all normal clips have the same score: these are not recordings of a machine")
+        warn, other_warn = choose(spec.warn_rate)
+        alarm, other_alarm = choose(spec.alarm_rate)
+        if alarm.level - median <= 1e-6 * max(1.0, abs(median)):
+            raise CalibrationError("most normal clips lie over the alarm level that was asked for: it says nothing")
+        warn = warn.model_copy(update={"level": min(warn.level, alarm.level)})
+        return ScaleThresholds(median=median, warn=warn, alarm=alarm, others=other_warn + other_alarm)
+
+
+def _normal_pieces(pieces: Sequence[Sequence[Evidence]]) -> NormalPieces:
+    """Band values of all pieces, pooled as the consensus pools."""
+    pooling = ScoringSpec().pooling
+    found: dict[str, list[Float64]] = {"slope": [], "level": []}
+    for piece in (piece for clip in pieces for piece in clip):
+        if piece.profiles is None:
+            raise CalibrationError("the clips were heard without what a consensus of profiles needs")
+        weights = pooling.weights(piece.ranking(pooling))
+        counts = weights @ piece.counts
+        for name, values in found.items():
+            sums = weights @ getattr(piece.profiles, name)
+            values.append(np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0))
+    return NormalPieces(**{name: np.stack(values) for name, values in found.items()})
+
+
+def _profiles_to_lend(pieces: Sequence[Sequence[Evidence]]) -> tuple[NormalProfile | None, NormalProfile | None]:
+    """Slope and level profiles for other machines of the type to borrow, whatever this one's score."""
+    if any(piece.profiles is None for clip in pieces for piece in clip):
+        return None, None
+    values = _normal_pieces(pieces)
+    return NormalProfile.fit(values.slope), NormalProfile.fit(values.level)
+
+
+def _folds(groups: Int64) -> list[npt.NDArray[np.bool_]]:
+    """Masks of the clips held out together: one recording each, or several where there are many."""
+    fold_of = groups % MAX_FOLDS
+    return [fold_of == fold for fold in np.unique(fold_of)]
+
+
+def _shortcomings(thresholds: ScaleThresholds, recordings: int) -> list[str]:
+    alarm = thresholds.alarm
+    if alarm.promised:
+        return []
+    needed = recordings_needed(alarm.target_rate, alarm.method)
+    return [
+        f"{recordings} independent normal recordings are too few to promise that at most {alarm.target_rate:.1%} of"
+        f" normal clips exceed the alarm level: {needed} are needed. With 90 % confidence the rate lies between"
+        f" {alarm.rate_low:.1%} and {alarm.rate_high:.1%}, {alarm.rate_low * alarm.clips_a_day:.0f} to"
+        f" {alarm.rate_high * alarm.clips_a_day:.0f} clips a day."
+    ]

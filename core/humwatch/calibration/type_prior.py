@@ -1,0 +1,127 @@
+"""What other machines of the type lend to a new one: how normal profiles vary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from humwatch.bundle.bundle import Bundle
+from humwatch.bundle.manifest import PREDICTOR
+from humwatch.detectors.profile import NormalProfile
+from humwatch.monitor import ListeningSpec
+from humwatch.scoring.calibration import ScaleCalibration
+from humwatch.scoring.evidence import ScoreKind, ScoringSpec
+
+
+@dataclass(frozen=True)
+class ScalePrior:
+    """How normal profiles vary on other machines of the type, on one time scale.
+
+    Attributes:
+        slope: profile of the likelihood's slope; None where no machine of the same network has one.
+        level: profile of the level; None where no machine has one.
+        own: profile of a single score, of machines that are calibrated for the same; None where there is none.
+    """
+
+    slope: NormalProfile | None = None
+    level: NormalProfile | None = None
+    own: NormalProfile | None = None
+
+
+@dataclass(frozen=True)
+class TypePrior:
+    """How normal profiles vary on other machines of the type, on each time scale.
+
+    Attributes:
+        clip: profiles of the clips.
+        step: profiles of the steps.
+        recordings: independent normal recordings that both rest on.
+    """
+
+    clip: ScalePrior
+    step: ScalePrior
+    recordings: int
+
+    @staticmethod
+    def of(
+        bundles: Iterable[Bundle],
+        listening: ListeningSpec,
+        *,
+        machine_id: str,
+        machine_type: str,
+        network: str,
+        calibration_digest: str,
+    ) -> TypePrior | None:
+        """Pool the bundles that say something of a machine's type; None where none has a profile.
+
+        Args:
+            bundles: bundles in use, of any machines; those of other types or features are passed over.
+            listening: what is heard of the machine that borrows.
+            machine_id: machine that borrows; its own statistics would count the same clips twice.
+            machine_type: type of the machine.
+            network: SHA-256 of its predictor: levels need none in common, slopes and residuals do.
+            calibration_digest: digest of its recordings; another machine's statistics of the same ones are no prior.
+        """
+        found = {
+            bundle.manifest.machine_id: bundle
+            for bundle in bundles
+            if bundle.manifest.machine_type == machine_type
+            and bundle.manifest.machine_id != machine_id
+            and bundle.manifest.calibration.digest != calibration_digest
+            and _hears_alike(bundle.manifest.listening, listening)
+        }
+        relatives = list(found.values())
+        same = [
+            one.manifest.files[PREDICTOR] == network and one.manifest.windows == listening.windows for one in relatives
+        ]
+        clip, step = (
+            _scale_prior(
+                [
+                    _Lender(scale, one.manifest.scoring, same_network)
+                    for one, scale, same_network in zip(relatives, scales, same, strict=True)
+                ],
+                listening.scoring,
+            )
+            for scales in ([one.calibration.clip for one in relatives], [one.calibration.step for one in relatives])
+        )
+        if clip == ScalePrior():
+            return None
+        recordings = sum(one.calibration.recordings + one.calibration.prior_recordings for one in relatives)
+        return TypePrior(clip, step, recordings)
+
+
+def _hears_alike(lender: ListeningSpec, borrower: ListeningSpec) -> bool:
+    """Whether profiles of both are of the same bands, over clips of the same length."""
+    return (
+        lender.features == borrower.features
+        and lender.windows.clip_seconds == borrower.windows.clip_seconds
+        and lender.scoring.bands(lender.features).tolist() == borrower.scoring.bands(borrower.features).tolist()
+    )
+
+
+@dataclass(frozen=True)
+class _Lender:
+    """One time scale of another machine of the type."""
+
+    scale: ScaleCalibration
+    scoring: ScoringSpec
+    same_network: bool
+
+    def single(self, kind: ScoreKind) -> NormalProfile | None:
+        """The profile of a bundle that has one score alone, if it is of that kind."""
+        return self.scale.normal if self.scoring.kind == kind else None
+
+
+def _scale_prior(lenders: Sequence[_Lender], scoring: ScoringSpec) -> ScalePrior:
+    network = [lender for lender in lenders if lender.same_network]
+    comparable = lenders if scoring.kind == "spectrum_profile" else network
+    return ScalePrior(
+        slope=_pooled([one.scale.slope or one.single("likelihood_profile") for one in network]),
+        level=_pooled([one.scale.level or one.single("spectrum_profile") for one in lenders]),
+        own=_pooled([one.scale.normal for one in comparable if one.scoring == scoring and scoring.is_profile]),
+    )
+
+
+def _pooled(profiles: Sequence[NormalProfile | None]) -> NormalProfile | None:
+    known = [profile for profile in profiles if profile is not None]
+    return NormalProfile.pooled(known) if known else None

@@ -1,0 +1,1 @@
+"""The score: evidence of windows, pooled over time, measured against a calibration, explained."""

@@ -1,0 +1,159 @@
+"""What a machine's own normal recordings say about its scores: statistics, thresholds, and what they promise.
+
+Two time scales are calibrated alike: the clip (10 s), which decides, and the step (1 s), which shows where in
+time a sound stands out and decides on sounds shorter than a clip. How both are fitted: :mod:`humwatch.calibration.fit`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+
+from humwatch.detectors.consensus import Consensus
+from humwatch.detectors.detector_set import DetectorLevels, DetectorSet
+from humwatch.detectors.lines import ClipLines
+from humwatch.detectors.normal_lines import NormalLines
+from humwatch.detectors.profile import NormalProfile
+from humwatch.detectors.thresholds import DEFAULT_METHOD, Threshold, ThresholdMethod
+from humwatch.run_state import RunGate
+from humwatch.scoring.evidence import Evidence, ScoringSpec
+
+Float64 = npt.NDArray[np.float64]
+
+
+class CalibrationSpec(BaseModel):
+    """How thresholds are fitted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    warn_rate: float = Field(0.1, gt=0, lt=0.5, description="share of normal clips that may exceed `warn`")
+    alarm_rate: float = Field(0.01, gt=0, lt=0.5, description="share of normal clips that may exceed `alarm`")
+    method: ThresholdMethod | Literal["auto"] = Field("auto", description=f"auto: {DEFAULT_METHOD}")
+
+
+class ScaleThresholds(BaseModel):
+    """Levels of the raw score on one time scale."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    median: float = Field(description="raw score of the median normal clip: normalised score 0")
+    warn: Threshold
+    alarm: Threshold = Field(description="normalised score 1")
+    others: list[Threshold] = Field(description="what the other methods would have given, warn and alarm")
+    detectors: DetectorLevels | None = Field(
+        None, description="levels of the detectors that share the false alarms; absent where there is one score alone"
+    )
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_not_there(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Write an older bundle's levels as they were: its digest is on record with every score that it gave."""
+        levels: dict[str, object] = write(self)
+        if self.detectors is None:
+            del levels["detectors"]
+        return levels
+
+    def normalise(self, raw: float) -> float:
+        """0 at the median of normal clips, 1 at the alarm level."""
+        return (raw - self.median) / (self.alarm.level - self.median)
+
+
+@dataclass(frozen=True)
+class ScaleCalibration:
+    """One time scale of one machine.
+
+    Attributes:
+        thresholds: levels of the raw score.
+        normal: statistics of normal band values: a profile's distance, or what each band's error usually is; the
+            spectrum's for a consensus.
+        normal_scores: float64 (clips,), ascending: raw scores of normal clips, each measured by the others.
+        slope: normal profiles of the likelihood's slope, for the consensus and for other machines; None in a bundle
+            that never had them.
+        level: the same of the level in dB.
+        lines: narrow lines of normal clips; None where that detector is not in use.
+    """
+
+    thresholds: ScaleThresholds
+    normal: NormalProfile
+    normal_scores: Float64
+    slope: NormalProfile | None = None
+    level: NormalProfile | None = None
+    lines: NormalLines | None = None
+
+    @cached_property
+    def detectors(self) -> DetectorSet | None:
+        """Detectors that share the false alarms; None where there is one score alone."""
+        levels = self.thresholds.detectors
+        if levels is None or self.slope is None or self.level is None:
+            return None
+        return DetectorSet(Consensus(self.slope, self.level, levels.profile), levels, self.lines)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Everything that turns evidence into this machine's calibrated scores.
+
+    Attributes:
+        clip: the time scale that decides.
+        step: the time scale of a second.
+        clips: normal clips that both rest on.
+        recordings: independent normal recordings that the clips are from.
+        level_dbfs_low: level of the quietest of them.
+        level_dbfs_high: level of the loudest.
+        sample_bits: lowest resolution of a sample among them.
+        warnings: what the thresholds cannot promise.
+        prior_recordings: of other machines of the type.
+        quietest_dbfs: level of their quietest whole second; None where nobody measured it.
+    """
+
+    clip: ScaleCalibration
+    step: ScaleCalibration
+    clips: int
+    recordings: int
+    level_dbfs_low: float
+    level_dbfs_high: float
+    sample_bits: int
+    warnings: list[str]
+    prior_recordings: int = 0
+    quietest_dbfs: float | None = None
+
+    @property
+    def run_gate(self) -> RunGate:
+        """Levels at which the machine starts and stops: below its quietest second, else its quietest recording."""
+        return RunGate.learned(self.level_dbfs_low if self.quietest_dbfs is None else self.quietest_dbfs)
+
+    def prepare(self) -> None:
+        """Compute what the first score by a profile would wait for: some 20 ms of eigenvalues."""
+        for scale in (self.clip, self.step):
+            for profile in (scale.normal, *((scale.slope, scale.level) if scale.detectors else ())):
+                if profile is not None:
+                    _ = profile.whitening
+
+
+def judge(scale: ScaleCalibration, evidence: Evidence, scoring: ScoringSpec, lines: ClipLines | None = None) -> float:
+    """The raw score of some windows by all detectors of a scale."""
+    detectors = scale.detectors
+    if detectors is None:
+        return raw_score(evidence, scoring, scale.normal)
+    rhythm = None if evidence.profiles is None else evidence.profiles.rhythm.sum(axis=0)
+    pooled = evidence.pooled(scoring.pooling), evidence.pooled_signed(scoring.pooling)
+    return detectors.judge(*pooled, rhythm, lines).raw
+
+
+def raw_score(evidence: Evidence, scoring: ScoringSpec, normal: NormalProfile) -> float:
+    """The raw score of some windows: a distance from normal, or a mean error."""
+    if scoring.is_profile:
+        return normal.distance(evidence.pooled(scoring.pooling))
+    return evidence.scalar(scoring.pooling)
+
+
+def band_contributions(evidence: Evidence, scoring: ScoringSpec, normal: NormalProfile) -> Float64:
+    """How much each band adds to the raw score, beyond normal: float64 (bands,), >= 0."""
+    pooled = evidence.pooled(scoring.pooling)
+    if scoring.is_profile:
+        return normal.contributions(pooled)
+    return np.maximum(0.0, np.nan_to_num(pooled - normal.mean, nan=0.0))

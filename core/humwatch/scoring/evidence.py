@@ -1,0 +1,394 @@
+"""From predictions to a score: evidence per window and band, pooled over time, measured against normal.
+
+Every score goes the same way. A window leaves, for each mel band, a sum over its targets and a count
+(:class:`Evidence`). Windows of a clip are pooled to one value a band, or to one value, which is the raw score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from humwatch.audio.features import FeatureSpec
+from humwatch.detectors.rhythm import rhythm_sums
+from humwatch.predictor import Prediction
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+
+ScoreKind = Literal["consensus", "likelihood_profile", "residual_profile", "spectrum_profile", "mse", "nll"]
+PoolingKind = Literal["mean", "max", "gwrp", "trimmed"]
+
+DEFAULT_SCORE: Final[ScoreKind] = "consensus"
+"""Of new bundles, whatever the number of recordings."""
+
+TRIMMED_SHARE: Final = 0.2
+"""Share of a clip's windows that trimming leaves out: that of the customary trimmed mean (Wilcox, 2012)."""
+
+
+class Pooling(BaseModel):
+    """How the windows of a clip become one value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: PoolingKind = "mean"
+    decay: float = Field(0.9, gt=0, lt=1, description="gwrp: weight of each next lower score, relative")
+
+    def weights(self, scores: Float64) -> Float64:
+        """Weights of windows with these scores: float64 (n,), sum 1.
+
+        ``gwrp`` is global weighted rank pooling (Kolesnikov and Lampert, 2016): the k-th highest score weighs
+        ``decay**k``; ``mean`` and ``max`` are its limits. ``trimmed`` is the mean without the ``TRIMMED_SHARE`` of
+        the windows with the highest scores.
+        """
+        n = len(scores)
+        if self.kind == "mean":
+            return np.full(n, 1.0 / n)
+        rank = np.empty(n, np.int64)
+        rank[np.argsort(-scores, kind="stable")] = np.arange(n)
+        match self.kind:
+            case "max":
+                weights = (rank == 0).astype(np.float64)
+            case "trimmed":
+                weights = (rank >= int(TRIMMED_SHARE * n)).astype(np.float64)
+            case _:
+                weights = self.decay**rank
+        normalised: Float64 = weights / weights.sum()
+        return normalised
+
+
+class ScoringSpec(BaseModel):
+    """Which score a bundle uses.
+
+    ``mse`` and ``nll`` are eq. 7 of the paper with std 1 and with the predicted std. ``residual_profile`` is the
+    Mahalanobis distance of the clip's mean signed residual per band from the machine's own normal clips;
+    ``likelihood_profile`` is the same for the residual over its predicted variance, the slope of the log-likelihood
+    (Rao's score, 1948): where the network is sure of a bin, a departure counts for more. With std 1 they are one.
+    ``spectrum_profile`` is the same for the level itself, which needs no network and is the honest opponent.
+    ``consensus`` weighs the likelihood's and the spectrum's profile (:mod:`humwatch.detectors.consensus`), each over
+    the windows that surprise the network least, and has detectors for what is irregular in time and for narrow lines
+    beside it (:mod:`humwatch.detectors.detector_set`).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ScoreKind = DEFAULT_SCORE
+    pooling: Pooling = Pooling()
+    low_hz: float = Field(0.0, ge=0, description="bands that reach below this are left out, Hz")
+    high_hz: float = Field(
+        7_600.0,
+        gt=0,
+        description="bands that reach above this are left out, Hz: there a resampler's roll-off, not the machine,"
+        " sets the level (the passband of soxr's VHQ ends at 0.95 of the Nyquist frequency)",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _consensus_is_trimmed(cls, given: object) -> object:
+        if isinstance(given, dict) and given.get("kind", DEFAULT_SCORE) == "consensus" and "pooling" not in given:
+            return {**given, "pooling": Pooling(kind="trimmed")}
+        return given
+
+    @model_validator(mode="after")
+    def _kinds_have_their_pooling(self) -> ScoringSpec:
+        wanted = "trimmed" if self.kind == "consensus" else "mean" if self.is_profile else self.pooling.kind
+        if self.pooling.kind != wanted or (wanted == "trimmed") != (self.kind == "consensus"):
+            raise ValueError(f"{self.kind} is not defined on {self.pooling.kind} over time")
+        return self
+
+    def of_kind(self, kind: ScoreKind) -> ScoringSpec:
+        """Return another score of the same bands; an error keeps how it is pooled."""
+        if kind == self.kind:
+            return self
+        pooling = {"pooling": self.pooling} if {kind, self.kind} <= {"mse", "nll"} else {}
+        return ScoringSpec.model_validate({"kind": kind, "low_hz": self.low_hz, "high_hz": self.high_hz, **pooling})
+
+    @property
+    def is_profile(self) -> bool:
+        """Whether the score is the distance of one band profile."""
+        return self.kind in ("likelihood_profile", "residual_profile", "spectrum_profile")
+
+    @property
+    def signed_is_score(self) -> bool:
+        """Whether the normal mean of a band's score is that of its level or residual in dB."""
+        return self.kind in ("consensus", "residual_profile", "spectrum_profile")
+
+    def bands(self, features: FeatureSpec) -> Int64:
+        """Indices of the mel bands that count: int64 (n,)."""
+        low, high = features.band_edges_hz.T
+        return np.flatnonzero((low >= self.low_hz) & (high <= self.high_hz))
+
+
+@dataclass(frozen=True)
+class ProfileEvidence:
+    """What windows leave for the consensus of profiles and for rhythm, whatever the score is.
+
+    Attributes:
+        slope: float64 (windows, bands), sum of the likelihood's slope over the window's targets, 1/dB.
+        level: float64 (windows, bands), sum of their levels, dB.
+        surprise: float64 (windows,), mean negative log-likelihood of all targets.
+        rhythm: float64 (windows, groups, powers), sums of powers of the level over the window's own frames
+            (:func:`humwatch.detectors.rhythm.rhythm_sums`).
+    """
+
+    slope: Float64
+    level: Float64
+    surprise: Float64
+    rhythm: Float64
+
+    def __getitem__(self, windows: slice) -> ProfileEvidence:
+        return ProfileEvidence(*(getattr(self, part.name)[windows] for part in fields(self)))
+
+    def copied(self) -> ProfileEvidence:
+        """Copy the arrays, laid out as they are: matrix products round differently over another layout."""
+        return ProfileEvidence(*(getattr(self, part.name).copy(order="K") for part in fields(self)))
+
+    @staticmethod
+    def concatenate(parts: Sequence[ProfileEvidence]) -> ProfileEvidence:
+        """Join in time."""
+        names = [part.name for part in fields(ProfileEvidence)]
+        return ProfileEvidence(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What windows leave for scoring. Its arrays may share memory, and some cannot be written to.
+
+    Attributes:
+        sums: float64 (windows, bands), sum over the window's targets in each band that counts.
+        counts: float64 (windows, bands), how many targets that was.
+        signed: float64 (windows, bands), the same sum of what has a sign, dB: the level for ``consensus`` and
+            ``spectrum_profile``, the residual for every other score. It tells louder from quieter.
+        profiles: what the consensus needs; None where that was not asked for.
+    """
+
+    sums: Float64
+    counts: Float64
+    signed: Float64
+    profiles: ProfileEvidence | None = None
+
+    def __len__(self) -> int:
+        return len(self.sums)
+
+    def __getitem__(self, windows: slice) -> Evidence:
+        profiles = None if self.profiles is None else self.profiles[windows]
+        return Evidence(self.sums[windows], self.counts[windows], self.signed[windows], profiles)
+
+    @staticmethod
+    def concatenate(parts: list[Evidence]) -> Evidence:
+        """Join in time; profiles only where all parts have them."""
+        profiles = [part.profiles for part in parts if part.profiles is not None]
+        return Evidence(
+            np.concatenate([part.sums for part in parts]),
+            np.concatenate([part.counts for part in parts]),
+            np.concatenate([part.signed for part in parts]),
+            ProfileEvidence.concatenate(profiles) if len(profiles) == len(parts) else None,
+        )
+
+    @staticmethod
+    def nothing(bands: int) -> Evidence:
+        """Of no windows."""
+        return Evidence(np.zeros((0, bands)), np.zeros((0, bands)), np.zeros((0, bands)))
+
+    def window_scores(self) -> Float64:
+        """Mean over each window's targets: float64 (windows,)."""
+        scores: Float64 = self.sums.sum(axis=1) / np.maximum(self.counts.sum(axis=1), 1.0)
+        return scores
+
+    def ranking(self, pooling: Pooling) -> Float64:
+        """What windows are ranked by when they are pooled: float64 (windows,).
+
+        Their surprise for ``trimmed``, so that what is odd for a moment does not stand for what lasts; else the score.
+        """
+        if pooling.kind == "trimmed" and self.profiles is not None:
+            return self.profiles.surprise
+        return self.window_scores()
+
+    def pooled(self, pooling: Pooling) -> Float64:
+        """Value of each band over all windows: float64 (bands,); NaN in a band that no target fell into."""
+        return self._pooled(self.sums, pooling)
+
+    def pooled_signed(self, pooling: Pooling) -> Float64:
+        """Level or residual of each band over all windows, weighted as the score is: float64 (bands,), dB."""
+        return self._pooled(self.signed, pooling)
+
+    def _pooled(self, sums: Float64, pooling: Pooling) -> Float64:
+        weights = pooling.weights(self.ranking(pooling))
+        counts = weights @ self.counts
+        means: Float64 = np.divide(weights @ sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+        return means
+
+    def scalar(self, pooling: Pooling) -> float:
+        """One value over all windows and bands."""
+        scores = self.window_scores()
+        return float(pooling.weights(scores) @ scores)
+
+
+def evidence_of(
+    windows: Float32, prediction: Prediction, kind: ScoreKind, bands: Int64, *, profiles_hop: int | None = None
+) -> Evidence:
+    """Evidence of ``windows``, float32 (B, L, F) in dB, of which ``bands`` count; as :class:`Assessor` makes it."""
+    return Assessor(kind, bands, profiles_hop=profiles_hop).evidence(windows, prediction)
+
+
+class Assessor:
+    """Windows and predictions in, evidence out; remembers where the targets lay, which few predictors change.
+
+    What a window leaves does not depend on the windows beside it: targets are added in their own order.
+    """
+
+    def __init__(self, kind: ScoreKind, bands: Int64, *, profiles_hop: int | None = None) -> None:
+        """Judge by a score of this kind.
+
+        Args:
+            kind: of the score.
+            bands: int64 (n,), indices of the mel bands that count.
+            profiles_hop: distance of windows, frames, where what the consensus needs is asked for; it always is for
+                the consensus itself, whose windows then must not overlap.
+        """
+        self._kind = kind
+        self._bands = bands
+        self._hop_frames = profiles_hop
+        self._places: TargetPlaces | None = None
+
+    def evidence(self, windows: Float32, prediction: Prediction) -> Evidence:
+        """Evidence of ``windows``, float32 (B, L, F) in dB."""
+        n, length, n_mels = windows.shape
+        if prediction.target_index.ndim > 1:
+            level = np.take_along_axis(windows.reshape(n, -1), prediction.target_index, axis=1)  # (B, T)
+            by_band = _BandsOfWindows(prediction.target_index, n_mels, self._bands)
+            counts = by_band.counts
+            added = by_band.sums
+        else:
+            places = self._places
+            if places is None or not places.are_of(prediction.target_index, n_mels):
+                places = self._places = TargetPlaces(prediction.target_index, n_mels, self._bands)
+            level = windows.reshape(n, -1)[:, places.targets]  # (B, T)
+            counts = np.broadcast_to(places.counts, (n, len(places.counts)))
+            added = places.sums
+        if self._kind == "consensus" or self._hop_frames is not None:
+            profiles = self._profiles(windows, level, prediction, added, self._hop_frames or length)
+        else:
+            profiles = None
+        if self._kind == "consensus" and profiles is not None:
+            return Evidence(profiles.slope, counts, profiles.level, profiles)
+        signed = _signed(level, prediction, self._kind)
+        values = _target_values(signed, prediction, self._kind)
+        signed_sums = added(signed)
+        sums = signed_sums if values is signed else added(values)
+        return Evidence(sums, counts, signed_sums, profiles)
+
+    def _profiles(
+        self,
+        windows: Float32,
+        level: Float32,
+        prediction: Prediction,
+        added: Callable[[Float64], Float64],
+        hop_frames: int,
+    ) -> ProfileEvidence:
+        std = prediction.std.astype(np.float64)
+        residual = np.subtract(level, prediction.mean, dtype=np.float64)
+        slope = residual / std**2
+        surprise = np.log(std) + 0.5 * residual * slope
+        return ProfileEvidence(
+            slope=added(slope),
+            level=added(level.astype(np.float64)),
+            surprise=surprise.mean(axis=1),
+            rhythm=rhythm_sums(windows, self._bands, hop_frames),
+        )
+
+
+class TargetPlaces:
+    """Where the targets of each band stand in a ``target_index`` that all windows share.
+
+    Attributes:
+        targets: picks the targets, (B, T), from bins, (B, L * F).
+        counts: float64 (bands,), targets in each band that counts.
+    """
+
+    def __init__(self, target_index: Int64, n_mels: int, bands: Int64) -> None:
+        self._index = target_index
+        self._n_mels = n_mels
+        self.targets = _columns(target_index)
+        band_of = target_index % n_mels
+        by_band = np.append(np.argsort(band_of, kind="stable"), len(target_index))
+        counts = np.bincount(band_of, minlength=n_mels)
+        first = (np.cumsum(counts) - counts)[bands]
+        turns = np.arange(counts[bands].max(initial=0))[:, None]
+        there = turns < counts[bands]  # (most, bands)
+        # Row i has the i-th target of each band, or what stands behind all targets: nothing.
+        places = by_band[np.where(there, first + turns, -1)]
+        self.counts = counts[bands].astype(np.float64)
+        self._places = places
+        columns = [_columns(row) for row in places]
+        self._slices = [column for column in columns if isinstance(column, slice)]
+        self._regular = bool(there.all()) and len(self._slices) == len(columns)
+
+    def are_of(self, target_index: Int64, n_mels: int) -> bool:
+        """Whether these are the places of that index."""
+        return n_mels == self._n_mels and np.array_equal(target_index, self._index)
+
+    def sums(self, values: Float64) -> Float64:
+        """Sum of the values, float64 (B, T), of each band's targets, in their order: float64 (B, bands)."""
+        sums = np.zeros((len(values), len(self.counts)))
+        if self._regular:  # each frame has a target in each band
+            for columns in self._slices:
+                sums += values[:, columns]
+            return sums
+        padded = np.zeros((len(values), values.shape[1] + 1))
+        padded[:, :-1] = values
+        for row in self._places:
+            sums += padded.take(row, axis=1)
+        return sums
+
+
+def _columns(index: Int64) -> slice | Int64:
+    """An index into columns; as a slice, which needs no copy, where they follow one another."""
+    if not len(index) or not (np.diff(index) == 1).all():
+        return index
+    return slice(int(index[0]), int(index[0]) + len(index))
+
+
+class _BandsOfWindows:
+    """Where the targets of each band stand where each window has targets of its own: ``target_index`` is (B, T)."""
+
+    def __init__(self, target_index: Int64, n_mels: int, bands: Int64) -> None:
+        self._shape = (len(target_index), n_mels)
+        self._bands = bands
+        self._flat = (np.arange(len(target_index))[:, None] * n_mels + target_index % n_mels).ravel()
+        self.counts = self._by_band(None)
+
+    def sums(self, values: Float64) -> Float64:
+        """Sum of the values, float64 (B, T), of each band's targets: float64 (B, bands)."""
+        return self._by_band(values.ravel())
+
+    def _by_band(self, weights: Float64 | None) -> Float64:
+        n, n_mels = self._shape
+        counted = np.bincount(self._flat, weights, n * n_mels).astype(np.float64)
+        return counted.reshape(n, n_mels)[:, self._bands]
+
+
+def _signed(level: Float32, prediction: Prediction, kind: ScoreKind) -> Float64:
+    """Levels of the targets, float32 (B, T) in dB, or for most scores what the prediction leaves of them."""
+    if kind == "spectrum_profile":
+        return level.astype(np.float64)
+    return np.subtract(level, prediction.mean, dtype=np.float64)
+
+
+def _target_values(signed: Float64, prediction: Prediction, kind: ScoreKind) -> Float64:
+    if kind in ("spectrum_profile", "residual_profile"):
+        return signed
+    if kind == "mse":
+        return signed**2
+    std = prediction.std.astype(np.float64)
+    if kind == "likelihood_profile":
+        slope: Float64 = signed / std**2
+        return slope
+    nll: Float64 = np.log(std) + signed**2 / (2.0 * std**2)
+    return nll

@@ -1,0 +1,301 @@
+"""Whether a microphone that is followed can be believed: what is wrong with its sound, its count or its clock, now."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from humwatch.audio.quality import (
+    SILENT_DBFS,
+    STUCK_SECONDS,
+    clipping,
+    dbfs,
+    off_centre,
+    silence,
+    standstill,
+    unheard_band,
+    unusual_level,
+)
+from humwatch.audio.sound_blocks import BLOCKS_A_SECOND, HELD_SECONDS, BlockMeter, SoundBlock
+from humwatch.source.clock import SourceClock
+
+Float32 = npt.NDArray[np.float32]
+
+SourceFault = Literal[
+    "bandwidth_limited",
+    "silent",
+    "stuck",
+    "drop_outs",
+    "wrong_rate",
+    "clipped",
+    "dc_offset",
+    "level_unusual",
+    "clock_drift",
+]
+SOURCE_FAULTS: Final[tuple[SourceFault, ...]] = get_args(SourceFault)
+
+HARD_FAULTS: Final[frozenset[SourceFault]] = frozenset(
+    {"bandwidth_limited", "silent", "stuck", "drop_outs", "wrong_rate"}
+)
+"""With one of these nothing can be said of the machine: it is not in the sound, or at other frequencies, or between
+holes whose edges sound like impacts. The others leave the machine audible, and may be its own doing: a fault can be
+so loud that it clips or leaves the usual levels. A score beside them can warn and alarm, but is never normal."""
+
+WINDOW_S: Final = 10.0
+"""Sound that is looked back on: as much as a clip."""
+LEAST_HEARD_S: Final = 3.0
+"""Sound that shares and levels need; also how long silence has to last, as machines pause between strokes."""
+MOST_BLOCKS: Final = 400
+"""Gaps make blocks shorter; this bounds them, however a client counts."""
+
+HELD_STRETCHES: Final = 3
+"""So many stretches of one value for ``HELD_SECONDS`` are drop-outs that the source has filled with zeros or with its
+last sample. A microphone's own hiss is louder than ``SILENT_DBFS``, 1.8 steps of 16 bits: two samples of it are equal
+once in six times, twenty in a row (5 ms at 4 kHz) never."""
+FLAT_PEAK: Final = 0.01
+"""A stretch this close (share of the range) to the highest or lowest sample of the window is a crest or a flat peak:
+clipping, at full scale or at an amplifier's. Digital zero is none, whatever the offset."""
+
+WRONG_RATE: Final = 0.02
+CLOCK_DRIFT: Final = 0.003
+"""Sound cards' clocks differ by 0.01 %; 2 % moves a tone above 1 kHz by nearly a whole mel band."""
+
+
+@dataclass(frozen=True)
+class FaultReport:
+    """A fault of the source, with the numbers that say so."""
+
+    code: SourceFault
+    message: str
+
+    @property
+    def hard(self) -> bool:
+        """Whether nothing can be said of the machine while it lasts."""
+        return self.code in HARD_FAULTS
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """Samples that never came, before the sample ``at``."""
+
+    at: int
+    samples: int
+    overflows: int
+
+
+class _Sums:
+    """Blocks taken together."""
+
+    def __init__(self, blocks: Collection[SoundBlock]) -> None:
+        self.n = sum(block.n for block in blocks)
+        total = sum(block.sum for block in blocks)
+        self.mean = total / max(1, self.n)
+        mean_square = sum(block.sum_squares for block in blocks) / max(1, self.n)
+        self.level_dbfs = dbfs(mean_square - self.mean**2)
+        self.clipped_share = sum(block.clipped for block in blocks) / max(1, self.n)
+
+
+class SourceHealth:
+    """Mono samples, gaps and clock pairs in, the faults of the last 10 s out; keeps sums, no sound but 0.2 s.
+
+    A fault is named within 30 s of its beginning and goes away by itself: ``silent`` with the first tenth of a second
+    of sound, a wrong rate or drift once the clock's pairs of 25 s say otherwise, all others within 10 s of sound
+    after their end, when nothing of them is left in the window. ``bandwidth_limited`` lasts as long as the rate.
+
+    What cannot be found: samples that were lost and not counted, but by the clock; a driver that fills holes with
+    sound it had sent before; filled holes that are shorter or rarer than ``HELD_SECONDS`` and ``HELD_STRETCHES``.
+    """
+
+    def __init__(self, *, rate_hz: int, needed_hz: float, level_dbfs_low: float, level_dbfs_high: float) -> None:
+        """Watch a source.
+
+        Args:
+            rate_hz: that it declares.
+            needed_hz: highest band edge that the model listens to.
+            level_dbfs_low: level of the quietest calibration clip.
+            level_dbfs_high: level of the loudest.
+        """
+        self._rate_hz = rate_hz
+        self._unheard = unheard_band(rate_hz, needed_hz)
+        self._least_heard = LEAST_HEARD_S * rate_hz
+        self._loud_square = 2.0 * 10 ** (SILENT_DBFS / 10) * (self._least_heard + rate_hz / BLOCKS_A_SECOND)
+        self._meter = BlockMeter(rate_hz)
+        self._clock = SourceClock(rate_hz)
+        self.calibrated(level_dbfs_low, level_dbfs_high)
+        self.reset()
+
+    def calibrated(self, level_dbfs_low: float, level_dbfs_high: float) -> None:
+        """Compare levels with those of another calibration from now on."""
+        self._levels_dbfs = level_dbfs_low, level_dbfs_high
+        self._faults: tuple[FaultReport, ...] | None = None
+
+    def reset(self) -> None:
+        """Start anew, as for a new stream of the same rate."""
+        self._meter.reset()
+        self._position = 0
+        self._blocks: deque[SoundBlock] = deque()
+        self._ends: deque[int] = deque()
+        self._losses: deque[_Loss] = deque(maxlen=MOST_BLOCKS)
+        self._heard = 0
+        self._since_loud = 0
+        self._stuck_until = 0
+        self._clock.reset()
+        self._faults = None
+
+    def push(self, mono: Float32) -> None:
+        """Take mono samples in [-1, 1], float32 (n,). What they say counts once a tenth of a second is full."""
+        for block in self.measure(mono):
+            self.take(block)
+
+    def measure(self, mono: Float32) -> list[SoundBlock]:
+        """Measure mono samples and count nothing yet: who asks for faults along the way has to ``take`` each block.
+
+        Returns:
+            Each tenth of a second that is full, counted from the start of the stream or the last gap.
+        """
+        return self._meter.push(mono)
+
+    def take(self, block: SoundBlock) -> None:
+        """Let the next measured block count."""
+        if block.held and not self._blocks:  # nothing of what lay before it is known any more
+            block = block._replace(held=())
+        if len(self._blocks) == MOST_BLOCKS:
+            self._forget_block()
+        self._position += block.n
+        self._blocks.append(block)
+        self._ends.append(self._position)
+        self._heard += block.n
+        is_loud = block.sum_squares - block.sum**2 / block.n > self._loud_square
+        self._since_loud = 0 if is_loud else self._since_loud + block.n
+        if block.longest >= STUCK_SECONDS * self._rate_hz:
+            self._stuck_until = self._position
+        self._forget_the_old()
+
+    def gap(self, samples: int) -> None:
+        """``samples`` never came, by the count of the stream."""
+        self._lost(samples, overflows=0)
+
+    def overflow(self, count: int) -> None:
+        """The sound card lost samples ``count`` times; nobody knows how many."""
+        self._lost(0, overflows=count)
+
+    def clock(self, sample: int, time_s: float) -> None:
+        """Take the index of a sample, and when it was taken by a clock that runs evenly, seconds of any origin."""
+        self._clock.push(sample, time_s)
+        self._faults = None
+
+    @property
+    def rate_known(self) -> bool:
+        """Whether a clock has told by now how fast samples come."""
+        return self._clock.rate is not None
+
+    @property
+    def deaf(self) -> bool:
+        """Whether one of ``HARD_FAULTS`` but ``drop_outs`` holds: of such sound, no sample is the machine's own."""
+        return (
+            self._unheard is not None
+            or standstill(self._longest_stretch() / self._rate_hz) is not None
+            or self._silence() is not None
+            or self._clock_fault()[0] == "wrong_rate"
+        )
+
+    def faults(self) -> tuple[FaultReport, ...]:
+        """What is wrong now, what leaves nothing to say first."""
+        if self._faults is None:
+            self._faults = tuple(FaultReport(code, text) for code, text in self._texts() if text is not None)
+        return self._faults
+
+    def _lost(self, samples: int, overflows: int) -> None:
+        for block in self._meter.flush():
+            self.take(block)
+        self._position += samples
+        self._losses.append(_Loss(self._position, samples, overflows))
+        self._clock.reset()
+        self._forget_the_old()
+
+    def _forget_the_old(self) -> None:
+        oldest = self._position - WINDOW_S * self._rate_hz
+        while self._ends and self._ends[0] <= oldest:
+            self._forget_block()
+        while self._losses and self._losses[0].at <= oldest:
+            self._losses.popleft()
+        self._faults = None
+
+    def _forget_block(self) -> None:
+        self._ends.popleft()
+        self._heard -= self._blocks.popleft().n
+
+    def _texts(self) -> Iterator[tuple[SourceFault, str | None]]:
+        """What to say of each fault, None where there is none; in the order of ``SourceFault``."""
+        window = _Sums(self._blocks)
+        heard = self._heard >= self._least_heard
+        silent = self._silence()
+        clock, clock_text = self._clock_fault()
+        yield "bandwidth_limited", self._unheard
+        yield "silent", silent
+        yield "stuck", standstill(self._longest_stretch() / self._rate_hz)
+        yield "drop_outs", self._missing()
+        yield "wrong_rate", clock_text if clock == "wrong_rate" else None
+        yield "clipped", clipping(window.clipped_share) if heard else None
+        yield "dc_offset", off_centre(window.mean) if heard else None
+        yield "level_unusual", unusual_level(window.level_dbfs, *self._levels_dbfs) if heard and not silent else None
+        yield "clock_drift", clock_text if clock == "clock_drift" else None
+
+    def _longest_stretch(self) -> int:
+        """Samples of the longest stretch in the window; 0 when it is too short to be named."""
+        if self._stuck_until <= self._position - WINDOW_S * self._rate_hz:
+            return 0
+        return max((block.longest for block in self._blocks), default=0)
+
+    def _silence(self) -> str | None:
+        """What to say of the newest sound when it is silent; one loud block in it is enough to know that it is not."""
+        if self._heard < self._least_heard or self._since_loud < self._least_heard:
+            return None
+        return silence(self._latest().level_dbfs)
+
+    def _latest(self) -> _Sums:
+        """Of the newest sound, as much as shares and levels need."""
+        latest: list[SoundBlock] = []
+        wanted = self._least_heard
+        for block in reversed(self._blocks):
+            if wanted <= 0:
+                break
+            latest.append(block)
+            wanted -= block.n
+        return _Sums(latest)
+
+    def _missing(self) -> str | None:
+        held = self._held_stretches()
+        gaps = [loss.samples for loss in self._losses if loss.samples]
+        overflows = sum(loss.overflows for loss in self._losses)
+        parts = [
+            f"{len(gaps)} gap(s) of {sum(gaps) / self._rate_hz:.2f} s together" if gaps else "",
+            f"{overflows} overflow(s) of the sound card" if overflows else "",
+            f"{held} stretches of one value for {HELD_SECONDS * 1000:.0f} ms or more" if held >= HELD_STRETCHES else "",
+        ]
+        found = [part for part in parts if part]
+        return f"sound is missing from the last {WINDOW_S:.0f} s: {', '.join(found)}" if found else None
+
+    def _held_stretches(self) -> int:
+        """Long stretches of one value in the window that are neither crests nor flat peaks."""
+        values = [value for block in self._blocks for value in block.held]
+        if not values:
+            return 0
+        low, high = min(block.low for block in self._blocks), max(block.high for block in self._blocks)
+        margin = FLAT_PEAK * (high - low)
+        return sum(value == 0.0 or low + margin < value < high - margin for value in values)
+
+    def _clock_fault(self) -> tuple[SourceFault | None, str]:
+        rate = self._clock.rate
+        if rate is None or not rate.is_off(CLOCK_DRIFT):
+            return None, ""
+        text = (
+            f"{rate.ratio * self._rate_hz:.0f} samples a second come by the clock, {self._rate_hz} Hz were declared"
+            f" ({rate.ratio - 1.0:+.2%})"
+        )
+        return "wrong_rate" if rate.is_off(WRONG_RATE) else "clock_drift", text

@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import soundfile
+
+from humwatch.audio.features import FeatureSpec
+from humwatch.audio.windows import WindowSpec
+from humwatch.calibration.collector import LOOK_BACK_S, MAX_MINUTES, NormalCollector
+from humwatch.calibration.minutes import RECORDING_S, most_bytes_a_minute
+from humwatch.errors import CalibrationError
+from humwatch.monitor import ListeningSpec
+from humwatch.predictor import Prediction, Predictor
+from humwatch.recording import normal_clips
+from humwatch.scoring.evidence import ScoreKind, ScoringSpec
+from humwatch.scoring.normal_clip import NormalClip
+from humwatch.synthetic import SyntheticMachine
+
+Float32 = npt.NDArray[np.float32]
+
+RATE_HZ = 16_000
+
+
+class DrawingPredictor:
+    """Predicts other bins of each window, as masks do that are drawn from the window itself."""
+
+    def predict(self, windows: Float32) -> Prediction:
+        n, length, n_mels = windows.shape
+        flat = windows.reshape(n, length * n_mels)
+        index = np.argsort(flat, axis=1, kind="stable")[:, :200].astype(np.int64)
+        mean = np.take_along_axis(flat, index[:, ::-1], axis=1)
+        return Prediction(index, mean, np.ones_like(mean))
+
+
+def spec_of(hop: int, clip_s: float, kind: ScoreKind = "likelihood_profile") -> ListeningSpec:
+    return ListeningSpec(FeatureSpec(), WindowSpec(hop_frames=hop, clip_seconds=clip_s), ScoringSpec(kind=kind))
+
+
+def pushed(collector: NormalCollector, sound: Float32, chunks: np.random.Generator | None = None) -> None:
+    start = 0
+    while start < len(sound):
+        size = int(chunks.integers(1, 40_000)) if chunks is not None else 8_000
+        collector.push(sound[start : start + size])
+        start += size
+
+
+def normal(machine: SyntheticMachine, number: int, seconds: float = RECORDING_S) -> Float32:
+    return machine.clip(1_000 + number, seconds)
+
+
+def same_evidence(live: list[NormalClip], filed: list[NormalClip]) -> None:
+    assert len(live) == len(filed) > 0
+    for mine, theirs in zip(live, filed, strict=True):
+        assert np.array_equal(mine.evidence.sums, theirs.evidence.sums)
+        assert np.array_equal(mine.evidence.counts, theirs.evidence.counts)
+        assert mine.quietest_dbfs == theirs.quietest_dbfs
+        assert mine.level_dbfs == pytest.approx(theirs.level_dbfs, abs=1e-9)
+        assert mine.sample_bits == theirs.sample_bits
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "hop", "clip_s", "drawn"),
+    [(16_000, 1, 10.0, False), (44_100, 5, 10.0, False), (22_050, 1, 7.0, False), (16_000, 4, 4.0, True)],
+)
+def test_minutes_in_random_chunks_leave_what_their_files_leave(
+    tmp_path: Path, predictor: Predictor, rate_hz: int, hop: int, clip_s: float, drawn: bool
+) -> None:
+    machine = SyntheticMachine(3, rate_hz=rate_hz)
+    spec, network = spec_of(hop, clip_s), DrawingPredictor() if drawn else predictor
+    collector = NormalCollector(spec, network, minutes=3)
+    collector.begin(rate_hz, 24)
+    chunks = np.random.default_rng([rate_hz, hop])
+    filed: list[NormalClip] = []
+    for number in range(2):
+        sound = normal(machine, number)
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, sound, rate_hz, subtype="FLOAT")
+        filed += normal_clips(path, path.name, spec, network, channel=None)
+        pushed(collector, sound, chunks)
+    collector.push(np.zeros(rate_hz // 10, np.float32))  # the last tenth of a second may not have been whole
+    same_evidence(collector.clips(), filed)
+    assert [clip.recording for clip in collector.clips()] == [
+        f"minute {1 + number // (len(filed) // 2)}" for number in range(len(filed))
+    ]
+    assert collector.held_bytes <= 2 * most_bytes_a_minute(spec) + collector.clips()[0].evidence.signed.nbytes
+
+
+def test_how_the_sound_came_changes_nothing_at_all(predictor: Predictor, machine: SyntheticMachine) -> None:
+    sound = np.concatenate([normal(machine, number, 45.0) for number in range(2)])
+    sound[480_000:560_000] = 0.0
+    found = []
+    for seed in (1, 2, None):
+        collector = NormalCollector(spec_of(4, 4.0), predictor, minutes=3)
+        collector.begin(RATE_HZ, 16)
+        pushed(collector, sound, None if seed is None else np.random.default_rng(seed))
+        found.append((collector.progress, *collector.collected()))
+    for progress, clips, digests in found[1:]:
+        assert (progress, digests) == (found[0][0], found[0][2])
+        assert len(set(digests)) == len(clips) == 15
+        for mine, theirs in zip(clips, found[0][1], strict=True):
+            assert np.array_equal(mine.evidence.sums, theirs.evidence.sums)
+            assert (mine.level_dbfs, mine.quietest_dbfs) == (theirs.level_dbfs, theirs.quietest_dbfs)
+
+
+@pytest.fixture(scope="module")
+def clean(predictor: Predictor, machine: SyntheticMachine) -> list[NormalClip]:
+    """Of the first minute without a fault."""
+    collector = NormalCollector(spec_of(4, 4.0), predictor, minutes=3)
+    collector.begin(RATE_HZ, 16)
+    pushed(collector, normal(machine, 0))
+    return collector.clips()
+
+
+@pytest.mark.parametrize(
+    ("fault", "start_s"),
+    [("silent", 20.2), ("silent", 23.5), ("stuck", 31.0), ("clipped", 23.5), ("dc_offset", 20.2), ("dc_offset", 31.0)],
+)
+def test_nothing_of_a_source_at_fault_is_kept(
+    predictor: Predictor, machine: SyntheticMachine, clean: list[NormalClip], fault: str, start_s: float
+) -> None:
+    sound = np.concatenate([normal(machine, 0), normal(machine, 1, 35.0)])
+    start, end = round(start_s * RATE_HZ), round((start_s + 6.0) * RATE_HZ)
+    spoilt = {
+        "silent": np.zeros_like(sound),
+        "stuck": np.full_like(sound, 0.05),
+        "clipped": np.clip(sound * 40.0, -1.0, 1.0),
+        "dc_offset": sound + np.float32(0.3),
+    }[fault]
+    sound[start:end] = spoilt[start:end]
+    collector = NormalCollector(spec_of(4, 4.0), predictor, minutes=3)
+    collector.begin(RATE_HZ, 16)
+    pushed(collector, sound)
+    progress, clips = collector.progress, collector.clips()
+    assert (progress.minutes, len(clips)) == (1, 15)
+    assert fault in progress.rejected
+    assert 6.0 <= progress.rejected_s <= 6.0 + 2 * LOOK_BACK_S + 4.0
+    assert progress.collected_s + progress.rejected_s == pytest.approx(95.0, abs=5.0)
+    for mine, theirs in zip(clips[: int((start_s - LOOK_BACK_S) // 4)], clean, strict=False):
+        assert np.array_equal(mine.evidence.sums, theirs.evidence.sums)
+    assert clips[0].quietest_dbfs is not None
+    assert clips[0].quietest_dbfs > -30.0
+    assert clips[0].level_dbfs == pytest.approx(clean[0].level_dbfs, abs=0.5)
+
+
+def test_what_spoils_the_last_minute_reopens_it(predictor: Predictor, machine: SyntheticMachine) -> None:
+    collector = NormalCollector(spec_of(5, 10.0), predictor, minutes=3)
+    collector.begin(RATE_HZ, 16)
+    pushed(collector, normal(machine, 0, 180.0))
+    assert (collector.progress.minutes, collector.progress.done) == (3, False)
+    pushed(collector, np.zeros(4 * RATE_HZ, np.float32))
+    assert (collector.progress.minutes, collector.progress.done) == (2, False)
+    assert len(collector.clips()) == 12
+    assert [fault.code for fault in collector.progress.faults] == ["silent", "stuck"]
+    pushed(collector, normal(machine, 1, 40.0))
+    assert (collector.progress.minutes, collector.progress.done) == (3, True)
+    kept = collector.collected()
+    pushed(collector, np.zeros(20 * RATE_HZ, np.float32))
+    collector.gap(RATE_HZ)
+    assert collector.progress.done
+    assert collector.collected()[1] == kept[1]
+    assert len(kept[0]) == 18
+
+
+def test_faults_that_are_its_level_alone_count_as_normal(predictor: Predictor) -> None:
+    """A calibration says what level is usual; it has none to compare with."""
+    collector = NormalCollector(spec_of(5, 10.0), predictor, minutes=3)
+    collector.begin(RATE_HZ, 16)
+    pushed(collector, SyntheticMachine(3, level_dbfs=-60.0).clip(1, 61.0))
+    assert (collector.progress.minutes, collector.progress.rejected) == (1, {})
+
+
+def test_a_rate_too_low_for_the_model_collects_nothing(predictor: Predictor) -> None:
+    collector = NormalCollector(spec_of(5, 10.0), predictor, minutes=3)
+    collector.begin(8_000, 16)
+    pushed(collector, SyntheticMachine(3, rate_hz=8_000).clip(1, 61.0))
+    assert (collector.progress.minutes, collector.progress.collected_s) == (0, 0.0)
+    assert collector.progress.rejected == {"bandwidth_limited": pytest.approx(61.0)}
+
+
+def test_sound_is_not_joined_over_a_gap(
+    predictor: Predictor, machine: SyntheticMachine, clean: list[NormalClip]
+) -> None:
+    behind = normal(machine, 1, 70.0)
+    collector = NormalCollector(spec_of(4, 4.0), predictor, minutes=3)
+    collector.begin(RATE_HZ, 16)
+    pushed(collector, normal(machine, 0)[: 30 * RATE_HZ])
+    collector.gap(5 * RATE_HZ)
+    assert [fault.code for fault in collector.progress.faults] == ["drop_outs"]
+    pushed(collector, behind)
+    assert collector.progress.minutes == 1
+    assert set(collector.progress.rejected) == {"drop_outs"}
+    clips = collector.clips()
+    before = sum(
+        np.array_equal(mine.evidence.sums, theirs.evidence.sums) for mine, theirs in zip(clips, clean, strict=True)
+    )
+    assert before == 6  # the seventh was whole less than 10 s before the end of the gap
+    afresh = NormalCollector(spec_of(4, 4.0), predictor, minutes=3)
+    afresh.begin(RATE_HZ, 16)
+    pushed(afresh, behind[round(LOOK_BACK_S * RATE_HZ) - RATE_HZ // 10 :])
+    for mine, theirs in zip(clips[before:], afresh.clips(), strict=False):
+        assert np.array_equal(mine.evidence.sums, theirs.evidence.sums)
+
+
+def test_another_stream_begins_a_clip_of_its_own(predictor: Predictor, machine: SyntheticMachine) -> None:
+    collector = NormalCollector(spec_of(5, 10.0), predictor, minutes=3)
+    collector.push(normal(machine, 0, 5.0))
+    assert collector.progress.level_dbfs is None
+    collector.begin(RATE_HZ, 24)
+    pushed(collector, normal(machine, 0, 45.0))
+    collector.begin(48_000, 16)
+    pushed(collector, SyntheticMachine(3, rate_hz=48_000).clip(1, 45.0))
+    assert collector.progress.minutes == 1
+    assert set(collector.progress.rejected) == {"stream_changed"}
+    assert {clip.sample_bits for clip in collector.clips()} == {16}
+    assert len(collector.clips()) == 6
+
+
+def test_a_machine_that_does_not_run_is_not_listened_to(predictor: Predictor, machine: SyntheticMachine) -> None:
+    collector = NormalCollector(spec_of(5, 10.0), predictor, minutes=3)
+    collector.begin(RATE_HZ, 16)
+    pushed(collector, normal(machine, 0, 35.0))
+    collector.pause(True)
+    pushed(collector, 0.01 * normal(machine, 1, 20.0))
+    assert collector.progress.paused
+    assert collector.progress.rejected["not_running"] >= 20.0
+    collector.pause(False)
+    pushed(collector, normal(machine, 2, 45.0))
+    assert collector.progress.minutes == 1
+    quietest = collector.clips()[0].quietest_dbfs
+    assert quietest is not None
+    assert quietest > -30.0
+
+
+def test_overflows_and_clocks_are_faults_too(predictor: Predictor, machine: SyntheticMachine) -> None:
+    collector = NormalCollector(spec_of(5, 10.0), predictor, minutes=3)
+    collector.overflow(1)
+    collector.clock(0, 0.0)
+    collector.begin(RATE_HZ, 16)
+    for second in range(45):
+        collector.clock(second * RATE_HZ, second * 1.1)
+        pushed(collector, normal(machine, second, 1.0))
+        if second == 3:
+            collector.overflow(1)
+    assert {"drop_outs", "wrong_rate"} <= set(collector.progress.rejected)
+
+
+@pytest.mark.parametrize(("hop", "kilobytes"), [(1, 5835), (5, 1178)])
+def test_a_minute_takes_the_memory_that_is_documented(
+    predictor: Predictor, machine: SyntheticMachine, hop: int, kilobytes: int
+) -> None:
+    collector = NormalCollector(spec_of(hop, 10.0), predictor, minutes=3)
+    collector.begin(RATE_HZ, 16)
+    held = []
+    for number in range(2):
+        pushed(collector, normal(machine, number))
+        held.append(collector.held_bytes)
+    assert round((held[1] - held[0]) / 1000) == kilobytes
+
+
+@pytest.mark.parametrize("minutes", [2, MAX_MINUTES + 1])
+def test_too_few_and_too_many_minutes_are_refused(predictor: Predictor, minutes: int) -> None:
+    with pytest.raises(CalibrationError, match="3 to 240"):
+        NormalCollector(spec_of(5, 10.0), predictor, minutes=minutes)
