@@ -21,7 +21,7 @@ import soundfile
 
 from humwatch.synthetic import SyntheticMachine
 from tests.live_service import MACHINE, Nursery, Plant, Service, Sounds, nursery
-from tests.service.conftest import constant_graph, make_bundle, neighbour_graph
+from tests.service_fixtures import constant_graph, make_bundle, neighbour_graph
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

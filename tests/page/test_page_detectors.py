@@ -15,7 +15,7 @@ from humwatch.synthetic import SyntheticMachine
 from tests.detected_sounds import faster, knocked
 from tests.live_service import MACHINE, Sounds, s16
 from tests.page.conftest import RATE_HZ, grave
-from tests.service.conftest import constant_graph, make_bundle
+from tests.service_fixtures import constant_graph, make_bundle
 
 SOUND_S = 30.0
 KNOCKS_S = np.arange(1.2, SOUND_S - 1.0, 2.9)

@@ -26,7 +26,7 @@ from humwatch_training.detectability.held_out import HeldOutClip, held_out_clips
 from humwatch_training.detectability.measure import Measured, ScoreBook, Sweep, System, common_ground, measure_systems
 from humwatch_training.detectability.report import Report, write_report
 from humwatch_training.errors import TrainingDataError
-from tests.service.conftest import constant_graph, make_bundle, neighbour_graph
+from tests.service_fixtures import constant_graph, make_bundle, neighbour_graph
 
 DOCS = Path(__file__).parents[3] / "docs" / "detectability.md"
 MACHINE = SyntheticMachine(seed=3)

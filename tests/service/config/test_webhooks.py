@@ -15,7 +15,7 @@ from humwatch_service.errors import SettingsInvalid
 
 SECRET = "s3cret-" * 4
 PATH = "/services/T0/B0/very-private"
-PAGE = Path(__file__).parents[2] / "docs" / "webhooks.md"
+PAGE = Path(__file__).parents[3] / "docs" / "webhooks.md"
 
 
 def webhook(**changes: Any) -> WebhookSettings:

@@ -21,7 +21,7 @@ from humwatch_service.config.webhooks import key_of
 from humwatch_service.webhooks.payload import NotificationPayload, notification_of
 from humwatch_service.webhooks.signature import message_id, signed_headers
 
-PAGE = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "webhooks.md").read_text("utf-8")
 CONTEXT: Any = SimpleNamespace(
     model_version="3",
     levels=SimpleNamespace(warn=0.6, alarm=1.0),

@@ -33,10 +33,10 @@ from humwatch_service.errors import TracingUnavailable
 from humwatch_service.live.executor import TurnPool
 from humwatch_service.telemetry import tracing as tracing_module
 from humwatch_service.telemetry.tracing import RequestTraces, Tracing, past_span, stage_span
-from tests.service.conftest import running
-from tests.service.test_logs import logged
+from tests.service.telemetry.test_logs import logged
+from tests.service_fixtures import running
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 ENDPOINT = "http://127.0.0.1:9/v1/traces"
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -24,7 +24,7 @@ from humwatch_service.sources.looped import Place, Reel
 
 Float32 = npt.NDArray[np.float32]
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RATE_HZ = 16_000
 QUICK = AlarmRule(on_delay_s=2.0, off_delay_s=3.0)
 

@@ -53,6 +53,6 @@ def test_what_is_not_in_the_list_is_not_there(pages: Path, make_server: Any) -> 
 
 
 def test_the_installed_pages_are_those_of_the_documentation(client: Any) -> None:
-    folder = Path(__file__).parents[2] / "docs" / "runbooks"
+    folder = Path(__file__).parents[4] / "docs" / "runbooks"
     assert client.get("/runbooks").json()["runbooks"] == sorted(page.stem for page in folder.glob("*.md"))
     assert {page.name for page in files("humwatch_runbooks").iterdir()} >= {page.name for page in folder.glob("*.md")}

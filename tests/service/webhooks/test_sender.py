@@ -31,7 +31,7 @@ from humwatch_service.webhooks.sender import WebhookSender
 from humwatch_service.webhooks.signature import message_id, signed_headers
 
 SECRET = "whsec_c2VjcmV0LW9mLXRoZS1jb250cm9sLXJvb20="
-PAGE = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "webhooks.md").read_text("utf-8")
 FAST = DeliveryPolicy(delays_s=(0.02, 0.03, 0.05, 0.2), jitter=0.0, breaker_open_s=0.15, poll_s=0.01)
 
 Step = int | bytes | Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
