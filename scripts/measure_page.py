@@ -28,10 +28,10 @@ from typing import Any
 
 from humwatch_capacity.bench import Session, played
 from humwatch_capacity.fleet import Fleet, machine_ids
-from humwatch_capacity.gauge import Usage
 from humwatch_capacity.level import settle
 from humwatch_capacity.played_sound import normal_sound
 from humwatch_capacity.player import Player, microphones
+from humwatch_capacity.process_stats import Usage
 from humwatch_capacity.score_ledger import StepGrid, Tally
 from humwatch_capacity.service_under_test import serving
 
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def options() -> argparse.Namespace:
-    """What the command line says."""
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--machines", type=int, default=64)
     parser.add_argument("--minutes", type=float, default=10.0, help="that the page is open")
@@ -101,7 +101,7 @@ def stretch(session: Session, what: str, seconds: float) -> None:
     """Play for a while, and say how late the scores came."""
     player = session.player
     effort = played(session, lambda: player.play(seconds))
-    player.play(GRACE_S, until=lambda: player.told_until(effort.to_s))
+    player.play(GRACE_S, until=lambda: player.settled_until(effort.to_s))
     for microphone in player.microphones:
         microphone.ledger.give_up(effort.to_s)
     late = session.tally.between(effort.from_s, effort.to_s)
@@ -116,7 +116,7 @@ def stretch(session: Session, what: str, seconds: float) -> None:
 
 
 def metrics(port: int) -> str:
-    """What the service counts."""
+    """Return the metrics page of the service."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     connection.request("GET", "/metrics")
     return connection.getresponse().read().decode()
@@ -124,7 +124,7 @@ def metrics(port: int) -> str:
 
 @contextmanager
 def deaf(port: int, ids: list[str]) -> Iterator[None]:
-    """A connection to each machine's sound that asks and does not read."""
+    """Hold a connection to each machine's sound that requests it and does not read."""
     with ExitStack() as stack:
         for machine_id in ids:
             line = stack.enter_context(socket.socket())
@@ -169,7 +169,7 @@ def look(url: str, machines: int, minutes: float) -> None:
 
 
 def figures(client: Any) -> dict[str, float]:
-    """What Chromium counts of the page, after a collection."""
+    """Return the figures that Chromium counts of the page, after a collection."""
     client.send("HeapProfiler.collectGarbage")
     return {metric["name"]: metric["value"] for metric in client.send("Performance.getMetrics")["metrics"]}
 

@@ -21,10 +21,10 @@ from statistics import median
 
 from humwatch_capacity.bench import Session, played
 from humwatch_capacity.fleet import Fleet, machine_ids
-from humwatch_capacity.gauge import Usage
 from humwatch_capacity.level import settle
 from humwatch_capacity.played_sound import normal_sound
 from humwatch_capacity.player import Player, microphones
+from humwatch_capacity.process_stats import Usage
 from humwatch_capacity.score_ledger import Latencies, StepGrid, Tally
 from humwatch_capacity.service_under_test import ServiceUnderTest, serving
 
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def options() -> argparse.Namespace:
-    """What the command line says."""
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--machines", type=int, default=1000, help="that are registered")
     parser.add_argument("--streams", type=int, default=40, help="that are live; 0: none")
@@ -88,7 +88,7 @@ def options() -> argparse.Namespace:
 
 
 def say(what: str, figures: str) -> None:
-    """A line."""
+    """Print a line of figures."""
     sys.stdout.write(f"{what:<13} {figures}\n")
     sys.stdout.flush()
 
@@ -100,7 +100,7 @@ def prefer(pid: int, niceness: int) -> None:
 
 
 def quiet(service: ServiceUnderTest) -> None:
-    """Processor time of a service that nobody asks anything."""
+    """Measure the processor time of an idle service."""
     before = Usage.of(service.pid)
     time.sleep(10.0)
     after = Usage.of(service.pid)
@@ -109,7 +109,7 @@ def quiet(service: ServiceUnderTest) -> None:
 
 @contextmanager
 def scraping(port: int, every_s: float, times: int, accept: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that scrapes, so that the player does not wait for it."""
+    """Run a process that scrapes, so that the player does not wait for it."""
     command = [sys.executable, "-c", SCRAPER, str(port), str(every_s), str(times), accept]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -185,7 +185,7 @@ def stretch(session: Session, seconds: float, scraped: bool) -> Latencies:
             scrapes = f"; {summary(rows)}" if rows else "; no scrape came back"
     else:
         effort = played(session, lambda: player.play(seconds))
-    player.play(GRACE_S, until=lambda: player.told_until(effort.to_s))
+    player.play(GRACE_S, until=lambda: player.settled_until(effort.to_s))
     for microphone in player.microphones:
         microphone.ledger.give_up(effort.to_s)
     latencies = session.tally.between(effort.from_s, effort.to_s)

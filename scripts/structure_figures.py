@@ -23,6 +23,7 @@ PACKAGES = ("humwatch_service", "humwatch_training", "humwatch", "humwatch_capac
 WIRING = (
     "humwatch_service.app",
     "humwatch_service.application",
+    "humwatch_service.wiring",
     *(f"{package}.cli{part}" for package in ("humwatch_service", "humwatch_training") for part in ("", ".main")),
 )
 """Modules that make and wire the parts, before and after."""

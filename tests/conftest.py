@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import soundfile
 
+from humwatch.arrays import Float32
 from humwatch.audio.decoding import read_mono
 from humwatch.audio.features import FeatureSpec, log_mel
 from humwatch.audio.windows import WindowSpec
 from humwatch.calibration.fit import calibrate
-from humwatch.monitor import ListeningSpec, network_response
+from humwatch.monitor import PipelineSpec, network_response
 from humwatch.predictor import Prediction
 from humwatch.recording import normal_clips
 from humwatch.scoring.calibration import Calibration, CalibrationSpec
 from humwatch.scoring.evidence import ScoringSpec
 from humwatch.synthetic import SyntheticMachine
 
-Float32 = npt.NDArray[np.float32]
+
+def pytest_configure() -> None:
+    """Take SIGINT back, for the tests and what they start: it is ignored where a script starts them in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class NeighbourPredictor:
@@ -51,10 +55,10 @@ def machine() -> SyntheticMachine:
 
 
 @pytest.fixture(scope="session")
-def listening() -> ListeningSpec:
+def pipeline() -> PipelineSpec:
     """A short clip, so that tests are quick: steps of half a second, clips of two."""
     windows = WindowSpec(step_seconds=0.5, clip_seconds=2.0)
-    return ListeningSpec(FeatureSpec(), windows, ScoringSpec(kind="spectrum_profile"))
+    return PipelineSpec(FeatureSpec(), windows, ScoringSpec(kind="spectrum_profile"))
 
 
 @pytest.fixture(scope="session")
@@ -68,25 +72,25 @@ def normal_files(tmp_path_factory: pytest.TempPathFactory, machine: SyntheticMac
 
 
 @pytest.fixture(scope="session")
-def calibrate_for(normal_files: list[Path], predictor: NeighbourPredictor) -> Callable[[ListeningSpec], Calibration]:
-    def fit(listening: ListeningSpec) -> Calibration:
+def calibrate_for(normal_files: list[Path], predictor: NeighbourPredictor) -> Callable[[PipelineSpec], Calibration]:
+    def fit(pipeline: PipelineSpec) -> Calibration:
         clips = [
-            clip for path in normal_files for clip in normal_clips(path, path.name, listening, predictor, channel=0)
+            clip for path in normal_files for clip in normal_clips(path, path.name, pipeline, predictor, channel=0)
         ]
-        frames = log_mel(read_mono(normal_files[0], rate_hz=listening.features.rate_hz), listening.features)
-        windows = np.stack([frames[start : start + listening.windows.length_frames] for start in (0, 20, 40)])
+        frames = log_mel(read_mono(normal_files[0], rate_hz=pipeline.features.rate_hz), pipeline.features)
+        windows = np.stack([frames[start : start + pipeline.windows.length_frames] for start in (0, 20, 40)])
         return calibrate(
             clips,
-            scoring=listening.scoring,
+            scoring=pipeline.scoring,
             spec=CalibrationSpec(),
-            step_windows=listening.step_windows,
-            clip_seconds=listening.windows.clip_seconds,
-            response=network_response(listening, predictor, windows),
+            step_windows=pipeline.step_windows,
+            clip_seconds=pipeline.windows.clip_seconds,
+            response=network_response(pipeline, predictor, windows),
         )
 
     return fit
 
 
 @pytest.fixture(scope="session")
-def calibration(calibrate_for: Callable[[ListeningSpec], Calibration], listening: ListeningSpec) -> Calibration:
-    return calibrate_for(listening)
+def calibration(calibrate_for: Callable[[PipelineSpec], Calibration], pipeline: PipelineSpec) -> Calibration:
+    return calibrate_for(pipeline)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import scipy.signal
 
+from humwatch.arrays import Float32
 from humwatch.synthetic import SyntheticMachine
-
-Float32 = npt.NDArray[np.float32]
 
 RATE_HZ = 16_000
 KNOCK_S = 0.15

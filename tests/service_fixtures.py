@@ -16,19 +16,19 @@ from typing import Any
 
 import httpx
 import numpy as np
-import numpy.typing as npt
 import onnx
 import pytest
 import soundfile
 from fastapi import FastAPI
 from onnx import TensorProto, helper, numpy_helper
 
+from humwatch.arrays import Float32
 from humwatch.audio.features import FeatureSpec
 from humwatch.audio.windows import WindowSpec
 from humwatch.bundle.bundle import Golden, compose_bundle, write_bundle
 from humwatch.bundle.manifest import PredictorCard
 from humwatch.calibration.fit import calibrate
-from humwatch.monitor import ListeningSpec
+from humwatch.monitor import PipelineSpec
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.recording import normal_clips
 from humwatch.scoring.calibration import CalibrationSpec
@@ -37,8 +37,6 @@ from humwatch.synthetic import Fault, SyntheticMachine
 from humwatch_service.app import create_app
 from humwatch_service.config.settings import Settings
 from humwatch_service.web.server import listen, server_of
-
-Float32 = npt.NDArray[np.float32]
 
 RATE_HZ = 16_000
 CLIP_S = 4.0
@@ -113,7 +111,7 @@ def make_bundle(
     machine_type: str = "fan",
     clip_s: float = CLIP_S,
 ) -> Path:
-    listening = ListeningSpec(FeatureSpec(), WindowSpec(clip_seconds=clip_s), ScoringSpec(kind=kind))
+    listening = PipelineSpec(FeatureSpec(), WindowSpec(clip_seconds=clip_s), ScoringSpec(kind=kind))
     predictor = OnnxPredictor(graph)
     clips = [clip for path in recordings for clip in normal_clips(path, path.name, listening, predictor, channel=None)]
     calibration = calibrate(
@@ -260,20 +258,37 @@ def running(settings: Settings, *, loaded: bool = True) -> Iterator[LiveServer]:
         yield from _running(settings, loaded=loaded)
 
 
+def _application(settings: Settings) -> FastAPI:
+    """Create the application; its OpenAPI document, the same for all of them, is generated once: that takes long."""
+
+    def openapi(app: FastAPI) -> dict[str, Any]:
+        if not _OPENAPI:
+            _OPENAPI.update(_generate_openapi(app))
+        return _OPENAPI
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FastAPI, "openapi", openapi)
+        return create_app(settings)
+
+
+_OPENAPI: dict[str, Any] = {}
+_generate_openapi = FastAPI.openapi
+
+
 def _running(settings: Settings, *, loaded: bool) -> Iterator[LiveServer]:
-    app = create_app(settings)
+    app = _application(settings)
     listening = listen(settings.host, settings.port)
     port = listening.getsockname()[1]
     server = server_of(app, settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     service = app.state.service
-    deadline = time.monotonic() + 20
-    while not server.started or (loaded and _is_loading(service)):
-        if time.monotonic() > deadline:
-            raise TimeoutError("the server did not start")
-        time.sleep(0.01)
+    deadline = time.monotonic() + 60
     try:
+        while not server.started or (loaded and _is_loading(service)):
+            if time.monotonic() > deadline:
+                raise TimeoutError("the server did not start")
+            time.sleep(0.01)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as http:
             yield LiveServer(app, port, http)
     finally:
@@ -283,8 +298,10 @@ def _running(settings: Settings, *, loaded: bool) -> Iterator[LiveServer]:
 
 def _is_loading(service: Any) -> bool:
     """Whether it is not known yet what the service can do."""
-    models, live = service.machines, service.live
-    return (not models.loaded and models.failure is None) or live.unready() == ["the database of alarms is being read"]
+    models, machines = service.models, service.live.machines
+    return (not models.loaded and models.failure is None) or machines.unready() == [
+        "the database of alarms is being read"
+    ]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The one exception tree.
+"""Exceptions of Humwatch.
 
 ::
 

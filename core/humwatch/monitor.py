@@ -1,10 +1,9 @@
-"""The one composition: samples in, scores out; files, live streams, calibration and tests all pass through it.
+"""Pipeline from samples to scores, for files, live streams, calibration and tests alike.
 
-``Listener`` turns samples into evidence (resample, log-mel, windows, prediction); ``Monitor`` adds what a machine's
-calibration makes of it. Both keep what is left over between pushes and are bounded: less than a frame of samples and
-a block of frames, and the evidence of one clip. What becomes of a frame does not depend on those beside it, and
-windows go through the predictor in blocks that are counted from the start of the stream, so that every chunking of
-the same samples gives the same bits.
+``EvidencePipeline`` turns samples into evidence (resample, log-mel, windows, prediction); ``Monitor`` scores it by a
+machine's calibration. Both keep the rest between pushes and are bounded: less than a frame of samples and a block of
+frames, and the evidence of one clip. No frame depends on those beside it, and windows go through the predictor in
+blocks that are counted from the start of the stream, so that every chunking of the same samples gives the same bits.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from humwatch.arrays import Float32, Float64
 from humwatch.audio.decoding import MonoResampler
 from humwatch.audio.features import FeatureSpec, LogMel
 from humwatch.audio.windows import Windower, WindowSpec
@@ -24,16 +23,19 @@ from humwatch.detectors.normal_lines import LineFinding
 from humwatch.detectors.rhythm import IrregularTime, irregular_times
 from humwatch.predictor import Prediction, Predictor
 from humwatch.scoring.calibration import Calibration, ScaleCalibration
-from humwatch.scoring.evidence import Assessor, Evidence, Pooling, ScoringSpec
+from humwatch.scoring.evidence import Evidence, EvidenceExtractor, Pooling, ScoringSpec
 from humwatch.scoring.recent import Pooled, RecentEvidence, RecentLines
-
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class ListeningSpec:
-    """What is heard, and how: the part of a bundle that comes before calibration."""
+class PipelineSpec:
+    """Front end, windows and score of a model: the part of a bundle that comes before calibration.
+
+    Attributes:
+        features: log-mel frames.
+        windows: windows, steps and clips.
+        scoring: score, and the bands that count.
+    """
 
     features: FeatureSpec
     windows: WindowSpec
@@ -41,17 +43,17 @@ class ListeningSpec:
 
     @property
     def step_windows(self) -> int:
-        """Windows from one score to the next."""
+        """Number of windows from one score to the next."""
         return self.windows.step_windows(self.features)
 
     @property
     def clip_windows(self) -> int:
-        """Windows that a clip score listens to."""
+        """Number of windows of a clip score."""
         return self.windows.clip_windows(self.features)
 
     @property
-    def hears_lines(self) -> bool:
-        """Whether narrow lines are listened to as well."""
+    def uses_lines(self) -> bool:
+        """True if the score uses narrow lines as well."""
         return self.scoring.kind == "consensus" and self.features.rate_hz > 2.0 * HIGH_HZ
 
     @property
@@ -72,12 +74,12 @@ class WindowBlock:
     """Windows that went through the predictor together.
 
     Attributes:
-        first_window: index of the first one since the start of the stream.
+        first_window: index of the first window since the start of the stream.
         windows: float32 (n, L, F), dB.
-        prediction: of these windows.
-        evidence: of these windows.
-        lines: power spectra of the samples that a full block depends on; None where nobody asked, or of the smaller
-            block at the end of a sound.
+        prediction: prediction of these windows.
+        evidence: evidence of these windows.
+        lines: power spectra of the samples that a full block depends on; None for a score without lines, and in the
+            smaller block at the end of a sound.
     """
 
     first_window: int
@@ -90,7 +92,7 @@ class WindowBlock:
 class _BlockSamples:
     """Samples in, line spectra of each block of windows out; keeps the samples of the block that is not full."""
 
-    def __init__(self, spec: ListeningSpec) -> None:
+    def __init__(self, spec: PipelineSpec) -> None:
         self._advance, self._length = spec.block_samples
         self._rate_hz = spec.features.rate_hz
         self.reset()
@@ -102,27 +104,27 @@ class _BlockSamples:
         self._held = np.concatenate([self._held, mono])
 
     def next_block(self) -> LinePower:
-        """Line spectra of the next block, whose samples are all there."""
+        """Return the line spectra of the next block, whose samples are all there."""
         power = line_power(self._held[: self._length], self._rate_hz)
         self._held = self._held[self._advance :].copy()
         return power
 
 
-def network_response(spec: ListeningSpec, predictor: Predictor, windows: Float32) -> Float64 | None:
-    """Return what changes of the sound do to the slope of the likelihood: float64 (probes, bands), 1/dB^2.
+def network_response(spec: PipelineSpec, predictor: Predictor, windows: Float32) -> Float64 | None:
+    """Return the response of the likelihood's slope to changes of the sound: float64 (probes, bands), 1/dB^2.
 
     Args:
-        spec: what is heard, and how.
+        spec: front end, windows and score of the model.
         predictor: network of the model.
         windows: float32 (n, L, F) in dB, normal sound of any machine of the type.
 
     Returns:
-        None for a score that is no consensus.
+        The response; None for a score that is no consensus.
     """
     if spec.scoring.kind != "consensus":
         return None
     bands = spec.scoring.bands(spec.features)
-    assessor = Assessor("consensus", bands)
+    assessor = EvidenceExtractor("consensus", bands)
 
     def slopes(changed: Float32) -> Float64:
         return assessor.evidence(changed, predictor.predict(changed)).pooled(Pooling())
@@ -130,37 +132,37 @@ def network_response(spec: ListeningSpec, predictor: Predictor, windows: Float32
     return slope_response(windows, bands, slopes)
 
 
-class Listener:
+class EvidencePipeline:
     """Samples in, window blocks with evidence out."""
 
     def __init__(
         self,
-        spec: ListeningSpec,
+        spec: PipelineSpec,
         predictor: Predictor,
         *,
         source_rate_hz: int,
         channel: int = 0,
         calibrating: bool = False,
     ) -> None:
-        """Listen to one stream or recording.
+        """Begin one stream or recording.
 
         Args:
-            spec: what is heard, and how.
+            spec: front end, windows and score of the model.
             predictor: network of the model.
             source_rate_hz: sample rate of the source, Hz.
-            channel: channel that is listened to, counted from 0.
-            calibrating: whether evidence is for a calibration, which keeps what every detector and other machines of
-                the type need, whatever the score is.
+            channel: channel to use, counted from 0.
+            calibrating: True for the evidence of a calibration, which every detector and other machines of the type
+                need, whatever the score is.
         """
         self.spec = spec
         self._predictor = predictor
         consensus = spec.scoring.kind == "consensus"
-        self._assessor = Assessor(
+        self._assessor = EvidenceExtractor(
             spec.scoring.kind,
             spec.scoring.bands(spec.features),
             profiles_hop=spec.windows.hop_frames if consensus or calibrating else None,
         )
-        self._samples = _BlockSamples(spec) if spec.hears_lines else None
+        self._samples = _BlockSamples(spec) if spec.uses_lines else None
         self._mono = MonoResampler(source_rate_hz=source_rate_hz, rate_hz=spec.features.rate_hz, channel=channel)
         self._log_mel = LogMel(spec.features)
         self._windower = Windower(spec.windows, spec.features)
@@ -175,7 +177,7 @@ class Listener:
 
     def _start(self) -> None:
         self._next_window = 0
-        self._came = self._resampled = 0
+        self._received = self._resampled = 0
 
     @property
     def samples_until_block(self) -> int:
@@ -187,20 +189,20 @@ class Listener:
         needed = self._log_mel.samples_until(self._windower.frames_until_block)
         source_hz, rate_hz = self._mono.source_rate_hz, self._mono.rate_hz
         if source_hz != rate_hz:
-            needed = -(-(self._resampled + needed) * source_hz // rate_hz) - self._came
+            needed = -(-(self._resampled + needed) * source_hz // rate_hz) - self._received
         return max(1, needed)
 
     def push(self, samples: Float32) -> list[WindowBlock]:
         """Take float32 (n, channels) at the source's rate; return the blocks that are full."""
         mono = self._mono.push(samples)
-        self._came += len(samples)
+        self._received += len(samples)
         self._resampled += len(mono)
         if self._samples is not None:
             self._samples.push(mono)
         return self._predicted(self._windower.push(self._log_mel.push(mono)))
 
     def flush(self) -> list[WindowBlock]:
-        """Return what is left: full blocks, then a smaller one. The stream is over; ``reset`` before the next."""
+        """Return the rest: full blocks, then a smaller one. The stream is over; ``reset`` before the next."""
         mono = self._mono.flush()
         if self._samples is not None:
             self._samples.push(mono)
@@ -224,17 +226,17 @@ class ScaleScore:
     """A score on one time scale, and the samples (at the model's rate) that it depends on.
 
     Attributes:
-        start_sample: the first one.
-        end_sample: one past the last.
-        score: 0 = median of normal clips, 1 = alarm.
-        raw_score: before normalisation.
+        start_sample: first sample.
+        end_sample: index one past the last sample.
+        score: normalised score: 0 = median of normal clips, 1 = alarm.
+        raw_score: score before normalisation.
         contributions: float64 (bands,), share of each band.
-        departures_db: float64 (bands,), mean departure in dB: from normal clips for a profile in dB, from what the
-            model expects for any other score; above 0 is louder.
-        detector: the one that decided.
-        times: when the sound was irregular, seconds from ``start_sample``; of scores from the warning level on that
-            ``rhythm`` decided.
-        line: which line changed; of scores from the warning level on that ``lines`` decided.
+        departures_db: float64 (bands,), mean departure in dB: from normal clips for a profile in dB, from the
+            model's expectation for any other score; above 0 is louder.
+        detector: detector that decided.
+        times: stretches of irregular sound, seconds from ``start_sample``; for scores from the warning level on
+            that ``rhythm`` decided.
+        line: line that changed; for scores from the warning level on that ``lines`` decided.
     """
 
     start_sample: int
@@ -250,7 +252,7 @@ class ScaleScore:
 
 @dataclass(frozen=True)
 class StepScores:
-    """What a monitor says once a second: of the last second, and of the last clip once there is one."""
+    """Scores once a second: of the last second, and of the last clip once there is one."""
 
     step: ScaleScore
     clip: ScaleScore | None
@@ -258,7 +260,7 @@ class StepScores:
 
 @dataclass(frozen=True)
 class Step(StepScores):
-    """The scores with what was heard since the step before, for who wants to draw it."""
+    """Scores with the windows since the step before, for those who draw them."""
 
     block: WindowBlock
 
@@ -268,7 +270,7 @@ class Monitor:
 
     def __init__(
         self,
-        spec: ListeningSpec,
+        spec: PipelineSpec,
         predictor: Predictor,
         calibration: Calibration,
         *,
@@ -277,14 +279,14 @@ class Monitor:
     ) -> None:
         self.spec = spec
         self.calibration = calibration
-        self._listener = Listener(spec, predictor, source_rate_hz=source_rate_hz, channel=channel)
+        self._pipeline = EvidencePipeline(spec, predictor, source_rate_hz=source_rate_hz, channel=channel)
         self._step_windows, self._clip_windows = spec.step_windows, spec.clip_windows
         self._recent = RecentEvidence(spec.scoring, self._clip_windows)
         self._lines = RecentLines(self._clip_windows)
 
     def reset(self) -> None:
         """Start anew, as for a new stream."""
-        self._listener.reset()
+        self._pipeline.reset()
         self._recent.reset()
         self._lines.reset()
 
@@ -294,18 +296,18 @@ class Monitor:
 
         It may be a little later where sound is resampled, never sooner.
         """
-        return self._listener.samples_until_block
+        return self._pipeline.samples_until_block
 
     def push(self, samples: Float32) -> list[Step]:
         """Take float32 (n, channels) at the source's rate; return the steps that are due."""
-        return self._steps(self._listener.push(samples))
+        return self._steps(self._pipeline.push(samples))
 
     def flush(self) -> list[Step]:
-        """Score what is left; the last step and clip reach back over sound that was already heard.
+        """Score the rest; the last step and clip reach back over sound that was scored before.
 
         The stream is over; ``reset`` before the next.
         """
-        return self._steps(self._listener.flush())
+        return self._steps(self._pipeline.flush())
 
     def _steps(self, blocks: list[WindowBlock]) -> list[Step]:
         steps = []
@@ -343,7 +345,7 @@ class Monitor:
     def _judged(
         self, scale: ScaleCalibration, detectors: DetectorSet, pooled: Pooled, span: tuple[int, int], end: int
     ) -> ScaleScore:
-        """Score by all detectors; what is irregular in time and narrow lines need a whole clip."""
+        """Score by all detectors; rhythm and narrow lines need a whole clip."""
         whole = scale is self.calibration.clip
         windows = self._recent.rhythm(self._clip_windows) if whole else None
         lines = self._lines.clip(end) if whole and detectors.lines is not None else None

@@ -1,7 +1,7 @@
-"""The predictor that runs everywhere: an ONNX graph in ONNX Runtime.
+"""Predictor of a bundle: an ONNX graph in ONNX Runtime.
 
-The only module of core that knows an inference engine, so that thresholds are fitted through the very code that
-later serves (ADR 0005). The engine itself comes with the ``service``, ``gpu`` or ``training`` extra.
+The only module of core that imports an inference engine, so that thresholds are fitted through the code that later
+serves (ADR 0005). The engine itself comes with the ``service``, ``gpu`` or ``training`` extra.
 """
 
 from __future__ import annotations
@@ -10,24 +10,22 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 
+from humwatch.arrays import Float32
 from humwatch.errors import PredictorError
 from humwatch.predictor import Prediction
 
-Float32 = npt.NDArray[np.float32]
-
 OUTPUTS: Final = ("target_index", "mean", "std")
 BATCH_KEY: Final = "humwatch.batch_windows"
-"""Of a graph's metadata: how many windows it is best given at a time on a CPU."""
+"""Key in a graph's metadata: the best number of windows at a time on a CPU."""
 DEFAULT_BATCH: Final = 2
-"""Of a graph that does not say: attention over 512 points takes 8 MiB a window and matrix."""
+"""Windows at a time of a graph without that key: attention over 512 points takes 8 MiB a window and matrix."""
 MAX_BATCH: Final = 4096
 LEAST_BATCH: Final = 2
 """A single window is run twice: matrix products of one row take another path, and round differently."""
 GPU_BATCHES: Final = 32
-"""Batches of a CPU that a GPU is given at once: it has so many times the arithmetic units."""
+"""Batches of a CPU that go through a GPU at once: it has so many times the arithmetic units."""
 
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
@@ -38,18 +36,27 @@ _SLOWER: Final = ("SkipLayerNormFusion",)
 
 
 class OnnxPredictor:
-    """Runs a predictor graph: ``windows`` (B, L, F) to ``target_index``, ``mean`` and ``std``.
+    """Predictor graph: ``windows`` (B, L, F) in, ``target_index``, ``mean`` and ``std`` out.
 
-    Safe to share between threads. What is said of a window does not depend on the windows that go through the graph
+    Safe to share between threads. The prediction of a window does not depend on the windows that go through the graph
     beside it, to the bit on a CPU (:meth:`is_row_exact`), so the windows of many streams may share a run.
 
     Attributes:
-        batch: windows that go through the graph at a time: ``max_batch``, or what the graph says it is best given.
-        providers: of ONNX Runtime, in use.
-        window_shape: (L, F).
+        batch: windows that go through the graph at a time: ``max_batch``, or the number in the graph's metadata.
+        providers: execution providers of ONNX Runtime in use.
+        window_shape: shape of a window, (L, F).
 
     Raises:
         PredictorError: the graph does not have the interface, or a provider that was asked for is not in use.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from humwatch import OnnxPredictor, read_bundle
+        >>> bundle = read_bundle(Path("models/fan-id_00/2"))
+        >>> predictor = OnnxPredictor(bundle.graph)
+        >>> prediction = predictor.predict(bundle.golden.windows[:2])
+        >>> predictor.window_shape, len(prediction.mean)
+        ((5, 128), 2)
     """
 
     def __init__(
@@ -75,7 +82,7 @@ class OnnxPredictor:
         return Prediction.concatenate(parts)
 
     def is_row_exact(self, windows: Float32) -> bool:
-        """Whether windows say the same to the bit in whatever company, tried on some: float32 (n, L, F) in dB.
+        """Return True if predictions are the same to the bit in batches of any size, tried on float32 (n, L, F) in dB.
 
         It also warms the engine up: memory is taken and kernels are chosen at the first run of a size.
         """
@@ -97,7 +104,7 @@ class OnnxPredictor:
         return list(self._session.run(OUTPUTS, {"windows": windows}))
 
     def _run_bound(self, windows: Float32) -> list[Any]:
-        """Run with inputs and outputs bound to memory of this machine; on a CPU it gains nothing."""
+        """Run with inputs and outputs bound to memory of this host; on a CPU it gains nothing."""
         binding = self._session.io_binding()
         binding.bind_cpu_input("windows", windows)
         for name in OUTPUTS:
@@ -139,5 +146,5 @@ def _session(graph: bytes, providers: Sequence[str], threads: int) -> onnxruntim
 
 
 def _agree(few: Prediction, many: Prediction, size: int) -> bool:
-    """Whether ``few`` windows say what the last ones of ``many`` do."""
+    """Return True if ``few`` equals the last windows of ``many``."""
     return np.array_equal(few.mean, many.mean[-size:]) and np.array_equal(few.std, many.std[-size:])

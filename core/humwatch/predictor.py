@@ -1,4 +1,4 @@
-"""What a predictor is: it sees windows of sound and says what it expects at some of their bins."""
+"""Interface of a predictor: windows of sound in, expected levels of some of their bins out."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-Float32 = npt.NDArray[np.float32]
+from humwatch.arrays import Float32, Int64
 
 
 @dataclass(frozen=True)
@@ -22,12 +21,12 @@ class Prediction:
         std: float32 (B, T), standard deviation in dB; 1 where a predictor has none.
     """
 
-    target_index: npt.NDArray[np.int64]
+    target_index: Int64
     mean: Float32
     std: Float32
 
     def __getitem__(self, windows: slice) -> Prediction:
-        """Of some of the windows."""
+        """Return the predictions of some of the windows."""
         index = self.target_index if self.target_index.ndim == 1 else self.target_index[windows]
         return Prediction(index, self.mean[windows], self.std[windows])
 
@@ -45,7 +44,7 @@ class Prediction:
 
 
 class Predictor(Protocol):
-    """A trained model, or the constant that stands for none; an ONNX graph in practice."""
+    """Trained model, or the constant that stands for none; an ONNX graph in practice."""
 
     def predict(self, windows: Float32) -> Prediction:
         """Predict the targets of ``windows``, float32 (B, L, F) in dB."""

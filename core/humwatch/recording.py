@@ -1,4 +1,4 @@
-"""A whole recording: its score, its calibration evidence; one push and a flush of the one composition."""
+"""Whole recordings: their score, and their evidence for a calibration."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 
 from humwatch.audio.decoding import AudioInfo, DecodeLimits, Recording, open_recording
 from humwatch.audio.levels import SecondLevels
-from humwatch.audio.quality import UNJUDGEABLE, SoundCheck, SoundWarning, unheard_band, unusual_level
+from humwatch.audio.quality import UNJUDGEABLE, SoundCheck, SoundWarning, missing_band, unusual_level
 from humwatch.detectors.lines import ClipLines
 from humwatch.detectors.thresholds import conformal_p_value
 from humwatch.errors import AudioChannelMissing, AudioTooShort, CalibrationError
-from humwatch.monitor import Listener, ListeningSpec, Monitor, ScaleScore, Step, StepScores, WindowBlock
+from humwatch.monitor import EvidencePipeline, Monitor, PipelineSpec, ScaleScore, Step, StepScores, WindowBlock
 from humwatch.predictor import Predictor
 from humwatch.scoring.calibration import ScaleCalibration
 from humwatch.scoring.decision import State, decide
@@ -29,15 +29,19 @@ COARSE_BITS = 12
 
 @dataclass(frozen=True)
 class RecordingScore:
-    """The answer for a recording.
+    """Score of a recording.
 
     Attributes:
-        worst: the clip with the highest score; of a recording shorter than a clip, the step.
-        scale: which of the two that is.
-        calibration: of that scale.
-        p_value: conformal: share of normal clips at least as high.
-        steps: one a second, in order; without their window blocks, which ``on_step`` gets.
-        warnings: what the reader should know.
+        duration_s: length of the recording, seconds.
+        state: state of the machine.
+        worst: score of the worst clip; of a recording shorter than a clip, of its worst step.
+        scale: time scale of ``worst``.
+        calibration: calibration of that scale.
+        p_value: conformal p-value: share of normal clips with a score at least as high.
+        bands: ranges of frequency that make up most of the score, the largest first.
+        steps: scores of each second, in order; without their window blocks, which ``on_step`` gets.
+        warnings: warnings about the sound and the calibration.
+        level_dbfs: level of the recording.
     """
 
     duration_s: float
@@ -59,7 +63,7 @@ class RecordingScore:
 
 def score_recording(
     source: Path | str | BinaryIO,
-    spec: ListeningSpec,
+    spec: PipelineSpec,
     monitor_for: Callable[[int, int], Monitor],
     *,
     channel: int | None = None,
@@ -72,16 +76,30 @@ def score_recording(
     The score is that of the worst ``clip_seconds`` of it, as a live stream of the same samples would have shown.
 
     Args:
-        source: a path or a seekable binary file.
-        spec: of the machine's model.
-        monitor_for: makes a monitor for (source rate, channel).
-        channel: counted from 0; None takes ``default_channel``, or the only channel of a mono recording.
-        default_channel: the one that the model was calibrated for.
-        limits: of decoding.
-        on_step: called with each step as soon as it is known; may raise to give up.
+        source: path or seekable binary file.
+        spec: front end, windows and score of the machine's model.
+        monitor_for: function of (source rate in Hz, channel) that returns a monitor.
+        channel: channel to score, counted from 0; None takes ``default_channel``, or the only one of a mono
+            recording.
+        default_channel: channel that the model was calibrated for.
+        limits: limits of decoding; None for the usual ones.
+        on_step: callback for each step as soon as it is known; may raise to give up.
 
     Raises:
-        AudioError: a subclass that names what is wrong with the recording.
+        AudioError: a subclass for each reason that a recording cannot be scored.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from humwatch import OnnxPredictor, read_bundle, score_recording
+        >>> bundle = read_bundle(Path("models/fan-id_00/2"))
+        >>> predictor = OnnxPredictor(bundle.graph)
+        >>> result = score_recording(
+        ...     "models/fan-id_00/examples/anomalous.wav",
+        ...     bundle.manifest.pipeline,
+        ...     lambda rate_hz, channel: bundle.monitor(predictor, source_rate_hz=rate_hz, channel=channel),
+        ... )
+        >>> result.state, round(result.worst.score, 1)
+        ('alarm', 2.9)
     """
     with open_recording(source, limits) as recording:
         info = recording.info
@@ -91,7 +109,7 @@ def score_recording(
         chosen = choose_channel(info.channels, channel, default_channel)
         monitor, check = monitor_for(info.rate_hz, chosen), SoundCheck(info.rate_hz)
         steps: list[StepScores] = []
-        for step in _heard(monitor, check, recording, chosen):
+        for step in _scored_steps(monitor, check, recording, chosen):
             steps.append(StepScores(step.step, step.clip))
             if on_step is not None:
                 on_step(step)
@@ -105,10 +123,10 @@ def score_recording(
     if info.channels > 1 and channel is None:
         text = f"channel {chosen} of {info.channels} (counted from 0) was scored; ask for another with `channel`"
         warnings.append(SoundWarning(code="channel_selected", message=text))
-    return _answer(monitor, steps, info.duration_s, check.level_dbfs, warnings)
+    return _recording_score(monitor, steps, info.duration_s, check.level_dbfs, warnings)
 
 
-def _heard(monitor: Monitor, check: SoundCheck, recording: Recording, channel: int) -> Iterator[Step]:
+def _scored_steps(monitor: Monitor, check: SoundCheck, recording: Recording, channel: int) -> Iterator[Step]:
     for block in recording.blocks():
         check.push(np.ascontiguousarray(block.samples[:, channel]))
         yield from monitor.push(block.samples)
@@ -116,7 +134,7 @@ def _heard(monitor: Monitor, check: SoundCheck, recording: Recording, channel: i
 
 
 def choose_channel(channels: int, channel: int | None, default: int) -> int:
-    """The channel to listen to; a mono recording has only one to offer.
+    """Return the channel to use: the one asked for, else the default, or the only one of a mono recording.
 
     Raises:
         AudioChannelMissing: the recording does not have it.
@@ -127,7 +145,7 @@ def choose_channel(channels: int, channel: int | None, default: int) -> int:
     return chosen
 
 
-def _answer(
+def _recording_score(
     monitor: Monitor, steps: list[StepScores], duration_s: float, level_dbfs: float, warnings: list[SoundWarning]
 ) -> RecordingScore:
     clips = [step.clip for step in steps if step.clip is not None]
@@ -161,14 +179,14 @@ def _answer(
     )
 
 
-def _rate_warnings(spec: ListeningSpec, info: AudioInfo) -> list[SoundWarning]:
-    """What the recording's rate keeps from being heard."""
-    text = unheard_band(info.rate_hz, float(spec.band_edges_hz[-1, 1]))
+def _rate_warnings(spec: PipelineSpec, info: AudioInfo) -> list[SoundWarning]:
+    """Return the warning for a recording's rate too low for the model."""
+    text = missing_band(info.rate_hz, float(spec.band_edges_hz[-1, 1]))
     return [] if text is None else [SoundWarning(code="bandwidth_limited", message=text)]
 
 
 def _source_warnings(monitor: Monitor, info: AudioInfo) -> list[SoundWarning]:
-    """What the recording's rate and resolution do to what is heard."""
+    """Return the warnings for a recording's rate and resolution."""
     found = _rate_warnings(monitor.spec, info)
     if not found and info.rate_hz != monitor.spec.features.rate_hz:
         text = f"resampled from {info.rate_hz} to {monitor.spec.features.rate_hz} Hz"
@@ -190,15 +208,15 @@ def _level_warning(monitor: Monitor, level_dbfs: float) -> list[SoundWarning]:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """All that a recording leaves for scoring.
+class RecordingEvidence:
+    """Evidence of a recording, and properties of its sound.
 
     Attributes:
-        blocks: its windows, predictions and evidence.
-        level_dbfs: its level.
+        blocks: windows, predictions and evidence.
+        level_dbfs: level of the recording.
         quietest_dbfs: level of its quietest whole second; None when it is shorter than one.
-        sample_bits: its resolution.
-        warnings: what is wrong with the sound itself.
+        sample_bits: resolution of a sample, bits.
+        warnings: warnings about the sound itself.
     """
 
     blocks: list[WindowBlock]
@@ -208,52 +226,52 @@ class Heard:
     warnings: list[SoundWarning]
 
 
-def hear(
-    path: Path, spec: ListeningSpec, predictor: Predictor, *, channel: int | None, default_channel: int = 0
-) -> Heard:
-    """Listen to a whole recording; channels as for :func:`score_recording`."""
+def analyse(
+    path: Path, spec: PipelineSpec, predictor: Predictor, *, channel: int | None, default_channel: int = 0
+) -> RecordingEvidence:
+    """Extract the evidence of a whole recording; channels as for :func:`score_recording`."""
     with open_recording(path) as recording:
         info = recording.info
         chosen = choose_channel(info.channels, channel, default_channel)
-        listener = Listener(spec, predictor, source_rate_hz=info.rate_hz, channel=chosen, calibrating=True)
+        pipeline = EvidencePipeline(spec, predictor, source_rate_hz=info.rate_hz, channel=chosen, calibrating=True)
         check, levels = SoundCheck(info.rate_hz), SecondLevels(info.rate_hz)
         blocks: list[WindowBlock] = []
         seconds_dbfs: list[float] = []
         for block in recording.blocks():
-            blocks += listener.push(block.samples)
+            blocks += pipeline.push(block.samples)
             mono = np.ascontiguousarray(block.samples[:, chosen])
             check.push(mono)
             seconds_dbfs += levels.push(mono)
-        blocks += listener.flush()
+        blocks += pipeline.flush()
     warnings = [*check.warnings(), *_rate_warnings(spec, info)]
-    return Heard(blocks, check.level_dbfs, min(seconds_dbfs, default=None), info.sample_bits, warnings)
+    return RecordingEvidence(blocks, check.level_dbfs, min(seconds_dbfs, default=None), info.sample_bits, warnings)
 
 
-def whole_clips(evidence: Evidence, spec: ListeningSpec) -> list[Evidence]:
+def whole_clips(evidence: Evidence, spec: PipelineSpec) -> list[Evidence]:
     """Cut evidence into clips that do not overlap; none when it is shorter than a clip."""
     size = spec.clip_windows
     return [evidence[start : start + size] for start in range(0, len(evidence) - size + 1, size)]
 
 
-def clip_lines(blocks: Sequence[WindowBlock], spec: ListeningSpec, first_window: int) -> ClipLines | None:
-    """Line spectra of the blocks that lie whole in the clip from ``first_window`` on; None where nobody asked."""
+def clip_lines(blocks: Sequence[WindowBlock], spec: PipelineSpec, first_window: int) -> ClipLines | None:
+    """Return the line spectra of the blocks that lie whole in the clip from ``first_window`` on; None without lines."""
     inside = range(first_window, first_window + spec.clip_windows - spec.step_windows + 1)
     found = [block.lines for block in blocks if block.first_window in inside and block.lines is not None]
-    return ClipLines.of(found) if spec.hears_lines else None
+    return ClipLines.of(found) if spec.uses_lines else None
 
 
 def normal_clips(
-    path: Path, name: str, spec: ListeningSpec, predictor: Predictor, *, channel: int | None, default_channel: int = 0
+    path: Path, name: str, spec: PipelineSpec, predictor: Predictor, *, channel: int | None, default_channel: int = 0
 ) -> list[NormalClip]:
     """Cut a normal recording into whole clips that do not overlap, and keep their evidence.
 
     Args:
-        path: of the recording.
-        name: what stands for the recording; clips of one name are never told apart as independent.
-        spec: of the model.
-        predictor: of the model.
-        channel: as for :func:`score_recording`.
-        default_channel: as for :func:`score_recording`.
+        path: path of the recording.
+        name: name of the recording; clips of one name never count as independent.
+        spec: front end, windows and score of the model.
+        predictor: network of the model.
+        channel: channel to use, as for :func:`score_recording`.
+        default_channel: default channel, as for :func:`score_recording`.
 
     Returns:
         The clips; none when the recording is shorter than a clip.
@@ -262,21 +280,21 @@ def normal_clips(
         AudioError: the recording cannot be decoded.
         CalibrationError: it is silent, stuck or sampled too low to be judged: thresholds from it would be false.
     """
-    heard = hear(path, spec, predictor, channel=channel, default_channel=default_channel)
-    for warning in heard.warnings:
+    analysed = analyse(path, spec, predictor, channel=channel, default_channel=default_channel)
+    for warning in analysed.warnings:
         if warning.code in UNJUDGEABLE:
             raise CalibrationError(f"{path} is no normal recording ({warning.code}): {warning.message}")
-    if not heard.blocks:
+    if not analysed.blocks:
         return []
-    evidence = Evidence.concatenate([block.evidence for block in heard.blocks])
+    evidence = Evidence.concatenate([block.evidence for block in analysed.blocks])
     return [
         NormalClip(
             name,
             clip,
-            heard.level_dbfs,
-            heard.sample_bits,
-            heard.quietest_dbfs,
-            clip_lines(heard.blocks, spec, number * spec.clip_windows),
+            analysed.level_dbfs,
+            analysed.sample_bits,
+            analysed.quietest_dbfs,
+            clip_lines(analysed.blocks, spec, number * spec.clip_windows),
         )
         for number, clip in enumerate(whole_clips(evidence, spec))
     ]

@@ -1,4 +1,4 @@
-"""Whether the machine runs: heard by its level, or told by whoever knows."""
+"""Running state of the machine: from the level of its sound, or from a signal."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ passes this level on its way up, before it is at speed."""
 OFF_BELOW_QUIETEST_DB: Final = 10.0
 """4 dB below the other level: seconds of one sound differ by less, so that a level near either cannot flicker."""
 OFF_SECONDS: Final = 2
-"""One second may be a pause between two strokes, or sound that was lost; two in a row are a machine that stands."""
-
-
+"""One second may be a pause between two strokes, or sound that was lost; two in a row are a machine that is off."""
 STOPPING_S: Final = 0.5
-"""So long below the other level, it may be about to stand: run-downs of 5 s would alarm before two seconds are over."""
+"""So long below the other level, it may be about to stop: run-downs of 5 s would alarm before two seconds are over."""
 
 
 class RunGate(BaseModel):
-    """Levels of a second of sound at which a machine is heard to start and to stop."""
+    """Levels of a second of sound at which a machine starts and stops."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,8 +32,8 @@ class RunGate(BaseModel):
         return self
 
     @staticmethod
-    def learned(quietest_dbfs: float) -> RunGate:
-        """The gate of a machine whose quietest normal second has this level."""
+    def from_quietest(quietest_dbfs: float) -> RunGate:
+        """Return the gate of a machine whose quietest normal second has this level, dBFS."""
         return RunGate(
             on_dbfs=quietest_dbfs - ON_BELOW_QUIETEST_DB,
             off_dbfs=quietest_dbfs - OFF_BELOW_QUIETEST_DB,
@@ -43,11 +41,11 @@ class RunGate(BaseModel):
 
 
 class RunState:
-    """Levels of seconds and explicit signals in, whether the machine runs out.
+    """Levels of seconds and explicit signals in, the running state out.
 
-    An explicit signal goes before the gate, which goes on listening meanwhile. Without gate and signal the machine
-    always runs. At the start the gate needs two seconds at most: whatever is not two quiet seconds in a row is taken
-    for a machine that runs, as one that is judged in vain does less harm than one that nobody judges.
+    An explicit signal goes before the gate, which follows the levels all the same. Without gate and signal the
+    machine always runs. At the start the gate needs two seconds at most: anything but two quiet seconds in a row is
+    a machine that runs, as one that is judged in vain does less harm than one that nobody judges.
     """
 
     def __init__(self, gate: RunGate | None = None) -> None:
@@ -56,14 +54,14 @@ class RunState:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was heard; the explicit signal stays."""
-        self._heard: bool | None = None
+        """Forget all levels; the explicit signal stays."""
+        self._by_level: bool | None = None
         self._seconds = 0
         self._quiet_seconds = 0
         self._quiet_s = 0.0
 
     def change_gate(self, gate: RunGate | None) -> None:
-        """Go on with other levels, as of a new calibration; whether the machine runs is not forgotten."""
+        """Go on with other levels, as of a new calibration; the running state is kept."""
         self._gate = gate
 
     def push(self, level_dbfs: float) -> None:
@@ -73,11 +71,11 @@ class RunState:
         self._seconds += 1
         self._quiet_seconds = self._quiet_seconds + 1 if level_dbfs < self._gate.off_dbfs else 0
         if self._quiet_seconds >= OFF_SECONDS:
-            self._heard = False
-        elif level_dbfs >= self._gate.on_dbfs or (self._heard is None and self._seconds >= OFF_SECONDS):
-            self._heard = True
+            self._by_level = False
+        elif level_dbfs >= self._gate.on_dbfs or (self._by_level is None and self._seconds >= OFF_SECONDS):
+            self._by_level = True
 
-    def glance(self, level_dbfs: float, seconds: float) -> None:
+    def push_part(self, level_dbfs: float, seconds: float) -> None:
         """Take the level of the last fraction of a second."""
         quiet = self._gate is not None and level_dbfs < self._gate.off_dbfs
         self._quiet_s = self._quiet_s + seconds if quiet else 0.0
@@ -88,19 +86,19 @@ class RunState:
 
     @property
     def stopping(self) -> bool:
-        """Whether it is so quiet that it may be about to stand: it should not be judged before that is known."""
+        """True while it is so quiet that the machine may be about to stop, and should not be judged yet."""
         return self._signal is None and self._quiet_s > STOPPING_S
 
     @property
     def running(self) -> bool | None:
-        """Whether the machine runs; None when nothing was heard yet that tells."""
+        """True while the machine runs; None until levels show that."""
         if self._signal is not None:
             return self._signal
-        return True if self._gate is None else self._heard
+        return True if self._gate is None else self._by_level
 
     @property
-    def may_stand(self) -> bool:
-        """Whether the machine stands, or the next second of sound can end with it standing."""
+    def may_be_off(self) -> bool:
+        """True if the machine is off, or the next second of sound can end with it off."""
         if self._signal is not None:
             return not self._signal
-        return self._gate is not None and (self._heard is False or self._quiet_seconds + 1 >= OFF_SECONDS)
+        return self._gate is not None and (self._by_level is False or self._quiet_seconds + 1 >= OFF_SECONDS)

@@ -1,4 +1,4 @@
-"""A seeded machine that never was: for tests, and for people with no recordings yet.
+"""Synthetic machine from a seed: for tests, and for a first try without recordings.
 
 A shaft with harmonics whose speed wanders a little, broadband flow noise with a formant, and an impact a turn; the
 room adds hiss. Every clip is a new realisation of the same machine. Faults are those that condition monitoring
@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 import scipy.signal
 
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
+from humwatch.arrays import Float32, Float64, Int64
 
 FaultKind = Literal["impacts", "squeal", "rub", "imbalance", "missing_strokes", "slow"]
 FAULTS: tuple[FaultKind, ...] = get_args(FaultKind)
@@ -23,14 +21,14 @@ FAULTS: tuple[FaultKind, ...] = get_args(FaultKind)
 
 @dataclass(frozen=True)
 class Fault:
-    """Something wrong with the machine.
+    """A fault of the machine.
 
     Attributes:
         kind: ``impacts`` (a damaged bearing: short ringing knocks at 7.3 times the shaft's rate), ``squeal`` (a tone
             of 3.1 kHz that comes and goes), ``rub`` (noise of 1.5 to 2.5 kHz, modulated by the shaft),
             ``imbalance`` (the first harmonic grows), ``missing_strokes`` (half of the impacts are gone), ``slow``
             (8 % below its speed).
-        level_db: power of what is added, relative to the machine's own, dB; unused by the last two.
+        level_db: power of the added sound, relative to the machine's own, dB; unused by the last two.
     """
 
     kind: FaultKind
@@ -39,12 +37,12 @@ class Fault:
 
 @dataclass(frozen=True)
 class SyntheticMachine:
-    """A machine that sounds; the same ``seed`` is the same machine.
+    """Machine that makes sound; the same ``seed`` is the same machine.
 
     Attributes:
-        seed: of what is particular to it: speed, harmonics, resonances.
-        rate_hz: sample rate.
-        level_dbfs: of a normal clip.
+        seed: seed of its own features: speed, harmonics, resonances.
+        rate_hz: sample rate, Hz.
+        level_dbfs: level of a normal clip.
     """
 
     seed: int = 0
@@ -52,7 +50,7 @@ class SyntheticMachine:
     level_dbfs: float = -26.0
 
     def clip(self, number: int, seconds: float = 10.0, fault: Fault | None = None) -> Float32:
-        """The ``number``-th recording of the machine: float32 (n,), full scale [-1, 1]; repeatable."""
+        """Return the ``number``-th recording of the machine: float32 (n,), full scale [-1, 1]; repeatable."""
         own = np.random.default_rng([self.seed, 0])
         moment = np.random.default_rng([self.seed, 1, number])
         speed_hz = own.uniform(22.0, 32.0) * (0.92 if fault is not None and fault.kind == "slow" else 1.0)
@@ -69,7 +67,7 @@ class SyntheticMachine:
         return clip
 
     def _turns(self, n: int, speed_hz: float, moment: np.random.Generator) -> Float64:
-        """Angle of the shaft in turns: float64 (n,). Its speed wanders by half a percent over seconds."""
+        """Return the angle of the shaft in turns, float64 (n,); its speed wanders by half a percent over seconds."""
         knots = moment.normal(0.0, 0.005, max(4, n // self.rate_hz + 4))
         wander = np.interp(np.linspace(0, len(knots) - 1, n), np.arange(len(knots)), knots)
         turns: Float64 = np.cumsum(speed_hz * (1.0 + wander)) / self.rate_hz + moment.uniform()
@@ -103,7 +101,7 @@ class SyntheticMachine:
 
 
 def _added(fault: Fault, turns: Float64, rate_hz: int, moment: np.random.Generator) -> Float64:
-    """What the fault adds: float64 (n,), of unit power; zeros for faults that only change the machine."""
+    """Return the sound that the fault adds, float64 (n,), of unit power; zeros where it only changes the machine."""
     n = len(turns)
     time_s = np.arange(n) / rate_hz
     if fault.kind == "impacts":
@@ -121,10 +119,8 @@ def _added(fault: Fault, turns: Float64, rate_hz: int, moment: np.random.Generat
     return unit
 
 
-def _knocks(
-    hits: npt.NDArray[np.int64], ring_hz: float, decay_s: float, n: int, rate_hz: int, moment: np.random.Generator
-) -> Float64:
-    """Ringing knocks that start at ``hits``: float64 (n,), amplitude about 1."""
+def _knocks(hits: Int64, ring_hz: float, decay_s: float, n: int, rate_hz: int, moment: np.random.Generator) -> Float64:
+    """Return ringing knocks that start at ``hits``: float64 (n,), amplitude about 1."""
     train = np.zeros(n)
     train[hits] = moment.normal(1.0, 0.1, len(hits))
     length = np.arange(round(8 * decay_s * rate_hz)) / rate_hz

@@ -1,1 +1,1 @@
-"""How many streams the real service follows on this machine: it is started, played to, and measured from outside."""
+"""Capacity of this machine in streams: the real service is started, played to, and measured from outside."""

@@ -1,4 +1,4 @@
-"""What every measurement needs: a service with so many machines, and a player with as many microphones."""
+"""Set-up of every measurement: a service with so many machines, and a player with as many microphones."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from humwatch_capacity.fleet import Fleet, machine_ids
-from humwatch_capacity.gauge import Usage, busy_s
-from humwatch_capacity.microphone import Ended, Microphone
+from humwatch_capacity.microphone import EndedConnection, SimulatedMicrophone
 from humwatch_capacity.played_sound import PlayedSound
 from humwatch_capacity.player import Player, microphones
+from humwatch_capacity.process_stats import Usage, busy_s
 from humwatch_capacity.report import EndedReport, LatencyReport
 from humwatch_capacity.score_ledger import Latencies, StepGrid, Tally, percentile
 from humwatch_capacity.service_under_test import ServiceUnderTest, serving
@@ -28,10 +28,10 @@ class Session:
     """A service that is played to.
 
     Attributes:
-        service: that was started for it.
-        player: with a microphone for each machine.
-        tally: of their scores.
-        idle: what the service had used before they came.
+        service: service that was started for it.
+        player: player with a microphone for each machine.
+        tally: tally of their scores.
+        idle: use of the service before they came.
     """
 
     service: ServiceUnderTest
@@ -42,18 +42,18 @@ class Session:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where services are measured.
+    """Conditions under which services are measured.
 
     Attributes:
-        fleet: of machines.
-        sound: that is played.
-        folder: for models, state and log.
-        log: of all services, one after the other.
-        settings: of the service, by name.
-        seconds: of a measurement.
-        warm_up_s: before it.
+        fleet: machines of the service.
+        sound: sound to play.
+        folder: folder for models, state and log.
+        log: log of all services, one after the other.
+        settings: settings of the service, by name.
+        seconds: length of a measurement, seconds.
+        warm_up_s: length of what is played before it, seconds.
         budget_s: longest 99th percentile of the latency.
-        seed: of all that is random.
+        seed: seed of all that is random.
     """
 
     fleet: Fleet
@@ -68,7 +68,7 @@ class Bench:
 
     @property
     def grid(self) -> StepGrid:
-        """Where scores are due."""
+        """Steps at which scores are due."""
         return StepGrid.of(self.fleet.manifest)
 
     @property
@@ -78,7 +78,7 @@ class Bench:
 
     @contextmanager
     def service(self, machines: int) -> Iterator[ServiceUnderTest]:
-        """A fresh service with so many machines. Raises :class:`ServiceUnreachable`."""
+        """Start a fresh service with so many machines. Raises :class:`ServiceUnreachable`."""
         models, state = self.fleet.models(machines), self.folder / "state"
         shutil.rmtree(state, ignore_errors=True)
         with serving(models, state, self.log, self.settings, machines) as service:
@@ -86,7 +86,7 @@ class Bench:
 
     @contextmanager
     def session(self, streams: int) -> Iterator[Session]:
-        """A fresh service with so many machines, and a player that is about to play to all of them."""
+        """Start a fresh service with so many machines, and a player that is about to play to all of them."""
         with self.service(streams) as service:
             idle, tally, player = Usage.of(service.pid), Tally(), Player()
             ids = machine_ids(streams)
@@ -99,11 +99,11 @@ class Bench:
 
 @dataclass(frozen=True)
 class Effort:
-    """What playing for a while took.
+    """Resources that playing for a while took.
 
     Attributes:
-        from_s: when it began, by the monotonic clock.
-        to_s: when it ended.
+        from_s: start by the monotonic clock, seconds.
+        to_s: end by the monotonic clock, seconds.
         rss_mb: memory of the service at the end.
         service_cores: processors that the service kept busy.
         player_cores: processors that this process kept busy.
@@ -139,23 +139,23 @@ def played(session: Session, play: Callable[[], None]) -> Effort:
     )
 
 
-def refusals_of(some: Iterable[Microphone]) -> list[EndedReport]:
-    """Connections of these that ended before ``ready``, the most frequent way first."""
+def refusals_of(some: Iterable[SimulatedMicrophone]) -> list[EndedReport]:
+    """Return the connections that ended before ``ready``, the most frequent way first."""
     return _ended(microphone.refusals for microphone in some)
 
 
-def breaks_of(some: Iterable[Microphone]) -> list[EndedReport]:
-    """Connections of these that ended after ``ready``, the most frequent way first."""
+def breaks_of(some: Iterable[SimulatedMicrophone]) -> list[EndedReport]:
+    """Return the connections that ended after ``ready``, the most frequent way first."""
     return _ended(microphone.breaks for microphone in some)
 
 
-def _ended(counters: Iterable[Counter[Ended]]) -> list[EndedReport]:
-    together: Counter[Ended] = sum(counters, Counter())
+def _ended(counters: Iterable[Counter[EndedConnection]]) -> list[EndedReport]:
+    together: Counter[EndedConnection] = sum(counters, Counter())
     return [EndedReport(how=ended.how, code=ended.code, times=times) for ended, times in together.most_common()]
 
 
 def reported(latencies: Latencies) -> LatencyReport:
-    """Latencies as they are reported."""
+    """Return latencies as they are reported."""
     return LatencyReport(
         scores=latencies.scores,
         lost_scores=latencies.lost,

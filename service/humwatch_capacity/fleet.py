@@ -14,7 +14,7 @@ VERSION: Final = "1"
 
 
 def machine_ids(count: int) -> list[str]:
-    """What so many machines are called."""
+    """Return the ids of so many machines."""
     return [f"mic-{number:04d}" for number in range(count)]
 
 
@@ -31,7 +31,7 @@ class Fleet:
             shutil.copyfile(source / name, self._files / name)
 
     def models(self, count: int) -> Path:
-        """A models folder with so many machines and no others. Raises :class:`OSError`."""
+        """Make a models folder with so many machines and no others. Raises :class:`OSError`."""
         models = self._folder / "models"
         shutil.rmtree(models, ignore_errors=True)
         for machine_id in machine_ids(count):

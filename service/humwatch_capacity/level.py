@@ -6,9 +6,9 @@ from collections import Counter
 from typing import Final
 
 from humwatch_capacity.bench import Bench, Effort, Session, breaks_of, played, refusals_of, reported
-from humwatch_capacity.gauge import Told, quantile
 from humwatch_capacity.report import LevelReport
 from humwatch_capacity.score_ledger import Latencies
+from humwatch_capacity.service_metrics import ServiceCounts, quantile
 
 GOODBYE_S: Final = 5.0
 """Longest time for the last sound to be scored; then the streams are cut off."""
@@ -23,10 +23,10 @@ def measure_level(bench: Bench, streams: int) -> LevelReport:
         player.play(bench.warm_up_s)
         settle(session)
         effort = played(session, lambda: player.play(bench.seconds))
-        player.play(bench.grace_s, until=lambda: player.told_until(effort.to_s))
+        player.play(bench.grace_s, until=lambda: player.settled_until(effort.to_s))
         for microphone in player.microphones:
             microphone.ledger.give_up(effort.to_s)
-        report = _report(bench, session, effort, Told.ask(session.service.http))
+        report = _report(bench, session, effort, ServiceCounts.ask(session.service.http))
         player.finish(GOODBYE_S)
         session.service.check()
     return report
@@ -41,23 +41,25 @@ def settle(session: Session) -> None:
         microphone.breaks.clear()
 
 
-def failures_of(latencies: Latencies, *, budget_s: float, refused: bool, broken: bool, told: Told | None) -> list[str]:
-    """Why a level is not sustained; empty when it is.
+def failures_of(
+    latencies: Latencies, *, budget_s: float, refused: bool, broken: bool, counts: ServiceCounts | None
+) -> list[str]:
+    """Return the reasons for which a level is not sustained; empty when it is.
 
     Args:
-        latencies: of the scores that were due.
-        budget_s: for the 99th percentile.
+        latencies: latencies of the scores that were due.
+        budget_s: longest 99th percentile of the latency, seconds.
         refused: whether a connection was refused while it was measured, or a stream was never taken.
         broken: whether a connection broke.
-        told: what the service counted; None when it did not answer.
+        counts: counts of the service; None when it did not answer.
     """
     late = latencies.p99_s is None or latencies.p99_s > budget_s
-    dropped = told is not None and bool(told.dropped_windows or told.untold_scores or told.gap_s)
+    dropped = counts is not None and bool(counts.dropped_windows or counts.untold_scores or counts.gap_s)
     found = {"latency": late, "lost": latencies.lost > 0, "refused": refused, "broken": broken, "dropped": dropped}
     return [name for name, is_so in found.items() if is_so]
 
 
-def _report(bench: Bench, session: Session, effort: Effort, told: Told | None) -> LevelReport:
+def _report(bench: Bench, session: Session, effort: Effort, counts: ServiceCounts | None) -> LevelReport:
     mics = session.player.microphones
     latencies = session.tally.between(effort.from_s, effort.to_s)
     refusals, breaks = refusals_of(mics), breaks_of(mics)
@@ -67,9 +69,9 @@ def _report(bench: Bench, session: Session, effort: Effort, told: Told | None) -
         budget_s=bench.budget_s,
         refused=bool(refusals) or admitted < len(mics),
         broken=bool(breaks),
-        told=told,
+        counts=counts,
     )
-    buckets = told.latency if told is not None else {}
+    buckets = counts.latency if counts is not None else {}
     return LevelReport(
         streams=len(mics),
         seconds=effort.to_s - effort.from_s,
@@ -81,11 +83,11 @@ def _report(bench: Bench, session: Session, effort: Effort, told: Told | None) -
         latency=reported(latencies),
         service_p50_s=quantile(buckets, 0.5),
         service_p99_s=quantile(buckets, 0.99),
-        dropped_windows=told.dropped_windows if told else None,
-        untold_scores=told.untold_scores if told else None,
-        gap_s=told.gap_s if told else None,
-        faults=told.faults if told else None,
-        alarms=told.alarms if told else None,
+        dropped_windows=counts.dropped_windows if counts else None,
+        untold_scores=counts.untold_scores if counts else None,
+        gap_s=counts.gap_s if counts else None,
+        faults=counts.faults if counts else None,
+        alarms=counts.alarms if counts else None,
         machine_states=dict(Counter(microphone.machine_state for microphone in mics)),
         rss_idle_mb=session.idle.rss_mb,
         rss_mb=effort.rss_mb,

@@ -14,14 +14,14 @@ from websockets.http11 import Response
 
 from humwatch_capacity.played_sound import PlayedSound
 from humwatch_capacity.score_ledger import ScoreLedger
-from humwatch_capacity.wire import Wire
-from humwatch_service.client.backoff import Backoff
+from humwatch_capacity.websocket import WebSocketConnection
+from humwatch_service.backoff import Backoff
 from humwatch_service.client.refusal import Refusal, of_close, of_response, unreachable
 from humwatch_service.protocol.messages import Hello
 
 CHUNK_S: Final = 0.1
-CHUNKS_A_TURN: Final = 50
-"""Most chunks that one stream sends before the others have their turn."""
+MAX_CHUNKS_AT_ONCE: Final = 50
+"""Highest number of chunks that one stream sends before others may."""
 ANSWER_S: Final = 30.0
 """Longest wait for a connection and for the answer to ``hello``."""
 SETTLED_S: Final = 10.0
@@ -31,8 +31,8 @@ State = Literal["waiting", "connecting", "asking", "greeting", "live", "ending",
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a connection ended that should not have.
+class EndedConnection:
+    """End of a connection that should not have ended.
 
     Attributes:
         how: ``http_503`` for an answer to the handshake, ``close_1013`` for a WebSocket's close code, ``no_answer``.
@@ -43,21 +43,58 @@ class Ended:
     code: str
 
 
-class Microphone:
-    """Plays the endless sound from its own moment on; it holds all of it, so that a break loses nothing.
+class Playback:
+    """The endless sound in chunks from a moment of its own on, with the time at which each is whole.
+
+    Attributes:
+        rate_hz: sample rate, Hz.
+        cursor: first sample that is not sent.
+        epoch_s: time of sample 0, of the player's clock.
+    """
+
+    def __init__(self, sound: PlayedSound, offset: int) -> None:
+        self.rate_hz = sound.rate_hz
+        self.cursor = 0
+        self.epoch_s = 0.0
+        self._sound = sound
+        self._offset = offset
+        self._chunk = round(CHUNK_S * sound.rate_hz)
+
+    @property
+    def due_s(self) -> float:
+        """Time at which the chunk that begins at the cursor, or holds it, is whole."""
+        return self.epoch_s + self._next_end / self.rate_hz
+
+    @property
+    def begins_second(self) -> bool:
+        """True where the chunk before the cursor was the last of a second."""
+        return self.cursor % self.rate_hz < self._chunk
+
+    def next_chunk(self) -> bytes:
+        """Return the rest of the chunk that holds the cursor, and move the cursor behind it."""
+        start, self.cursor = self.cursor, self._next_end
+        return self._sound.piece(self._offset + start, self.cursor - start)
+
+    @property
+    def _next_end(self) -> int:
+        return (self.cursor // self._chunk + 1) * self._chunk
+
+
+class SimulatedMicrophone:
+    """Client that plays the endless sound from its own moment on; it holds all of it, so that a break loses nothing.
 
     Sample 0 is taken when the service has said ``ready`` for the first time, and a chunk is due when its last sample
     is. A chunk that the socket does not take waits, and so do those behind it.
 
     Attributes:
-        machine_id: whose stream it feeds.
-        ledger: of its scores.
-        state: of the connection.
-        wake_s: when it wants to be woken; None: never.
+        machine_id: id of the machine whose stream it feeds.
+        ledger: ledger of its scores.
+        state: state of the connection.
+        wake_s: time at which it wants to be woken; None: never.
         admitted: whether the service ever said ``ready``.
         refusals: connections that ended before ``ready``.
         breaks: connections that ended after it.
-        machine_state: of the machine, as the service told last.
+        machine_state: state of the machine in the service's last message.
         backlog_s: most sound that waited because the service did not read.
     """
 
@@ -75,46 +112,42 @@ class Microphone:
         """Connect at ``start_s``.
 
         Args:
-            port: of the service, on 127.0.0.1.
-            machine_id: to listen to this.
-            sound: to play.
-            ledger: of its scores.
+            port: port of the service, on 127.0.0.1.
+            machine_id: id of the machine to feed.
+            sound: sound to play.
+            ledger: ledger of its scores.
             offset: sample of the sound to begin with.
-            start_s: of the player's clock.
-            chance: for the waits between tries.
+            start_s: time to connect at, of the player's clock.
+            chance: source of the jitter between tries.
         """
         self.machine_id = machine_id
         self.ledger = ledger
         self.state: State = "waiting"
         self.wake_s: float | None = start_s
         self.admitted = False
-        self.refusals: Counter[Ended] = Counter()
-        self.breaks: Counter[Ended] = Counter()
+        self.refusals: Counter[EndedConnection] = Counter()
+        self.breaks: Counter[EndedConnection] = Counter()
         self.machine_state = "unknown"
         self.backlog_s = 0.0
         self._port = port
-        self._sound = sound
-        self._offset = offset
         self._stream_id = f"{machine_id}.{chance.getrandbits(32):08x}"
         self._backoff = Backoff(chance=chance)
-        self._chunk = round(CHUNK_S * sound.rate_hz)
-        self._wire: Wire | None = None
-        self._cursor = 0
-        self._epoch_s = 0.0
+        self._playback = Playback(sound, offset)
+        self._connection: WebSocketConnection | None = None
         self._since_s = start_s
         self._greeted = False
-        self._said: Refusal | None = None
+        self._refusal: Refusal | None = None
         self._how = "no_answer"
 
     @property
-    def wire(self) -> Wire | None:
+    def connection(self) -> WebSocketConnection | None:
         """The connection, for a selector; None while there is none."""
-        return self._wire
+        return self._connection
 
     @property
     def events(self) -> int:
-        """What the selector should look for."""
-        writing = self.state == "connecting" or (self._wire is not None and self._wire.blocked)
+        """Events that the selector should wait for."""
+        writing = self.state == "connecting" or (self._connection is not None and self._connection.blocked)
         return selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
 
     def wake(self, now_s: float) -> None:
@@ -126,77 +159,78 @@ class Microphone:
         elif self.state in ("connecting", "asking", "greeting"):
             self._end(unreachable(f"no answer for {ANSWER_S:g} s"), now_s)
 
-    def ready(self, events: int, now_s: float) -> None:
-        """The selector found that the connection can be read or written."""
-        wire = self._wire
-        if wire is None:
+    def on_events(self, events: int, now_s: float) -> None:
+        """Read or write the connection: the selector found that it can be."""
+        connection = self._connection
+        if connection is None:
             return
         if self.state == "connecting" and events & selectors.EVENT_WRITE:
             try:
-                wire.ask()
+                connection.send_upgrade()
             except OSError as error:
                 self._end(unreachable(error), now_s)
                 return
             self.state = "asking"
         if events & selectors.EVENT_WRITE:
-            wire.flush()
+            connection.flush()
             if self.state == "live":
                 self._play(now_s)
         if events & selectors.EVENT_READ:
-            self._receive(wire, now_s)
+            self._receive(connection, now_s)
 
     def finish(self) -> None:
         """Say that nothing more comes; a stream that is not live is over at once."""
-        if self.state == "live" and self._wire is not None:
+        if self.state == "live" and self._connection is not None:
             self.state, self.wake_s = "ending", None
-            self._wire.text('{"type": "eof"}')
+            self._connection.send_text('{"type": "eof"}')
         elif self.state != "ending":
             self.hang_up()
 
     def hang_up(self) -> None:
         """End it at once, as a cable does that is pulled."""
-        if self._wire is not None:
-            self._wire.close()
-        self._wire, self.state, self.wake_s = None, "over", None
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self.state, self.wake_s = None, "over", None
 
     def _connect(self, now_s: float) -> None:
-        self._greeted, self._said, self._how = False, None, "no_answer"
+        self._greeted, self._refusal, self._how = False, None, "no_answer"
         self._since_s = now_s
         try:
-            self._wire = Wire("127.0.0.1", self._port, f"/v1/machines/{self.machine_id}/stream")
+            self._connection = WebSocketConnection("127.0.0.1", self._port, f"/v1/machines/{self.machine_id}/stream")
         except OSError as error:
             self._end(unreachable(error), now_s)
             return
         self.state, self.wake_s = "connecting", now_s + ANSWER_S
 
-    def _receive(self, wire: Wire, now_s: float) -> None:
-        for event in wire.receive():
+    def _receive(self, connection: WebSocketConnection, now_s: float) -> None:
+        for event in connection.receive():
             if isinstance(event, Response):
-                self._answered(wire, event)
+                self._on_upgrade(connection, event)
             elif isinstance(event, Frame) and event.opcode is Opcode.TEXT:
-                self._told(json.loads(bytes(event.data)), now_s)
+                self._on_message(json.loads(bytes(event.data)), now_s)
             elif isinstance(event, Frame) and event.opcode is Opcode.CLOSE:
-                self._closed(event)
+                self._on_close(event)
             if self.state == "over":
                 return
-        if self._how != "no_answer" or wire.closed:
-            self._end(self._said or unreachable("the connection ended"), now_s)
+        if self._how != "no_answer" or connection.closed:
+            self._end(self._refusal or unreachable("the connection ended"), now_s)
 
-    def _answered(self, wire: Wire, response: Response) -> None:
-        if wire.upgraded(response):
+    def _on_upgrade(self, connection: WebSocketConnection, response: Response) -> None:
+        if connection.took_upgrade(response):
             self.state = "greeting"
-            hello = Hello(rate_hz=self._sound.rate_hz, stream_id=self._stream_id, start_sample=self._cursor)
-            wire.text(hello.model_dump_json(exclude_none=True))
+            playback = self._playback
+            hello = Hello(rate_hz=playback.rate_hz, stream_id=self._stream_id, start_sample=playback.cursor)
+            connection.send_text(hello.model_dump_json(exclude_none=True))
         else:
             self._how = f"http_{response.status_code}"
-            self._said = of_response(response.status_code, response.headers, bytes(response.body))
+            self._refusal = of_response(response.status_code, response.headers, bytes(response.body))
 
-    def _closed(self, frame: Frame) -> None:
+    def _on_close(self, frame: Frame) -> None:
         close = Close.parse(bytes(frame.data))
         self._how = f"close_{close.code}"
-        self._said = self._said or of_close(close.code, close.reason)
+        self._refusal = self._refusal or of_close(close.code, close.reason)
 
-    def _told(self, message: dict[str, Any], now_s: float) -> None:
+    def _on_message(self, message: dict[str, Any], now_s: float) -> None:
         kind = message["type"]
         self.machine_state = message.get("state", self.machine_state)
         if kind == "score":
@@ -204,48 +238,42 @@ class Microphone:
         elif kind == "ready":
             self._begin(message, now_s)
         elif kind == "error":
-            self._said = Refusal(message["code"], message["detail"], message["retry"], message["retry_after_s"])
+            self._refusal = Refusal(message["code"], message["detail"], message["retry"], message["retry_after_s"])
         elif kind == "bye":
             self.hang_up()
 
     def _begin(self, ready: dict[str, Any], now_s: float) -> None:
         """Go on where the service stands."""
         if not self.admitted:
-            self._epoch_s = now_s
+            self._playback.epoch_s = now_s
         if not ready["resumed"]:
-            self.ledger.begin(ready["next_sample"], self._epoch_s)
+            self.ledger.begin(ready["next_sample"], self._playback.epoch_s)
         self.admitted = self._greeted = True
-        self._cursor = ready["next_sample"]
+        self._playback.cursor = ready["next_sample"]
         self.state, self._since_s = "live", now_s
-        self.wake_s = self._due_s()
-
-    def _due_s(self) -> float:
-        """When the chunk that begins at the cursor, or holds it, is whole."""
-        return self._epoch_s + (self._cursor // self._chunk + 1) * self._chunk / self._sound.rate_hz
+        self.wake_s = self._playback.due_s
 
     def _play(self, now_s: float) -> None:
         """Send the chunks that are due, as far as the service takes them, and once a second when they were taken."""
-        wire = self._wire
-        if wire is None:
+        connection = self._connection
+        if connection is None:
             return
-        turns = CHUNKS_A_TURN
-        while not (wire.blocked or wire.closed) and (due_s := self._due_s()) <= now_s and turns:
-            end = (self._cursor // self._chunk + 1) * self._chunk
-            wire.data(self._sound.piece(self._offset + self._cursor, end - self._cursor))
-            self._cursor = end
-            turns -= 1
-            if end % self._sound.rate_hz < self._chunk:
-                wire.text(f'{{"type": "clock", "sample": {end}, "time_s": {due_s:.6f}}}')
-        if wire.closed:
+        playback, left = self._playback, MAX_CHUNKS_AT_ONCE
+        while not (connection.blocked or connection.closed) and (due_s := playback.due_s) <= now_s and left:
+            connection.send_binary(playback.next_chunk())
+            left -= 1
+            if playback.begins_second:
+                connection.send_text(f'{{"type": "clock", "sample": {playback.cursor}, "time_s": {due_s:.6f}}}')
+        if connection.closed:
             self._end(unreachable("the connection broke"), now_s)
             return
-        if wire.blocked:
-            self.backlog_s = max(self.backlog_s, now_s - self._due_s() + CHUNK_S)
-        self.wake_s = now_s + CHUNK_S if wire.blocked else max(now_s, self._due_s())
+        if connection.blocked:
+            self.backlog_s = max(self.backlog_s, now_s - self._playback.due_s + CHUNK_S)
+        self.wake_s = now_s + CHUNK_S if connection.blocked else max(now_s, self._playback.due_s)
 
     def _end(self, refusal: Refusal, now_s: float) -> None:
-        """The connection is gone; try again when it may help, and not before the service wants it."""
-        ended = Ended(self._how, refusal.code)
+        """Count a connection that is gone; try again when it may help, and not before the service wants it."""
+        ended = EndedConnection(self._how, refusal.code)
         (self.breaks if self._greeted else self.refusals)[ended] += 1
         if self._greeted and now_s - self._since_s >= SETTLED_S:
             self._backoff.reset()

@@ -8,7 +8,7 @@ from typing import Final
 
 from humwatch_capacity.bench import Bench, Session, breaks_of, played, refusals_of, reported
 from humwatch_capacity.level import GOODBYE_S
-from humwatch_capacity.microphone import Microphone
+from humwatch_capacity.microphone import SimulatedMicrophone
 from humwatch_capacity.report import OverloadReport
 from humwatch_capacity.score_ledger import Tally
 
@@ -54,20 +54,22 @@ def measure_overload(bench: Bench, sustained: int) -> OverloadReport:
     return report
 
 
-def chosen(microphones: list[Microphone], count: int) -> tuple[list[Microphone], list[Microphone]]:
-    """Who stays and who goes: those that are live stay before those that are not."""
+def chosen(
+    microphones: list[SimulatedMicrophone], count: int
+) -> tuple[list[SimulatedMicrophone], list[SimulatedMicrophone]]:
+    """Return those that stay and those that go: live ones stay before those that are not."""
     ordered = sorted(microphones, key=lambda microphone: microphone.state != "live")
     return ordered[:count], ordered[count:]
 
 
 def recovered_after_s(tally: Tally, since_s: float, until_s: float, budget_s: float) -> float | None:
-    """Whole seconds from ``since_s`` until the 99th percentile of ``CALM_S`` is within the budget; None: never yet.
+    """Return the whole seconds from ``since_s`` until the 99th percentile of ``CALM_S`` is within the budget, or None.
 
     Args:
         tally: scores by when they were due; what was lost is noted as such.
-        since_s: when the load fell.
-        until_s: what is due later is not looked at.
-        budget_s: for the 99th percentile.
+        since_s: time at which the load fell.
+        until_s: time after which nothing is looked at.
+        budget_s: longest 99th percentile of the latency, seconds.
     """
     for second in range(max(0, math.floor(until_s - since_s - CALM_S) + 1)):
         from_s = since_s + second
@@ -77,7 +79,7 @@ def recovered_after_s(tally: Tally, since_s: float, until_s: float, budget_s: fl
     return None
 
 
-def _recovery(bench: Bench, session: Session, stay: list[Microphone], since_s: float) -> float | None:
+def _recovery(bench: Bench, session: Session, stay: list[SimulatedMicrophone], since_s: float) -> float | None:
     """Play on until it is well again, or until that is hopeless."""
     found: float | None = None
     while found is None and time.monotonic() - since_s < LONGEST_RECOVERY_S:

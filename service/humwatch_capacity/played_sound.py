@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 import soundfile
 
-from humwatch.audio.decoding import Float32, MonoResampler, read_mono
+from humwatch.arrays import Float32
+from humwatch.audio.decoding import MonoResampler, read_mono
 from humwatch.errors import HumwatchError
 from humwatch.synthetic import SyntheticMachine
 from humwatch_service.errors import FileUnreadable, RequestInvalid
@@ -25,7 +26,7 @@ class PlayedSound:
     """One channel of 16 bits (``s16le``) without an end: behind the last sample comes the first.
 
     Attributes:
-        rate_hz: of the samples.
+        rate_hz: sample rate, Hz.
         samples: until it starts over.
     """
 
@@ -38,7 +39,7 @@ class PlayedSound:
         self._pcm = encoded(mono[:, None], "s16le")
 
     def piece(self, start: int, count: int) -> bytes:
-        """``count`` samples from sample ``start`` of the endless sound on."""
+        """Return ``count`` samples from sample ``start`` of the endless sound on."""
         at, left = start % self.samples, count
         parts = []
         while left:
@@ -49,7 +50,7 @@ class PlayedSound:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def wav(self, seconds: float) -> bytes:
-        """A WAV file of its beginning."""
+        """Return a WAV file of its beginning."""
         integers = np.frombuffer(self.piece(0, round(seconds * self.rate_hz)), "<i2")
         file = io.BytesIO()
         soundfile.write(file, integers, self.rate_hz, format="WAV", subtype="PCM_16")
@@ -57,11 +58,11 @@ class PlayedSound:
 
 
 def normal_sound(recording: Path | None, rate_hz: int) -> PlayedSound:
-    """A recording's first channel, or five minutes of the synthetic machine with the seed 7.
+    """Return a recording's first channel, or five minutes of the synthetic machine with the seed 7.
 
     Args:
         recording: WAV or FLAC; None for the synthetic machine.
-        rate_hz: to play at.
+        rate_hz: sample rate to play at, Hz.
 
     Raises:
         AudioError: it cannot be decoded.

@@ -1,4 +1,4 @@
-"""Plays to many streams from one thread, and knows how late it is itself."""
+"""Player of many streams in one thread, which measures how late it is itself."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Final
 
-from humwatch_capacity.microphone import CHUNK_S, Microphone
+from humwatch_capacity.microphone import CHUNK_S, SimulatedMicrophone
 from humwatch_capacity.played_sound import PlayedSound
 from humwatch_capacity.score_ledger import ScoreLedger, StepGrid, Tally
-from humwatch_capacity.wire import Wire
+from humwatch_capacity.websocket import WebSocketConnection
 
 LONGEST_WAIT_S: Final = 0.05
 """Between looks at whether it should stop."""
@@ -24,19 +24,19 @@ class Player:
 
     Attributes:
         microphones: all that were ever added.
-        lags_s: how late each waking was; whoever reads them clears them.
+        lags_s: lateness of each waking, seconds; cleared by the reader.
     """
 
     def __init__(self) -> None:
-        self.microphones: list[Microphone] = []
+        self.microphones: list[SimulatedMicrophone] = []
         self.lags_s: list[float] = []
         self._selector = selectors.DefaultSelector()
-        self._watched: dict[Microphone, tuple[Wire, int]] = {}
-        self._alarms: list[tuple[float, int, Microphone]] = []
-        self._set: dict[Microphone, float | None] = {}
+        self._watched: dict[SimulatedMicrophone, tuple[WebSocketConnection, int]] = {}
+        self._timers: list[tuple[float, int, SimulatedMicrophone]] = []
+        self._timer_of: dict[SimulatedMicrophone, float | None] = {}
         self._numbers = count()
 
-    def add(self, microphones: Iterable[Microphone]) -> None:
+    def add(self, microphones: Iterable[SimulatedMicrophone]) -> None:
         """Serve these, too."""
         for microphone in microphones:
             self.microphones.append(microphone)
@@ -47,15 +47,15 @@ class Player:
         end_s = time.monotonic() + seconds
         while (now_s := time.monotonic()) < end_s and not until():
             self._wake(now_s)
-            next_s = min(end_s, self._alarms[0][0] if self._alarms else end_s)
+            next_s = min(end_s, self._timers[0][0] if self._timers else end_s)
             wait_s = min(LONGEST_WAIT_S, next_s - time.monotonic())
             for key, events in self._selector.select(max(0.0, wait_s)):
-                microphone: Microphone = key.data
-                microphone.ready(events, time.monotonic())
+                microphone: SimulatedMicrophone = key.data
+                microphone.on_events(events, time.monotonic())
                 self._settle(microphone)
 
-    def told_until(self, moment_s: float) -> bool:
-        """Whether every score came, or is lost, that was due before a moment; none is of a stream never taken."""
+    def settled_until(self, moment_s: float) -> bool:
+        """Return whether every score that was due before a moment came or is lost; none is of a stream never taken."""
         return all(microphone.ledger.next_due_s >= moment_s for microphone in self.microphones)
 
     def finish(self, seconds: float) -> None:
@@ -66,7 +66,7 @@ class Player:
         self.play(seconds, until=lambda: all(microphone.state == "over" for microphone in self.microphones))
         self.hang_up(self.microphones)
 
-    def hang_up(self, microphones: Iterable[Microphone]) -> None:
+    def hang_up(self, microphones: Iterable[SimulatedMicrophone]) -> None:
         """End these at once."""
         for microphone in microphones:
             microphone.hang_up()
@@ -78,30 +78,30 @@ class Player:
         self._selector.close()
 
     def _wake(self, now_s: float) -> None:
-        while self._alarms and self._alarms[0][0] <= now_s:
-            due_s, _, microphone = heapq.heappop(self._alarms)
-            if self._set.get(microphone) != due_s:
+        while self._timers and self._timers[0][0] <= now_s:
+            due_s, _, microphone = heapq.heappop(self._timers)
+            if self._timer_of.get(microphone) != due_s:
                 continue  # it was set to another time since
-            self._set[microphone] = None
+            self._timer_of[microphone] = None
             now_s = time.monotonic()
             self.lags_s.append(now_s - due_s)
             microphone.wake(now_s)
             if microphone.wake_s is not None and microphone.wake_s <= now_s:
-                microphone.wake_s = time.monotonic()  # others that are due have their turn first
+                microphone.wake_s = time.monotonic()  # others that are due come first
             self._settle(microphone)
             if microphone.wake_s is not None and microphone.wake_s <= now_s:
                 return
 
-    def _settle(self, microphone: Microphone) -> None:
-        """Watch what a microphone wants to be told of, and set its alarm."""
+    def _settle(self, microphone: SimulatedMicrophone) -> None:
+        """Watch the events that a microphone wants, and set its timer."""
         self._watch(microphone)
-        if microphone.wake_s is not None and self._set.get(microphone) != microphone.wake_s:
-            heapq.heappush(self._alarms, (microphone.wake_s, next(self._numbers), microphone))
-        self._set[microphone] = microphone.wake_s
+        if microphone.wake_s is not None and self._timer_of.get(microphone) != microphone.wake_s:
+            heapq.heappush(self._timers, (microphone.wake_s, next(self._numbers), microphone))
+        self._timer_of[microphone] = microphone.wake_s
 
-    def _watch(self, microphone: Microphone) -> None:
-        wire = microphone.wire
-        wanted = None if wire is None else (wire, microphone.events)
+    def _watch(self, microphone: SimulatedMicrophone) -> None:
+        connection = microphone.connection
+        wanted = None if connection is None else (connection, microphone.events)
         watched = self._watched.get(microphone)
         if watched == wanted:
             return
@@ -119,26 +119,26 @@ class Player:
 
 def microphones(
     port: int, machine_ids: Sequence[str], sound: PlayedSound, grid: StepGrid, tally: Tally, *, seed: int
-) -> list[Microphone]:
-    """A microphone for each machine, each from another moment of the sound on, and at a random phase of its steps.
+) -> list[SimulatedMicrophone]:
+    """Return a microphone for each machine, each from another moment of the sound and at a random phase of its steps.
 
     Without the phases all streams would have their steps scored at the same moments, which microphones that were
     switched on by hand do not.
 
     Args:
-        port: of the service, on 127.0.0.1.
-        machine_ids: of the machines.
-        sound: to play.
-        grid: where scores are due.
-        tally: where scores are noted.
-        seed: of all that is random.
+        port: port of the service, on 127.0.0.1.
+        machine_ids: ids of the machines.
+        sound: sound to play.
+        grid: steps at which scores are due.
+        tally: tally that scores are added to.
+        seed: seed of all that is random.
     """
     chance = random.Random(seed)
     now_s = time.monotonic()
     step_s = grid.step_samples / sound.rate_hz
     rate_hz, chunk = sound.rate_hz, round(CHUNK_S * sound.rate_hz)
     return [
-        Microphone(
+        SimulatedMicrophone(
             port,
             machine_id,
             sound,

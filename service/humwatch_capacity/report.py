@@ -1,4 +1,4 @@
-"""What is reported: the shape of the answer of ``humwatch capacity --json``."""
+"""Report of ``humwatch capacity --json``."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class LevelReport(_Part):
     backlog_s: float = Field(description="most sound of a stream that the service left unread in the socket, seconds")
 
 
-class Reading(_Part):
+class SoakReading(_Part):
     """One line of a long run; counts are since the start, latencies and processors since the last reading."""
 
     at_s: float = Field(description="since the streams began")
@@ -76,7 +76,7 @@ class Reading(_Part):
     breaks: int = Field(description="connections that ended and should not have")
 
 
-class HoldReport(_Part):
+class SoakReport(_Part):
     """A number of streams for a long time."""
 
     streams: int = Field(description="that were played")
@@ -98,7 +98,7 @@ class HoldReport(_Part):
     faults: int = Field(description="at the last reading")
     alarms: int = Field(description="at the last reading")
     breaks: int = Field(description="at the last reading")
-    readings: list[Reading] = Field(description="one every ten seconds")
+    readings: list[SoakReading] = Field(description="one every ten seconds")
 
 
 class OverloadReport(_Part):
@@ -142,7 +142,7 @@ class ScoreReport(_Part):
 
 
 class ModelCard(_Part):
-    """What was played to."""
+    """Model that was played to."""
 
     machine_id: str = Field(description="whose bundle it is")
     version: str = Field(description="of the bundle")
@@ -153,7 +153,7 @@ class ModelCard(_Part):
 
 
 class CapacityReport(_Part):
-    """What was measured. A part that was not asked for, or not reached, is null."""
+    """Report of the measurements. A part that was not asked for, or not reached, is null."""
 
     model: ModelCard = Field(description="the bundle that all machines have")
     processors: int = Field(description="that this process may use, and the service and the player share")
@@ -165,7 +165,7 @@ class CapacityReport(_Part):
     sustained_streams: int | None = Field(description="highest number that was sustained; 0: not even one")
     limited_by: list[str] = Field(description="why the lowest number that was not sustained was not")
     levels: list[LevelReport] = Field(description="in the order in which they were played")
-    hold: HoldReport | None = Field(description="of `--hold-minutes`")
+    hold: SoakReport | None = Field(description="of `--hold-minutes`")
     overload: OverloadReport | None = Field(description="of `--overload`")
     score: ScoreReport | None = Field(description="of `--score`")
     interrupted: bool = Field(description="whether it was told to stop before the end")

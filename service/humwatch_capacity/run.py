@@ -1,4 +1,4 @@
-"""One run of ``humwatch capacity``: the measurements in order, and what is known when it ends early."""
+"""One run of ``humwatch capacity``: the measurements in order, and the report, also when it ends early."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from humwatch_capacity.bench import Bench
-from humwatch_capacity.hold import COLUMNS, hold, line, summary
 from humwatch_capacity.level import measure_level
 from humwatch_capacity.overload import measure_overload
 from humwatch_capacity.report import (
@@ -16,11 +15,12 @@ from humwatch_capacity.report import (
     LevelReport,
     ModelCard,
     OverloadReport,
-    Reading,
     ScoreReport,
+    SoakReading,
 )
 from humwatch_capacity.score_load import measure_scoring
 from humwatch_capacity.search import search
+from humwatch_capacity.soak import COLUMNS, line, soak, summary
 from humwatch_capacity.text import LEVEL_COLUMNS, level_line
 
 Say = Callable[[str], None]
@@ -30,12 +30,12 @@ THREAD_LIMITS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THRE
 
 
 @dataclass(frozen=True)
-class Order:
-    """What is measured.
+class MeasurementPlan:
+    """Measurements to make.
 
     Attributes:
         streams: the one level; None: search for the number that is sustained.
-        hold_s: how long to hold it afterwards, seconds; 0: not at all.
+        hold_s: time to hold it afterwards, seconds; 0: not at all.
         overload: whether to play twice as many afterwards.
         score_requests: `POST /score` so often; 0: not at all.
     """
@@ -47,39 +47,39 @@ class Order:
 
 
 class CapacityRun:
-    """Measures, and keeps what was measured so far."""
+    """Run of measurements, with the results so far."""
 
-    def __init__(self, bench: Bench, order: Order, say: Say) -> None:
+    def __init__(self, bench: Bench, plan: MeasurementPlan, say: Say) -> None:
         """Say what goes on to ``say``, a line at a time."""
         self._bench = bench
-        self._order = order
+        self._plan = plan
         self._say = say
         self._levels: list[LevelReport] = []
         self._sustained: int | None = None
         self._held = 0
-        self._readings: list[Reading] = []
+        self._readings: list[SoakReading] = []
         self._overload: OverloadReport | None = None
         self._score: ScoreReport | None = None
 
     def run(self) -> None:
         """Measure all that was ordered. Raises :class:`ServiceUnreachable`."""
         self._say(LEVEL_COLUMNS)
-        if self._order.streams is None:
+        if self._plan.streams is None:
             self._sustained = search(self._level)
             streams = self._sustained
         else:
-            streams = self._order.streams
+            streams = self._plan.streams
             self._level(streams)
-        if self._order.hold_s:
+        if self._plan.hold_s:
             self._hold(streams)
-        if self._order.overload:
+        if self._plan.overload:
             self._exceed(streams)
-        if self._order.score_requests:
+        if self._plan.score_requests:
             self._say("POST /score")
-            self._score = measure_scoring(self._bench, self._order.score_requests)
+            self._score = measure_scoring(self._bench, self._plan.score_requests)
 
     def report(self, *, interrupted: bool) -> CapacityReport:
-        """What is known by now."""
+        """Return the report of what is known by now."""
         manifest = self._bench.fleet.manifest
         bad = [level for level in self._levels if not level.sustained]
         idle = {level.streams: level.rss_idle_mb for level in self._levels}
@@ -116,10 +116,10 @@ class CapacityRun:
             self._say("nothing to hold: not even one stream is sustained")
             return
         self._held = streams
-        self._say(f"{streams} streams are held for {self._order.hold_s / 60:g} minutes\n{COLUMNS}")
-        hold(self._bench, streams, self._order.hold_s, on_reading=self._read)
+        self._say(f"{streams} streams are held for {self._plan.hold_s / 60:g} minutes\n{COLUMNS}")
+        soak(self._bench, streams, self._plan.hold_s, on_reading=self._read)
 
-    def _read(self, reading: Reading) -> None:
+    def _read(self, reading: SoakReading) -> None:
         self._readings.append(reading)
         self._say(line(reading))
 

@@ -1,4 +1,4 @@
-"""Which scores are due when, which came, and how late."""
+"""Ledger of scores: due times, arrivals and latencies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class StepGrid:
 
     Attributes:
         first_end: one past the last sample that the first score depends on.
-        step_samples: from one end to the next.
+        step_samples: samples from one end to the next.
     """
 
     first_end: int
@@ -23,7 +23,7 @@ class StepGrid:
 
     @classmethod
     def of(cls, manifest: Manifest) -> StepGrid:
-        """The grid of a model, for sound at the model's rate."""
+        """Return the grid of a model, for sound at the model's rate."""
         windows, features = manifest.windows, manifest.features
         step_windows = windows.step_windows(features)
         _, first_end = windows.sample_bounds(features, 0, step_windows)
@@ -32,11 +32,11 @@ class StepGrid:
 
 @dataclass(frozen=True)
 class Latencies:
-    """What came of the scores of some time; a lost one counts as infinitely late.
+    """Latencies of the scores of some time; a lost one counts as infinitely late.
 
     Attributes:
-        scores: that came.
-        lost: that did not.
+        scores: number of scores that came.
+        lost: number of scores that did not.
         p50_s: median; None where so many are lost, and without any.
         p99_s: the 99th percentile, the same.
         max_s: the latest that came; None without any.
@@ -63,7 +63,7 @@ class Latencies:
 
 
 def percentile(ordered: Sequence[float], share: float) -> float | None:
-    """The least value that at least so large a share lies at or below (nearest rank); None if infinite or of none."""
+    """Return the least value with at least such a share at or below it (nearest rank); None if infinite or of none."""
     if not ordered:
         return None
     value = ordered[max(0, math.ceil(share * len(ordered) - 1e-9) - 1)]
@@ -85,7 +85,7 @@ class Tally:
         self._rows.append((due_s, math.inf))
 
     def between(self, from_s: float, to_s: float) -> Latencies:
-        """The scores that were due from one moment to another, the second not included."""
+        """Return the scores that were due from one moment to another, the second not included."""
         return Latencies.of([latency_s for due_s, latency_s in self._rows if from_s <= due_s < to_s])
 
     def forget(self, before_s: float) -> None:
@@ -100,9 +100,9 @@ class ScoreLedger:
         """Expect nothing yet.
 
         Args:
-            grid: where scores are due.
-            tally: where they are noted.
-            rate_hz: of the samples.
+            grid: steps at which scores are due.
+            tally: tally that they are added to.
+            rate_hz: sample rate, Hz.
             chunk_samples: samples of a chunk; chunks are counted from sample 0.
         """
         self._grid = grid
@@ -113,7 +113,7 @@ class ScoreLedger:
         self._epoch_s = 0.0
 
     def begin(self, first_sample: int, epoch_s: float) -> None:
-        """The service listens from ``first_sample`` on; ``epoch_s`` is the moment of sample 0.
+        """Expect scores from ``first_sample`` on; ``epoch_s`` is the moment of sample 0.
 
         What was due before and did not come is lost: nothing is left to score it from.
         """
@@ -123,12 +123,12 @@ class ScoreLedger:
         self._next_end = first_sample + self._grid.first_end
 
     def due_s(self, sample: int) -> float:
-        """When the chunk was due to be sent that holds the sample before ``sample``, and is sent when it is full."""
+        """Return the time at which the chunk that holds the sample before ``sample`` is full, and due to be sent."""
         return self._epoch_s + -(-sample // self._chunk) * self._chunk / self._rate_hz
 
     @property
     def next_due_s(self) -> float:
-        """When the next score is due; infinity while none is expected."""
+        """Time at which the next score is due; infinity while none is expected."""
         return math.inf if self._next_end is None else self.due_s(self._next_end)
 
     def came(self, end_sample: int, now_s: float) -> None:
@@ -141,7 +141,7 @@ class ScoreLedger:
         self._next_end = end_sample + self._grid.step_samples
 
     def give_up(self, due_before_s: float) -> None:
-        """Whatever was due before this moment and is not here is lost."""
+        """Count what was due before this moment and is not here as lost."""
         while self._next_end is not None and self.due_s(self._next_end) < due_before_s:
             self._lose()
 

@@ -73,7 +73,7 @@ def requested(request: Request, requests: int, clients: int) -> RequestsReport:
 
 
 def _timed(request: Request) -> tuple[float, str | None]:
-    """Seconds that a request took, and the code of what went wrong."""
+    """Return the seconds that a request took, and the code of what went wrong."""
     started_s = time.monotonic()
     try:
         answer = request()

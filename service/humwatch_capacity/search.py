@@ -9,20 +9,20 @@ PRECISION: Final = 0.1
 MOST: Final = 4_096
 
 
-class Measured(Protocol):
-    """What is known of a level when it is over."""
+class LevelOutcome(Protocol):
+    """Result of a level."""
 
     @property
     def sustained(self) -> bool:
-        """Whether all streams were followed."""
+        """True where all streams were followed."""
 
     @property
     def admitted(self) -> int:
         """Streams that the service took."""
 
 
-def search(measure: Callable[[int], Measured], *, precision: float = PRECISION, most: int = MOST) -> int:
-    """The highest number of streams that was measured and sustained, 0 if not even one was.
+def search(measure: Callable[[int], LevelOutcome], *, precision: float = PRECISION, most: int = MOST) -> int:
+    """Return the highest number of streams that was measured and sustained, 0 if not even one was.
 
     No more levels are measured once the first number that is not sustained lies within ``precision`` of it, as a
     share, or is the next one. A service that took fewer streams than came does not take more of them another time.

@@ -30,7 +30,7 @@ class ServiceUnderTest:
     """A running `humwatch serve`.
 
     Attributes:
-        pid: of its process.
+        pid: id of its process.
         port: on 127.0.0.1.
         http: speaks to it, and to nothing else.
     """
@@ -75,8 +75,8 @@ def serving(
         models: folder of models.
         state: folder of its state.
         log: file that its log is appended to.
-        settings: by name, as the environment would say them.
-        machines: in ``models``; more of them take longer to load.
+        settings: settings by name, as the environment would say them.
+        machines: number of machines in ``models``; more of them take longer to load.
 
     Raises:
         ServiceUnreachable: it does not start, or does not become ready.
@@ -108,7 +108,7 @@ def serving(
 
 
 def _url(process: subprocess.Popen[str]) -> str:
-    """What the service says first."""
+    """Return the URL that the service writes first."""
     assert process.stdout is not None  # it is a pipe
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)

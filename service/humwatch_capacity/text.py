@@ -8,10 +8,10 @@ from typing import Final
 from humwatch_capacity.report import (
     CapacityReport,
     EndedReport,
-    HoldReport,
     LevelReport,
     OverloadReport,
     ScoreReport,
+    SoakReport,
 )
 
 LEVEL_COLUMNS: Final = (
@@ -24,7 +24,7 @@ LATE_S: Final = 0.05
 
 
 def level_line(level: LevelReport) -> str:
-    """A row under ``LEVEL_COLUMNS``."""
+    """Return a row under ``LEVEL_COLUMNS``."""
     latency = level.latency
     times = "  ".join(_ms(value) for value in (latency.p50_s, latency.p99_s, latency.max_s))
     verdict = "sustained" if level.sustained else f"not sustained: {', '.join(level.failed_by)}"
@@ -37,7 +37,7 @@ def level_line(level: LevelReport) -> str:
 
 
 def report_text(report: CapacityReport) -> str:
-    """The whole report; rows of readings and of levels were written while they were made."""
+    """Return the whole report; rows of readings and of levels were written while they were made."""
     model = report.model
     head = (
         f"{model.machine_id}, model version {model.version} ({model.strategy}, {model.score}, windows every"
@@ -61,7 +61,7 @@ def _sustained(report: CapacityReport) -> str:
     return f"{report.sustained_streams} streams are followed {within}{why}"
 
 
-def _hold(held: HoldReport) -> str:
+def _hold(held: SoakReport) -> str:
     slope = "unknown" if held.memory_slope_mb_h is None else f"{held.memory_slope_mb_h:+.1f} MB an hour"
     return (
         f"held: {held.streams} streams for {held.seconds / 60:.1f} minutes;"

@@ -1,4 +1,4 @@
-"""The app: parts made from settings, wired, and nothing else."""
+"""App of the service: routes, middleware and lifespan around the parts that :mod:`humwatch_service.wiring` makes."""
 
 from __future__ import annotations
 
@@ -6,41 +6,22 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
+from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import HumwatchError
-from humwatch_service.calibration.collection import LiveCalibrations
-from humwatch_service.config.settings import Settings, check_exposure, processors
+from humwatch_service.config.settings import Settings, check_exposure
 from humwatch_service.config.webhooks import check_webhooks
-from humwatch_service.errors import MethodNotAllowed, NotFound, RequestError, RequestInvalid, RequestMalformed
-from humwatch_service.live.hub import Hub
-from humwatch_service.live.load import Load
-from humwatch_service.metrics.registry import Metrics
-from humwatch_service.models.registry import Engine, Machines
-from humwatch_service.models.versions import ModelVersions
-from humwatch_service.problems import problem_response
-from humwatch_service.scoring.queue import ScoringQueue
-from humwatch_service.scoring.scorer import Scorer
-from humwatch_service.scoring.uploads import UploadSlots
-from humwatch_service.sources.supervisor import Sources
-from humwatch_service.storage.evidence import EvidenceFolder
-from humwatch_service.storage.store import StateStore
+from humwatch_service.sources.supervisor import SourceSupervisor
 from humwatch_service.telemetry.logs import event_logger
-from humwatch_service.telemetry.requests import request_id_of
-from humwatch_service.telemetry.tracing import RequestTraces, Tracing, past_span
-from humwatch_service.viewers.broadcast import Broadcast
-from humwatch_service.web.access import Access, ApiKeys, HostNames
+from humwatch_service.telemetry.tracing import RequestTraces
+from humwatch_service.web.access import Access, HostNames
 from humwatch_service.web.application import Service
 from humwatch_service.web.body_limit import BodyLimit
-from humwatch_service.web.page_files import PageFiles
+from humwatch_service.web.error_answers import EXCEPTION_HANDLERS
 from humwatch_service.web.request_context import RequestContext
 from humwatch_service.web.routes import (
     alarms,
@@ -59,13 +40,9 @@ from humwatch_service.web.routes import (
     versions,
 )
 from humwatch_service.web.routes.documentation import add_problem_schema
-from humwatch_service.web.sessions import Attempts, Sessions
-from humwatch_service.webhooks.notices import Notices
-from humwatch_service.webhooks.sender import WebhookSender
+from humwatch_service.wiring import make_service
 
 DESCRIPTION = "Hears that a machine is failing: scores recordings with per-machine models and calibrated thresholds."
-
-DAY_S: Final = 86_400.0
 
 _log = event_logger("humwatch.service")
 
@@ -92,11 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
         # telemetry/tracing.py.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         middleware=_middleware(settings, service),
-        exception_handlers={
-            HumwatchError: _on_named,
-            HTTPException: _on_http,
-            RequestValidationError: _on_invalid,
-        },
+        exception_handlers=EXCEPTION_HANDLERS,
     )
     app.state.service = service
     for module in (
@@ -121,71 +94,6 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def make_service(settings: Settings) -> Service:
-    """Make the parts of a service."""
-    metrics, tracing = Metrics(), Tracing(settings)
-
-    def waited(seconds: float) -> None:
-        metrics.stage("queue", seconds)
-        past_span("queue", seconds)
-
-    queue = ScoringQueue(
-        workers=settings.score_workers,
-        waiting=settings.score_queue,
-        timeout_s=settings.score_timeout_s,
-        on_wait=waited,
-    )
-    metrics.watch_queue(lambda: queue.depth, lambda: queue.in_progress)
-    load = Load(processors=processors(), budget_s=settings.stream_latency_s, max_load=settings.max_load)
-
-    machines = Machines(
-        ModelRepository(settings.models_dir),
-        Engine(
-            settings.provider_names,
-            threads=settings.predictor_threads,
-            processors=processors(),
-            delay_s=settings.predict_delay_s,
-            on_run=metrics.ran,
-        ),
-    )
-    metrics.watch_predictors(lambda: machines.predict_queue_depth)
-    evidence = EvidenceFolder(
-        settings.state_dir / "evidence",
-        quota_bytes=settings.evidence_max_bytes,
-        retention_s=settings.evidence_days * DAY_S,
-    )
-    scorer, store = Scorer(), StateStore(settings.state_dir)
-    hub = Hub(settings, machines, store, evidence, metrics, scorer, load, tracing)
-    broadcast = Broadcast(
-        lambda: hub.machines,
-        max_viewers=settings.max_viewers,
-        sourced={source.machine for source in settings.sources},
-        on_drop=metrics.live.unseen,
-    )
-    metrics.live.watch_viewers(lambda: broadcast.viewers)
-    hub.subscribe(broadcast)
-    metrics.watch_readiness(lambda: not machines.unready() and not hub.unready())
-    model_versions = ModelVersions(machines, reload=hub.reload, note=store.note)
-    return Service(
-        settings=settings,
-        keys=ApiKeys(settings.keys()),
-        sessions=Sessions(),
-        attempts=Attempts(),
-        page=PageFiles(),
-        machines=machines,
-        queue=queue,
-        uploads=UploadSlots(settings.max_uploads),
-        scorer=scorer,
-        metrics=metrics,
-        live=hub,
-        broadcast=broadcast,
-        versions=model_versions,
-        calibrations=LiveCalibrations(machines, model_versions, hub, note=store.note),
-        webhooks=WebhookSender(settings.webhooks, Notices(store), tell=metrics.state.notified),
-        tracing=tracing,
-    )
-
-
 def _middleware(settings: Settings, service: Service) -> list[Middleware]:
     keys = service.keys
     hosts = HostNames(host=settings.host, allowed=settings.allowed_hosts, without_keys=not keys)
@@ -202,18 +110,18 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     service.tracing.start()
     loading = asyncio.create_task(_load(service))
-    await service.live.start()
-    sources = Sources(service.live, service.settings.sources)
+    service.live.start()
+    sources = SourceSupervisor(service.live.session, service.settings.sources)
     sources.start()
-    telling = asyncio.create_task(service.webhooks.run())
-    service.live.on_owed = service.webhooks.wake
+    delivering = asyncio.create_task(service.webhooks.run())
     try:
         yield
     finally:
-        telling.cancel()
-        await asyncio.wait({telling})
+        delivering.cancel()
+        await asyncio.wait({delivering})
         await sources.close()
         await loading
+        service.stop_streams()
         await service.live.close()
         await run_in_threadpool(service.queue.close)
         await run_in_threadpool(service.tracing.close)
@@ -224,42 +132,14 @@ async def _load(service: Service) -> None:
 
     What is known of machines comes first, so that one that is ready to be scored can be listened to as well.
     """
-    await service.live.restore()
+    await service.live.machines.restore()
     try:
-        fleet = await run_in_threadpool(service.machines.reload)
+        loaded = await service.live.machines.reload()
     except HumwatchError as error:
         _log.error("models not loaded", code=error.code, reason=str(error))
         return
-    service.metrics.follow_fleet(fleet)
-    service.live.follow_fleet(fleet)
-    _log.info("models loaded", machine_ids=sorted(fleet.machines), refused=sorted(fleet.refusals))
-    fleet.note_refusals()
-
-
-async def _on_named(request: Request, error: Exception) -> Response:
-    named = error if isinstance(error, HumwatchError) else RequestError(str(error))
-    return problem_response(named, request_id_of(request.scope))
-
-
-async def _on_http(request: Request, error: Exception) -> Response:
-    """Answer what the router and the form parser raise."""
-    status = error.status_code if isinstance(error, HTTPException) else 400
-    detail = str(error.detail) if isinstance(error, HTTPException) else ""
-    headers = error.headers if isinstance(error, HTTPException) else None
-    if status == 404:
-        named: RequestError = NotFound("there is nothing at this path; GET / says what there is")
-    elif status == 405:
-        named = MethodNotAllowed(f"this path does not take {request.method}")
-    else:
-        named = RequestMalformed(detail)
-    return problem_response(named, request_id_of(request.scope), headers)
-
-
-async def _on_invalid(request: Request, error: Exception) -> Response:
-    """Answer parameters that FastAPI refused: which one and why, without what was sent."""
-    problems = error.errors() if isinstance(error, RequestValidationError) else []
-    detail = "; ".join(f"{'.'.join(str(part) for part in found['loc'])}: {found['msg']}" for found in problems)
-    return problem_response(RequestInvalid(detail), request_id_of(request.scope))
+    _log.info("models loaded", machine_ids=sorted(loaded.models), refused=sorted(loaded.refusals))
+    loaded.log_refusals()
 
 
 def _describe(app: FastAPI) -> None:

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
 
-from humwatch_capacity.microphone import Ended, Microphone
+from humwatch_capacity.microphone import EndedConnection, SimulatedMicrophone
 from humwatch_capacity.played_sound import PlayedSound
 from humwatch_capacity.player import Player, microphones
 from humwatch_capacity.score_ledger import ScoreLedger, StepGrid, Tally
@@ -59,9 +59,11 @@ def service(handler: Handler, refusals: int = 0) -> Iterator[Server]:
 
 
 @contextmanager
-def playing(server: Server, sound: PlayedSound, *, offset: int = 0) -> Iterator[tuple[Player, Microphone, Tally]]:
+def playing(
+    server: Server, sound: PlayedSound, *, offset: int = 0
+) -> Iterator[tuple[Player, SimulatedMicrophone, Tally]]:
     tally, player = Tally(), Player()
-    microphone = Microphone(
+    microphone = SimulatedMicrophone(
         server.socket.getsockname()[1],
         "fan-1",
         sound,
@@ -164,7 +166,10 @@ def test_a_client_that_is_refused_comes_again() -> None:
     with service(handler, refusals=2) as server, playing(server, noise()) as (player, microphone, _):
         player.play(PATIENCE_S, until=lambda: microphone.admitted)
         assert microphone.state == "live"
-    assert microphone.refusals == {Ended("http_503", "overloaded"): 2, Ended("close_1013", "streams_full"): 1}
+    assert microphone.refusals == {
+        EndedConnection("http_503", "overloaded"): 2,
+        EndedConnection("close_1013", "streams_full"): 1,
+    }
     assert not microphone.breaks
 
 
@@ -176,7 +181,7 @@ def test_a_client_that_is_told_not_to_come_again_does_not() -> None:
 
     with service(handler) as server, playing(server, noise()) as (player, microphone, _):
         player.play(PATIENCE_S, until=lambda: microphone.state == "over")
-    assert microphone.refusals == {Ended("close_1008", "stream_owned"): 1}
+    assert microphone.refusals == {EndedConnection("close_1008", "stream_owned"): 1}
     assert not microphone.admitted
 
 
@@ -188,7 +193,7 @@ def test_nobody_listens() -> None:
     player.add([microphone])
     player.play(PATIENCE_S, until=lambda: microphone.refusals.total() >= 2)
     player.close()
-    assert set(microphone.refusals) == {Ended("no_answer", "service_unreachable")}
+    assert set(microphone.refusals) == {EndedConnection("no_answer", "service_unreachable")}
 
 
 def test_a_stream_that_breaks_goes_on_where_the_service_stands() -> None:
@@ -211,7 +216,7 @@ def test_a_stream_that_breaks_goes_on_where_the_service_stands() -> None:
         player.play(PATIENCE_S, until=lambda: len(heard) == 2)
     assert hellos[0]["stream_id"] == hellos[1]["stream_id"]
     assert heard[1] == sound.piece(2 * CHUNK + 7, len(heard[1]) // 2)
-    assert microphone.breaks == {Ended("no_answer", "service_unreachable"): 1}
+    assert microphone.breaks == {EndedConnection("no_answer", "service_unreachable"): 1}
 
 
 def test_what_a_service_does_not_read_waits_in_order() -> None:

@@ -11,24 +11,25 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from humwatch_capacity.gauge import Page, Told, Usage, busy_s, quantile, since
-from humwatch_capacity.hold import COLUMNS, line, slope_mb_h, summary
 from humwatch_capacity.level import failures_of
 from humwatch_capacity.overload import recovered_after_s
+from humwatch_capacity.process_stats import Usage, busy_s
 from humwatch_capacity.report import (
     CapacityReport,
     EndedReport,
-    HoldReport,
     LatencyReport,
     LevelReport,
     ModelCard,
     OverloadReport,
-    Reading,
     RequestsReport,
     ScoreReport,
+    SoakReading,
+    SoakReport,
 )
 from humwatch_capacity.score_ledger import Latencies, Tally
 from humwatch_capacity.score_load import requested
+from humwatch_capacity.service_metrics import MetricsPage, ServiceCounts, quantile, since
+from humwatch_capacity.soak import COLUMNS, line, slope_mb_h, summary
 from humwatch_capacity.text import LEVEL_COLUMNS, level_line, report_text
 
 PARTS: tuple[type[BaseModel], ...] = (
@@ -37,18 +38,18 @@ PARTS: tuple[type[BaseModel], ...] = (
     LevelReport,
     LatencyReport,
     EndedReport,
-    HoldReport,
-    Reading,
+    SoakReport,
+    SoakReading,
     OverloadReport,
     ScoreReport,
     RequestsReport,
 )
 GOOD = Latencies(scores=100, lost=0, p50_s=0.1, p99_s=0.4, max_s=0.5)
-NOTHING = Told(8, 0, 0, 0.0, 0, 0, {})
+NOTHING = ServiceCounts(8, 0, 0, 0.0, 0, 0, {})
 
 
-def reading(at_s: float, **changes: Any) -> Reading:
-    made = Reading(
+def reading(at_s: float, **changes: Any) -> SoakReading:
+    made = SoakReading(
         at_s=at_s,
         rss_mb=300.0,
         live_streams=8,
@@ -125,14 +126,14 @@ def report(**changes: Any) -> CapacityReport:
         ({"latencies": Latencies(99, 1, 0.1, 0.9, 2.0)}, ["lost"]),
         ({"latencies": Latencies(0, 0, None, None, None)}, ["latency"]),
         ({"refused": True, "broken": True}, ["refused", "broken"]),
-        ({"told": Told(8, 3, 0, 0.0, 0, 0, {})}, ["dropped"]),
-        ({"told": Told(8, 0, 3, 0.0, 0, 0, {})}, ["dropped"]),
-        ({"told": Told(8, 0, 0, 0.1, 0, 0, {})}, ["dropped"]),
-        ({"told": None}, []),
+        ({"counts": ServiceCounts(8, 3, 0, 0.0, 0, 0, {})}, ["dropped"]),
+        ({"counts": ServiceCounts(8, 0, 3, 0.0, 0, 0, {})}, ["dropped"]),
+        ({"counts": ServiceCounts(8, 0, 0, 0.1, 0, 0, {})}, ["dropped"]),
+        ({"counts": None}, []),
     ],
 )
 def test_why_a_level_is_not_sustained(changes: dict[str, Any], expected: list[str]) -> None:
-    facts = {"latencies": GOOD, "budget_s": 1.0, "refused": False, "broken": False, "told": NOTHING, **changes}
+    facts = {"latencies": GOOD, "budget_s": 1.0, "refused": False, "broken": False, "counts": NOTHING, **changes}
     assert failures_of(**facts) == expected
 
 
@@ -183,8 +184,8 @@ def test_quantiles_of_a_histogram() -> None:
 
 
 def test_metrics_are_added_up_over_the_machines() -> None:
-    told = Told.of(
-        Page(
+    counts = ServiceCounts.of(
+        MetricsPage(
             "# HELP humwatch_live_streams x\n"
             "humwatch_live_streams 2.0\n"
             'humwatch_windows_dropped_total{machine_id="a",reason="gap"} 3.0\n'
@@ -197,7 +198,7 @@ def test_metrics_are_added_up_over_the_machines() -> None:
             "something_else 9.0\n"
         )
     )
-    assert told == Told(2, 7, 1, 0.0, 0, 5, {0.5: 7.0, math.inf: 8.0})
+    assert counts == ServiceCounts(2, 7, 1, 0.0, 0, 5, {0.5: 7.0, math.inf: 8.0})
 
 
 def test_a_service_that_does_not_answer_has_told_nothing() -> None:
@@ -205,7 +206,7 @@ def test_a_service_that_does_not_answer_has_told_nothing() -> None:
         return httpx.Response(503)
 
     with httpx.Client(transport=httpx.MockTransport(handler), base_url="http://127.0.0.1") as http:
-        assert Told.ask(http) is None
+        assert ServiceCounts.ask(http) is None
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="Linux")

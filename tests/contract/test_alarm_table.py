@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from alarm_table import PARTS, main, rule_table, transition_table, with_tables
 from humwatch.alarm.events import EVENT_KINDS, MACHINE_STATES
 from humwatch.alarm.rule import AlarmRule
-from humwatch.alarm.table import PARTS, main, rule_table, transition_table, with_tables
 
-PAGE = Path(__file__).parents[2] / "docs" / "alarms.md"
-COMMAND = "python -m humwatch.alarm.table docs/alarms.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "alarms.md"
+COMMAND = "python scripts/alarm_table.py docs/alarms.md"
 
 
 def cells(table: str) -> list[list[str]]:
@@ -41,7 +42,7 @@ def test_the_command_rewrites_a_page_that_differs(tmp_path: Path) -> None:
     page, spoiled = PAGE.read_text("utf-8"), tmp_path / "alarms.md"
     spoiled.write_text(page.replace("raised!", "raised").replace("`30.0`", "`31.0`"), "utf-8")
     assert spoiled.read_text("utf-8") != page
-    subprocess.run([sys.executable, *COMMAND.split()[1:-1], str(spoiled)], check=True)
+    subprocess.run([sys.executable, *COMMAND.split()[1:-1], str(spoiled)], check=True, cwd=ROOT)
     assert spoiled.read_text("utf-8") == page
     assert COMMAND in page
 

@@ -65,3 +65,13 @@ def test_files_of_the_readmes_curl_lines_exist() -> None:
     posted = [word.partition("@")[2] for _, words in EVERY for word in words if words[0] == "curl" and "@" in word]
     assert posted
     assert [name for name in posted if not (ROOT / name).is_file()] == []
+
+
+def test_the_library_section_of_the_readme_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    section = (ROOT / "README.md").read_text("utf-8").partition("## As a library\n")[2].partition("\n## ")[0]
+    (code,) = re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines() == ["alarm 2.9", "15 s: raised, alarm", "15 s: state_changed, alarm"]

@@ -16,6 +16,7 @@ import pytest
 import soundfile
 
 from tests.contract.conftest import MACHINE, Trained
+from tests.processes import started
 
 HUMWATCH = Path(sys.executable).with_name("humwatch")
 
@@ -36,13 +37,12 @@ def client(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "HUMWATCH_PORT": str(port),
         "HUMWATCH_STATE_DIR": str(tmp_path_factory.mktemp("state")),
     }
-    with subprocess.Popen([HUMWATCH, "serve"], env=environment, stderr=subprocess.DEVNULL) as process:
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60.0) as client:
-                wait_until_ready(client)
-                yield client
-        finally:
-            process.terminate()
+    with (
+        started([HUMWATCH, "serve"], env=environment, stderr=subprocess.DEVNULL),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60.0) as client,
+    ):
+        wait_until_ready(client)
+        yield client
 
 
 def wait_until_ready(client: httpx.Client) -> None:

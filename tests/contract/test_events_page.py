@@ -21,12 +21,12 @@ from humwatch_service.live.status import Fault, LiveStatus, StreamStatus
 from humwatch_service.storage.fleet_history import FleetHistory, FleetMinutes
 from humwatch_service.viewers.events import (
     RETRY_MS,
-    AlarmTold,
+    AlarmAnnouncement,
     FleetChanges,
     FleetNow,
     MachineHello,
     Missed,
-    Sound,
+    SoundStep,
     Tick,
     Tile,
     event_bytes,
@@ -39,10 +39,10 @@ PAGE = (Path(__file__).parents[2] / "docs" / "events.md").read_text("utf-8")
 EVENTS: dict[str, type[BaseModel]] = {
     "fleet": FleetNow,
     "changes": FleetChanges,
-    "alarm": AlarmTold,
+    "alarm": AlarmAnnouncement,
     "missed": Missed,
     "hello": MachineHello,
-    "sound": Sound,
+    "sound": SoundStep,
     "status": LiveStatus,
     "tick": Tick,
 }
@@ -112,7 +112,7 @@ def test_every_event_is_sent_by_its_name() -> None:
         (Path(__file__).parents[2] / "service/humwatch_service/viewers" / name).read_text("utf-8")
         for name in ("fleet_view.py", "machine_view.py")
     )
-    assert set(re.findall(r'(?:event_bytes|_Told)\(\s*"(\w+)"', sources)) == set(EVENTS)
+    assert set(re.findall(r'(?:event_bytes|_FleetEvent)\(\s*"(\w+)"', sources)) == set(EVENTS)
 
 
 def test_the_examples_are_events() -> None:

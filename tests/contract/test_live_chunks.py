@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from humwatch.arrays import Float32
 from humwatch.audio.windows import WindowSpec
-from humwatch.live.monitor import LiveModel, LiveMonitor, LiveStep
-from humwatch.monitor import ListeningSpec
+from humwatch.live.model import LiveModel
+from humwatch.live.monitor import LiveMonitor, LiveStep
+from humwatch.monitor import PipelineSpec
 from humwatch.predictor import Predictor
 from humwatch.scoring.calibration import Calibration
 from humwatch.source.health import SOURCE_FAULTS
@@ -20,7 +21,6 @@ from humwatch.synthetic import SyntheticMachine
 from tests.core.live_models import live_model
 from tests.core.live_reference import PlainLiveMonitor
 
-Float32 = npt.NDArray[np.float32]
 Sizes = Callable[[int], int]
 """Of a rate in Hz, how many samples are pushed next."""
 
@@ -112,7 +112,9 @@ def drawn(seed: int, largest: int) -> Sizes:
 
 
 def seen(step: LiveStep) -> tuple[object, ...]:
-    scores = None if step.step is None else (step.step.step.raw_score, step.step.clip and step.step.clip.raw_score)
+    scores = (
+        None if step.scores is None else (step.scores.step.raw_score, step.scores.clip and step.scores.clip.raw_score)
+    )
     facts = step.start_sample, step.end_sample, step.observation, step.clip_start_sample, step.level_dbfs, step.faults
     return *facts, step.running, step.model.bundle.manifest.version, scores
 
@@ -142,15 +144,15 @@ def run(monitor: Any, script: Script, models: list[LiveModel], sizes: Sizes) -> 
 
 @pytest.fixture
 def models(
-    listening: ListeningSpec,
+    pipeline: PipelineSpec,
     predictor: Predictor,
     calibration: Calibration,
-    calibrate_for: Callable[[ListeningSpec], Calibration],
+    calibrate_for: Callable[[PipelineSpec], Calibration],
 ) -> list[LiveModel]:
     """Two that step alike, one that listens at a hop of 5 and in longer steps."""
-    model = live_model(listening, predictor, calibration)
+    model = live_model(pipeline, predictor, calibration)
     other = replace(model.bundle, manifest=model.bundle.manifest.model_copy(update={"version": "2"}))
-    slow = replace(listening, windows=WindowSpec(hop_frames=5, step_seconds=0.7, clip_seconds=1.9))
+    slow = replace(pipeline, windows=WindowSpec(hop_frames=5, step_seconds=0.7, clip_seconds=1.9))
     third = live_model(slow, predictor, calibrate_for(slow))
     last = replace(third.bundle, manifest=third.bundle.manifest.model_copy(update={"version": "3"}))
     return [model, LiveModel(other, predictor), LiveModel(last, predictor)]

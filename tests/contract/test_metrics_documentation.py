@@ -13,7 +13,7 @@ from humwatch.source.health import SOURCE_FAULTS
 from humwatch_service.metrics.live import DROPS, REFUSALS, RESOURCES
 from humwatch_service.metrics.registry import METRICS, OUTCOMES, PROCESS_METRICS, STAGES, Metrics
 from humwatch_service.protocol.detections import DETECTORS
-from humwatch_service.webhooks.outbox import DELIVERY_OUTCOMES
+from humwatch_service.webhooks.policy import DELIVERY_OUTCOMES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text("utf-8")
 SPECS = (*METRICS, *PROCESS_METRICS)

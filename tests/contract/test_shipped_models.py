@@ -27,7 +27,7 @@ def score(machine_id: str, name: str) -> RecordingScore:
     predictor = OnnxPredictor(bundle.graph, threads=2)
     return score_recording(
         MODELS / machine_id / "examples" / name,
-        bundle.manifest.listening,
+        bundle.manifest.pipeline,
         lambda rate, channel: bundle.monitor(predictor, source_rate_hz=rate, channel=channel),
     )
 

@@ -14,7 +14,7 @@ import scipy.signal
 
 from humwatch.alarm.events import AlarmEvent
 from humwatch.alarm.rule import AlarmRule
-from humwatch.alarm.state_machine import AlarmMachine
+from humwatch.alarm.state_machine import AlarmStateMachine
 from humwatch.audio.features import FeatureSpec
 from humwatch.audio.levels import SecondLevels
 from humwatch.audio.quality import dbfs
@@ -22,8 +22,9 @@ from humwatch.audio.windows import WindowSpec
 from humwatch.bundle.bundle import Bundle, Golden, compose_bundle, digest_of
 from humwatch.bundle.manifest import PredictorCard
 from humwatch.calibration.fit import calibrate
-from humwatch.live.monitor import LiveModel, LiveMonitor, LiveStep
-from humwatch.monitor import Listener, ListeningSpec
+from humwatch.live.model import LiveModel
+from humwatch.live.monitor import LiveMonitor, LiveStep
+from humwatch.monitor import EvidencePipeline, PipelineSpec
 from humwatch.predictor import Predictor
 from humwatch.recording import whole_clips
 from humwatch.scoring.calibration import CalibrationSpec
@@ -73,7 +74,7 @@ def in_room(sound: Sound, seed: int = 0) -> Sound:
 @pytest.fixture(scope="module")
 def model(predictor: Predictor) -> LiveModel:
     """Calibrated on its normal running at its normal speeds."""
-    spec = ListeningSpec(FeatureSpec(), WindowSpec(clip_seconds=CLIP_S), ScoringSpec(kind="spectrum_profile"))
+    spec = PipelineSpec(FeatureSpec(), WindowSpec(clip_seconds=CLIP_S), ScoringSpec(kind="spectrum_profile"))
     clips = [clip for number in range(40) for clip in normal_clips(spec, predictor, number)]
     calibration = calibrate(
         clips,
@@ -104,10 +105,10 @@ def model(predictor: Predictor) -> LiveModel:
     return LiveModel(Bundle(manifest, b"not run here", calibration, golden), predictor)
 
 
-def normal_clips(spec: ListeningSpec, predictor: Predictor, number: int) -> list[NormalClip]:
+def normal_clips(spec: PipelineSpec, predictor: Predictor, number: int) -> list[NormalClip]:
     """One of the recordings of the calibration: ten seconds of a tape that is heard nowhere else."""
     sound = in_room(played(tape(900 + number // 9), wandering(CLIP_S, number), number % 9 * 10.5), number)
-    listener = Listener(spec, predictor, source_rate_hz=RATE_HZ)
+    listener = EvidencePipeline(spec, predictor, source_rate_hz=RATE_HZ)
     mono = sound.astype(np.float32)
     blocks = listener.push(mono[:, None]) + listener.flush()
     evidence = Evidence.concatenate([block.evidence for block in blocks])
@@ -134,7 +135,7 @@ class Watch:
         self.live = LiveMonitor(
             self.model, source_rate_hz=RATE_HZ, time_of=lambda sample: sample / RATE_HZ, **self.given
         )
-        self.alarm = AlarmMachine(self.rule, warn_level=clip.normalise(clip.warn.level))
+        self.alarm = AlarmStateMachine(self.rule, warn_level=clip.normalise(clip.warn.level))
 
     def hear(self, sound: Sound) -> None:
         for at in range(0, len(sound), RATE_HZ // 10):
@@ -197,7 +198,7 @@ def test_stops_and_starts_raise_nothing_and_a_machine_that_stands_is_off(model: 
         standing = watch.between(stands_s + 3.2, watch.heard_s)
         assert len(standing) >= 6
         assert {state for _, state in standing} == {"off"}
-        assert all(step.step is None and step.running is False for step, _ in standing)
+        assert all(step.scores is None and step.running is False for step, _ in standing)
         assert {"normal", "warning"} & {state for _, state in watch.between(began_s, stands_s)}
     assert watch.times_of("raised") == []
 
@@ -229,7 +230,7 @@ def test_a_signal_from_who_switches_it_goes_before_the_level(model: LiveModel, u
         watch.live.signal(False)
         watch.hear(sound[stops:])
         assert {state for _, state in watch.between(stopped_s + 1.0, watch.heard_s)} == {"off"}
-        assert all(step.step is None for step, _ in watch.between(stopped_s + 1.0, watch.heard_s))
+        assert all(step.scores is None for step, _ in watch.between(stopped_s + 1.0, watch.heard_s))
         assert all("level_unusual" not in {fault.code for fault in step.faults} for step, _ in watch.steps)
     assert watch.times_of("raised") == []
 
@@ -275,7 +276,7 @@ def test_a_low_fault_alarms_after_a_clip_and_the_delay(model: LiveModel, kind: s
     watch.hear(sound)
     assert watch.between(0.0, begins_s)[-1][1] == "normal"
     (raised_s,) = watch.times_of("raised")
-    step_s = model.bundle.manifest.listening.step_windows / FeatureSpec().frame_rate_hz
+    step_s = model.bundle.manifest.pipeline.step_windows / FeatureSpec().frame_rate_hz
     sys.stdout.write(f"\n| {kind} | {level_db:.1f} dB | {raised_s - begins_s:.1f} s |")
     assert 0.0 < raised_s - begins_s <= watch.rule.on_delay_s + CLIP_S + step_s
 

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from humwatch.bundle.repository import ModelRepository
 from humwatch.synthetic import Fault, SyntheticMachine
-from humwatch_service.models.registry import Machine, load_machine
+from humwatch_service.models.registry import LoadedModel, load_model
 from humwatch_service.scoring.scorer import ScoreJob, Scorer
 from humwatch_training.fit.systems import RECIPES, SYSTEMS
 from humwatch_training.networks.attentive import AnpConfig
@@ -90,13 +90,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("models")
 
 
-def load(name: str, run: Path, models: Path) -> Machine:
+def load(name: str, run: Path, models: Path) -> LoadedModel:
     """Load a system as the service does, exported on first use."""
     repository = ModelRepository(models)
     if name not in repository.machine_ids():
         export(name, run, models)
     assert repository.manifest(name).predictor.strategy.startswith(name)
-    return load_machine(repository, name)
+    return load_model(repository, name)
 
 
 def export(name: str, run: Path, models: Path) -> None:
@@ -107,7 +107,7 @@ def export(name: str, run: Path, models: Path) -> None:
     humwatch_train("export", run, "--machine", name, "--models", models, *asked, *calibration)
 
 
-def ranks(machine: Machine, paths: list[Path]) -> list[float]:
+def ranks(machine: LoadedModel, paths: list[Path]) -> list[float]:
     scorer = Scorer()
     return [scorer.score(ScoreJob(path, machine)).answer.score for path in paths]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from humwatch.alarm.events import (
     DECIDING,
-    NOT_HEARD,
+    NO_SOUND,
     STARTING,
     ActiveAlarm,
     AlarmEvent,
@@ -48,7 +48,7 @@ class Happening:
 
 
 class ReferenceMachine:
-    """Speaks as `AlarmMachine` does; `do` takes the name of its method."""
+    """Speaks as `AlarmStateMachine` does; `do` takes the name of its method."""
 
     def __init__(self, rule: AlarmRule, *, warn_level: float, snapshot: AlarmSnapshot | None = None) -> None:
         self.rule = rule
@@ -161,12 +161,12 @@ class ReferenceMachine:
             if happening.kind == "return_to_service":
                 returned = True
         if heard is None or heard.observation is None:
-            return "unknown", (NOT_HEARD,)
+            return "unknown", (NO_SOUND,)
         if heard.suppressed:
             return "unknown", (STARTING,)
         if heard.observation.condition != "scored":
             return heard.observation.condition, heard.observation.reasons
-        reasons = (NOT_HEARD,) if returned else heard.observation.reasons
+        reasons = (NO_SOUND,) if returned else heard.observation.reasons
         if self._alarm() is not None:
             return "alarm", reasons
         if self._was("warning"):

@@ -12,16 +12,16 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from humwatch.arrays import Float32, Int64
 from humwatch.audio.quality import (
     CLIP_LEVEL,
     clipping,
     dbfs,
+    missing_band,
     off_centre,
     silence,
     standstill,
-    unheard_band,
     unusual_level,
 )
 from humwatch.audio.sound_blocks import BLOCKS_A_SECOND, HELD_FLOOR_DBFS, HELD_SECONDS, HELD_STEPS
@@ -30,16 +30,13 @@ from humwatch.source.health import (
     CLOCK_DRIFT,
     FLAT_PEAK,
     HELD_STRETCHES,
-    LEAST_HEARD_S,
+    LEAST_SOUND_S,
     MOST_BLOCKS,
     WINDOW_S,
     WRONG_RATE,
     FaultReport,
     SourceFault,
 )
-
-Float32 = npt.NDArray[np.float32]
-Int64 = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -176,7 +173,7 @@ class PlainHealth:
             level_dbfs_high: level of the loudest.
         """
         self._rate_hz = rate_hz
-        self._unheard = unheard_band(rate_hz, needed_hz)
+        self._unheard = missing_band(rate_hz, needed_hz)
         self._clock = SourceClock(rate_hz)
         self.calibrated(level_dbfs_low, level_dbfs_high)
         self.reset()
@@ -284,7 +281,7 @@ class PlainHealth:
     def _texts(self) -> Iterator[tuple[SourceFault, str | None]]:
         """What to say of each fault, None where there is none; in the order of ``SourceFault``."""
         window = _Sums(self._blocks)
-        heard = window.n >= LEAST_HEARD_S * self._rate_hz
+        heard = window.n >= LEAST_SOUND_S * self._rate_hz
         silent = silence(self._latest().level_dbfs) if heard else None
         clock, clock_text = self._clock_fault()
         yield "bandwidth_limited", self._unheard
@@ -300,7 +297,7 @@ class PlainHealth:
     def _latest(self) -> _Sums:
         """Of the newest sound, as much as shares and levels need."""
         latest: list[_Block] = []
-        wanted = LEAST_HEARD_S * self._rate_hz
+        wanted = LEAST_SOUND_S * self._rate_hz
         for block in reversed(self._blocks):
             if wanted <= 0:
                 break

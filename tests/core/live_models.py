@@ -6,8 +6,8 @@ import numpy as np
 
 from humwatch.bundle.bundle import Bundle, Golden, compose_bundle, digest_of
 from humwatch.bundle.manifest import PredictorCard
-from humwatch.live.monitor import LiveModel
-from humwatch.monitor import ListeningSpec
+from humwatch.live.model import LiveModel
+from humwatch.monitor import PipelineSpec
 from humwatch.predictor import Predictor
 from humwatch.scoring.calibration import Calibration
 
@@ -16,11 +16,11 @@ CARD = PredictorCard(
 )
 
 
-def live_model(listening: ListeningSpec, predictor: Predictor, calibration: Calibration) -> LiveModel:
+def live_model(pipeline: PipelineSpec, predictor: Predictor, calibration: Calibration) -> LiveModel:
     graph = b"not run here"
-    golden = Golden.of(predictor, np.zeros((1, listening.windows.length_frames, 128), np.float32))
+    golden = Golden.of(predictor, np.zeros((1, pipeline.windows.length_frames, 128), np.float32))
     manifest, _ = compose_bundle(
-        listening,
+        pipeline,
         calibration,
         graph,
         golden,

@@ -10,20 +10,19 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from humwatch.alarm.events import RATE_UNCONFIRMED, WARMING_UP, Observation
+from humwatch.arrays import Float32
 from humwatch.audio.quality import MIN_DBFS, dbfs
-from humwatch.live.monitor import SWAP_STEPS, LiveModel, LiveStep
+from humwatch.live.model import LiveModel
+from humwatch.live.monitor import SWAP_STEPS, LiveStep
 from humwatch.monitor import Step
 from humwatch.run_state import RunState
 from humwatch.source.health import WINDOW_S, FaultReport
 from tests.core.health_reference import PlainHealth, PlainLevels
 
-Float32 = npt.NDArray[np.float32]
 
-
-class _Ear:
+class _ModelTrack:
     """A monitor, and the place in the stream where it began to listen."""
 
     def __init__(self, model: LiveModel, source_rate_hz: int, origin: int) -> None:
@@ -61,7 +60,7 @@ class PlainLiveMonitor:
         *,
         source_rate_hz: int,
         first_sample: int = 0,
-        heard_until: int = 0,
+        scored_until: int = 0,
         time_of: Callable[[int], float],
         running: bool | None = None,
         use_level: bool = True,
@@ -73,7 +72,7 @@ class PlainLiveMonitor:
             model: that judges.
             source_rate_hz: of the samples.
             first_sample: index of the first sample that will be pushed.
-            heard_until: what ends at this sample or before makes no observation: it did before a restart.
+            scored_until: what ends at this sample or before makes no observation: it did before a restart.
             time_of: wall clock at a sample, seconds since 1970.
             running: explicit signal; None leaves it to the level.
             use_level: whether the level tells if the machine runs; else it does unless it is said not to.
@@ -81,16 +80,16 @@ class PlainLiveMonitor:
         """
         self._rate_hz = source_rate_hz
         self._time_of = time_of
-        self._heard_until = heard_until
+        self._heard_until = scored_until
         self._quantum = max(1, source_rate_hz // 10)
         self._rest: Float32 = np.zeros(0, np.float32)
-        self._ear = _Ear(model, source_rate_hz, first_sample)
-        self._next: _Ear | None = None
+        self._ear = _ModelTrack(model, source_rate_hz, first_sample)
+        self._next: _ModelTrack | None = None
         self._patience = 0
         calibration = model.bundle.calibration
         self._health = PlainHealth(
             rate_hz=source_rate_hz,
-            needed_hz=float(model.bundle.manifest.listening.band_edges_hz[-1, 1]),
+            needed_hz=float(model.bundle.manifest.pipeline.band_edges_hz[-1, 1]),
             level_dbfs_low=calibration.level_dbfs_low,
             level_dbfs_high=calibration.level_dbfs_high,
         )
@@ -168,14 +167,14 @@ class PlainLiveMonitor:
 
     def swap(self, model: LiveModel) -> None:
         """Let ``model`` listen beside the one in use, and take over once it has heard a whole clip."""
-        self._next = _Ear(model, self._rate_hz, self._position)
+        self._next = _ModelTrack(model, self._rate_hz, self._position)
         self._patience = SWAP_STEPS
         if self._stopped:
             self._take_over()
 
     def _take(self, mono: Float32) -> list[LiveStep]:
         self._health.push(mono)
-        self._run.glance(dbfs(float(np.var(mono, dtype=np.float64))), len(mono) / self._rate_hz)
+        self._run.push_part(dbfs(float(np.var(mono, dtype=np.float64))), len(mono) / self._rate_hz)
         levels = self._levels.push(mono)
         for level_dbfs in levels:
             self._level_dbfs = level_dbfs
@@ -230,7 +229,7 @@ class PlainLiveMonitor:
             if ear is not None:
                 ear.restart(self._position)
 
-    def _judged(self, ear: _Ear, step: Step) -> LiveStep:
+    def _judged(self, ear: _ModelTrack, step: Step) -> LiveStep:
         clip_start = None if step.clip is None else ear.source_sample(step.clip.start_sample)
         span = ear.source_sample(step.step.start_sample), ear.source_sample(step.step.end_sample)
         faults = self.faults
@@ -269,7 +268,7 @@ class PlainLiveMonitor:
             start_sample=start,
             end_sample=end,
             observation=observation,
-            step=step,
+            scores=step,
             clip_start_sample=clip_start,
             level_dbfs=self._level_dbfs,
             faults=self.faults,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from humwatch.errors import AudioChannelMissing
-from humwatch.monitor import ListeningSpec, Monitor
+from humwatch.monitor import Monitor, PipelineSpec
 from humwatch.predictor import Predictor
 from humwatch.scoring.calibration import Calibration
 from humwatch.scoring.evidence import ScoringSpec
@@ -18,11 +18,11 @@ MonitorFor = Callable[..., Monitor]
 @pytest.fixture(params=["spectrum_profile", "consensus"])
 def monitor_for(
     request: pytest.FixtureRequest,
-    listening: ListeningSpec,
+    pipeline: PipelineSpec,
     predictor: Predictor,
-    calibrate_for: Callable[[ListeningSpec], Calibration],
+    calibrate_for: Callable[[PipelineSpec], Calibration],
 ) -> MonitorFor:
-    spec = ListeningSpec(listening.features, listening.windows, ScoringSpec.model_validate({"kind": request.param}))
+    spec = PipelineSpec(pipeline.features, pipeline.windows, ScoringSpec.model_validate({"kind": request.param}))
     calibration = calibrate_for(spec)
 
     def make(source_rate_hz: int = 16_000, channel: int = 0) -> Monitor:

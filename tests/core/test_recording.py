@@ -11,7 +11,7 @@ import soxr
 
 from humwatch.calibration.fit import calibrate
 from humwatch.errors import AudioChannelMissing, AudioTooShort, CalibrationError
-from humwatch.monitor import ListeningSpec, Monitor, Step
+from humwatch.monitor import Monitor, PipelineSpec, Step
 from humwatch.predictor import Predictor
 from humwatch.recording import RecordingScore, normal_clips, score_recording
 from humwatch.scoring.calibration import Calibration, CalibrationSpec
@@ -22,7 +22,7 @@ Score = Callable[..., RecordingScore]
 
 
 @pytest.fixture
-def score(listening: ListeningSpec, predictor: Predictor, calibration: Calibration) -> Score:
+def score(pipeline: PipelineSpec, predictor: Predictor, calibration: Calibration) -> Score:
     def run(
         samples: np.ndarray,
         rate_hz: int = 16_000,
@@ -34,8 +34,8 @@ def score(listening: ListeningSpec, predictor: Predictor, calibration: Calibrati
         soundfile.write(file, samples, rate_hz, subtype=subtype, format="WAV")
         return score_recording(
             file,
-            listening,
-            lambda rate, chosen: Monitor(listening, predictor, calibration, source_rate_hz=rate, channel=chosen),
+            pipeline,
+            lambda rate, chosen: Monitor(pipeline, predictor, calibration, source_rate_hz=rate, channel=chosen),
             channel=channel,
             default_channel=default,
         )
@@ -60,13 +60,13 @@ def test_normal_sound_is_normal_and_says_what_its_thresholds_rest_on(score: Scor
 def test_faults_alarm(
     kind: str,
     machine: SyntheticMachine,
-    listening: ListeningSpec,
+    pipeline: PipelineSpec,
     predictor: Predictor,
-    calibrate_for: Callable[[ListeningSpec], Calibration],
+    calibrate_for: Callable[[PipelineSpec], Calibration],
     tmp_path: Path,
 ) -> None:
     """By the default of new bundles."""
-    spec = ListeningSpec(listening.features, listening.windows, ScoringSpec())
+    spec = PipelineSpec(pipeline.features, pipeline.windows, ScoringSpec())
     calibration = calibrate_for(spec)
     path = tmp_path / "fault.wav"
     sound = machine.clip(71, seconds=2.0, fault=Fault(kind, 3.0))  # type: ignore[arg-type]
@@ -128,25 +128,25 @@ def test_samples_coarser_than_those_of_calibration_are_unknown(score: Score, mac
 
 
 def test_a_machine_calibrated_on_coarse_samples_is_judged_on_them(
-    tmp_path: Path, listening: ListeningSpec, predictor: Predictor, machine: SyntheticMachine
+    tmp_path: Path, pipeline: PipelineSpec, predictor: Predictor, machine: SyntheticMachine
 ) -> None:
     clips = []
     for number in range(8):
         path = tmp_path / f"{number}.wav"
         soundfile.write(path, machine.clip(number, seconds=2.0), 16_000, subtype="PCM_U8")
-        clips += normal_clips(path, path.name, listening, predictor, channel=None)
+        clips += normal_clips(path, path.name, pipeline, predictor, channel=None)
     calibration = calibrate(
         clips,
-        scoring=listening.scoring,
+        scoring=pipeline.scoring,
         spec=CalibrationSpec(),
-        step_windows=listening.step_windows,
-        clip_seconds=listening.windows.clip_seconds,
+        step_windows=pipeline.step_windows,
+        clip_seconds=pipeline.windows.clip_seconds,
     )
     assert calibration.sample_bits == 8
     result = score_recording(
         path,
-        listening,
-        lambda rate, channel: Monitor(listening, predictor, calibration, source_rate_hz=rate, channel=channel),
+        pipeline,
+        lambda rate, channel: Monitor(pipeline, predictor, calibration, source_rate_hz=rate, channel=channel),
     )
     assert result.state == "normal"
 
@@ -160,12 +160,12 @@ def test_a_machine_calibrated_on_coarse_samples_is_judged_on_them(
     ],
 )
 def test_what_cannot_be_judged_calibrates_nothing(
-    tmp_path: Path, listening: ListeningSpec, predictor: Predictor, samples: np.ndarray, rate_hz: int, code: str
+    tmp_path: Path, pipeline: PipelineSpec, predictor: Predictor, samples: np.ndarray, rate_hz: int, code: str
 ) -> None:
     path = tmp_path / "normal.wav"
     soundfile.write(path, samples, rate_hz)
     with pytest.raises(CalibrationError, match=rf"normal\.wav is no normal recording \({code}\)"):
-        normal_clips(path, "normal", listening, predictor, channel=None)
+        normal_clips(path, "normal", pipeline, predictor, channel=None)
 
 
 @pytest.mark.parametrize("rate_hz", [44_100, 48_000])
@@ -197,7 +197,7 @@ def test_another_gain_is_told(score: Score, machine: SyntheticMachine) -> None:
 
 
 def test_a_caller_can_give_up_between_steps(
-    listening: ListeningSpec, predictor: Predictor, calibration: Calibration, normal_files: list[Path]
+    pipeline: PipelineSpec, predictor: Predictor, calibration: Calibration, normal_files: list[Path]
 ) -> None:
     seen = []
 
@@ -208,47 +208,47 @@ def test_a_caller_can_give_up_between_steps(
     with pytest.raises(TimeoutError):
         score_recording(
             normal_files[0],
-            listening,
-            lambda rate, channel: Monitor(listening, predictor, calibration, source_rate_hz=rate, channel=channel),
+            pipeline,
+            lambda rate, channel: Monitor(pipeline, predictor, calibration, source_rate_hz=rate, channel=channel),
             on_step=give_up,
         )
     assert len(seen) == 1
 
 
 def test_every_step_is_told_as_it_is_known_the_last_one_too(
-    listening: ListeningSpec, predictor: Predictor, calibration: Calibration, normal_files: list[Path]
+    pipeline: PipelineSpec, predictor: Predictor, calibration: Calibration, normal_files: list[Path]
 ) -> None:
     seen: list[Step] = []
     result = score_recording(
         normal_files[0],
-        listening,
-        lambda rate, channel: Monitor(listening, predictor, calibration, source_rate_hz=rate, channel=channel),
+        pipeline,
+        lambda rate, channel: Monitor(pipeline, predictor, calibration, source_rate_hz=rate, channel=channel),
         on_step=seen.append,
     )
     assert [step.step.raw_score for step in seen] == [step.step.raw_score for step in result.steps]
-    assert sum(len(step.block.windows) for step in seen) == listening.clip_windows
+    assert sum(len(step.block.windows) for step in seen) == pipeline.clip_windows
 
 
 def test_a_long_recording_is_cut_into_clips_that_do_not_overlap(
-    tmp_path: Path, listening: ListeningSpec, predictor: Predictor, machine: SyntheticMachine
+    tmp_path: Path, pipeline: PipelineSpec, predictor: Predictor, machine: SyntheticMachine
 ) -> None:
     path = tmp_path / "long.wav"
     soundfile.write(path, machine.clip(80, seconds=6.5), 16_000)
-    clips = normal_clips(path, "long", listening, predictor, channel=None)
-    assert [len(clip.evidence) for clip in clips] == [listening.clip_windows] * 3
+    clips = normal_clips(path, "long", pipeline, predictor, channel=None)
+    assert [len(clip.evidence) for clip in clips] == [pipeline.clip_windows] * 3
     soundfile.write(path, machine.clip(80, seconds=1.9), 16_000)
-    assert normal_clips(path, "short", listening, predictor, channel=None) == []
+    assert normal_clips(path, "short", pipeline, predictor, channel=None) == []
 
 
 def test_every_clip_knows_the_quietest_second_of_its_recording(
-    tmp_path: Path, listening: ListeningSpec, predictor: Predictor, machine: SyntheticMachine
+    tmp_path: Path, pipeline: PipelineSpec, predictor: Predictor, machine: SyntheticMachine
 ) -> None:
     loud, soft = machine.clip(81, seconds=5.5), machine.clip(82, seconds=5.5)
     soft[48_000:64_000] *= 0.1
     soft[80_000:] *= 0.01  # half a second is no second
     path = tmp_path / "stereo.wav"
     soundfile.write(path, np.stack([loud, soft], axis=1), 16_000, subtype="FLOAT")
-    clips = normal_clips(path, "stereo", listening, predictor, channel=1)
+    clips = normal_clips(path, "stereo", pipeline, predictor, channel=1)
     expected = 10 * np.log10(np.var(soft[48_000:64_000].astype(np.float64)))
     assert [clip.quietest_dbfs for clip in clips] == pytest.approx([expected, expected])
-    assert normal_clips(path, "stereo", listening, predictor, channel=0)[0].quietest_dbfs > expected + 15.0
+    assert normal_clips(path, "stereo", pipeline, predictor, channel=0)[0].quietest_dbfs > expected + 15.0

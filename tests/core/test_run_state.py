@@ -21,7 +21,7 @@ def heard(levels: list[float], gate: RunGate | None = GATE) -> list[bool | None]
 
 
 def test_a_gate_lies_below_the_quietest_second() -> None:
-    assert RunGate.learned(-30.0) == RunGate(on_dbfs=-36.0, off_dbfs=-40.0)
+    assert RunGate.from_quietest(-30.0) == RunGate(on_dbfs=-36.0, off_dbfs=-40.0)
 
 
 def test_a_gate_that_opens_below_where_it_closes_is_refused() -> None:
@@ -96,7 +96,7 @@ def test_a_machine_that_runs_down_stands_and_runs_up_is_heard_to(rng: np.random.
     ramp = np.interp(np.arange(40 * 8_000) / 8_000, [0, 10, 14, 25, 28, 40], [1.0, 1.0, 0.0, 0.0, 1.0, 1.0])
     sound = machine.clip(1, 40.0) * ramp + rng.normal(0.0, 10 ** (-65 / 20), len(ramp))
     levels = SecondLevels(8_000).push(sound.astype(np.float32))
-    states = heard(levels, RunGate.learned(min(SecondLevels(8_000).push(machine.clip(2, 10.0)))))
+    states = heard(levels, RunGate.from_quietest(min(SecondLevels(8_000).push(machine.clip(2, 10.0)))))
     changes = [(second, state) for second, state in enumerate(states) if second and state != states[second - 1]]
     assert states[0] is True
     assert [state for _, state in changes] == [False, True]
@@ -109,15 +109,15 @@ def test_it_may_stand_when_one_more_second_can_tell(rng: np.random.Generator) ->
     for _ in range(50):
         state = RunState(GATE)
         for level in rng.choice([-50.0, -42.0, -30.0], 30):
-            may_stand = state.may_stand
+            may_be_off = state.may_be_off
             state.push(float(level))
-            assert may_stand or state.running is not False
-    assert not RunState(GATE).may_stand
-    assert not RunState(None).may_stand
+            assert may_be_off or state.running is not False
+    assert not RunState(GATE).may_be_off
+    assert not RunState(None).may_be_off
     state = RunState(GATE)
     state.push(-50.0)
-    assert state.may_stand
+    assert state.may_be_off
     state.signal(True)
-    assert not state.may_stand
+    assert not state.may_be_off
     state.signal(False)
-    assert state.may_stand
+    assert state.may_be_off

@@ -119,7 +119,7 @@ BOMB_PROBE = """
     server = server_of(app, settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
-    while not app.state.service.machines.loaded:
+    while not app.state.service.models.loaded:
         pass
     url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1/machines/pump-2/score"
     def peak():

@@ -34,12 +34,12 @@ def on_16_bits(workshop: Any) -> Any:
 @pytest.fixture(scope="module")
 def reference(server: Any, workshop: Any, on_16_bits: Any) -> Any:
     """What core says of the same samples, with no service in between."""
-    machine = server.app.state.service.machines.get("pump-2")
+    machine = server.app.state.service.models.get("pump-2")
 
     def score(name: str) -> float:
         result = score_recording(
             io.BytesIO(workshop.encoded(on_16_bits[name])),
-            machine.manifest.listening,
+            machine.manifest.pipeline,
             lambda rate, channel: machine.bundle.monitor(machine.predictor, source_rate_hz=rate, channel=channel),
         )
         return result.worst.score

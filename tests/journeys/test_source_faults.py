@@ -297,7 +297,7 @@ def check_messages(source: Source, code: str, named_s: float, ends_s: float) -> 
 
 
 def check_history(source: Source, named_s: float, ends_s: float) -> None:
-    source.server.app.state.service.live._logbook.flush()
+    source.server.app.state.service.live.recorder.flush(())
     span = {"start_s": source.start_s + named_s + 1, "end_s": source.start_s + ends_s - 1, "resolution": "second"}
     points = source.server.http.get(f"/v1/machines/{MIC}/history", params=span).json()
     assert len(points) > 0.8 * (ends_s - named_s - 2)

@@ -470,7 +470,7 @@ def test_history_has_every_second(make_server: Callable[..., Any], workshop: Any
             socket.send(sound[at : at + 16_000])
         say(socket, "eof")
         hear(socket, "bye")
-    server.app.state.service.live._logbook.flush()
+    server.app.state.service.live.recorder.flush(())
     points = server.http.get("/v1/machines/pump-2/history?resolution=second").json()
     assert len(points) >= 25
     assert points[0]["at_s"] == pytest.approx(now_s - 39, abs=2)

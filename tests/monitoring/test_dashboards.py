@@ -19,7 +19,7 @@ import yaml
 from humwatch.alarm.events import EVENT_KINDS, MACHINE_STATES
 from humwatch.source.health import HARD_FAULTS, SOURCE_FAULTS
 from humwatch_dashboards import DASHBOARDS, expressions, palette, render
-from humwatch_dashboards.expressions import fill, questions
+from humwatch_dashboards.expressions import fill, queries
 from humwatch_dashboards.panels import laid_out
 from humwatch_dashboards.service import service
 from humwatch_service.app import create_app
@@ -143,7 +143,7 @@ def test_every_question_is_asked_of_the_chosen_data_source_and_parses() -> None:
         assert all(target["datasource"] == chosen for target in panel["targets"]), name
     for document in DOCUMENTS.values():
         assert all(one["datasource"] == chosen for one in document["annotations"]["list"])
-        for _, expression in questions(document):
+        for _, expression in queries(document):
             promql_parser.parse(fill(expression, VALUES))
 
 
@@ -152,7 +152,7 @@ def test_every_series_exists_with_its_labels() -> None:
     recorded = rules()
     asked = set()
     for document in DOCUMENTS.values():
-        for place, expression in questions(document):
+        for place, expression in queries(document):
             for selector in selectors(fill(expression, VALUES)):
                 asked.add(selector.name)
                 labels = {matcher.name for matcher in selector.matchers.matchers}
@@ -186,7 +186,7 @@ def test_label_values_in_questions_exist() -> None:
         "event": set(EVENT_KINDS),
     }
     for document in DOCUMENTS.values():
-        for place, expression in questions(document):
+        for place, expression in queries(document):
             for selector in selectors(fill(expression, VALUES)):
                 for matcher in selector.matchers.matchers:
                     if matcher.name in known:
@@ -317,7 +317,7 @@ def test_states_can_be_told_apart_by_who_sees_few_colours(sight: str) -> None:
 
 def test_expressions_for_a_test_are_all_of_them_without_variables() -> None:
     given = expressions(machine_id="fan-1", instance="box:8000", interval="15s")
-    assert len(given) == sum(len(list(questions(document))) for document in DOCUMENTS.values())
+    assert len(given) == sum(len(list(queries(document))) for document in DOCUMENTS.values())
     assert not [expression for _, _, expression in given if "$" in expression]
     text = "\n".join(expression for _, _, expression in given)
     assert all(value in text for value in ("fan-1", "box:8000", "[15s]"))

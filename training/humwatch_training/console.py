@@ -1,4 +1,6 @@
-"""What the commands say: results on stdout, progress on stderr, failures by name."""
+"""Output of the commands: results on stdout, progress on stderr, failures by name."""
+
+from __future__ import annotations
 
 import json
 import sys
@@ -24,7 +26,7 @@ def show(result: dict[str, object], text: str, *, as_json: bool) -> None:
 
 @contextmanager
 def stage_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Give a function of (stage, done, total) that draws a bar on a terminal, and says each stage's end elsewhere."""
+    """Yield a function of (stage, done, total) that draws a bar on a terminal, or else prints each stage's end."""
     if not sys.stderr.isatty():
         yield lambda stage, done, total: say(f"{stage}: {done}/{total}") if done == total else None
         return

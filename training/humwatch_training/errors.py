@@ -1,4 +1,4 @@
-"""What can go wrong in training, by name.
+"""Errors of the training package.
 
 HumwatchError
 └── TrainingError
@@ -9,11 +9,13 @@ HumwatchError
     ├── CheckpointError       a checkpoint that cannot be written or read
     │   └── ResumeMismatch    a checkpoint of another configuration or of other data
     ├── TrainingDiverged      gradients that stay non-finite
-    ├── StrategyError         a mask that a network cannot be asked for
+    ├── StrategyError         a mask that a network cannot predict under
     ├── TrainingInterrupted   a run that was stopped by a signal and can be resumed
     ├── BenchError            the service could not be measured
-    └── ExportParityError     an exported graph that does not say what the model says
+    └── ExportParityError     an exported graph that differs from the model
 """
+
+from __future__ import annotations
 
 from humwatch.errors import HumwatchError
 

@@ -1,1 +1,1 @@
-"""The alarm of one machine: its rule, its states, and the events that come of scores."""
+"""Alarm of one machine: its rule, its states, and the events that follow from scores."""

@@ -1,4 +1,4 @@
-"""What goes into the alarm machine, what comes out of it, and what of it outlives a restart."""
+"""Inputs and outputs of the alarm state machine, and its state that outlives a restart."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Final, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 MachineState = Literal["normal", "warning", "alarm", "unknown", "off", "out_of_service"]
-"""What is shown of a machine that is listened to.
+"""States of a monitored machine, as shown.
 
-``unknown``: it cannot be told (no sound, bad sound, warming up, starting). ``off``: the machine does not run.
+``unknown``: it cannot be known (no sound, bad sound, warming up, starting). ``off``: the machine does not run.
 """
 MACHINE_STATES: Final[tuple[MachineState, ...]] = get_args(MachineState)
 
@@ -27,10 +27,10 @@ EventKind = Literal[
 ]
 EVENT_KINDS: Final[tuple[EventKind, ...]] = get_args(EventKind)
 
-NOT_HEARD: Final = "no_sound"
+NO_SOUND: Final = "no_sound"
 """Reason of an ``unknown`` without any sound to judge."""
 WARMING_UP: Final = "warming_up"
-"""Reason of an ``unknown`` until a whole clip was heard."""
+"""Reason of an ``unknown`` until there is a whole clip."""
 STARTING: Final = "starting"
 """Reason of an ``unknown`` after the machine was started."""
 RATE_UNCONFIRMED: Final = "rate_unconfirmed"
@@ -41,15 +41,15 @@ DECIDING: Final = "deciding"
 
 @dataclass(frozen=True)
 class Observation:
-    """What a stretch of sound, usually one step, says of a machine.
+    """Result for a stretch of sound, usually one step.
 
     Attributes:
         at_s: wall clock at its end, seconds since 1970 (UTC); for the record, never for a delay.
-        audio_s: how much sound it adds, seconds; 0 where no sound came.
-        condition: ``scored`` when there is a score to judge, else why there is none.
+        audio_s: length of the sound that it adds, seconds; 0 where no sound came.
+        condition: ``scored`` when there is a score to judge, else the reason for none.
         score: normalised score of the last clip (1 = alarm level); None unless ``scored``.
-        reasons: stable codes: why it is unknown or, beside a score, why that score is doubtful. A doubtful score
-            can warn and alarm; it is never shown as ``normal``.
+        reasons: stable codes that explain an unknown or, beside a score, make it doubtful. A doubtful score can
+            warn and alarm; it is never shown as ``normal``.
     """
 
     at_s: float
@@ -61,21 +61,21 @@ class Observation:
 
 @dataclass(frozen=True)
 class AlarmEvent:
-    """Something that happened to a machine's alarm or state.
+    """A change of a machine's alarm or state.
 
     Attributes:
-        kind: what.
-        at_s: when, seconds since 1970 (UTC).
-        from_state: shown before the observation or command that it follows from.
-        to_state: shown after that (the same where no other state is shown).
+        kind: kind of the change.
+        at_s: time of the change, seconds since 1970 (UTC).
+        from_state: state before the observation or command that it follows from.
+        to_state: state after that (the same where no other state is shown).
         alarm: number of the alarm that is in force, or is cleared by it, counted from 1 for each machine; None
             without one.
-        score: that decided; None where none did.
+        score: score that decided; None where none did.
         reasons: codes that explain ``to_state``.
-        who: operator, for what an operator did; None for what the rule did.
-        why: the operator's reason.
+        who: operator who gave the command; None for a change by the rule.
+        why: reason that the operator gave.
         until_s: end of a shelf, seconds since 1970; None for all other events.
-        announced: whether people are to be told: False while shelved.
+        announced: True if people are to be notified; False while shelved.
     """
 
     kind: EventKind
@@ -119,7 +119,7 @@ class ActiveAlarm(_Kept):
 
 
 class AlarmSnapshot(_Kept):
-    """What of an alarm machine outlives a restart: everything but running delays and the last scores."""
+    """State that outlives a restart: everything but running delays and the last scores."""
 
     last_number: int = Field(0, ge=0, description="number of the newest alarm; 0 before the first")
     active: ActiveAlarm | None = None

@@ -1,4 +1,4 @@
-"""Whether scores are over one level, held by delays, a dead-band and k of n."""
+"""Comparison of scores with one level, with delays, a dead-band and k of n."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from humwatch.alarm.rule import AlarmRule
 
 
 class LevelTracker:
-    """Follows the scores about one level; becomes active and inactive as the rule says.
+    """State of the scores about one level, active or inactive, by the rule.
 
     Args:
-        level: on the normalised scale; a score at the level counts as over it.
-        rule: delays in seconds of sound.
-        active: whether it starts active, as after a restart.
+        level: level on the normalised scale; a score at the level counts as over it.
+        rule: rule of the machine; its delays are seconds of sound.
+        active: True to start active, as after a restart.
     """
 
     def __init__(self, level: float, rule: AlarmRule, *, active: bool = False) -> None:
@@ -25,7 +25,7 @@ class LevelTracker:
         """Clock of the delay that is running: on-delay while inactive, off-delay while active."""
 
     def judge(self, score: float, audio_s: float, *, sure: bool = True) -> bool:
-        """Take the score that ``audio_s`` more seconds of sound led to; return whether it became active or inactive.
+        """Take the score after ``audio_s`` more seconds of sound; return True if it became active or inactive.
 
         A score that is not ``sure`` can be over the level; it never counts as below it.
         """
@@ -49,7 +49,7 @@ class LevelTracker:
         return self._has_lasted(below, audio_s, self._rule.off_delay_s)
 
     def _has_lasted(self, holds: bool, audio_s: float, delay_s: float) -> bool:
-        """Whether the condition has held for the delay, to the nearest score; the first that meets it is at 0."""
+        """Return True if the condition has held for the delay, to the nearest score; the first is at 0."""
         if not holds:
             self._running_s = None
             return False

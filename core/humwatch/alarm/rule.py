@@ -1,4 +1,4 @@
-"""When a score becomes an alarm: the rule of one machine. Delays are seconds of sound, never of the wall clock."""
+"""Alarm rule of one machine: from scores to alarms. Delays are seconds of sound, never of the wall clock."""
 
 from __future__ import annotations
 

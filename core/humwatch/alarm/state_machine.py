@@ -1,8 +1,8 @@
-"""The alarm machine: makes states and alarms of what is heard and of what operators do.
+"""Alarm state machine: from observations and operators' commands to states and alarms.
 
-It knows no clock and reads nothing: time is what observations and commands say it is, so that the same ones in the same
-order always give the same events. Delays are sums of ``Observation.audio_s``; only a shelf ends by the wall clock.
-``docs/alarms.md`` holds its transition table, made by running it (``humwatch.alarm.table``).
+It reads no clock: time is that of observations and commands, so that the same ones in the same order always give the
+same events. Delays are sums of ``Observation.audio_s``; only a shelf ends by the wall clock.
+``docs/alarms.md`` holds its transition table, made by running it (``scripts/alarm_table.py``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple
 
 from humwatch.alarm.events import (
     DECIDING,
-    NOT_HEARD,
+    NO_SOUND,
     STARTING,
     ActiveAlarm,
     AlarmEvent,
@@ -29,29 +29,42 @@ from humwatch.alarm.rule import AlarmRule
 from humwatch.errors import OperationRefused, ShelfTooLong
 
 ALARM_LEVEL: Final = 1.0
-"""On the normalised scale, by its definition."""
+"""Alarm level on the normalised scale, by its definition."""
 
 
-class _Heard(NamedTuple):
-    """What the last observation comes to: whether there is a score to judge, and why not or how far to trust it."""
+class _Observed(NamedTuple):
+    """Condition after the last observation, and the reasons that explain it or make its score doubtful."""
 
     condition: Literal["scored", "unknown", "off"]
     reasons: tuple[str, ...]
 
 
-class AlarmMachine:
-    """State and alarm of one machine that is listened to.
+class AlarmStateMachine:
+    """State and alarm of one monitored machine.
 
     Every method that takes an observation, a command or a time returns the events that follow, in order;
     ``state_changed`` is the last, once, when another state is shown than before. Not thread-safe.
 
     Args:
-        rule: when a score becomes an alarm.
-        warn_level: on the normalised scale, over 0 and at most 1 (the alarm level).
-        snapshot: what outlived a restart; default: nothing.
+        rule: rule of the machine.
+        warn_level: warn level on the normalised scale, over 0 and at most 1 (the alarm level).
+        snapshot: state from before a restart; None starts anew.
 
     Raises:
         ValueError: the warn level is not over 0 and at most 1.
+
+    Example:
+        >>> from humwatch import AlarmRule, AlarmStateMachine
+        >>> from humwatch.alarm.events import Observation
+        >>> machine = AlarmStateMachine(AlarmRule(on_delay_s=2), warn_level=0.7)
+        >>> for second, score in enumerate([0.2, 1.3, 1.4, 1.2]):
+        ...     for event in machine.observe(Observation(second, 1.0, "scored", score)):
+        ...         print(second, event.kind, event.to_state)
+        0 state_changed normal
+        3 raised alarm
+        3 state_changed alarm
+        >>> [event.kind for event in machine.acknowledge(who="ann", why="on my way", at_s=5)]
+        ['acknowledged']
     """
 
     def __init__(self, rule: AlarmRule, *, warn_level: float, snapshot: AlarmSnapshot | None = None) -> None:
@@ -60,32 +73,32 @@ class AlarmMachine:
         self._alarm = kept.active
         self._shelf = kept.shelf
         self._out_of_service = kept.out_of_service
-        self._heard = _Heard("unknown", (NOT_HEARD,))
+        self._observed = _Observed("unknown", (NO_SOUND,))
         self._since_off_s = math.inf
         self._settled = False
         self._set_rule(rule, warn_level, warning=False, over=kept.active is not None and not kept.active.over)
 
     @property
     def rule(self) -> AlarmRule:
-        """The rule in force."""
+        """Rule in force."""
         return self._rule
 
     @property
     def warn_level(self) -> float:
-        """Where a warning begins, on the normalised scale."""
+        """Level of a warning on the normalised scale."""
         return self._warn_tracker.level
 
     @property
     def state(self) -> MachineState:
-        """What is shown; where several hold, the first of out of service, unknown or off, alarm, warning.
+        """State that is shown; where several hold, the first of out of service, unknown or off, alarm, warning.
 
         A score that is neither is ``normal`` only when nothing makes it doubtful. After an interruption a machine is
         normal again once a score was below the warn level: one that is over a level at first is undecided till then.
         """
         if self._out_of_service is not None:
             return "out_of_service"
-        if self._heard.condition != "scored":
-            return self._heard.condition
+        if self._observed.condition != "scored":
+            return self._observed.condition
         if self._alarm is not None:
             return "alarm"
         if self._warn_tracker.active:
@@ -94,15 +107,19 @@ class AlarmMachine:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Codes that explain the state: why it is unknown, or why the score is doubtful."""
+        """Codes that explain an unknown state or a doubtful score."""
         if self._out_of_service is not None:
             return ()
         decided = self._settled or self._alarm is not None or self._warn_tracker.active
-        return self._heard.reasons if self._heard.reasons or decided or self._heard.condition == "off" else (DECIDING,)
+        return (
+            self._observed.reasons
+            if self._observed.reasons or decided or self._observed.condition == "off"
+            else (DECIDING,)
+        )
 
     @property
     def snapshot(self) -> AlarmSnapshot:
-        """What has to outlive a restart."""
+        """State that has to outlive a restart."""
         active = self._alarm and self._alarm.model_copy(update={"over": not self._alarm_tracker.active})
         return AlarmSnapshot(
             last_number=self._last_number, active=active, shelf=self._shelf, out_of_service=self._out_of_service
@@ -111,7 +128,7 @@ class AlarmMachine:
     def change_rule(self, rule: AlarmRule, warn_level: float) -> list[AlarmEvent]:
         """Judge by another rule or model from now on; running delays start anew.
 
-        What is in force stays: an alarm, a warning, a shelf. So no event ever follows.
+        An alarm, a warning and a shelf stay in force, so no event ever follows.
 
         Raises:
             ValueError: the warn level is not over 0 and at most 1; the rule before stays in force.
@@ -120,22 +137,22 @@ class AlarmMachine:
         return []
 
     def observe(self, observation: Observation) -> list[AlarmEvent]:
-        """Take what was heard.
+        """Take an observation.
 
         Raises:
             ValueError: ``scored`` without a score that is a number, or a length of sound that is none.
         """
         _check(observation)
         before = self.state
-        events = self._end_shelf(observation.at_s)
-        self._hear(observation)
+        events = self._expire_shelf(observation.at_s)
+        self._note(observation)
         if self._out_of_service is None:
             events += self._judge(observation) or self._realarm(observation)
         return self._shown(before, events, observation.at_s, self._judged_score(observation))
 
     def tick(self, at_s: float) -> list[AlarmEvent]:
-        """End a shelf that has run out, also while nothing is heard; call it about once a second."""
-        return self._shown(self.state, self._end_shelf(at_s), at_s)
+        """End a shelf that has run out, also while no sound comes; call it about once a second."""
+        return self._shown(self.state, self._expire_shelf(at_s), at_s)
 
     def acknowledge(self, *, who: str, why: str, at_s: float) -> list[AlarmEvent]:
         """Note that an operator knows of the alarm; one that only the latch kept is cleared by it.
@@ -177,7 +194,7 @@ class AlarmMachine:
         """
         if self._shelf is None:
             raise OperationRefused("the machine is not shelved")
-        return self._shown(self.state, [self._take_off_shelf(at_s, Mark(who=who, why=why, at_s=at_s))], at_s)
+        return self._shown(self.state, [self._end_shelf(at_s, Mark(who=who, why=why, at_s=at_s))], at_s)
 
     def take_out_of_service(self, *, who: str, why: str, at_s: float) -> list[AlarmEvent]:
         """Judge nothing until the machine is returned; an alarm in force stays as it is.
@@ -202,8 +219,8 @@ class AlarmMachine:
             raise OperationRefused("the machine is in service already")
         before, mark = self.state, Mark(who=who, why=why, at_s=at_s)
         self._out_of_service = None
-        if self._heard.condition == "scored":  # by a score that decided nothing
-            self._heard = _Heard("scored", (NOT_HEARD,))
+        if self._observed.condition == "scored":  # by a score that decided nothing
+            self._observed = _Observed("scored", (NO_SOUND,))
         return self._shown(before, [self._event("in_service", at_s, by=mark)], at_s)
 
     def _set_rule(self, rule: AlarmRule, warn_level: float, *, warning: bool, over: bool) -> None:
@@ -212,18 +229,18 @@ class AlarmMachine:
         self._rule = rule
         self._warn_tracker = LevelTracker(warn_level, rule, active=warning)
         self._alarm_tracker = LevelTracker(ALARM_LEVEL, rule, active=over)
-        self._untold_s = 0.0
+        self._unannounced_s = 0.0
 
-    def _hear(self, observation: Observation) -> None:
-        """Remember what was heard, out of service too: a machine may be started before it is returned."""
+    def _note(self, observation: Observation) -> None:
+        """Remember the condition, out of service too: a machine may be started before it is returned."""
         starting = observation.condition == "scored" and self._since_off_s < self._rule.startup_s
         self._since_off_s = 0.0 if observation.condition == "off" else self._since_off_s + observation.audio_s
-        heard = _Heard(observation.condition, observation.reasons)
-        self._heard = _Heard("unknown", (STARTING,)) if starting else heard
+        observed = _Observed(observation.condition, observation.reasons)
+        self._observed = _Observed("unknown", (STARTING,)) if starting else observed
 
     def _judged_score(self, observation: Observation) -> float | None:
-        """The score, if it is one that decides."""
-        judged = self._heard.condition == "scored" and self._out_of_service is None
+        """Return the score, if it is one that decides."""
+        judged = self._observed.condition == "scored" and self._out_of_service is None
         return observation.score if judged else None
 
     def _judge(self, observation: Observation) -> list[AlarmEvent]:
@@ -239,7 +256,7 @@ class AlarmMachine:
         return (self._raise if self._alarm_tracker.active else self._end)(observation.at_s, score)
 
     def _forget_scores(self) -> None:
-        """An interruption: a warning ends with it, an alarm does not, for only normal sound closes one."""
+        """Interrupt: a warning ends with it, an alarm does not, for only normal sound closes one."""
         self._settled = False
         self._warn_tracker.active = False
         self._warn_tracker.forget()
@@ -249,7 +266,7 @@ class AlarmMachine:
         if self._alarm is not None:  # latched: the alarm that nobody has acknowledged goes on
             return []
         self._last_number += 1
-        self._untold_s = 0.0
+        self._unannounced_s = 0.0
         self._alarm = ActiveAlarm(number=self._last_number, raised_s=at_s)
         return [self._event("raised", at_s, score=score, announced=self._shelf is None)]
 
@@ -265,24 +282,24 @@ class AlarmMachine:
     def _realarm(self, observation: Observation) -> list[AlarmEvent]:
         if self._rule.realarm_s is None or not self._is_unacknowledged():
             return []
-        self._untold_s += observation.audio_s
-        if self._untold_s < self._rule.realarm_s:
+        self._unannounced_s += observation.audio_s
+        if self._unannounced_s < self._rule.realarm_s:
             return []
-        self._untold_s = 0.0
+        self._unannounced_s = 0.0
         return [self._event("realarmed", observation.at_s, announced=self._shelf is None)]
 
-    def _end_shelf(self, at_s: float) -> list[AlarmEvent]:
+    def _expire_shelf(self, at_s: float) -> list[AlarmEvent]:
         if self._shelf is None or at_s < self._shelf.until_s:
             return []
-        return [self._take_off_shelf(at_s)]
+        return [self._end_shelf(at_s)]
 
-    def _take_off_shelf(self, at_s: float, by: Mark | None = None) -> AlarmEvent:
-        """End the shelf; people are told now of an alarm that nobody has acknowledged."""
+    def _end_shelf(self, at_s: float, by: Mark | None = None) -> AlarmEvent:
+        """End the shelf; an alarm that nobody has acknowledged is announced now."""
         self._shelf = None
-        told = self._is_unacknowledged() and self._out_of_service is None
-        if told:
-            self._untold_s = 0.0
-        return self._event("unshelved", at_s, by=by, announced=told)
+        announced = self._is_unacknowledged() and self._out_of_service is None
+        if announced:
+            self._unannounced_s = 0.0
+        return self._event("unshelved", at_s, by=by, announced=announced)
 
     def _is_unacknowledged(self) -> bool:
         return self._alarm is not None and self._alarm.acknowledged is None
@@ -296,7 +313,7 @@ class AlarmMachine:
         score: float | None = None,
         announced: bool = False,
     ) -> AlarmEvent:
-        """An event about the alarm in force; ``_shown`` fills in what is known only at the end."""
+        """Return an event about the alarm in force; ``_shown`` fills in its states and reasons at the end."""
         return AlarmEvent(
             kind,
             at_s,
@@ -313,7 +330,7 @@ class AlarmMachine:
     def _shown(
         self, before: MachineState, events: list[AlarmEvent], at_s: float, score: float | None = None
     ) -> list[AlarmEvent]:
-        """Say in every event what was shown before and what is shown now, and whether that is another state."""
+        """Write the states before and now into every event; add ``state_changed`` if they differ."""
         if self.state != before:
             events = [*events, self._event("state_changed", at_s, score=score)]
         return [replace(event, from_state=before, to_state=self.state, reasons=self.reasons) for event in events]

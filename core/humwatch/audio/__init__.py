@@ -1,1 +1,1 @@
-"""The sound itself: decoded within limits, its level and quality, log-mel frames and windows."""
+"""Sound: decoded within limits, its level and quality, log-mel frames and windows."""

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 import soxr
 
+from humwatch.arrays import Float32
 from humwatch.audio.wav_header import WavHeader, read_wav_header
 from humwatch.errors import (
     AudioChannelMissing,
@@ -28,8 +28,6 @@ from humwatch.errors import (
     AudioTruncated,
 )
 
-Float32 = npt.NDArray[np.float32]
-
 DECODE_BLOCK_SAMPLES: Final = 1 << 18
 """Samples (frames x channels) decoded at a time: 1 MiB of float32, whatever the file claims."""
 
@@ -37,7 +35,7 @@ UNKNOWN_FRAMES: Final = 1 << 62
 """libsndfile's count for a FLAC stream whose writer did not know the length."""
 
 SAMPLE_BITS: Final = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 24, "DOUBLE": 53}
-"""Encodings that are read, and their resolution. Lossy ones are not: they leave out what they think nobody hears."""
+"""Encodings that are read, and their resolution. Lossy ones are not: they leave out sound that is hard to hear."""
 
 _FORMATS: Final = {"WAV", "WAVEX", "RF64", "FLAC"}
 
@@ -64,19 +62,19 @@ class AudioChunk:
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """What a recording may be; checked from the header, before samples are read."""
+    """Limits of a recording; checked from the header, before samples are read."""
 
     max_duration_s: float = 600.0
     max_channels: int = 16
     min_rate_hz: int = 4_000
     max_rate_hz: int = 384_000
     max_samples: int = 256_000_000
-    """Frames x channels of the whole recording: bounds the work, as memory is bounded by the block."""
+    """Frames x channels of the whole recording: bounds the work, as the block bounds the memory."""
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What the header of a recording says."""
+    """Header of a recording."""
 
     rate_hz: int
     channels: int
@@ -96,7 +94,7 @@ class AudioInfo:
 
 
 class Recording:
-    """An opened file: its header, and its samples block by block."""
+    """Opened file: its header, and its samples block by block."""
 
     def __init__(self, file: soundfile.SoundFile, limits: DecodeLimits) -> None:
         self._file = file
@@ -135,7 +133,7 @@ def open_recording(source: Path | str | BinaryIO, limits: DecodeLimits | None = 
     """Open a WAV (any subtype, WAVE_FORMAT_EXTENSIBLE, RF64) or FLAC file, from a path or a seekable file.
 
     Raises:
-        AudioError: a subclass that names what is wrong, before any sample is decoded.
+        AudioError: a subclass for each reason, before any sample is decoded.
         OSError: the path cannot be opened.
     """
     limits = limits or DecodeLimits()
@@ -204,7 +202,7 @@ def _check_limits(info: AudioInfo, limits: DecodeLimits) -> None:
 
 
 class MonoResampler:
-    """Picks one channel and brings it to one rate; a file and a stream give the same samples (soxr)."""
+    """One channel at one rate, from any rate (soxr); a file and a stream give the same samples."""
 
     def __init__(self, *, source_rate_hz: int, rate_hz: int, channel: int = 0) -> None:
         self.source_rate_hz = source_rate_hz
@@ -219,7 +217,7 @@ class MonoResampler:
             self._stream = soxr.ResampleStream(self.source_rate_hz, self.rate_hz, 1, dtype="float32", quality=soxr.VHQ)
 
     def push(self, samples: Float32) -> Float32:
-        """Take float32 (n, channels); return what is ready of the chosen channel at ``rate_hz``, float32 (m,).
+        """Take float32 (n, channels); return the samples of the channel that are ready at ``rate_hz``, float32 (m,).
 
         Raises:
             AudioChannelMissing: there are too few channels.

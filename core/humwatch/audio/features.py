@@ -1,4 +1,4 @@
-"""Log-mel frames from samples: the front end of every model (method.md; DCASE 2020 Task 2 baseline).
+"""Log-mel frames of samples: the front end of every model (method.md; DCASE 2020 Task 2 baseline).
 
 16 kHz, frames of 1024 samples with a hop of 512, 128 Slaney mel bands of the power spectrum, in dB, nothing
 normalised by the clip. ``center=False``: a frame exists once all its samples have arrived, so that a stream
@@ -17,13 +17,11 @@ import scipy.signal
 import scipy.sparse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from humwatch.arrays import Float32, Float64
 from humwatch.errors import AudioError
 
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
-
 BLOCK_FRAMES: Final = 16
-"""Most frames that are worked on together: all that they pass through (0.3 MiB) stays in a core's own cache."""
+"""Most frames that are worked on together: all their arrays (0.3 MiB) stay in a core's own cache."""
 
 
 class FeatureSpec(BaseModel):
@@ -53,11 +51,11 @@ class FeatureSpec(BaseModel):
         return self.rate_hz / self.hop_samples
 
     def frames_in(self, n_samples: int) -> int:
-        """Whole frames in ``n_samples`` samples."""
+        """Return the number of whole frames in ``n_samples`` samples."""
         return max(0, 1 + (n_samples - self.frame_samples) // self.hop_samples)
 
     def samples_in(self, n_frames: int) -> int:
-        """Samples that ``n_frames`` consecutive frames cover."""
+        """Return the number of samples that ``n_frames`` consecutive frames cover."""
         return (n_frames - 1) * self.hop_samples + self.frame_samples if n_frames > 0 else 0
 
     @property
@@ -67,27 +65,27 @@ class FeatureSpec(BaseModel):
 
 
 def hz_to_mel(hz: npt.ArrayLike) -> Float64:
-    """Slaney's mel scale: linear below 1 kHz, logarithmic above (Auditory Toolbox, 1998)."""
+    """Return frequencies on Slaney's mel scale: linear below 1 kHz, logarithmic above (Auditory Toolbox, 1998)."""
     hz = np.asarray(hz, dtype=np.float64)
     above = 15.0 + np.log(np.maximum(hz, 1e-9) / 1000.0) * (27.0 / np.log(6.4))
     return np.where(hz >= 1000.0, above, hz * 3.0 / 200.0)
 
 
 def mel_to_hz(mel: npt.ArrayLike) -> Float64:
-    """Inverse of :func:`hz_to_mel`."""
+    """Invert :func:`hz_to_mel`."""
     mel = np.asarray(mel, dtype=np.float64)
     return np.where(mel >= 15.0, 1000.0 * np.exp((mel - 15.0) * (np.log(6.4) / 27.0)), mel * 200.0 / 3.0)
 
 
 def mel_corners_hz(spec: FeatureSpec) -> Float64:
-    """Corners of the triangular bands, equally spaced in mel: float64 (n_mels + 2,), Hz."""
+    """Return the corners of the triangular bands, equally spaced in mel: float64 (n_mels + 2,), Hz."""
     low, high = hz_to_mel([spec.low_hz, spec.high_hz])
     return mel_to_hz(np.linspace(low, high, spec.n_mels + 2))
 
 
 @lru_cache(maxsize=8)
 def _band_edges_hz(spec: FeatureSpec) -> Float64:
-    """Kept here and not in the spec: an array among a model's attributes makes two of them incomparable."""
+    """Return the edges; cached here, as an array among the attributes would make two specs incomparable."""
     corners = mel_corners_hz(spec)
     edges = np.stack([corners[:-2], corners[2:]], axis=1)
     edges.flags.writeable = False
@@ -96,7 +94,7 @@ def _band_edges_hz(spec: FeatureSpec) -> Float64:
 
 @lru_cache(maxsize=8)
 def mel_filter_bank(spec: FeatureSpec) -> Float64:
-    """Triangular filters of equal area: float64 (frame_samples // 2 + 1, n_mels), power spectrum to mel power."""
+    """Return triangular filters of equal area, power to mel power: float64 (frame_samples // 2 + 1, n_mels)."""
     bins_hz = np.arange(spec.frame_samples // 2 + 1) * (spec.rate_hz / spec.frame_samples)
     corners = mel_corners_hz(spec)
     widths = np.diff(corners)
@@ -108,10 +106,10 @@ def mel_filter_bank(spec: FeatureSpec) -> Float64:
     return bank
 
 
-class _Bench(threading.local):
-    """Where frames become decibels; each thread has room of its own to work in, and all streams share it.
+class _Workspace(threading.local):
+    """Arrays in which frames become decibels, of each thread its own; all streams share them.
 
-    Memory that is new for each push costs more than what is calculated in it. No number depends on how many frames
+    Memory that is new for each push costs more than the calculation in it. No number depends on how many frames
     are worked on together: each has a transform of its own, and a band's few bins (two to twenty) are added in their
     order. A dense matrix product, which rounds differently for other shapes, would also be ten times the work.
     """
@@ -137,7 +135,7 @@ class _Bench(threading.local):
             out[start : start + len(some)] = mel.T  # (k, n_mels)
 
     def _powers(self, frames: Float32) -> Float64:
-        """Power spectrum of a few frames: float64 (bins, k)."""
+        """Return the power spectrum of a few frames: float64 (bins, k)."""
         k = len(frames)
         framed = np.multiply(frames, self._window, out=self._framed[:k])
         spectrum = np.fft.rfft(framed, axis=1, out=self._spectrum[:k])
@@ -149,19 +147,19 @@ class _Bench(threading.local):
 
 
 @lru_cache(maxsize=8)
-def _bench(spec: FeatureSpec) -> _Bench:
-    return _Bench(spec)
+def _workspace(spec: FeatureSpec) -> _Workspace:
+    return _Workspace(spec)
 
 
 class LogMel:
-    """Samples in, log-mel frames out; keeps what is left over between pushes, less than a frame.
+    """Samples in, log-mel frames out; keeps the samples left over between pushes, less than a frame.
 
     A frame leaves with its last sample, and its numbers do not depend on how the samples were cut.
     """
 
     def __init__(self, spec: FeatureSpec) -> None:
         self.spec = spec
-        self._bench = _bench(spec)
+        self._workspace = _workspace(spec)
         self.reset()
 
     def reset(self) -> None:
@@ -169,7 +167,7 @@ class LogMel:
         self._rest: Float32 = np.zeros(0, np.float32)
 
     def samples_until(self, n_frames: int) -> int:
-        """Samples that are missing until ``push`` has returned so many frames more."""
+        """Return the number of samples that are missing until ``push`` has returned so many frames more."""
         return max(0, self.spec.samples_in(n_frames) - self._rest.size)
 
     def push(self, samples: Float32) -> Float32:
@@ -183,7 +181,7 @@ class LogMel:
         if k:
             strides = spec.hop_samples * held.itemsize, held.itemsize
             frames = np.lib.stride_tricks.as_strided(held, (k, spec.frame_samples), strides, writeable=False)
-            self._bench.decibels(frames, found)
+            self._workspace.decibels(frames, found)
         self._rest = held[k * spec.hop_samples :].copy()
         return found
 
@@ -194,5 +192,5 @@ class LogMel:
 
 
 def log_mel(samples: Float32, spec: FeatureSpec) -> Float32:
-    """All log-mel frames of a mono recording: float32 (n,) in [-1, 1] to float32 (frames, n_mels) in dB."""
+    """Return all log-mel frames of a mono recording: float32 (n,) in [-1, 1] to float32 (frames, n_mels) in dB."""
     return LogMel(spec).push(samples)

@@ -1,13 +1,11 @@
-"""The level of each second of sound."""
+"""Level of each second of sound."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from humwatch.arrays import Float32
 from humwatch.audio.quality import dbfs
-
-Float32 = npt.NDArray[np.float32]
 
 
 class SecondLevels:
@@ -27,7 +25,7 @@ class SecondLevels:
 
     @property
     def samples_left(self) -> int:
-        """Samples that are missing until the second is whole; at least 1."""
+        """Number of samples that are missing until the second is whole; at least 1."""
         return self._second.size - self._held
 
     def push(self, mono: Float32) -> list[float]:
@@ -48,7 +46,7 @@ class SecondLevels:
         return levels
 
     def flush(self) -> list[float]:
-        """Return the level of what is held, dBFS, if anything, as of a shorter second; forget it."""
+        """Return the level of the samples held, dBFS, if any, as of a shorter second; forget them."""
         held = self._second[: self._held]
         self.reset()
         return [dbfs(float(np.var(held, dtype=np.float64)))] if held.size else []

@@ -1,6 +1,6 @@
-"""Whether a sound can be judged at all: silent, stuck, clipped, off centre, or short of the bands that matter.
+"""Quality of the sound itself: silent, stuck, clipped, off centre, or short of the bands that matter.
 
-What is found here is said in every answer, and what cannot be judged is ``unknown``, never ``normal``.
+Every answer has these warnings, and sound that cannot be judged is ``unknown``, never ``normal``.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ import math
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-Float32 = npt.NDArray[np.float32]
-Bool = npt.NDArray[np.bool_]
+from humwatch.arrays import Bool, Float32
 
 WarningCode = Literal[
     "silent",
@@ -50,32 +48,32 @@ class SoundWarning(BaseModel):
 
 
 def dbfs(mean_square: float) -> float:
-    """Level of a mean square relative to full scale (a square wave at 1 is 0 dBFS)."""
+    """Return the level of a mean square relative to full scale (a square wave at 1 is 0 dBFS)."""
     return max(MIN_DBFS, 10.0 * math.log10(mean_square)) if mean_square > 0 else MIN_DBFS
 
 
 def silence(level_dbfs: float) -> str | None:
-    """What to say of a level without its mean that no machine has; None of one that a machine may have."""
+    """Return the message for a level, without the mean, that no machine has; None for one that a machine may have."""
     return f"the level is {level_dbfs:.0f} dBFS: no machine can be heard" if level_dbfs < SILENT_DBFS else None
 
 
 def standstill(stretch_s: float) -> str | None:
-    """What to say of one value for so long; None when it is short."""
+    """Return the message for one value for so long; None when it is short."""
     return f"the samples stay at one value for {stretch_s:.1f} s" if stretch_s >= STUCK_SECONDS else None
 
 
 def clipping(share: float) -> str | None:
-    """What to say of this share of samples at full scale; None when it is small."""
+    """Return the message for this share of samples at full scale; None when it is small."""
     return f"{share:.2%} of the samples are at full scale" if share >= CLIPPED_SHARE else None
 
 
 def off_centre(mean: float) -> str | None:
-    """What to say of samples with this mean; None when it is near zero."""
+    """Return the message for samples with this mean; None when it is near zero."""
     return f"the samples are {mean:+.2f} of full scale off centre" if abs(mean) >= DC_OFFSET else None
 
 
 def unusual_level(level_dbfs: float, low_dbfs: float, high_dbfs: float) -> str | None:
-    """What to say of a level that is too far outside those of the calibration clips; None when it is not."""
+    """Return the message for a level too far outside those of the calibration clips; None for one that is not."""
     if low_dbfs - LEVEL_MARGIN_DB <= level_dbfs <= high_dbfs + LEVEL_MARGIN_DB:
         return None
     return (
@@ -84,8 +82,8 @@ def unusual_level(level_dbfs: float, low_dbfs: float, high_dbfs: float) -> str |
     )
 
 
-def unheard_band(rate_hz: int, needed_hz: float) -> str | None:
-    """What to say of a rate too low for the band up to ``needed_hz``; None when it is not."""
+def missing_band(rate_hz: int, needed_hz: float) -> str | None:
+    """Return the message for a rate too low for the band up to ``needed_hz``; None for one that is not."""
     if rate_hz / 2 >= needed_hz:
         return None
     return (
@@ -98,9 +96,9 @@ class Stretch(NamedTuple):
     """A stretch of one value among samples that were pushed.
 
     Attributes:
-        value: of its samples.
-        start: index of the first one; negative where earlier pushes brought it.
-        end: one past the last so far.
+        value: value of its samples.
+        start: index of the first sample; negative where earlier pushes brought it.
+        end: index one past the last sample so far.
     """
 
     value: float
@@ -109,7 +107,7 @@ class Stretch(NamedTuple):
 
 
 class StretchFinder:
-    """Samples in, stretches of one value out that are ``least`` samples long by now; remembers the one that goes on."""
+    """Samples in, stretches of one value out that are ``least`` samples long; remembers the one that goes on."""
 
     def __init__(self, least: int) -> None:
         self._least = least
@@ -137,20 +135,20 @@ class StretchFinder:
         return [Stretch(*found) for found in zip(*(x[long].tolist() for x in (values, starts, ends)), strict=True)]
 
     def _may_be_long(self, changes: Bool) -> bool:
-        """Whether half a long stretch is found on a grid of such halves: each long one holds one of them whole."""
+        """Return True if half a long stretch lies on a grid of such halves: each long one holds one of them whole."""
         half = max(1, self._least // 2)
         groups = changes.size // half
         return not bool(changes[: groups * half].reshape(groups, half).any(axis=1).all())
 
 
 def _leading_zeros(flags: Bool) -> int:
-    """How many flags from the first on are not set."""
+    """Return the number of flags from the first on that are not set."""
     first = int(flags.argmax()) if flags.size else 0
     return first if flags.size and flags[first] else flags.size
 
 
 class SoundCheck:
-    """Measures mono samples as they pass; holds numbers only, no sound."""
+    """Statistics of the mono samples of a recording, and the warnings that follow; holds no sound."""
 
     def __init__(self, rate_hz: int) -> None:
         self._rate_hz = rate_hz
@@ -192,7 +190,7 @@ class SoundCheck:
         return self._clipped / max(1, self._n)
 
     def warnings(self) -> list[SoundWarning]:
-        """What is wrong with the samples so far."""
+        """Return the warnings for the samples so far."""
         silent = silence(self.level_dbfs)
         found: list[tuple[WarningCode, str | None]] = [
             ("silent", silent),
@@ -204,4 +202,4 @@ class SoundCheck:
 
 
 UNJUDGEABLE: Final[frozenset[WarningCode]] = frozenset({"silent", "stuck", "bandwidth_limited", "coarse_samples"})
-"""With one of these the state is ``unknown``, whatever the score."""
+"""Warnings with which the state is ``unknown``, whatever the score."""

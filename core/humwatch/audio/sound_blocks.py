@@ -1,4 +1,4 @@
-"""What a tenth of a second of sound leaves: sums, extremes, and the stretches of one value that reach into it."""
+"""Statistics of a tenth of a second of sound: sums, extremes, and the stretches of one value that reach into it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import math
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from humwatch.arrays import Float32, Float64
 from humwatch.audio.quality import CLIP_LEVEL, SILENT_DBFS, StretchFinder, dbfs
-
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
 
 BLOCKS_A_SECOND: Final = 10
 
@@ -23,18 +20,18 @@ HELD_STEPS: Final = 16.0
 
 
 class SoundBlock(NamedTuple):
-    """What some samples leave.
+    """Statistics of a block of samples.
 
     Attributes:
-        n: how many they are.
-        sum: of them.
-        sum_squares: of them.
-        clipped: how many are at full scale.
-        low: the lowest.
-        high: the highest.
-        longest: samples of the longest stretch of one value at its end or before, with what of it lies before them;
+        n: number of samples.
+        sum: sum of the samples.
+        sum_squares: sum of their squares.
+        clipped: number of samples at full scale.
+        low: lowest sample.
+        high: highest sample.
+        longest: samples of the longest stretch of one value at its end or before, with those before the block;
             0 when none lasts for ``HELD_SECONDS``.
-        held: values of the stretches that reached ``HELD_SECONDS`` in them, behind a block of sound that moved.
+        held: values of the stretches that reached ``HELD_SECONDS`` in the block, behind a block of sound that moved.
     """
 
     n: int
@@ -79,7 +76,7 @@ class BlockMeter:
         return self._measured(held[:whole], self._size) if whole else []
 
     def flush(self) -> list[SoundBlock]:
-        """Return what is held as a shorter block, if anything; no stretch goes on in what comes next."""
+        """Return the samples held as a shorter block, if any; no stretch goes on in the next samples."""
         rest, self._open = self._open, np.zeros(0, np.float32)
         blocks = self._measured(rest, rest.size) if rest.size else []
         self._finder.reset()
@@ -99,7 +96,7 @@ class BlockMeter:
         return [SoundBlock(size, *row) for row in zip(*columns, longest, held, strict=True)]
 
     def _stretches(self, rows: Float32) -> tuple[list[int], list[tuple[float, ...]]]:
-        """What :class:`SoundBlock` says of stretches, for each of some blocks, float32 (blocks, samples)."""
+        """Return ``longest`` and ``held`` of :class:`SoundBlock` for each of some blocks, float32 (blocks, samples)."""
         blocks, size = rows.shape
         longest = [0] * blocks
         held: list[tuple[float, ...]] = [()] * blocks
@@ -112,7 +109,7 @@ class BlockMeter:
         return longest, held
 
     def _is_behind_movement(self, rows: Float32, block: int) -> bool:
-        """Whether the block before this one is of sound that does not stand still by rounding."""
+        """Return True if the sound of the block before this one moves by more than rounding."""
         before = rows[block - 1] if block else self._last
         return before is not None and _moves(before.astype(np.float64))
 

@@ -1,4 +1,4 @@
-"""What a WAV header claims, checked before anything is decoded.
+"""Claims of a WAV header, checked before anything is decoded.
 
 libsndfile repairs what it can: it reads a truncated file as a shorter one and believes a block size that no
 encoding has. A score of half a recording is a wrong answer, so the claims are compared with the bytes here.
@@ -21,7 +21,7 @@ _PCM_TAGS: Final = {0x0001, 0x0003, 0xFFFE}
 
 @dataclass(frozen=True)
 class WavHeader:
-    """The `fmt ` chunk and where the samples lie."""
+    """The ``fmt `` chunk, and the size of the samples."""
 
     format_tag: int
     channels: int

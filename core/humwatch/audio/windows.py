@@ -1,14 +1,12 @@
-"""Windows of log-mel frames: what a predictor looks at."""
+"""Windows of log-mel frames: the input of a predictor."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from humwatch.arrays import Float32
 from humwatch.audio.features import FeatureSpec
-
-Float32 = npt.NDArray[np.float32]
 
 
 class WindowSpec(BaseModel):
@@ -28,33 +26,33 @@ class WindowSpec(BaseModel):
         return self
 
     def step_windows(self, features: FeatureSpec) -> int:
-        """Windows from one score to the next."""
+        """Return the number of windows from one score to the next."""
         return max(1, round(self.step_seconds * features.frame_rate_hz / self.hop_frames))
 
     def clip_windows(self, features: FeatureSpec) -> int:
-        """Windows that lie whole in a clip: a file of exactly ``clip_seconds`` is one clip."""
+        """Return the number of windows that lie whole in a clip: a file of exactly ``clip_seconds`` is one clip."""
         frames = features.frames_in(round(self.clip_seconds * features.rate_hz))
         return max(self.step_windows(features), self.windows_in(frames))
 
     def windows_in(self, frames: int) -> int:
-        """Whole windows in ``frames`` frames."""
+        """Return the number of whole windows in ``frames`` frames."""
         return max(0, 1 + (frames - self.length_frames) // self.hop_frames)
 
     def sample_bounds(self, features: FeatureSpec, first: int, count: int) -> tuple[int, int]:
-        """First sample, and one past the last, that ``count`` windows from window ``first`` depend on."""
+        """Return the first sample, and one past the last, that ``count`` windows from ``first`` on depend on."""
         start_frame = first * self.hop_frames
         frames = (count - 1) * self.hop_frames + self.length_frames
         start = start_frame * features.hop_samples
         return start, start + features.samples_in(frames)
 
     def shortest_samples(self, features: FeatureSpec) -> int:
-        """Samples of the shortest sound that gets a score: one whole step."""
+        """Return the number of samples of the shortest sound that gets a score: one whole step."""
         start, end = self.sample_bounds(features, 0, self.step_windows(features))
         return end - start
 
 
 class Windower:
-    """Frames in, blocks of ``step_windows`` windows out; keeps what is left over between pushes.
+    """Frames in, blocks of ``step_windows`` windows out; keeps the frames left over between pushes.
 
     Blocks are of one shape and counted from the start of the stream, so that a predictor sees the same batches
     however the sound was cut; only ``flush`` gives a smaller one.

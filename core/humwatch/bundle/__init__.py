@@ -1,1 +1,1 @@
-"""The bundle of a model: its manifest, its files, and the folder of all versions."""
+"""Bundle of a model: its manifest, its files, and the folder of all versions."""

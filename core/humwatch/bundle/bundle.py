@@ -1,4 +1,4 @@
-"""A bundle: a model that explains itself, and that is refused when anything about it does not hold.
+"""Bundle of a model: manifest, graph and statistics; refused when they do not agree.
 
 ``<models>/<machine_id>/<version>/`` holds ``manifest.json``, ``predictor.onnx`` and ``calibration.npz``. The
 manifest names the SHA-256 of the other two; the arrays hold golden inputs and outputs of the predictor.
@@ -15,38 +15,38 @@ from pathlib import Path
 from typing import Final, Unpack
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import ValidationError
 
+from humwatch.arrays import AnyArray, Float32
 from humwatch.bundle.manifest import CALIBRATION, MANIFEST, PREDICTOR, BundleFacts, CalibrationCard, Manifest
 from humwatch.detectors.normal_lines import NormalLines
 from humwatch.detectors.profile import NormalProfile
 from humwatch.durable import sync_folder, write_durably
 from humwatch.errors import BundleDigestMismatch, BundleInvalid, BundleParityFailed
-from humwatch.monitor import ListeningSpec, Monitor
+from humwatch.monitor import Monitor, PipelineSpec
 from humwatch.predictor import Predictor
 from humwatch.scoring.calibration import Calibration, ScaleCalibration, ScaleThresholds
 
 GOLDEN_TOLERANCE: Final = 1e-3
-"""Of mean and std, dB: engines and processors round differently; a decision turns on far more."""
+"""Tolerance of mean and std, dB: engines and processors round differently; a decision turns on far more."""
 
 
 @dataclass(frozen=True)
 class Golden:
-    """Windows and what the predictor makes of them: float32 (n, L, F), (n, T) and (n, T), all dB."""
+    """Windows and their predictions: float32 (n, L, F), (n, T) and (n, T), all dB."""
 
-    windows: npt.NDArray[np.float32]
-    mean: npt.NDArray[np.float32]
-    std: npt.NDArray[np.float32]
+    windows: Float32
+    mean: Float32
+    std: Float32
 
     @staticmethod
-    def of(predictor: Predictor, windows: npt.NDArray[np.float32]) -> Golden:
-        """Record what ``predictor`` says of ``windows``."""
+    def of(predictor: Predictor, windows: Float32) -> Golden:
+        """Record the predictions of ``predictor`` for ``windows``."""
         prediction = predictor.predict(windows)
         return Golden(windows, prediction.mean, prediction.std)
 
     def check(self, predictor: Predictor) -> None:
-        """Raise :class:`BundleParityFailed` when ``predictor`` says something else."""
+        """Raise :class:`BundleParityFailed` when ``predictor`` gives other predictions."""
         prediction = predictor.predict(self.windows)
         for name, expected, got in (("mean", self.mean, prediction.mean), ("std", self.std, prediction.std)):
             if got.shape != expected.shape:
@@ -58,7 +58,7 @@ class Golden:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle in memory; its files have been checked against the manifest."""
+    """Bundle in memory; its files have been checked against the manifest."""
 
     manifest: Manifest
     graph: bytes
@@ -71,9 +71,15 @@ class Bundle:
         return hashlib.sha256(_manifest_json(self.manifest)).hexdigest()
 
     def monitor(self, predictor: Predictor, *, source_rate_hz: int, channel: int) -> Monitor:
-        """A monitor for one stream or recording of this machine."""
+        """Return a monitor for one stream or recording of this machine.
+
+        Args:
+            predictor: predictor of the bundle's graph.
+            source_rate_hz: sample rate of the source, Hz.
+            channel: channel to score, counted from 0.
+        """
         return Monitor(
-            self.manifest.listening,
+            self.manifest.pipeline,
             predictor,
             self.calibration,
             source_rate_hz=source_rate_hz,
@@ -82,7 +88,7 @@ class Bundle:
 
 
 def compose_bundle(
-    listening: ListeningSpec,
+    pipeline: PipelineSpec,
     calibration: Calibration,
     graph: bytes,
     golden: Golden,
@@ -90,12 +96,12 @@ def compose_bundle(
     calibration_digest: str,
     **facts: Unpack[BundleFacts],
 ) -> tuple[Manifest, bytes]:
-    """Manifest and packed arrays of a new bundle, ready for :func:`write_bundle`."""
+    """Return manifest and packed arrays of a new bundle, ready for :func:`write_bundle`."""
     arrays = pack_calibration(calibration, golden)
     manifest = Manifest(
-        features=listening.features,
-        windows=listening.windows,
-        scoring=listening.scoring,
+        features=pipeline.features,
+        windows=pipeline.windows,
+        scoring=pipeline.scoring,
         clip=calibration.clip.thresholds,
         step=calibration.step.thresholds,
         calibration=CalibrationCard(
@@ -120,18 +126,18 @@ def _manifest_json(manifest: Manifest) -> bytes:
 
 
 def sha256(data: bytes) -> str:
-    """Digest of ``data``, hexadecimal."""
+    """Return the SHA-256 of ``data``, hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def digest_of(digests: list[str]) -> str:
-    """One digest for a set of files: over their sorted digests."""
+    """Return one digest for a set of files: over their sorted digests."""
     return sha256("\n".join(sorted(digests)).encode())
 
 
 def pack_calibration(calibration: Calibration, golden: Golden) -> bytes:
-    """The arrays of a bundle as an ``.npz`` file."""
-    arrays: dict[str, npt.NDArray[np.generic]] = {
+    """Return the arrays of a bundle as an ``.npz`` file."""
+    arrays: dict[str, AnyArray] = {
         "golden_windows": golden.windows,
         "golden_mean": golden.mean,
         "golden_std": golden.std,
@@ -150,7 +156,7 @@ def pack_calibration(calibration: Calibration, golden: Golden) -> bytes:
     return buffer.getvalue()
 
 
-def _profile_arrays(name: str, profile: NormalProfile) -> dict[str, npt.NDArray[np.generic]]:
+def _profile_arrays(name: str, profile: NormalProfile) -> dict[str, AnyArray]:
     return {
         f"{name}_mean": profile.mean,
         f"{name}_covariance": profile.covariance,
@@ -221,6 +227,14 @@ def read_bundle(folder: Path) -> Bundle:
     Raises:
         BundleInvalid: a file is missing, unreadable or contradicts another.
         BundleDigestMismatch: a file is not the one that the manifest names.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from humwatch import OnnxPredictor, read_bundle
+        >>> bundle = read_bundle(Path("models/fan-id_00/2"))
+        >>> bundle.manifest.machine_type
+        'fan'
+        >>> bundle.golden.check(OnnxPredictor(bundle.graph))  # raises where the predictor does not reproduce them
     """
     manifest = read_manifest(folder)
     data: dict[str, bytes] = {}
@@ -253,7 +267,7 @@ def _read(path: Path) -> bytes:
 
 
 def write_bundle(folder: Path, manifest: Manifest, graph: bytes, arrays: bytes) -> None:
-    """Write a bundle beside its place, make it durable, and rename it there whole; nobody sees half a bundle.
+    """Write a bundle beside its place, make it durable, and rename it there whole; no reader sees half a bundle.
 
     Raises:
         BundleInvalid: the manifest does not describe these files, or the folder is there already.

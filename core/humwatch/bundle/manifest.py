@@ -1,4 +1,4 @@
-"""What a bundle says of itself: everything that is not an array. Unknown keys are refused."""
+"""Manifest of a bundle: everything that is not an array. Unknown keys are refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pydantic import (
 
 from humwatch.audio.features import FeatureSpec
 from humwatch.audio.windows import WindowSpec
-from humwatch.monitor import ListeningSpec
+from humwatch.monitor import PipelineSpec
 from humwatch.scoring.calibration import ScaleThresholds
 from humwatch.scoring.evidence import ScoringSpec
 
@@ -26,7 +26,7 @@ PREDICTOR: Final = "predictor.onnx"
 CALIBRATION: Final = "calibration.npz"
 
 MACHINE_ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-"""What a machine's id may be; match it whole."""
+"""Pattern of a machine's id; match it whole."""
 
 MachineId = Annotated[str, StringConstraints(pattern=rf"^{MACHINE_ID.pattern}$")]
 Version = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}$")]
@@ -38,7 +38,7 @@ class _Record(BaseModel):
 
 
 class PredictorCard(_Record):
-    """How the predictor came to be."""
+    """Origin of the predictor: its training and its export."""
 
     strategy: str = Field(description="what is masked and predicted, e.g. `anp-idnn`")
     parameters: int = Field(ge=0, description="trained parameters")
@@ -50,7 +50,7 @@ class PredictorCard(_Record):
 
 
 class CalibrationCard(_Record):
-    """What the thresholds rest on."""
+    """Normal recordings that the thresholds rest on."""
 
     recordings: int = Field(ge=1, description="independent normal recordings")
     clips: int = Field(ge=1, description="normal clips; several may come from one recording")
@@ -110,13 +110,13 @@ class Manifest(_Record):
         return self
 
     @property
-    def listening(self) -> ListeningSpec:
-        """What is heard, and how."""
-        return ListeningSpec(self.features, self.windows, self.scoring)
+    def pipeline(self) -> PipelineSpec:
+        """Front end, windows and score of the model."""
+        return PipelineSpec(self.features, self.windows, self.scoring)
 
 
 class BundleFacts(TypedDict):
-    """What a manifest says that cannot be computed from the model and its calibration."""
+    """Entries of a manifest that cannot be computed from the model and its calibration."""
 
     machine_id: str
     machine_type: str

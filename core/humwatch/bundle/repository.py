@@ -1,4 +1,4 @@
-"""The folder of models: which machines there are, which versions, and which one is in use.
+"""Folder of models: the machines in it, their versions, and the one in use.
 
 ``<models>/<machine_id>/active.json`` names the active version and those before it, for ``rollback``; without it the
 highest version is active. Ids and versions are looked up among what is there, never joined to a path.
@@ -25,7 +25,7 @@ _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class ActiveVersion(BaseModel):
-    """What ``active.json`` holds."""
+    """Content of ``active.json``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,13 +34,27 @@ class ActiveVersion(BaseModel):
 
 
 class ModelRepository:
-    """Reads and changes a folder of models."""
+    """Folder of models.
+
+    Args:
+        root: path of the folder.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from humwatch import ModelRepository
+        >>> models = ModelRepository(Path("models"))
+        >>> models.machine_ids()
+        ['fan-id_00']
+        >>> bundle = models.read("fan-id_00")
+        >>> bundle.manifest.version == models.active_version("fan-id_00")
+        True
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def machine_ids(self) -> list[str]:
-        """Ids of the machines that have a model, sorted.
+        """Return the ids of the machines that have a model, sorted.
 
         Raises:
             RepositoryError: the folder cannot be read.
@@ -48,15 +62,20 @@ class ModelRepository:
         return sorted(name for name in self._names() if self._versions(name))
 
     def versions(self, machine_id: str) -> list[str]:
-        """Versions of a machine's model, oldest first. Raises :class:`MachineNotFound`."""
+        """Return the versions of a machine's model, oldest first. Raises :class:`MachineNotFound`."""
         return self._versions(self._known(machine_id))
 
     def active_version(self, machine_id: str) -> str:
-        """The version in use. Raises :class:`MachineNotFound`, :class:`BundleInvalid`."""
+        """Return the version in use. Raises :class:`MachineNotFound`, :class:`BundleInvalid`."""
         return self._active(self._known(machine_id)).version
 
     def folder(self, machine_id: str, version: str | None = None) -> Path:
-        """Folder of a version, by default the active one. Raises :class:`RepositoryError`, :class:`BundleInvalid`."""
+        """Return the folder of a version, by default the active one.
+
+        Raises:
+            RepositoryError: no such machine or version, or the folder cannot be read.
+            BundleInvalid: ``active.json`` cannot be read.
+        """
         machine = self._known(machine_id)
         chosen = version or self._active(machine).version
         if chosen not in self._versions(machine):
@@ -64,17 +83,17 @@ class ModelRepository:
         return self.root / machine / chosen
 
     def manifest(self, machine_id: str, version: str | None = None) -> Manifest:
-        """Manifest of a version. Raises :class:`RepositoryError`, :class:`BundleInvalid`."""
+        """Return the manifest of a version. Raises :class:`RepositoryError`, :class:`BundleInvalid`."""
         return self._in_place(read_manifest(self.folder(machine_id, version)), machine_id)
 
     def read(self, machine_id: str, version: str | None = None) -> Bundle:
-        """A checked bundle. Raises :class:`RepositoryError`, :class:`humwatch.errors.BundleError`."""
+        """Read and check a bundle. Raises :class:`RepositoryError`, :class:`humwatch.errors.BundleError`."""
         bundle = read_bundle(self.folder(machine_id, version))
         self._in_place(bundle.manifest, machine_id)
         return bundle
 
     def bundles_of_type(self, machine_type: str) -> list[Bundle]:
-        """Bundles in use of a type of machine; those that cannot be read are left out, as is a folder that is not."""
+        """Return the bundles in use of a type of machine without unreadable ones; none if the folder is missing."""
         found = []
         for machine_id in self.machine_ids() if self.root.is_dir() else []:
             try:
@@ -85,7 +104,7 @@ class ModelRepository:
         return found
 
     def next_version(self, machine_id: str) -> str:
-        """The version that a new bundle of this machine gets; the machine may be new."""
+        """Return the version that a new bundle of this machine gets; the machine may be new."""
         return str(max((int(version) for version in self._versions(machine_id)), default=0) + 1)
 
     def activate(self, machine_id: str, version: str) -> None:
@@ -101,7 +120,7 @@ class ModelRepository:
         self._write_active(machine, ActiveVersion(version=version, previous=previous))
 
     def rollback(self, machine_id: str) -> str:
-        """Go back to the version in use before; returns it. Raises :class:`VersionNotFound` when there is none."""
+        """Go back to the version in use before; return it. Raises :class:`VersionNotFound` when there is none."""
         machine = self._known(machine_id)
         before = self._active(machine)
         there = self._versions(machine)
@@ -112,7 +131,7 @@ class ModelRepository:
         return previous[-1]
 
     def _known(self, machine_id: str) -> str:
-        """The name of its folder among those that there are; of the others nothing is read."""
+        """Return the name of the machine's folder; the others are not read."""
         for name in self._names():
             if name == machine_id and self._versions(name):
                 return name

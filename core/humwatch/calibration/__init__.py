@@ -1,1 +1,1 @@
-"""The fit of a calibration to normal sound, of recordings or of a live stream."""
+"""Fit of a calibration to normal sound, of recordings or of a live stream."""

@@ -1,4 +1,4 @@
-"""From normal clips to a calibration: statistics, thresholds, and what they promise.
+"""Fit of a calibration to normal clips: statistics and thresholds.
 
 A step threshold is fitted on the highest step of each clip, so that "over 1" is as rare on either time scale.
 """
@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from humwatch.arrays import Bool, Float64, Int64
 from humwatch.calibration.type_prior import ScalePrior, TypePrior
 from humwatch.detectors.consensus import NormalPieces, fit_consensus
 from humwatch.detectors.detector_set import fit_detectors
@@ -20,9 +20,6 @@ from humwatch.errors import CalibrationError
 from humwatch.scoring.calibration import Calibration, CalibrationSpec, ScaleCalibration, ScaleThresholds, raw_score
 from humwatch.scoring.evidence import Evidence, ScoringSpec
 from humwatch.scoring.normal_clip import NormalClip
-
-Float64 = npt.NDArray[np.float64]
-Int64 = npt.NDArray[np.int64]
 
 MAX_FOLDS: Final = 50
 MIN_RECORDINGS: Final = 3
@@ -41,13 +38,43 @@ def calibrate(
     """Fit statistics and thresholds to normal clips that trained nothing.
 
     A clip's score is measured with statistics of the other recordings (grouped cross-fitting), or the
-    thresholds would be those of clips that the statistics have seen. A ``prior`` from other machines of the type
-    says how profiles vary where this machine's clips are too few to tell; an error (``mse``, ``nll``) needs none.
-    ``response`` of the network, float64 (probes, bands), weighs the profiles of a consensus
-    (:func:`humwatch.monitor.network_response`).
+    thresholds would be those of clips that the statistics have seen.
+
+    Args:
+        clips: normal clips of at least three recordings.
+        scoring: score of the model.
+        spec: rates and method of the thresholds.
+        step_windows: number of windows in a step.
+        clip_seconds: length of a clip, s.
+        prior: variation of profiles on other machines of the type, for a machine with too few clips to show it; an
+            error (``mse``, ``nll``) needs none.
+        response: float64 (probes, bands), response of the network, which weighs the profiles of a consensus
+            (:func:`humwatch.monitor.network_response`); None gives both the same weight.
 
     Raises:
         CalibrationError: fewer than three recordings.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from humwatch import OnnxPredictor, calibrate, read_bundle
+        >>> from humwatch.calibration.collector import NormalCollector
+        >>> from humwatch.scoring.calibration import CalibrationSpec
+        >>> from humwatch.synthetic import SyntheticMachine
+        >>> bundle = read_bundle(Path("models/fan-id_00/2"))
+        >>> spec = bundle.manifest.pipeline
+        >>> collector = NormalCollector(spec, OnnxPredictor(bundle.graph), minutes=3)
+        >>> collector.begin(16_000, 16)
+        >>> for minute in range(3):
+        ...     collector.push(SyntheticMachine(seed=1).clip(minute, seconds=60.0))
+        >>> calibration = calibrate(
+        ...     collector.clips(),
+        ...     scoring=spec.scoring,
+        ...     spec=CalibrationSpec(alarm_rate=0.01),
+        ...     step_windows=spec.step_windows,
+        ...     clip_seconds=spec.windows.clip_seconds,
+        ... )
+        >>> calibration.recordings, calibration.clips, calibration.clip.thresholds.alarm.promised
+        (3, 18, False)
     """
     levels = np.array([clip.level_dbfs for clip in clips])
     fit = _ScaleFit(clips, scoring, spec, clip_seconds, response)
@@ -82,7 +109,7 @@ def calibrate_clips(
 
 
 def _recording_of(clips: Sequence[NormalClip]) -> Int64:
-    """Index of each clip's recording among all of them: int64 (clips,)."""
+    """Return the index of each clip's recording among all of them: int64 (clips,)."""
     recordings = sorted({clip.recording for clip in clips})
     if len(recordings) < MIN_RECORDINGS:
         raise CalibrationError(
@@ -97,7 +124,7 @@ def _steps(evidence: Evidence, step_windows: int) -> list[Evidence]:
 
 
 class _ScaleFit:
-    """Normal clips, and how their calibration is asked for; fits one time scale after the other."""
+    """Fit of one time scale after the other to normal clips, with the settings of their calibration."""
 
     def __init__(
         self,
@@ -130,7 +157,7 @@ class _ScaleFit:
         if self._scoring.kind == "consensus":
             return self._consensus(pieces, prior, whole_clips=whole_clips)
         known = prior.own if prior is not None and self._scoring.is_profile else None
-        return self._single(pieces, known, _profiles_to_lend(pieces))
+        return self._single(pieces, known, _profiles_for_priors(pieces))
 
     def _consensus(
         self, pieces: list[list[Evidence]], prior: ScalePrior | None, *, whole_clips: bool
@@ -148,13 +175,13 @@ class _ScaleFit:
             level_prior=prior.level,
             response=self._response,
         )
-        heard = [clip.lines for clip in self._clips if clip.lines is not None and clip.lines.is_judgeable]
+        judgeable = [clip.lines for clip in self._clips if clip.lines is not None and clip.lines.is_judgeable]
         rhythms = [clip.evidence.profiles.rhythm.sum(axis=0) for clip in self._clips if clip.evidence.profiles]
         detectors, raw = fit_detectors(
             consensus,
             deviations,
             rhythm=rhythms if whole_clips and len(rhythms) == len(pieces) else None,
-            lines=heard if whole_clips and len(heard) == len(pieces) else None,
+            lines=judgeable if whole_clips and len(judgeable) == len(pieces) else None,
             groups=self._groups,
             recordings=self.recordings,
             alarm_rate=alarm_rate,
@@ -167,7 +194,7 @@ class _ScaleFit:
         self,
         pieces: list[list[Evidence]],
         prior: NormalProfile | None,
-        lent: tuple[NormalProfile | None, NormalProfile | None],
+        shared: tuple[NormalProfile | None, NormalProfile | None],
     ) -> ScaleCalibration:
         scoring = self._scoring
         pooled = [np.stack([piece.pooled(scoring.pooling) for piece in clip]) for clip in pieces]  # (pieces, bands)
@@ -180,7 +207,7 @@ class _ScaleFit:
         scores.sort()
         symmetry: Symmetry = "distance" if scoring.is_profile else "logarithm" if scoring.kind == "mse" else "identity"
         normal = NormalProfile.fit(np.concatenate(pooled), prior)
-        return ScaleCalibration(self._thresholds(scores, symmetry), normal, scores, *lent)
+        return ScaleCalibration(self._thresholds(scores, symmetry), normal, scores, *shared)
 
     def _thresholds(self, scores: Float64, symmetry: Symmetry) -> ScaleThresholds:
         spec = self._spec
@@ -213,7 +240,7 @@ class _ScaleFit:
 
 
 def _normal_pieces(pieces: Sequence[Sequence[Evidence]]) -> NormalPieces:
-    """Band values of all pieces, pooled as the consensus pools."""
+    """Return the band values of all pieces, pooled as the consensus pools."""
     pooling = ScoringSpec().pooling
     found: dict[str, list[Float64]] = {"slope": [], "level": []}
     for piece in (piece for clip in pieces for piece in clip):
@@ -227,16 +254,16 @@ def _normal_pieces(pieces: Sequence[Sequence[Evidence]]) -> NormalPieces:
     return NormalPieces(**{name: np.stack(values) for name, values in found.items()})
 
 
-def _profiles_to_lend(pieces: Sequence[Sequence[Evidence]]) -> tuple[NormalProfile | None, NormalProfile | None]:
-    """Slope and level profiles for other machines of the type to borrow, whatever this one's score."""
+def _profiles_for_priors(pieces: Sequence[Sequence[Evidence]]) -> tuple[NormalProfile | None, NormalProfile | None]:
+    """Return slope and level profiles for the prior of other machines of the type, whatever this one's score."""
     if any(piece.profiles is None for clip in pieces for piece in clip):
         return None, None
     values = _normal_pieces(pieces)
     return NormalProfile.fit(values.slope), NormalProfile.fit(values.level)
 
 
-def _folds(groups: Int64) -> list[npt.NDArray[np.bool_]]:
-    """Masks of the clips held out together: one recording each, or several where there are many."""
+def _folds(groups: Int64) -> list[Bool]:
+    """Return masks of the clips held out together: one recording each, or several where there are many."""
     fold_of = groups % MAX_FOLDS
     return [fold_of == fold for fold in np.unique(fold_of)]
 

@@ -1,4 +1,4 @@
-"""What other machines of the type lend to a new one: how normal profiles vary."""
+"""Prior of a type of machine: the variation of normal profiles on other machines."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from humwatch.bundle.bundle import Bundle
 from humwatch.bundle.manifest import PREDICTOR
 from humwatch.detectors.profile import NormalProfile
-from humwatch.monitor import ListeningSpec
+from humwatch.monitor import PipelineSpec
 from humwatch.scoring.calibration import ScaleCalibration
 from humwatch.scoring.evidence import ScoreKind, ScoringSpec
 
 
 @dataclass(frozen=True)
 class ScalePrior:
-    """How normal profiles vary on other machines of the type, on one time scale.
+    """Variation of normal profiles on other machines of the type, on one time scale.
 
     Attributes:
         slope: profile of the likelihood's slope; None where no machine of the same network has one.
@@ -30,12 +30,12 @@ class ScalePrior:
 
 @dataclass(frozen=True)
 class TypePrior:
-    """How normal profiles vary on other machines of the type, on each time scale.
+    """Variation of normal profiles on other machines of the type, on each time scale.
 
     Attributes:
         clip: profiles of the clips.
         step: profiles of the steps.
-        recordings: independent normal recordings that both rest on.
+        recordings: number of independent normal recordings that both rest on.
     """
 
     clip: ScalePrior
@@ -45,20 +45,20 @@ class TypePrior:
     @staticmethod
     def of(
         bundles: Iterable[Bundle],
-        listening: ListeningSpec,
+        pipeline: PipelineSpec,
         *,
         machine_id: str,
         machine_type: str,
         network: str,
         calibration_digest: str,
     ) -> TypePrior | None:
-        """Pool the bundles that say something of a machine's type; None where none has a profile.
+        """Pool the bundles of a machine's type; None where none has a profile.
 
         Args:
             bundles: bundles in use, of any machines; those of other types or features are passed over.
-            listening: what is heard of the machine that borrows.
-            machine_id: machine that borrows; its own statistics would count the same clips twice.
-            machine_type: type of the machine.
+            pipeline: front end, windows and score of the new machine.
+            machine_id: id of the new machine; its own statistics would count the same clips twice.
+            machine_type: type of the new machine.
             network: SHA-256 of its predictor: levels need none in common, slopes and residuals do.
             calibration_digest: digest of its recordings; another machine's statistics of the same ones are no prior.
         """
@@ -68,19 +68,19 @@ class TypePrior:
             if bundle.manifest.machine_type == machine_type
             and bundle.manifest.machine_id != machine_id
             and bundle.manifest.calibration.digest != calibration_digest
-            and _hears_alike(bundle.manifest.listening, listening)
+            and _comparable(bundle.manifest.pipeline, pipeline)
         }
         relatives = list(found.values())
         same = [
-            one.manifest.files[PREDICTOR] == network and one.manifest.windows == listening.windows for one in relatives
+            one.manifest.files[PREDICTOR] == network and one.manifest.windows == pipeline.windows for one in relatives
         ]
         clip, step = (
             _scale_prior(
                 [
-                    _Lender(scale, one.manifest.scoring, same_network)
+                    _RelatedScale(scale, one.manifest.scoring, same_network)
                     for one, scale, same_network in zip(relatives, scales, same, strict=True)
                 ],
-                listening.scoring,
+                pipeline.scoring,
             )
             for scales in ([one.calibration.clip for one in relatives], [one.calibration.step for one in relatives])
         )
@@ -90,17 +90,17 @@ class TypePrior:
         return TypePrior(clip, step, recordings)
 
 
-def _hears_alike(lender: ListeningSpec, borrower: ListeningSpec) -> bool:
-    """Whether profiles of both are of the same bands, over clips of the same length."""
+def _comparable(one: PipelineSpec, other: PipelineSpec) -> bool:
+    """Return True if profiles of both are of the same bands, over clips of the same length."""
     return (
-        lender.features == borrower.features
-        and lender.windows.clip_seconds == borrower.windows.clip_seconds
-        and lender.scoring.bands(lender.features).tolist() == borrower.scoring.bands(borrower.features).tolist()
+        one.features == other.features
+        and one.windows.clip_seconds == other.windows.clip_seconds
+        and one.scoring.bands(one.features).tolist() == other.scoring.bands(other.features).tolist()
     )
 
 
 @dataclass(frozen=True)
-class _Lender:
+class _RelatedScale:
     """One time scale of another machine of the type."""
 
     scale: ScaleCalibration
@@ -108,16 +108,16 @@ class _Lender:
     same_network: bool
 
     def single(self, kind: ScoreKind) -> NormalProfile | None:
-        """The profile of a bundle that has one score alone, if it is of that kind."""
+        """Return the profile of a bundle that has one score alone, if it is of that kind."""
         return self.scale.normal if self.scoring.kind == kind else None
 
 
-def _scale_prior(lenders: Sequence[_Lender], scoring: ScoringSpec) -> ScalePrior:
-    network = [lender for lender in lenders if lender.same_network]
-    comparable = lenders if scoring.kind == "spectrum_profile" else network
+def _scale_prior(scales: Sequence[_RelatedScale], scoring: ScoringSpec) -> ScalePrior:
+    network = [one for one in scales if one.same_network]
+    comparable = scales if scoring.kind == "spectrum_profile" else network
     return ScalePrior(
         slope=_pooled([one.scale.slope or one.single("likelihood_profile") for one in network]),
-        level=_pooled([one.scale.level or one.single("spectrum_profile") for one in lenders]),
+        level=_pooled([one.scale.level or one.single("spectrum_profile") for one in scales]),
         own=_pooled([one.scale.normal for one in comparable if one.scoring == scoring and scoring.is_profile]),
     )
 

@@ -1,1 +1,1 @@
-"""The detectors, what each calls normal, and the share of false alarms that each may spend."""
+"""Detectors: the normal range of each, and the share of false alarms that each may spend."""

@@ -1,7 +1,7 @@
-"""The profile detector: what a network is surprised by and what the spectrum shows, weighed by how much each hears.
+"""Profile detector: surprise of a network and level of the spectrum, weighed by the sensitivity of each.
 
 Two Mahalanobis distances from a machine's own normal clips: of the likelihood's slope, which needs a network that knows
-the type of machine, and of the level itself, which needs none. Each is blind to something, and which of them hears more
+the type of machine, and of the level itself, which needs none. Each is blind to something, and the more sensitive one
 differs from machine to machine. Both are brought to one scale on normal clips, and their weighted mean is the score.
 """
 
@@ -12,15 +12,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from humwatch.arrays import Bool, Float32, Float64, Int64
 from humwatch.detectors.normal_level import NormalLevel
 from humwatch.detectors.profile import NormalProfile
-
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
-Int64 = npt.NDArray[np.int64]
 
 DISTANCE_POWER: Final = 2.0 / 3.0
 """A squared distance is nearly a sum of squares; its cube root is nearly normal (Wilson and Hilferty, 1931)."""
@@ -30,12 +26,13 @@ CONSENSUS_SPREAD: Final = 1.0
 """Usual spread of the weighted mean of two deviations: they rise and fall together."""
 
 PROBE_BANDS: Final = 4
-"""Neighbouring mel bands that are changed together to try how much a profile hears: of 128 bands up to 8 kHz, 90 Hz or,
-above 1 kHz, a tenth of the frequency."""
+"""Neighbouring mel bands that are changed together to try the sensitivity of a profile: of 128 bands up to 8 kHz,
+90 Hz or, above 1 kHz, a tenth of the frequency."""
 PROBE_DB: Final = 6.0
-"""By how much."""
+"""Size of that change."""
 SENSITIVITY_POWER: Final = 8.0
-"""How fast a profile loses weight with the departure that it needs: one that needs a tenth more has half the weight."""
+"""Power by which a profile loses weight with the departure that it needs: one that needs a tenth more has
+half the weight."""
 
 
 class ConsensusLevels(BaseModel):
@@ -58,12 +55,12 @@ class ConsensusLevels(BaseModel):
 
 @dataclass(frozen=True)
 class Consensus:
-    """The profile detector of one machine on one time scale.
+    """Profile detector of one machine on one time scale.
 
     Attributes:
         slope: normal profiles of the likelihood's slope.
         level: normal profiles of the level in dB.
-        levels: scale of both, and their weights.
+        levels: scales of both, and their weights.
     """
 
     slope: NormalProfile
@@ -89,7 +86,7 @@ class Consensus:
 def _shares(
     parts: Sequence[Float64], squared: Sequence[float], deviations: Sequence[float], weights: Sequence[float]
 ) -> Float64:
-    """Share of each band in the weighted mean: each distance by its bands, each profile by its deviation above 0."""
+    """Return the share of each band: of each distance by its bands, of each profile by its deviation above 0."""
     above = [weight * max(0.0, deviation) for weight, deviation in zip(weights, deviations, strict=True)]
     if not sum(above):
         above = list(weights)
@@ -115,8 +112,8 @@ class NormalPieces:
 
 def fit_consensus(
     pieces: NormalPieces,
-    clip_of: npt.NDArray[np.int64],
-    folds: Sequence[npt.NDArray[np.bool_]],
+    clip_of: Int64,
+    folds: Sequence[Bool],
     *,
     recordings: int,
     alarm_rate: float,
@@ -129,14 +126,14 @@ def fit_consensus(
     Of a clip that has several pieces (its steps) the highest counts.
 
     Args:
-        pieces: of all clips.
+        pieces: band values of the pieces of all clips.
         clip_of: int64 (pieces,), index of the clip of each.
-        folds: masks over pieces, those that are held out together.
+        folds: masks over pieces, (pieces,) each, of those that are held out together.
         recordings: number of independent recordings.
         alarm_rate: share of normal clips that may exceed the alarm level, for the weights.
         slope_prior: slope profiles of other machines of the type.
         level_prior: spectra of other machines of the type.
-        response: float64 (probes, bands), what a change of 1 dB in each group of bands does to the slope
+        response: float64 (probes, bands), effect of a change of 1 dB in each group of bands on the slope
             (:func:`slope_response`); None gives both profiles the same weight.
     """
     slope_distances = _cross_fitted(pieces.slope, folds, slope_prior)
@@ -163,8 +160,8 @@ def fit_consensus(
     return Consensus(slope, level, levels), score.deviations(highest)
 
 
-def _cross_fitted(values: Float64, folds: Sequence[npt.NDArray[np.bool_]], prior: NormalProfile | None) -> Float64:
-    """Distances of pieces, each measured with statistics of the other recordings, to ``DISTANCE_POWER``: (pieces,)."""
+def _cross_fitted(values: Float64, folds: Sequence[Bool], prior: NormalProfile | None) -> Float64:
+    """Return the distances of pieces to ``DISTANCE_POWER``, (pieces,), each by statistics of the other recordings."""
     distances = np.empty(len(values))
     for fold in folds:
         distances[fold] = NormalProfile.fit(values[~fold], prior).distances(values[fold])
@@ -172,19 +169,19 @@ def _cross_fitted(values: Float64, folds: Sequence[npt.NDArray[np.bool_]], prior
 
 
 def probes(bands: int) -> Float64:
-    """Return the changes that profiles are tried with, dB: float64 (probes, bands), 1 in one group of bands each."""
+    """Return the changes that profiles are tried with, dB: float64 (probes, bands), each 1 in one group of bands."""
     return np.repeat(np.eye(-(-bands // PROBE_BANDS)), PROBE_BANDS, axis=1)[:, :bands]
 
 
 def slope_response(windows: Float32, bands: Int64, slopes: Callable[[Float32], Float64]) -> Float64:
-    """Return what a change of 1 dB in each group of bands does to the slope: float64 (probes, bands), 1/dB^2.
+    """Return the effect of a change of 1 dB in each group of bands on the slope: float64 (probes, bands), 1/dB^2.
 
-    A network that predicts a bin from its neighbours follows a change that they share, and hears the less of it.
+    A network that predicts a bin from its neighbours follows a change that they share, and is the less sensitive to it.
 
     Args:
         windows: float32 (n, L, F) in dB, normal sound.
         bands: int64 (bands,), indices of the mel bands that count.
-        slopes: mean slope of windows in each band, float64 (bands,), through the network.
+        slopes: function of windows that returns their mean slope in each band, float64 (bands,), by the network.
     """
     untouched = slopes(windows)
     changed = np.zeros((len(bands), windows.shape[2]), np.float32)
@@ -194,13 +191,13 @@ def slope_response(windows: Float32, bands: Int64, slopes: Callable[[Float32], F
 
 
 def _departure_db(profile: NormalProfile, normal: NormalLevel, alarm_rate: float, per_db: Float64) -> float:
-    """Change in dB that alone brings a profile's distance to its alarm level; geometric mean over probes.
+    """Return the change in dB that alone brings a profile's distance to its alarm level; geometric mean over probes.
 
-    It tells without a fault how much a profile hears: the less, the larger its normal scatter is beside what a change
-    of 1 dB does to it.
+    It measures the sensitivity of a profile without a fault: the lower, the larger its normal scatter is beside the
+    effect of a change of 1 dB.
 
     Args:
-        profile: of normal clips.
+        profile: profile of normal clips.
         normal: level of its distances.
         alarm_rate: share of normal clips that may exceed the alarm level.
         per_db: float64 (probes, bands), change of the profile for a change of 1 dB in each group of bands.

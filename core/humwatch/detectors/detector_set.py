@@ -1,7 +1,7 @@
-"""More than one detector, one budget of false alarms: which of them decides, and by how much.
+"""Several detectors with one budget of false alarms: the detector that decides, and its score.
 
-``profile`` hears what lasts: a spectrum that is not the machine's (:mod:`humwatch.detectors.consensus`). ``rhythm``
-hears what is irregular in time (:mod:`humwatch.detectors.rhythm`), ``lines`` narrow tones that move or go
+``profile`` finds changes that last: a spectrum that is not the machine's (:mod:`humwatch.detectors.consensus`).
+``rhythm`` finds irregularity in time (:mod:`humwatch.detectors.rhythm`), ``lines`` narrow tones that move or go
 (:mod:`humwatch.detectors.lines`). Each has a share of the false alarms, and a level of its own at that share. The raw
 score is the largest deviation from normal, each in units of its own alarm level, so a detector adds alarms and never
 removes one of another.
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from humwatch.arrays import Float64, Int64
 from humwatch.detectors.consensus import Consensus, ConsensusLevels
 from humwatch.detectors.lines import ClipLines
 from humwatch.detectors.normal_level import NormalLevel
@@ -25,18 +25,15 @@ from humwatch.detectors.normal_lines import USUAL_SPREAD as LINES_SPREAD
 from humwatch.detectors.rhythm import USUAL_SPREAD as RHYTHM_SPREAD
 from humwatch.detectors.rhythm import irregularity
 
-Float64 = npt.NDArray[np.float64]
-Int64 = npt.NDArray[np.int64]
-
 DetectorName = Literal["profile", "rhythm", "lines", "error"]
-"""Who decides; ``error`` stands for a score that is a mean error of predictions, which has no detector beside it."""
+"""Names of detectors; ``error`` stands for a score that is a mean error of predictions, with no detector beside it."""
 
 SHARES: Final[dict[DetectorName, float]] = {"profile": 0.8, "rhythm": 0.1, "lines": 0.1}
-"""Share of the false alarms that each detector may raise. Where one has nothing to go by, its share is not spent."""
+"""Share of the false alarms that each detector may raise; the share of one that is not in use is not spent."""
 
 BELOW_ALARM: Final = 3.0
-"""How fast rhythm and lines fall below their alarm level, beside the profile: what they say of a normal clip is chance,
-and would only blur the profile's order of clips (0.006 of AUC on toy cars)."""
+"""Slope of rhythm and lines below their alarm level, beside the profile: their score of a normal clip is chance, and
+would only blur the profile's order of clips (0.006 of AUC on toy cars)."""
 
 EVENT_DEGREES: Final = 7.0
 """Degrees of freedom of the scores of rhythm and lines on normal clips."""
@@ -57,11 +54,11 @@ class DetectorLevels(BaseModel):
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the detectors say of a clip together.
+    """Common result of the detectors for a clip.
 
     Attributes:
         raw: largest deviation, in units of its detector's alarm level.
-        detector: name of the one that it is of.
+        detector: name of that detector.
         contributions: float64 (bands,), share of each band in the profile's score, >= 0.
         line: score of narrow lines that lies furthest out, where ``detector`` is ``lines``.
     """
@@ -74,11 +71,11 @@ class Judgement:
 
 @dataclass(frozen=True)
 class DetectorSet:
-    """The detectors of one machine on one time scale.
+    """Detectors of one machine on one time scale.
 
     Attributes:
-        consensus: the profile detector.
-        levels: of all of them.
+        consensus: profile detector.
+        levels: levels of all detectors.
         lines: narrow lines of normal clips; None where that detector is not in use.
     """
 
@@ -95,7 +92,7 @@ class DetectorSet:
             slope: float64 (bands,), mean slope of the likelihood in each band, 1/dB.
             level: float64 (bands,), mean level of each band, dB.
             rhythm: float64 (groups, powers), sums of powers of the level; None leaves the detector out.
-            lines: line spectra of its halves; None leaves the detector out.
+            lines: line spectra of the clip's halves; None leaves the detector out.
         """
         deviation, contributions = self.consensus.judge(slope, level)
         found = Judgement(deviation / self.levels.profile_alarm, "profile", contributions)
@@ -109,7 +106,7 @@ class DetectorSet:
         return found
 
     def explain_lines(self, clip: ClipLines, line: LineScore) -> LineFinding | None:
-        """Say which line was where, and where it is now."""
+        """Return the frequency of the line before and now."""
         return None if self.lines is None else self.lines.explain(clip, line)
 
     def _rhythm(self, sums: Float64) -> float:
@@ -127,7 +124,7 @@ class DetectorSet:
 
 
 def _in_alarm_units(deviations: Float64, alarm: float) -> Float64:
-    """Deviations of a detector of events, in spreads, in units of its alarm level; handicapped below that."""
+    """Return deviations of a detector of events, given in spreads, in units of its alarm level; lowered below that."""
     units = deviations / alarm
     return np.where(units < 1.0, 1.0 - BELOW_ALARM * (1.0 - units), units)
 
@@ -145,8 +142,8 @@ def fit_detectors(
     """Fit levels to normal clips; return also the raw score of each, float64 (clips,), measured by the others.
 
     Args:
-        consensus: the profile detector.
-        profile_deviations: float64 (clips,), of each clip, measured by the others, in spreads.
+        consensus: profile detector.
+        profile_deviations: float64 (clips,), deviation of each clip, measured by the others, in spreads.
         rhythm: sums of powers of each clip, float64 (groups, powers); None leaves the detector out.
         lines: line spectra of each clip; None leaves the detector out.
         groups: int64 (clips,), index of each clip's recording.

@@ -1,11 +1,11 @@
-"""Narrow spectral lines of a clip: whether they drift, whether the speed is another, whether one is missing.
+"""Narrow spectral lines of a clip: their drift, another speed, a missing line.
 
 Power spectra that are fine enough to tell lines apart (3.9 Hz a bin at 16 kHz; a mel band holds many) are added up
 over blocks of sound, and a clip is the sum of its blocks. On an axis of ln f another speed moves all lines of a machine
-by the same distance, so it shows as the shift at which two spectra correlate best. What is compared is the level less
+by the same distance, so it shows as the shift at which two spectra correlate best. The level is compared without
 its running mean over the axis, so neither loudness nor the colour of the room counts.
 
-How a clip is compared with normal ones: :mod:`humwatch.detectors.normal_lines`.
+Comparison of a clip with normal ones: :mod:`humwatch.detectors.normal_lines`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,11 @@ from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from scipy.signal import get_window
 
+from humwatch.arrays import Complex128, Float32, Float64, Int64
 from humwatch.errors import AudioError, AudioRateUnsupported
-
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
-Int64 = npt.NDArray[np.int64]
 
 FRAME_SAMPLES: Final = 4096
 """Length of a Hann frame: 256 ms at 16 kHz. Its main lobe is 4 bins (16 Hz) wide (Harris, Proc. IEEE 66, 1978)."""
@@ -37,7 +33,7 @@ LOW_HZ: Final = 80.0
 """Lowest frequency of the axis; below, the main lobe is broader than the background that it has to stand out of."""
 
 HIGH_HZ: Final = 6_000.0
-"""End of the axis; at 16 kHz it leaves 1.3 for what a faster machine pushes up to a resampler's roll-off."""
+"""End of the axis; at 16 kHz it leaves a factor of 1.3 for a faster machine below a resampler's roll-off."""
 
 STEP: Final = 0.0025
 """Distance of points on the axis of ln f: 0.25 % of frequency, to which a shift is resolved."""
@@ -86,7 +82,7 @@ class LinePower:
 
     Attributes:
         power: float64 (bins,), sum of squared magnitudes, from 0 Hz to just above ``HIGH_HZ``.
-        frames: how many frames that was.
+        frames: number of frames.
         rate_hz: sample rate, Hz; a bin is ``rate_hz / FRAME_SAMPLES`` wide.
     """
 
@@ -101,7 +97,7 @@ class LinePower:
 
     @staticmethod
     def nothing(rate_hz: int = _RATE_HZ) -> LinePower:
-        """Of no frames.
+        """Return the spectrum of no frames.
 
         Raises:
             AudioRateUnsupported: the rate is too low for ``HIGH_HZ``.
@@ -157,7 +153,7 @@ class ClipLines:
 
     @property
     def is_judgeable(self) -> bool:
-        """Whether both halves have frames with sound in them; digital silence has no lines."""
+        """True if both halves have frames with sound in them; digital silence has no lines."""
         return all(half.frames > 0 and 0.0 < half.power.sum() < np.inf for half in (self.early, self.late))
 
     @cached_property
@@ -169,7 +165,7 @@ class ClipLines:
 
     @cached_property
     def features(self) -> Float64:
-        """What is compared with normal clips: float64 (4, points), dB.
+        """Features that are compared with normal clips: float64 (4, points), dB.
 
         Rows are the structure that speed is read from, the prominence of lines, and the highest level and the
         highest prominence within ``MIN_SPEED_CHANGE`` of each point.
@@ -184,14 +180,14 @@ class ClipLines:
 
 @lru_cache(maxsize=8)
 def _bins_of_axis(rate_hz: int) -> tuple[Int64, Float64]:
-    """The bin at or below each point of the axis, and how far the point lies to the next bin, 0 to 1."""
+    """Return the bin at or below each point of the axis, and the place of the point up to the next bin, 0 to 1."""
     at = AXIS_HZ * (FRAME_SAMPLES / rate_hz)
     below = at.astype(np.int64)
     return below, at - below
 
 
 def _level(power: LinePower) -> Float64:
-    """Mean level of a frame on the axis: float64 (points,), dB."""
+    """Return the mean level of a frame on the axis: float64 (points,), dB."""
     below, part = _bins_of_axis(power.rate_hz)
     level = 10.0 * np.log10(power.power + FLOOR_POWER) - 10.0 * math.log10(max(1, power.frames))
     on_axis: Float64 = level[below] * (1.0 - part) + level[below + 1] * part
@@ -199,20 +195,18 @@ def _level(power: LinePower) -> Float64:
 
 
 def _structure(level: Float64, width: float) -> Float64:
-    """What stands out of the background, which is a running mean (twice) over ``width`` of ln f: (points,), dB."""
+    """Return the level less its background, a running mean (twice) over ``width`` of ln f: (points,), dB."""
     size = round(width / STEP) | 1
     background = uniform_filter1d(uniform_filter1d(level, size, mode="nearest"), size, mode="nearest")
     structure: Float64 = level - background
     return structure
 
 
-def best_shift(
-    transform: npt.NDArray[np.complex128], structure: Float64, norm: float, smallest: float
-) -> tuple[float, float]:
-    """How much better the best shift fits than none, as correlation, and that shift, relative to frequency.
+def best_shift(transform: Complex128, structure: Float64, norm: float, smallest: float) -> tuple[float, float]:
+    """Return the correlation that the best shift gains over none, and that shift, relative to frequency.
 
     Args:
-        transform: conjugate transform of what the structure is compared with.
+        transform: conjugate transform of the structure to compare with.
         structure: float64 (points,).
         norm: product of the norms of both.
         smallest: the smallest shift in ln f that is looked at.

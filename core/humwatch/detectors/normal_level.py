@@ -1,4 +1,4 @@
-"""Where normal scores end: one rule for a level, whatever the number of recordings.
+"""Level of normal scores: one rule for its limit, whatever the number of recordings.
 
 Scores of normal clips are brought to a scale on which they scatter symmetrically, and are taken for draws from a
 Student t distribution, whose heavy tails allow for a normal clip that is odd. Centre and spread are fitted by maximum
@@ -12,11 +12,10 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import scipy.stats
 from pydantic import BaseModel, ConfigDict, Field
 
-Float64 = npt.NDArray[np.float64]
+from humwatch.arrays import Float64
 
 PRIOR_RECORDINGS: Final = 4.0
 """Recordings that the usual spread counts for."""
@@ -25,14 +24,14 @@ DEGREES: Final = 4.0
 """Degrees of freedom of distances between profiles: a tail as heavy as that of held-out normal clips."""
 
 CONFIDENCE: Final = 0.9
-"""Of the interval of a rate."""
+"""Confidence of the interval of a rate."""
 
 _ITERATIONS: Final = 60
 _WITHIN_A_CLIP: Final = 1e-9
 _DRAWS: Final = 1000
 _UNLIKE: Final = (0.3, 1.0)
 """Mean and standard deviation of the logarithm of a machine's rate over that of any such distribution: conditions that
-the calibration has not heard, statistics of few clips. From held-out normal clips of toy cars and a slider."""
+are not in the calibration, statistics of few clips. From held-out normal clips of toy cars and a slider."""
 _TAILS: Final = (2.5, 4.0, 8.0, 30.0)
 """Degrees of freedom that normal scores may turn out to have, equally likely before any is seen."""
 
@@ -51,15 +50,15 @@ class NormalLevel(BaseModel):
     degrees: float = Field(gt=0, description="its degrees of freedom")
 
     def deviation(self, value: float) -> float:
-        """Distance of a score from the centre, in spreads."""
+        """Return the distance of a score from the centre, in spreads."""
         return (value - self.center) / self.spread
 
     def deviations(self, values: Float64) -> Float64:
-        """Distances of scores from the centre, in spreads: float64, in the shape of ``values``."""
+        """Return the distances of scores from the centre, in spreads: float64, in the shape of ``values``."""
         return (values - self.center) / self.spread
 
     def alarm_deviation(self, rate: float) -> float:
-        """Distance that a share of ``rate`` of normal clips exceeds, in spreads."""
+        """Return the distance that a share of ``rate`` of normal clips exceeds, in spreads."""
         return alarm_deviation(rate, self.degrees)
 
     @staticmethod
@@ -85,12 +84,12 @@ class ExpectedRate(NamedTuple):
 
 
 def alarm_deviation(rate: float, degrees: float) -> float:
-    """Quantile of a Student t distribution that a share of ``rate`` exceeds."""
+    """Return the quantile of a Student t distribution that a share of ``rate`` exceeds."""
     return float(scipy.stats.t.isf(rate, degrees))
 
 
 def expected_rate(rate: float, recordings: int, exceeding: float) -> ExpectedRate:
-    """Return what a level that was fitted for ``rate`` is expected to cost.
+    """Return the rate that is expected over a level that was fitted for ``rate``.
 
     Sets of as many recordings are drawn from distributions with light and heavy tails, a level is fitted to each as
     :meth:`NormalLevel.fit` does, and each set counts for as much as its true rate explains that ``exceeding`` of the
@@ -111,7 +110,7 @@ def expected_rate(rate: float, recordings: int, exceeding: float) -> ExpectedRat
 
 @lru_cache(maxsize=64)
 def _rates_over_levels(rate: float, recordings: int) -> Float64:
-    """True rates over levels that were fitted to sets of as many recordings: float64 (draws,), ascending."""
+    """Return the true rates over levels that were fitted to sets of as many recordings: float64 (draws,), ascending."""
     rng = np.random.default_rng(20211017)
     multiple = alarm_deviation(rate, DEGREES)
     rates = []
@@ -125,7 +124,7 @@ def _rates_over_levels(rate: float, recordings: int) -> Float64:
 
 
 def _shortest_interval(values: Float64, weights: Float64) -> tuple[float, float]:
-    """Shortest interval of ascending values (n,) that holds ``CONFIDENCE`` of their weights (n,), which sum to 1.
+    """Return the shortest interval of ascending values (n,) with ``CONFIDENCE`` of their weights (n,), which sum to 1.
 
     A rate that is likeliest to be next to nothing gets an interval from 0 on.
     """

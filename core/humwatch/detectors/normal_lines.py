@@ -1,4 +1,4 @@
-"""Lines of a machine's normal clips: whether another clip drifts, runs at another speed, or lacks one of them.
+"""Lines of a machine's normal clips, to find drift, another speed or a missing line in another clip.
 
 The raw scores are close to normally distributed over normal clips as they are.
 """
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from humwatch.arrays import AnyArray, Complex128, Float64, Int64
 from humwatch.detectors.lines import (
     AXIS_HZ,
     FFT_POINTS,
@@ -27,9 +28,6 @@ from humwatch.detectors.lines import (
     best_shift,
 )
 from humwatch.errors import CalibrationError
-
-Float64 = npt.NDArray[np.float64]
-Int64 = npt.NDArray[np.int64]
 
 LineScore = Literal["drift", "speed", "missing"]
 
@@ -46,10 +44,10 @@ MIN_PROMINENCE_DB: Final = 3.0
 """A point is a line that can go missing where it stands so far above its background in the mean of normal clips."""
 
 CREST: Final = 0.02
-"""How far in ln f the crest of a missing line is from the point that shows it best."""
+"""Largest distance in ln f between the crest of a missing line and the point that shows it best."""
 
 MAX_MOVE: Final = 0.3
-"""How far in ln f from a missing line it is looked for."""
+"""Distance in ln f within which a missing line is looked for."""
 
 PRIOR_CLIPS: Final = 4.0
 """A variance is pulled to the median of all points as if so many clips had shown that."""
@@ -81,7 +79,7 @@ class NormalLines:
     """Lines of a machine's normal clips.
 
     Attributes:
-        count: how many clips.
+        count: number of clips.
         sums: float64 (4, points), sum of their features, dB.
         squares: float64 (4, points), sum of the squares of their features.
     """
@@ -101,11 +99,11 @@ class NormalLines:
 
     @staticmethod
     def cross_fitted(clips: Sequence[ClipLines], groups: Int64) -> Float64:
-        """Raw scores of each clip against the clips of all other groups: float64 (n, 3), columns as in ``SCORES``.
+        """Return raw scores of each clip against all other groups: float64 (n, 3), columns as in ``SCORES``.
 
         Args:
             clips: normal clips.
-            groups: int64 (n,), the recording that each clip is of.
+            groups: int64 (n,), index of each clip's recording.
 
         Raises:
             CalibrationError: there are fewer than two clips outside a group that can be judged.
@@ -124,16 +122,16 @@ class NormalLines:
                 scores[member] = others.raw_scores(clips[member])
         return scores
 
-    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Everything, as arrays of a file."""
+    def arrays(self) -> dict[str, AnyArray]:
+        """Return all attributes, as arrays of a file."""
         return {"count": np.array(self.count, np.int64), "sums": self.sums, "squares": self.squares}
 
     @staticmethod
     def from_arrays(arrays: Mapping[str, npt.ArrayLike]) -> NormalLines:
-        """Restore what :meth:`arrays` gave.
+        """Restore lines from the result of :meth:`arrays`.
 
         Raises:
-            ValueError: an array is missing, or is not what it has to be.
+            ValueError: an array is missing, or of another type, shape or value.
         """
         missing = {"count", "sums", "squares"} - set(arrays)
         if missing:
@@ -169,7 +167,7 @@ class NormalLines:
         return (freedom * sample + PRIOR_CLIPS * median) / (freedom + PRIOR_CLIPS)
 
     @cached_property
-    def _speed_reference(self) -> tuple[npt.NDArray[np.complex128], Float64, float]:
+    def _speed_reference(self) -> tuple[Complex128, Float64, float]:
         """Conjugate transform of the normal structure over its variance, 1 / variance, and its squared norm."""
         structure, precision = self.mean[STRUCTURE], 1.0 / self.variance[STRUCTURE]
         transform = np.conj(np.fft.rfft(structure * precision, FFT_POINTS))
@@ -182,13 +180,13 @@ class NormalLines:
         return np.sqrt(self.variance[PEAKS]), is_line.astype(np.float64)
 
     def raw_scores(self, clip: ClipLines) -> Float64:
-        """Drift, speed and missing line of a clip: float64 (3,); ``NEUTRAL`` for one that cannot be judged."""
+        """Return drift, speed and missing line of a clip: float64 (3,); ``NEUTRAL`` for one that cannot be judged."""
         if not clip.is_judgeable:
             return np.array([NEUTRAL[score] for score in SCORES])
         return np.array([clip.drift[0], self._speed(clip)[0], self._missing(clip)[0]])
 
     def explain(self, clip: ClipLines, which: LineScore) -> LineFinding:
-        """Name the lines and the shift behind a raw score; what is not known, or cannot be judged, is None."""
+        """Return the lines and the shift behind a raw score; None for what is unknown or cannot be judged."""
         if not clip.is_judgeable:
             return LineFinding(change=which)
         if which == "missing":
@@ -210,9 +208,9 @@ class NormalLines:
         )
 
     def _speed(self, clip: ClipLines) -> tuple[float, float]:
-        """Raw score of another speed, and the shift against normal, relative.
+        """Return the raw score of another speed, and the shift against normal, relative.
 
-        A correlation in which each point counts by how certain it is over normal clips.
+        It is a correlation in which each point counts by its certainty over normal clips.
         """
         transform, precision, squared_norm = self._speed_reference
         structure = clip.features[STRUCTURE]
@@ -220,7 +218,7 @@ class NormalLines:
         return best_shift(transform, structure, norm, MIN_SPEED_CHANGE)
 
     def _missing(self, clip: ClipLines) -> tuple[float, int]:
-        """Raw score of the line that is weaker by most standard deviations, and its point on the axis.
+        """Return the raw score of the line that is weaker by most standard deviations, and its point on the axis.
 
         It has to be weaker in level and in prominence: louder noise around a line only hides it.
         """
@@ -248,7 +246,7 @@ class NormalLines:
 
 
 def _sum_of(clips: Sequence[ClipLines]) -> NormalLines:
-    """Sums over the clips that can be judged, however few."""
+    """Return the sums over the clips that can be judged, however few."""
     sums, squares, count = np.zeros((4, len(AXIS_HZ))), np.zeros((4, len(AXIS_HZ))), 0
     for clip in clips:
         if clip.is_judgeable:
@@ -259,13 +257,13 @@ def _sum_of(clips: Sequence[ClipLines]) -> NormalLines:
 
 
 def _strongest_hz(prominence: Float64) -> float | None:
-    """Frequency of the most prominent line, if there is one, Hz."""
+    """Return the frequency of the most prominent line, if there is one, Hz."""
     best = int(prominence.argmax())
     return float(AXIS_HZ[best]) if prominence[best] >= MIN_PROMINENCE_DB else None
 
 
 def _near(point: int, distance: float) -> slice:
-    """Points that lie within a distance in ln f."""
+    """Return the points within a distance in ln f."""
     reach = round(distance / STEP)
     return slice(max(0, point - reach), point + reach + 1)
 

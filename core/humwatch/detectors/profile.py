@@ -7,18 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
+from humwatch.arrays import Float64
 from humwatch.errors import CalibrationError
-
-Float64 = npt.NDArray[np.float64]
 
 MIN_STD = 1e-3
 """A band that never moves in calibration (dB) would make any rounding an anomaly."""
 
 
 def shrunk_covariance(sample: Float64, n: int) -> Float64:
-    """A covariance of d numbers from n degrees of freedom, better than the sample's own: float64 (d, d).
+    """Return a covariance of d numbers from n degrees of freedom, better than the sample's own: float64 (d, d).
 
     Quadratic-inverse shrinkage (Ledoit and Wolf, "Quadratic shrinkage for large covariance matrices", Bernoulli
     28, 2022): each eigenvalue moves as far as the density of its neighbours says that noise has spread it. There is
@@ -26,7 +24,7 @@ def shrunk_covariance(sample: Float64, n: int) -> Float64:
 
     Args:
         sample: float64 (d, d), the sample covariance, a sum of outer products over n.
-        n: how many products, less one for each mean that was taken out.
+        n: number of products, less one for each mean that was subtracted.
     """
     d = len(sample)
     values, vectors = np.linalg.eigh(sample)
@@ -51,11 +49,11 @@ def shrunk_covariance(sample: Float64, n: int) -> Float64:
 
 @dataclass(frozen=True)
 class NormalProfile:
-    """Where a machine's normal profiles lie.
+    """Distribution of a machine's normal profiles.
 
     Attributes:
         mean: float64 (bands,), mean of each band.
-        covariance: float64 (bands, bands), sample covariance, as it was counted.
+        covariance: float64 (bands, bands), sample covariance.
         freedom: degrees of freedom of the covariance: profiles less means, those of a prior included.
     """
 
@@ -86,9 +84,9 @@ class NormalProfile:
 
     @staticmethod
     def pooled(machines: Sequence[NormalProfile]) -> NormalProfile:
-        """The profile of a type, from those of its machines: the prior of the next machine.
+        """Return the profile of a type, from those of its machines: the prior of the next machine.
 
-        Its mean is the machines' mean, its covariance that within a machine; what lies between machines is left
+        Its mean is the machines' mean, its covariance that within a machine; the variance between machines is left
         out.
 
         Raises:
@@ -116,7 +114,7 @@ class NormalProfile:
         return whitening
 
     def contributions(self, profile: Float64) -> Float64:
-        """Share of each band in the squared distance over the number of bands: float64 (bands,), >= 0.
+        """Return the share of each band in the squared distance over the number of bands: float64 (bands,), >= 0.
 
         The complete decomposition of Alcala and Qin (2009); the sum is the squared :meth:`distance`. A band
         that was not observed (NaN) counts as normal.
@@ -130,7 +128,7 @@ class NormalProfile:
         return np.array([self.distance(profile) for profile in profiles])
 
     def distance(self, profile: Float64) -> float:
-        """Mahalanobis distance over the root of the number of bands: near 1 for a normal profile."""
+        """Return the Mahalanobis distance over the root of the number of bands: near 1 for a normal profile."""
         return float(np.sqrt(self.contributions(profile).sum()))
 
 

@@ -3,10 +3,10 @@
 A machine that runs steadily has levels that scatter about their mean nearly as a normal distribution does. A few
 knocks or pauses hardly move the mean or the variance, but they dominate the fourth moment: the kurtosis over time
 rises. It is taken of levels in dB, in which a pause counts as much as a knock (the spectral kurtosis of Antoni,
-Mechanical Systems and Signal Processing 20, 2006, is of powers, and hears knocks alone). A regular train of impacts
+Mechanical Systems and Signal Processing 20, 2006, is of powers, and shows knocks alone). A regular train of impacts
 has no such kurtosis, and on a machine that knocks when it is well a missing knock hardly moves it.
 
-Power sums of each window are all that is kept; they add up over any stretch of sound.
+Only power sums of each window are kept; they add up over any stretch of sound.
 """
 
 from __future__ import annotations
@@ -14,16 +14,13 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
-Int64 = npt.NDArray[np.int64]
+from humwatch.arrays import Float32, Float64, Int64
 
 GROUPS: Final = 4
 """Groups of neighbouring bands that are watched apart. One alone has heavier tails over normal clips; eight, each of
-fewer bands, scatter more and hear less (measured)."""
+fewer bands, scatter more and find less (measured)."""
 
 POWERS: Final = 5
 """Powers 0 to 4 of the level, which the fourth central moment needs."""
@@ -64,8 +61,8 @@ def rhythm_sums(windows: Float32, bands: Int64, hop_frames: int) -> Float64:
     """Sum powers of the level over the frames of each window: float64 (n, GROUPS, POWERS), powers of dB.
 
     The level of a group of bands in a frame is the mean of its bands, dB above ``REFERENCE_DB``. Only frames that the
-    next window does not hold as well are counted, so that windows of one sound count each frame once. What is said
-    of a window does not depend on the windows beside it, to the bit: bands and frames are added in their own order.
+    next window does not hold as well are counted, so that windows of one sound count each frame once. The sums of a
+    window do not depend on the windows beside it, to the bit: bands and frames are added in their own order.
 
     Args:
         windows: float32 (n, L, F), log-mel levels in dB.
@@ -93,7 +90,7 @@ def rhythm_sums(windows: Float32, bands: Int64, hop_frames: int) -> Float64:
 
 
 def irregularity(sums: Float64) -> float:
-    """Mean over groups of the logarithm of the kurtosis over time, from power sums (GROUPS, POWERS) of any stretch.
+    """Return the log kurtosis over time, mean over groups, from power sums (GROUPS, POWERS) of any stretch.
 
     Near log 3 for steady noise. A group that is constant, or of which there are no frames, counts as log 3.
     """
@@ -106,7 +103,7 @@ def irregularity(sums: Float64) -> float:
 
 
 def irregular_times(sums: Float64, window_s: float, start_s: float) -> list[IrregularTime]:
-    """Stretches of windows that stand out, at most ``MAX_TIMES``, the largest share of the fourth moment first.
+    """Return stretches of windows that stand out, at most ``MAX_TIMES``, largest share of the fourth moment first.
 
     They are those that dominate, not all: beside a loud knock a soft one has no share to speak of.
 
@@ -133,7 +130,7 @@ def irregular_times(sums: Float64, window_s: float, start_s: float) -> list[Irre
 
 
 def _central_moments(sums: Float64) -> tuple[Float64, Float64, Float64, Float64]:
-    """Count, mean, variance and fourth central moment of each group, from power sums (GROUPS, POWERS)."""
+    """Return count, mean, variance and fourth central moment of each group, from power sums (GROUPS, POWERS)."""
     count = sums[:, 0]
     _, first, second, third, fourth = (sums / np.maximum(count, 1.0)[:, None]).T
     variance = second - first**2
@@ -142,7 +139,7 @@ def _central_moments(sums: Float64) -> tuple[Float64, Float64, Float64, Float64]
 
 
 def _fourth_moment_shares(sums: Float64) -> Float64:
-    """Share of each window in the fourth central moment of all, mean over groups: float64 (n,), sum 1.
+    """Return the share of each window in the fourth central moment of all, mean over groups: float64 (n,), sum 1.
 
     In a constant group all windows have the same share.
     """
@@ -158,7 +155,7 @@ def _fourth_moment_shares(sums: Float64) -> Float64:
 
 
 def _change_db(sums: Float64, first: int, end: int) -> float:
-    """Mean level of the windows from ``first`` to before ``end``, less that of all, mean over groups, dB."""
+    """Return the mean level of the windows from ``first`` to before ``end``, less that of all, mean over groups, dB."""
     _, level, _, _ = _central_moments(sums[first:end].sum(axis=0))
     _, mean, _, _ = _central_moments(sums.sum(axis=0))
     return float((level - mean).mean())

@@ -1,4 +1,4 @@
-"""Where "normal" ends: thresholds from the scores of held-out normal clips, and what they promise.
+"""Thresholds: limits of normal from the scores of held-out normal clips, with their expected false alarms.
 
 Four ways, all of them reported, one of them used:
 
@@ -27,16 +27,14 @@ from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import scipy.special
 import scipy.stats
 from pydantic import BaseModel, ConfigDict, Field
 
+from humwatch.arrays import Float64
 from humwatch.detectors.consensus import DISTANCE_POWER, DISTANCE_SPREAD
 from humwatch.detectors.normal_level import CONFIDENCE, DEGREES, NormalLevel, alarm_deviation, expected_rate
 from humwatch.errors import CalibrationError
-
-Float64 = npt.NDArray[np.float64]
 
 ThresholdMethod = Literal["student_t", "gamma", "conformal", "order_statistic"]
 METHODS: tuple[ThresholdMethod, ...] = ("student_t", "gamma", "conformal", "order_statistic")
@@ -73,7 +71,7 @@ class Threshold(BaseModel):
 
 
 def conformal_p_value(normal_scores: Float64, score: float, recordings: int) -> float:
-    """Share of normal scores at least as high, the new one counted in: (1 + n * share) / (n + 1), n recordings."""
+    """Return the share of normal scores at least as high, with the new one: (1 + n * share) / (n + 1), n recordings."""
     return (1.0 + recordings * float(np.mean(normal_scores >= score))) / (recordings + 1.0)
 
 
@@ -93,7 +91,7 @@ def fit_threshold(
         normal_scores: float64 (n,), raw scores of normal clips that trained nothing.
         rate: share of normal clips that may exceed the level, in (0, 1).
         method: one of the four.
-        recordings: how many independent recordings the clips come from, at most n.
+        recordings: number of independent recordings that the clips come from, at most n.
         clip_seconds: length of a clip, s.
         symmetry: scale on which the scores scatter symmetrically, for ``student_t``.
         alarm_rate: rate whose level is 1, of scores in ``alarm_units``; None where it is ``rate``.
@@ -122,9 +120,9 @@ def fit_threshold(
 
 
 def recordings_needed(rate: float, method: ThresholdMethod) -> int:
-    """Independent normal recordings from which ``method`` can keep ``rate``.
+    """Return the number of independent normal recordings from which ``method`` can keep ``rate``.
 
-    Fewer than ``1 / rate - 1`` never show what happens at that rate: below it a fitted distribution extrapolates.
+    Fewer than ``1 / rate - 1`` never show the scores of that rate: a fitted distribution extrapolates.
     """
     if method == "order_statistic":
         return math.ceil(math.log(1.0 - CONFIDENCE) / math.log1p(-rate))
@@ -149,7 +147,7 @@ def _student_t_level(scores: Float64, rate: float, recordings: int, symmetry: Sy
 
 
 class _Scale(NamedTuple):
-    """A scale on which scores scatter symmetrically: there, back, and the usual spread on it."""
+    """Scale on which scores scatter symmetrically: both directions, and the usual spread on it."""
 
     forward: Callable[[Float64], Float64]
     back: Callable[[Float64], Float64]
@@ -173,7 +171,7 @@ def _gamma(scores: Float64, rate: float, recordings: int) -> _Fit:
     origin = 0.0 if scores[0] > 0 else float(scores[0] - 4.0 * scores.std() - 1e-6)
     shape, scale = _fit_gamma(scores - origin)
     level = origin + float(scipy.stats.gamma.isf(rate, shape, scale=scale))
-    # What another set of as many recordings would have made of the level: a parametric bootstrap.
+    # Levels from other sets of as many recordings: a parametric bootstrap.
     rng = np.random.default_rng(0)
     again = np.array(
         [_fit_gamma(rng.gamma(shape, scale, max(2, recordings))) for _ in range(_BOOTSTRAPS)]
@@ -186,7 +184,7 @@ def _gamma(scores: Float64, rate: float, recordings: int) -> _Fit:
 
 
 def _fit_gamma(scores: Float64) -> tuple[float, float]:
-    """Maximum likelihood with location 0, by Minka's iteration (2002): shape and scale."""
+    """Return shape and scale by maximum likelihood with location 0 (Minka's iteration, 2002)."""
     mean = float(scores.mean())
     gap = max(1e-9, math.log(mean) - float(np.log(np.maximum(scores, 1e-300)).mean()))
     shape = (3.0 - gap + math.sqrt((gap - 3.0) ** 2 + 24.0 * gap)) / (12.0 * gap)
@@ -213,7 +211,7 @@ def _order_statistic(scores: Float64, rate: float, recordings: int) -> _Fit:
 
 
 def _at_rank(scores: Float64, rank: int, recordings: int) -> tuple[float, float, float, float]:
-    """Level just over the ``rank``-th lowest score, and its rate with the interval."""
+    """Return the level just over the ``rank``-th lowest score, and its rate with the interval."""
     a, b = _share_over(rank, len(scores), recordings)
     tail = (1.0 - CONFIDENCE) / 2
     low, high = (float(scipy.stats.beta.ppf(q, a, b)) for q in (tail, 1.0 - tail))
@@ -221,7 +219,7 @@ def _at_rank(scores: Float64, rank: int, recordings: int) -> tuple[float, float,
 
 
 def _share_over(rank: int, n: int, recordings: int) -> tuple[float, float]:
-    """Parameters of the Beta distribution of the share of new scores over the ``rank``-th lowest of n.
+    """Return the parameters of the Beta distribution of the share of new scores over the ``rank``-th lowest of n.
 
     With fewer recordings than clips, the ranks are scaled to as many independent scores as there are recordings.
     """

@@ -1,1 +1,1 @@
-"""A live stream, followed: one observation a second, whatever becomes of the source."""
+"""Monitor of a live stream: one observation a second, whatever happens to the source."""

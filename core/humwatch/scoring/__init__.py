@@ -1,1 +1,1 @@
-"""The score: evidence of windows, pooled over time, measured against a calibration, explained."""
+"""Score: evidence of windows, pooled over time, measured against a calibration, explained."""

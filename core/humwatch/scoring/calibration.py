@@ -1,7 +1,7 @@
-"""What a machine's own normal recordings say about its scores: statistics, thresholds, and what they promise.
+"""Calibration: statistics and thresholds from a machine's own normal recordings.
 
-Two time scales are calibrated alike: the clip (10 s), which decides, and the step (1 s), which shows where in
-time a sound stands out and decides on sounds shorter than a clip. How both are fitted: :mod:`humwatch.calibration.fit`.
+Two time scales are calibrated alike: the clip (10 s), which decides, and the step (1 s), which shows the place in time
+of a sound that stands out and decides on sounds shorter than a clip. The fit: :mod:`humwatch.calibration.fit`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from humwatch.arrays import Float64
 from humwatch.detectors.consensus import Consensus
 from humwatch.detectors.detector_set import DetectorLevels, DetectorSet
 from humwatch.detectors.lines import ClipLines
@@ -23,11 +23,9 @@ from humwatch.detectors.thresholds import DEFAULT_METHOD, Threshold, ThresholdMe
 from humwatch.run_state import RunGate
 from humwatch.scoring.evidence import Evidence, ScoringSpec
 
-Float64 = npt.NDArray[np.float64]
-
 
 class CalibrationSpec(BaseModel):
-    """How thresholds are fitted."""
+    """Settings of the fit of thresholds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -58,22 +56,22 @@ class ScaleThresholds(BaseModel):
         return levels
 
     def normalise(self, raw: float) -> float:
-        """0 at the median of normal clips, 1 at the alarm level."""
+        """Return the normalised score: 0 at the median of normal clips, 1 at the alarm level."""
         return (raw - self.median) / (self.alarm.level - self.median)
 
 
 @dataclass(frozen=True)
 class ScaleCalibration:
-    """One time scale of one machine.
+    """Calibration of one time scale of one machine.
 
     Attributes:
         thresholds: levels of the raw score.
-        normal: statistics of normal band values: a profile's distance, or what each band's error usually is; the
-            spectrum's for a consensus.
+        normal: statistics of normal band values: of a profile, or of the usual error of each band; of the spectrum
+            for a consensus.
         normal_scores: float64 (clips,), ascending: raw scores of normal clips, each measured by the others.
         slope: normal profiles of the likelihood's slope, for the consensus and for other machines; None in a bundle
             that never had them.
-        level: the same of the level in dB.
+        level: normal profiles of the level in dB; None as above.
         lines: narrow lines of normal clips; None where that detector is not in use.
     """
 
@@ -95,19 +93,19 @@ class ScaleCalibration:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Everything that turns evidence into this machine's calibrated scores.
+    """Statistics and thresholds that turn evidence into this machine's calibrated scores.
 
     Attributes:
-        clip: the time scale that decides.
-        step: the time scale of a second.
-        clips: normal clips that both rest on.
-        recordings: independent normal recordings that the clips are from.
-        level_dbfs_low: level of the quietest of them.
-        level_dbfs_high: level of the loudest.
-        sample_bits: lowest resolution of a sample among them.
-        warnings: what the thresholds cannot promise.
-        prior_recordings: of other machines of the type.
-        quietest_dbfs: level of their quietest whole second; None where nobody measured it.
+        clip: time scale that decides.
+        step: time scale of a second.
+        clips: number of normal clips that both rest on.
+        recordings: number of independent normal recordings that the clips are from.
+        level_dbfs_low: level of the quietest recording.
+        level_dbfs_high: level of the loudest recording.
+        sample_bits: lowest resolution of a sample among them, bits.
+        warnings: promises that the thresholds cannot keep.
+        prior_recordings: number of recordings of other machines of the type.
+        quietest_dbfs: level of their quietest whole second; None in a calibration without it.
     """
 
     clip: ScaleCalibration
@@ -124,10 +122,10 @@ class Calibration:
     @property
     def run_gate(self) -> RunGate:
         """Levels at which the machine starts and stops: below its quietest second, else its quietest recording."""
-        return RunGate.learned(self.level_dbfs_low if self.quietest_dbfs is None else self.quietest_dbfs)
+        return RunGate.from_quietest(self.level_dbfs_low if self.quietest_dbfs is None else self.quietest_dbfs)
 
     def prepare(self) -> None:
-        """Compute what the first score by a profile would wait for: some 20 ms of eigenvalues."""
+        """Compute the eigenvalues that the first score by a profile would wait for, some 20 ms."""
         for scale in (self.clip, self.step):
             for profile in (scale.normal, *((scale.slope, scale.level) if scale.detectors else ())):
                 if profile is not None:
@@ -135,7 +133,7 @@ class Calibration:
 
 
 def judge(scale: ScaleCalibration, evidence: Evidence, scoring: ScoringSpec, lines: ClipLines | None = None) -> float:
-    """The raw score of some windows by all detectors of a scale."""
+    """Return the raw score of some windows by all detectors of a scale."""
     detectors = scale.detectors
     if detectors is None:
         return raw_score(evidence, scoring, scale.normal)
@@ -145,14 +143,14 @@ def judge(scale: ScaleCalibration, evidence: Evidence, scoring: ScoringSpec, lin
 
 
 def raw_score(evidence: Evidence, scoring: ScoringSpec, normal: NormalProfile) -> float:
-    """The raw score of some windows: a distance from normal, or a mean error."""
+    """Return the raw score of some windows: a distance from normal, or a mean error."""
     if scoring.is_profile:
         return normal.distance(evidence.pooled(scoring.pooling))
     return evidence.scalar(scoring.pooling)
 
 
 def band_contributions(evidence: Evidence, scoring: ScoringSpec, normal: NormalProfile) -> Float64:
-    """How much each band adds to the raw score, beyond normal: float64 (bands,), >= 0."""
+    """Return the part of each band in the raw score, beyond normal: float64 (bands,), >= 0."""
     pooled = evidence.pooled(scoring.pooling)
     if scoring.is_profile:
         return normal.contributions(pooled)

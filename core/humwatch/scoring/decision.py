@@ -1,4 +1,4 @@
-"""What a score means: the state of the machine."""
+"""Decision: from a score to the state of the machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ State = Literal["normal", "warning", "alarm", "unknown"]
 
 
 def decide(score: float, *, warn: float, warnings: Iterable[SoundWarning] = ()) -> State:
-    """State for a normalised score (alarm at 1), unless the sound itself cannot be judged."""
+    """Return the state for a normalised score (alarm at 1); ``unknown`` if the sound itself cannot be judged."""
     if any(warning.code in UNJUDGEABLE for warning in warnings):
         return "unknown"
     if score >= 1.0:

@@ -1,7 +1,7 @@
-"""From predictions to a score: evidence per window and band, pooled over time, measured against normal.
+"""Evidence: from predictions to a score, per window and band, pooled over time, measured against normal.
 
-Every score goes the same way. A window leaves, for each mel band, a sum over its targets and a count
-(:class:`Evidence`). Windows of a clip are pooled to one value a band, or to one value, which is the raw score.
+Every score goes the same way. The evidence of a window is, for each mel band, a sum over its targets
+and a count (:class:`Evidence`). Windows of a clip are pooled to one value a band, or to one value, the raw score.
 """
 
 from __future__ import annotations
@@ -11,22 +11,18 @@ from dataclasses import dataclass, fields
 from typing import Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from humwatch.arrays import Float32, Float64, Int64
 from humwatch.audio.features import FeatureSpec
 from humwatch.detectors.rhythm import rhythm_sums
 from humwatch.predictor import Prediction
-
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
-Int64 = npt.NDArray[np.int64]
 
 ScoreKind = Literal["consensus", "likelihood_profile", "residual_profile", "spectrum_profile", "mse", "nll"]
 PoolingKind = Literal["mean", "max", "gwrp", "trimmed"]
 
 DEFAULT_SCORE: Final[ScoreKind] = "consensus"
-"""Of new bundles, whatever the number of recordings."""
+"""Score of new bundles, whatever the number of recordings."""
 
 TRIMMED_SHARE: Final = 0.2
 """Share of a clip's windows that trimming leaves out: that of the customary trimmed mean (Wilcox, 2012)."""
@@ -41,7 +37,7 @@ class Pooling(BaseModel):
     decay: float = Field(0.9, gt=0, lt=1, description="gwrp: weight of each next lower score, relative")
 
     def weights(self, scores: Float64) -> Float64:
-        """Weights of windows with these scores: float64 (n,), sum 1.
+        """Return the weights of windows with these scores: float64 (n,), sum 1.
 
         ``gwrp`` is global weighted rank pooling (Kolesnikov and Lampert, 2016): the k-th highest score weighs
         ``decay**k``; ``mean`` and ``max`` are its limits. ``trimmed`` is the mean without the ``TRIMMED_SHARE`` of
@@ -111,23 +107,23 @@ class ScoringSpec(BaseModel):
 
     @property
     def is_profile(self) -> bool:
-        """Whether the score is the distance of one band profile."""
+        """True if the score is the distance of one band profile."""
         return self.kind in ("likelihood_profile", "residual_profile", "spectrum_profile")
 
     @property
     def signed_is_score(self) -> bool:
-        """Whether the normal mean of a band's score is that of its level or residual in dB."""
+        """True if the normal mean of a band's score is that of its level or residual in dB."""
         return self.kind in ("consensus", "residual_profile", "spectrum_profile")
 
     def bands(self, features: FeatureSpec) -> Int64:
-        """Indices of the mel bands that count: int64 (n,)."""
+        """Return the indices of the mel bands that count: int64 (n,)."""
         low, high = features.band_edges_hz.T
         return np.flatnonzero((low >= self.low_hz) & (high <= self.high_hz))
 
 
 @dataclass(frozen=True)
 class ProfileEvidence:
-    """What windows leave for the consensus of profiles and for rhythm, whatever the score is.
+    """Evidence of windows for the consensus of profiles and for rhythm, whatever the score is.
 
     Attributes:
         slope: float64 (windows, bands), sum of the likelihood's slope over the window's targets, 1/dB.
@@ -151,21 +147,21 @@ class ProfileEvidence:
 
     @staticmethod
     def concatenate(parts: Sequence[ProfileEvidence]) -> ProfileEvidence:
-        """Join in time."""
+        """Join evidence in time."""
         names = [part.name for part in fields(ProfileEvidence)]
         return ProfileEvidence(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What windows leave for scoring. Its arrays may share memory, and some cannot be written to.
+    """Evidence of windows. Its arrays may share memory, and some cannot be written to.
 
     Attributes:
         sums: float64 (windows, bands), sum over the window's targets in each band that counts.
-        counts: float64 (windows, bands), how many targets that was.
-        signed: float64 (windows, bands), the same sum of what has a sign, dB: the level for ``consensus`` and
-            ``spectrum_profile``, the residual for every other score. It tells louder from quieter.
-        profiles: what the consensus needs; None where that was not asked for.
+        counts: float64 (windows, bands), number of these targets.
+        signed: float64 (windows, bands), sum of their values with a sign, dB: of the level for ``consensus`` and
+            ``spectrum_profile``, of the residual for every other score. It separates louder from quieter.
+        profiles: evidence for the consensus; None where that was not asked for.
     """
 
     sums: Float64
@@ -182,7 +178,7 @@ class Evidence:
 
     @staticmethod
     def concatenate(parts: list[Evidence]) -> Evidence:
-        """Join in time; profiles only where all parts have them."""
+        """Join evidence in time; profiles only where all parts have them."""
         profiles = [part.profiles for part in parts if part.profiles is not None]
         return Evidence(
             np.concatenate([part.sums for part in parts]),
@@ -193,29 +189,29 @@ class Evidence:
 
     @staticmethod
     def nothing(bands: int) -> Evidence:
-        """Of no windows."""
+        """Return the evidence of no windows."""
         return Evidence(np.zeros((0, bands)), np.zeros((0, bands)), np.zeros((0, bands)))
 
     def window_scores(self) -> Float64:
-        """Mean over each window's targets: float64 (windows,)."""
+        """Return the mean over each window's targets: float64 (windows,)."""
         scores: Float64 = self.sums.sum(axis=1) / np.maximum(self.counts.sum(axis=1), 1.0)
         return scores
 
     def ranking(self, pooling: Pooling) -> Float64:
-        """What windows are ranked by when they are pooled: float64 (windows,).
+        """Return the values by which windows are ranked when they are pooled: float64 (windows,).
 
-        Their surprise for ``trimmed``, so that what is odd for a moment does not stand for what lasts; else the score.
+        Their surprise for ``trimmed``, so that an odd moment does not stand for the whole clip; else the score.
         """
         if pooling.kind == "trimmed" and self.profiles is not None:
             return self.profiles.surprise
         return self.window_scores()
 
     def pooled(self, pooling: Pooling) -> Float64:
-        """Value of each band over all windows: float64 (bands,); NaN in a band that no target fell into."""
+        """Return the value of each band over all windows: float64 (bands,); NaN in a band without a target."""
         return self._pooled(self.sums, pooling)
 
     def pooled_signed(self, pooling: Pooling) -> Float64:
-        """Level or residual of each band over all windows, weighted as the score is: float64 (bands,), dB."""
+        """Return level or residual of each band over all windows, weighted as the score: float64 (bands,), dB."""
         return self._pooled(self.signed, pooling)
 
     def _pooled(self, sums: Float64, pooling: Pooling) -> Float64:
@@ -225,7 +221,7 @@ class Evidence:
         return means
 
     def scalar(self, pooling: Pooling) -> float:
-        """One value over all windows and bands."""
+        """Return one value over all windows and bands."""
         scores = self.window_scores()
         return float(pooling.weights(scores) @ scores)
 
@@ -233,24 +229,24 @@ class Evidence:
 def evidence_of(
     windows: Float32, prediction: Prediction, kind: ScoreKind, bands: Int64, *, profiles_hop: int | None = None
 ) -> Evidence:
-    """Evidence of ``windows``, float32 (B, L, F) in dB, of which ``bands`` count; as :class:`Assessor` makes it."""
-    return Assessor(kind, bands, profiles_hop=profiles_hop).evidence(windows, prediction)
+    """Return the evidence of ``windows``, float32 (B, L, F) in dB, by :class:`EvidenceExtractor`."""
+    return EvidenceExtractor(kind, bands, profiles_hop=profiles_hop).evidence(windows, prediction)
 
 
-class Assessor:
-    """Windows and predictions in, evidence out; remembers where the targets lay, which few predictors change.
+class EvidenceExtractor:
+    """Windows and predictions in, evidence out; remembers the places of the targets, which few predictors change.
 
-    What a window leaves does not depend on the windows beside it: targets are added in their own order.
+    The evidence of a window does not depend on the windows beside it: targets are added in their own order.
     """
 
     def __init__(self, kind: ScoreKind, bands: Int64, *, profiles_hop: int | None = None) -> None:
-        """Judge by a score of this kind.
+        """Extract evidence for one kind of score.
 
         Args:
-            kind: of the score.
+            kind: kind of the score.
             bands: int64 (n,), indices of the mel bands that count.
-            profiles_hop: distance of windows, frames, where what the consensus needs is asked for; it always is for
-                the consensus itself, whose windows then must not overlap.
+            profiles_hop: distance of windows, frames, to extract evidence for the consensus as well; None extracts
+                it for the consensus alone, whose windows then must not overlap.
         """
         self._kind = kind
         self._bands = bands
@@ -258,7 +254,7 @@ class Assessor:
         self._places: TargetPlaces | None = None
 
     def evidence(self, windows: Float32, prediction: Prediction) -> Evidence:
-        """Evidence of ``windows``, float32 (B, L, F) in dB."""
+        """Return the evidence of ``windows``, float32 (B, L, F) in dB."""
         n, length, n_mels = windows.shape
         if prediction.target_index.ndim > 1:
             level = np.take_along_axis(windows.reshape(n, -1), prediction.target_index, axis=1)  # (B, T)
@@ -305,11 +301,11 @@ class Assessor:
 
 
 class TargetPlaces:
-    """Where the targets of each band stand in a ``target_index`` that all windows share.
+    """Places of the targets of each band in a ``target_index`` that all windows share.
 
     Attributes:
-        targets: picks the targets, (B, T), from bins, (B, L * F).
-        counts: float64 (bands,), targets in each band that counts.
+        targets: index that picks the targets, (B, T), from bins, (B, L * F).
+        counts: float64 (bands,), number of targets in each band that counts.
     """
 
     def __init__(self, target_index: Int64, n_mels: int, bands: Int64) -> None:
@@ -320,10 +316,10 @@ class TargetPlaces:
         by_band = np.append(np.argsort(band_of, kind="stable"), len(target_index))
         counts = np.bincount(band_of, minlength=n_mels)
         first = (np.cumsum(counts) - counts)[bands]
-        turns = np.arange(counts[bands].max(initial=0))[:, None]
-        there = turns < counts[bands]  # (most, bands)
-        # Row i has the i-th target of each band, or what stands behind all targets: nothing.
-        places = by_band[np.where(there, first + turns, -1)]
+        nth = np.arange(counts[bands].max(initial=0))[:, None]
+        there = nth < counts[bands]  # (most, bands)
+        # Row i has the i-th target of each band, or the place behind all targets, which holds 0.
+        places = by_band[np.where(there, first + nth, -1)]
         self.counts = counts[bands].astype(np.float64)
         self._places = places
         columns = [_columns(row) for row in places]
@@ -331,11 +327,11 @@ class TargetPlaces:
         self._regular = bool(there.all()) and len(self._slices) == len(columns)
 
     def are_of(self, target_index: Int64, n_mels: int) -> bool:
-        """Whether these are the places of that index."""
+        """Return True if these are the places of that index."""
         return n_mels == self._n_mels and np.array_equal(target_index, self._index)
 
     def sums(self, values: Float64) -> Float64:
-        """Sum of the values, float64 (B, T), of each band's targets, in their order: float64 (B, bands)."""
+        """Return the sum of the values, float64 (B, T), of each band's targets, in order: float64 (B, bands)."""
         sums = np.zeros((len(values), len(self.counts)))
         if self._regular:  # each frame has a target in each band
             for columns in self._slices:
@@ -349,14 +345,14 @@ class TargetPlaces:
 
 
 def _columns(index: Int64) -> slice | Int64:
-    """An index into columns; as a slice, which needs no copy, where they follow one another."""
+    """Return an index into columns; as a slice, which needs no copy, where they follow one another."""
     if not len(index) or not (np.diff(index) == 1).all():
         return index
     return slice(int(index[0]), int(index[0]) + len(index))
 
 
 class _BandsOfWindows:
-    """Where the targets of each band stand where each window has targets of its own: ``target_index`` is (B, T)."""
+    """Places of the targets of each band where each window has targets of its own: ``target_index`` is (B, T)."""
 
     def __init__(self, target_index: Int64, n_mels: int, bands: Int64) -> None:
         self._shape = (len(target_index), n_mels)
@@ -365,7 +361,7 @@ class _BandsOfWindows:
         self.counts = self._by_band(None)
 
     def sums(self, values: Float64) -> Float64:
-        """Sum of the values, float64 (B, T), of each band's targets: float64 (B, bands)."""
+        """Return the sum of the values, float64 (B, T), of each band's targets: float64 (B, bands)."""
         return self._by_band(values.ravel())
 
     def _by_band(self, weights: Float64 | None) -> Float64:
@@ -375,7 +371,7 @@ class _BandsOfWindows:
 
 
 def _signed(level: Float32, prediction: Prediction, kind: ScoreKind) -> Float64:
-    """Levels of the targets, float32 (B, T) in dB, or for most scores what the prediction leaves of them."""
+    """Return the levels of the targets, (B, T) in dB, or for most scores their residuals."""
     if kind == "spectrum_profile":
         return level.astype(np.float64)
     return np.subtract(level, prediction.mean, dtype=np.float64)

@@ -1,14 +1,13 @@
-"""Where in the spectrum a score comes from, in Hz."""
+"""Explanation of a score: its ranges of frequency, in Hz."""
 
 from __future__ import annotations
 
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-Float64 = npt.NDArray[np.float64]
+from humwatch.arrays import Float64
 
 EXPLAINED_SHARE: Final = 0.6
 MAX_RANGES: Final = 5
@@ -29,14 +28,14 @@ class BandRange(BaseModel):
 
 
 def explain_bands(contributions: Float64, departures_db: Float64, edges_hz: Float64) -> list[BandRange]:
-    """The ranges that make up most of a score, the largest first.
+    """Return the ranges that make up most of a score, the largest first.
 
-    The highest bands that together hold ``EXPLAINED_SHARE`` of the whole are taken, and neighbours (one band
-    between them allowed) are joined.
+    They are the highest bands that together hold ``EXPLAINED_SHARE`` of the whole, with neighbours (one band between
+    them allowed) joined.
 
     Args:
-        contributions: float64 (bands,), >= 0.
-        departures_db: float64 (bands,) in dB; NaN where a band was not observed.
+        contributions: float64 (bands,), >= 0, share of each band in the score.
+        departures_db: float64 (bands,), departure from normal in dB; NaN where a band was not observed.
         edges_hz: float64 (bands, 2), lower and upper edge of each band.
     """
     total = float(contributions.sum())

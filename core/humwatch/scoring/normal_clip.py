@@ -1,4 +1,4 @@
-"""The evidence of one clip of normal sound."""
+"""Evidence of one clip of normal sound."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from humwatch.scoring.evidence import Evidence
 
 @dataclass(frozen=True)
 class NormalClip:
-    """Evidence of one normal clip, and what is known of the recording that it was cut from.
+    """Evidence of one normal clip, and properties of its recording.
 
     Attributes:
-        recording: its name; clips of one name are never told apart as independent.
-        evidence: of the clip.
-        level_dbfs: of the recording.
-        sample_bits: its resolution.
-        quietest_dbfs: level of its quietest whole second; None where nobody measured it.
-        lines: its line spectra; None where nobody heard its samples.
+        recording: name of the recording; clips of one name never count as independent.
+        evidence: evidence of the clip.
+        level_dbfs: level of the recording.
+        sample_bits: resolution of a sample, bits.
+        quietest_dbfs: level of the quietest whole second of the recording; None where it is not known.
+        lines: line spectra of the clip; None for a score without lines.
     """
 
     recording: str

@@ -1,4 +1,4 @@
-"""The last clip of a stream, as sums of its blocks: what is heard once is added up once."""
+"""Last clip of a stream, as sums of its blocks: each window is added up once."""
 
 from __future__ import annotations
 
@@ -7,23 +7,21 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
+from humwatch.arrays import Float64
 from humwatch.detectors.lines import ClipLines, LinePower
 from humwatch.detectors.profile import NormalProfile
 from humwatch.scoring.evidence import Evidence, ProfileEvidence, ScoringSpec
 
-Float64 = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Pooled:
-    """What some windows leave together.
+    """Pooled evidence of some windows.
 
     Attributes:
-        values: float64 (bands,), what a band's score is; NaN in a band that no target fell into.
+        values: float64 (bands,), score of each band; NaN in a band without a target.
         signed: float64 (bands,), level or residual, dB; NaN as above.
-        mean_error: mean over windows and bands, weighted as ``Pooling`` says; NaN for a profile, which has none.
+        mean_error: mean over windows and bands, weighted by ``Pooling``; NaN for a profile, which has none.
     """
 
     values: Float64
@@ -31,7 +29,7 @@ class Pooled:
     mean_error: float
 
     def judged(self, scoring: ScoringSpec, normal: NormalProfile) -> tuple[float, Float64]:
-        """What ``raw_score`` and ``band_contributions`` of a calibration say: score, float64 (bands,)."""
+        """Return ``raw_score`` and ``band_contributions`` of a calibration: score, float64 (bands,)."""
         if scoring.is_profile:
             shares = normal.contributions(self.values)
             return float(np.sqrt(shares.sum())), shares
@@ -41,8 +39,8 @@ class Pooled:
 class RecentEvidence:
     """Evidence of blocks in, the pooled evidence of the last windows out; holds one clip at most.
 
-    Sums are kept for each block and added anew for each answer, newest first, so that nothing drifts, and nothing
-    depends on what was heard before.
+    Sums are kept for each block and added anew for each result, newest first, so that nothing drifts, and nothing
+    depends on sound before the clip.
     """
 
     def __init__(self, scoring: ScoringSpec, clip_windows: int) -> None:
@@ -51,7 +49,7 @@ class RecentEvidence:
         self.reset()
 
     def __len__(self) -> int:
-        """Windows that are held."""
+        """Return the number of windows held."""
         return self._windows
 
     def reset(self) -> None:
@@ -90,7 +88,7 @@ class RecentEvidence:
         return Pooled(means[0], means[1], self._mean_error(blocks[::-1]))
 
     def rhythm(self, n_windows: int) -> Float64 | None:
-        """Sums of powers of the level of the last windows: float64 (windows, groups, powers); None where not kept."""
+        """Return the sums of powers of the level, float64 (windows, groups, powers), of the last windows, if kept."""
         parts = [block.profiles.rhythm for block in self._blocks if block.profiles is not None]
         return np.concatenate(parts)[-n_windows:] if len(parts) == len(self._blocks) else None
 
@@ -108,24 +106,24 @@ class RecentEvidence:
 
 
 class _Block:
-    """Windows that came together, and their sums once somebody asked."""
+    """Windows that came together, and their sums, computed once."""
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
         self.windows = len(evidence)
 
     def newest(self, windows: int) -> _Block:
-        """The last windows alone."""
+        """Return the last windows alone."""
         last = self._evidence[self.windows - windows :]
         return _Block(Evidence(last.sums.copy(), last.counts.copy(), last.signed.copy(), last.profiles))
 
     @property
     def profiles(self) -> ProfileEvidence | None:
-        """What the consensus needs, where that is kept."""
+        """Evidence for the consensus, where that is kept."""
         return self._evidence.profiles
 
     def ranking(self, scoring: ScoringSpec) -> Float64:
-        """What windows are ranked by: float64 (windows,)."""
+        """Return the values by which windows are ranked: float64 (windows,)."""
         return self.scores if scoring.kind != "consensus" else self._evidence.ranking(scoring.pooling)
 
     @cached_property
@@ -140,7 +138,7 @@ class _Block:
         return self._evidence.window_scores()
 
     def weighted(self, weights: Float64) -> Float64:
-        """Sums, counts and signed sums of the windows, each with its weight, float64 (windows,): float64 (3, bands)."""
+        """Return sums, counts and signed sums of the windows by weights, float64 (windows,): float64 (3, bands)."""
         of = self._evidence
         return np.stack([weights @ of.sums, weights @ of.counts, weights @ of.signed])
 
@@ -161,7 +159,7 @@ class RecentLines:
         self._blocks.append((first_window, power))
 
     def clip(self, end_window: int) -> ClipLines:
-        """Line spectra of the clip that ends before ``end_window``; forget what lies before it."""
+        """Return the line spectra of the clip that ends before ``end_window``; forget those before it."""
         while self._blocks and self._blocks[0][0] < end_window - self._clip_windows:
             self._blocks.popleft()
         return ClipLines.of([power for _, power in self._blocks])

@@ -1,1 +1,1 @@
-"""The condition of a source that is followed: its clock, and the faults of its sound."""
+"""Condition of a live source: its clock, its level, and the faults of its sound."""

@@ -1,4 +1,4 @@
-"""How fast samples really come: the true rate, estimated from when they were taken."""
+"""True rate of a source, estimated from the times at which its samples were taken."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-Float64 = npt.NDArray[np.float64]
+from humwatch.arrays import Float64
 
 SPAN_S: Final = 25.0
 """Pairs of this long are looked at: jitter of 50 ms over it is 0.2 %, which 26 pairs average down to 0.04 %."""
@@ -19,17 +18,17 @@ PAIRS_APART_S: Final = 0.5
 """Pairs that follow closer are left out: they bound memory, and their jitter is much the same."""
 LEAST_PAIRS: Final = 8
 PAUSE_S: Final = 5.0
-"""After longer without a pair, nobody knows what happened to the count meanwhile: the estimate starts anew."""
+"""After longer without a pair the count is uncertain: the estimate starts anew."""
 SURE_ERRORS: Final = 5.0
-"""Standard errors that a rate has to be off by: who asks every second, day after day, sees three by chance."""
+"""Standard errors that a rate has to be off by: asked every second, day after day, three occur by chance."""
 
 
 @dataclass(frozen=True)
 class ClockRate:
-    """What a clock says of a source.
+    """Rate of a source by a clock.
 
     Attributes:
-        ratio: true rate / declared rate.
+        ratio: true rate over declared rate.
         error: standard error of the ratio.
     """
 
@@ -37,7 +36,7 @@ class ClockRate:
     error: float
 
     def is_off(self, limit: float) -> bool:
-        """Whether the true rate is surely not the declared one, and off by more than ``limit`` (a share)."""
+        """Return True if the true rate is surely not the declared one, and off by more than ``limit`` (a share)."""
         off = abs(self.ratio - 1.0)
         return off > limit and off > SURE_ERRORS * self.error
 
@@ -90,7 +89,7 @@ class SourceClock:
 
     @property
     def ratio(self) -> float | None:
-        """True rate / declared rate; None until 10 s are known."""
+        """True rate over declared rate; None until 10 s are known."""
         return None if self._rate is None else self._rate.ratio
 
     def _estimate(self) -> ClockRate | None:
@@ -103,7 +102,7 @@ class SourceClock:
 
 
 def _theil_sen(x: Float64, y: Float64) -> ClockRate:
-    """Median of the slopes between all points, float64 (n,) each, and its standard error."""
+    """Return the median of the slopes between all points, float64 (n,) each, and its standard error."""
     earlier, later = np.triu_indices(len(x), 1)
     slope = float(np.median((y[later] - y[earlier]) / (x[later] - x[earlier])))
     spread = float(np.std(y - slope * x, ddof=2))

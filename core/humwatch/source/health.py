@@ -1,4 +1,4 @@
-"""Whether a microphone that is followed can be believed: what is wrong with its sound, its count or its clock, now."""
+"""Health of a live source: present faults of its sound, its count and its clock."""
 
 from __future__ import annotations
 
@@ -7,24 +7,20 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-import numpy as np
-import numpy.typing as npt
-
+from humwatch.arrays import Float32
 from humwatch.audio.quality import (
     SILENT_DBFS,
     STUCK_SECONDS,
     clipping,
     dbfs,
+    missing_band,
     off_centre,
     silence,
     standstill,
-    unheard_band,
     unusual_level,
 )
 from humwatch.audio.sound_blocks import BLOCKS_A_SECOND, HELD_SECONDS, BlockMeter, SoundBlock
 from humwatch.source.clock import SourceClock
-
-Float32 = npt.NDArray[np.float32]
 
 SourceFault = Literal[
     "bandwidth_limited",
@@ -42,13 +38,13 @@ SOURCE_FAULTS: Final[tuple[SourceFault, ...]] = get_args(SourceFault)
 HARD_FAULTS: Final[frozenset[SourceFault]] = frozenset(
     {"bandwidth_limited", "silent", "stuck", "drop_outs", "wrong_rate"}
 )
-"""With one of these nothing can be said of the machine: it is not in the sound, or at other frequencies, or between
-holes whose edges sound like impacts. The others leave the machine audible, and may be its own doing: a fault can be
-so loud that it clips or leaves the usual levels. A score beside them can warn and alarm, but is never normal."""
+"""Faults with which nothing can be said of the machine: it is not in the sound, or at other frequencies, or between
+holes whose edges sound like impacts. The others leave the machine audible, and it may cause them itself: a fault can
+be so loud that it clips or leaves the usual levels. A score beside them can warn and alarm, but is never normal."""
 
 WINDOW_S: Final = 10.0
-"""Sound that is looked back on: as much as a clip."""
-LEAST_HEARD_S: Final = 3.0
+"""Length of the window of sound that faults are found in: as much as a clip."""
+LEAST_SOUND_S: Final = 3.0
 """Sound that shares and levels need; also how long silence has to last, as machines pause between strokes."""
 MOST_BLOCKS: Final = 400
 """Gaps make blocks shorter; this bounds them, however a client counts."""
@@ -68,14 +64,14 @@ CLOCK_DRIFT: Final = 0.003
 
 @dataclass(frozen=True)
 class FaultReport:
-    """A fault of the source, with the numbers that say so."""
+    """A fault of the source, with the numbers that show it."""
 
     code: SourceFault
     message: str
 
     @property
     def hard(self) -> bool:
-        """Whether nothing can be said of the machine while it lasts."""
+        """True if nothing can be said of the machine while the fault lasts."""
         return self.code in HARD_FAULTS
 
 
@@ -89,7 +85,7 @@ class _Loss:
 
 
 class _Sums:
-    """Blocks taken together."""
+    """Statistics over several blocks."""
 
     def __init__(self, blocks: Collection[SoundBlock]) -> None:
         self.n = sum(block.n for block in blocks)
@@ -115,15 +111,15 @@ class SourceHealth:
         """Watch a source.
 
         Args:
-            rate_hz: that it declares.
-            needed_hz: highest band edge that the model listens to.
+            rate_hz: sample rate that the source declares, Hz.
+            needed_hz: highest band edge that the model uses, Hz.
             level_dbfs_low: level of the quietest calibration clip.
-            level_dbfs_high: level of the loudest.
+            level_dbfs_high: level of the loudest calibration clip.
         """
         self._rate_hz = rate_hz
-        self._unheard = unheard_band(rate_hz, needed_hz)
-        self._least_heard = LEAST_HEARD_S * rate_hz
-        self._loud_square = 2.0 * 10 ** (SILENT_DBFS / 10) * (self._least_heard + rate_hz / BLOCKS_A_SECOND)
+        self._missing_band = missing_band(rate_hz, needed_hz)
+        self._least_sound = LEAST_SOUND_S * rate_hz
+        self._loud_square = 2.0 * 10 ** (SILENT_DBFS / 10) * (self._least_sound + rate_hz / BLOCKS_A_SECOND)
         self._meter = BlockMeter(rate_hz)
         self._clock = SourceClock(rate_hz)
         self.calibrated(level_dbfs_low, level_dbfs_high)
@@ -141,84 +137,84 @@ class SourceHealth:
         self._blocks: deque[SoundBlock] = deque()
         self._ends: deque[int] = deque()
         self._losses: deque[_Loss] = deque(maxlen=MOST_BLOCKS)
-        self._heard = 0
+        self._held_samples = 0
         self._since_loud = 0
         self._stuck_until = 0
         self._clock.reset()
         self._faults = None
 
     def push(self, mono: Float32) -> None:
-        """Take mono samples in [-1, 1], float32 (n,). What they say counts once a tenth of a second is full."""
+        """Take mono samples in [-1, 1], float32 (n,); they count once a tenth of a second is full."""
         for block in self.measure(mono):
-            self.take(block)
+            self.add(block)
 
     def measure(self, mono: Float32) -> list[SoundBlock]:
-        """Measure mono samples and count nothing yet: who asks for faults along the way has to ``take`` each block.
+        """Measure mono samples without counting them; :meth:`add` counts each block, for the faults along the way.
 
         Returns:
-            Each tenth of a second that is full, counted from the start of the stream or the last gap.
+            Blocks of each tenth of a second that is full, counted from the start of the stream or the last gap.
         """
         return self._meter.push(mono)
 
-    def take(self, block: SoundBlock) -> None:
-        """Let the next measured block count."""
-        if block.held and not self._blocks:  # nothing of what lay before it is known any more
+    def add(self, block: SoundBlock) -> None:
+        """Count the next measured block."""
+        if block.held and not self._blocks:  # nothing before it is known any more
             block = block._replace(held=())
         if len(self._blocks) == MOST_BLOCKS:
             self._forget_block()
         self._position += block.n
         self._blocks.append(block)
         self._ends.append(self._position)
-        self._heard += block.n
+        self._held_samples += block.n
         is_loud = block.sum_squares - block.sum**2 / block.n > self._loud_square
         self._since_loud = 0 if is_loud else self._since_loud + block.n
         if block.longest >= STUCK_SECONDS * self._rate_hz:
             self._stuck_until = self._position
-        self._forget_the_old()
+        self._forget_old()
 
     def gap(self, samples: int) -> None:
-        """``samples`` never came, by the count of the stream."""
+        """Skip ``samples`` samples that never came, by the count of the stream."""
         self._lost(samples, overflows=0)
 
     def overflow(self, count: int) -> None:
-        """The sound card lost samples ``count`` times; nobody knows how many."""
+        """Count ``count`` losses of samples in the sound card, each of unknown length."""
         self._lost(0, overflows=count)
 
     def clock(self, sample: int, time_s: float) -> None:
-        """Take the index of a sample, and when it was taken by a clock that runs evenly, seconds of any origin."""
+        """Take the index of a sample and the time of its capture, by a clock that runs evenly, s from any origin."""
         self._clock.push(sample, time_s)
         self._faults = None
 
     @property
     def rate_known(self) -> bool:
-        """Whether a clock has told by now how fast samples come."""
+        """True once a clock has shown the rate of the samples."""
         return self._clock.rate is not None
 
     @property
-    def deaf(self) -> bool:
-        """Whether one of ``HARD_FAULTS`` but ``drop_outs`` holds: of such sound, no sample is the machine's own."""
+    def unusable(self) -> bool:
+        """True while one of ``HARD_FAULTS`` but ``drop_outs`` holds: no sample of such sound is the machine's own."""
         return (
-            self._unheard is not None
+            self._missing_band is not None
             or standstill(self._longest_stretch() / self._rate_hz) is not None
             or self._silence() is not None
             or self._clock_fault()[0] == "wrong_rate"
         )
 
     def faults(self) -> tuple[FaultReport, ...]:
-        """What is wrong now, what leaves nothing to say first."""
+        """Return the present faults, hard ones first."""
         if self._faults is None:
             self._faults = tuple(FaultReport(code, text) for code, text in self._texts() if text is not None)
         return self._faults
 
     def _lost(self, samples: int, overflows: int) -> None:
         for block in self._meter.flush():
-            self.take(block)
+            self.add(block)
         self._position += samples
         self._losses.append(_Loss(self._position, samples, overflows))
         self._clock.reset()
-        self._forget_the_old()
+        self._forget_old()
 
-    def _forget_the_old(self) -> None:
+    def _forget_old(self) -> None:
         oldest = self._position - WINDOW_S * self._rate_hz
         while self._ends and self._ends[0] <= oldest:
             self._forget_block()
@@ -228,40 +224,40 @@ class SourceHealth:
 
     def _forget_block(self) -> None:
         self._ends.popleft()
-        self._heard -= self._blocks.popleft().n
+        self._held_samples -= self._blocks.popleft().n
 
     def _texts(self) -> Iterator[tuple[SourceFault, str | None]]:
-        """What to say of each fault, None where there is none; in the order of ``SourceFault``."""
+        """Yield the message for each fault, None where there is none; in the order of ``SourceFault``."""
         window = _Sums(self._blocks)
-        heard = self._heard >= self._least_heard
+        enough = self._held_samples >= self._least_sound
         silent = self._silence()
         clock, clock_text = self._clock_fault()
-        yield "bandwidth_limited", self._unheard
+        yield "bandwidth_limited", self._missing_band
         yield "silent", silent
         yield "stuck", standstill(self._longest_stretch() / self._rate_hz)
         yield "drop_outs", self._missing()
         yield "wrong_rate", clock_text if clock == "wrong_rate" else None
-        yield "clipped", clipping(window.clipped_share) if heard else None
-        yield "dc_offset", off_centre(window.mean) if heard else None
-        yield "level_unusual", unusual_level(window.level_dbfs, *self._levels_dbfs) if heard and not silent else None
+        yield "clipped", clipping(window.clipped_share) if enough else None
+        yield "dc_offset", off_centre(window.mean) if enough else None
+        yield "level_unusual", unusual_level(window.level_dbfs, *self._levels_dbfs) if enough and not silent else None
         yield "clock_drift", clock_text if clock == "clock_drift" else None
 
     def _longest_stretch(self) -> int:
-        """Samples of the longest stretch in the window; 0 when it is too short to be named."""
+        """Return the length of the longest stretch in the window, samples; 0 when it is too short to be named."""
         if self._stuck_until <= self._position - WINDOW_S * self._rate_hz:
             return 0
         return max((block.longest for block in self._blocks), default=0)
 
     def _silence(self) -> str | None:
-        """What to say of the newest sound when it is silent; one loud block in it is enough to know that it is not."""
-        if self._heard < self._least_heard or self._since_loud < self._least_heard:
+        """Return the message for the newest sound when it is silent, which one loud block in it rules out."""
+        if self._held_samples < self._least_sound or self._since_loud < self._least_sound:
             return None
         return silence(self._latest().level_dbfs)
 
     def _latest(self) -> _Sums:
-        """Of the newest sound, as much as shares and levels need."""
+        """Return the statistics of the newest sound, as much as shares and levels need."""
         latest: list[SoundBlock] = []
-        wanted = self._least_heard
+        wanted = self._least_sound
         for block in reversed(self._blocks):
             if wanted <= 0:
                 break
@@ -282,7 +278,7 @@ class SourceHealth:
         return f"sound is missing from the last {WINDOW_S:.0f} s: {', '.join(found)}" if found else None
 
     def _held_stretches(self) -> int:
-        """Long stretches of one value in the window that are neither crests nor flat peaks."""
+        """Return the number of long stretches of one value that are neither crests nor flat peaks."""
         values = [value for block in self._blocks for value in block.held]
         if not values:
             return 0

@@ -1,4 +1,4 @@
-"""The Grafana dashboards of Humwatch as code: ``python -m humwatch_dashboards FOLDER`` writes them as JSON."""
+"""Grafana dashboards of Humwatch as code: ``python -m humwatch_dashboards FOLDER`` writes them as JSON."""
 
 from humwatch_dashboards.expressions import expressions
 from humwatch_dashboards.writing import DASHBOARDS, render

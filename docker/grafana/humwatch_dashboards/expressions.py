@@ -14,12 +14,12 @@ _LABEL_VALUES: Final = re.compile(r"label_values\((?P<metric>.+), \w+\)")
 
 
 def expressions(*, machine_id: str, instance: str, interval: str) -> list[tuple[str, str, str]]:
-    """What the dashboards ask Prometheus.
+    """Return the expressions that the dashboards ask Prometheus.
 
     Args:
-        machine_id: of the machine that is chosen; in the fleet it may be a regular expression.
+        machine_id: id of the machine that is chosen; in the fleet it may be a regular expression.
         instance: ``host:port`` as Prometheus labels the service, or a regular expression.
-        interval: in place of ``$__rate_interval``, with a unit; at least two scrapes long, better four.
+        interval: value of ``$__rate_interval``, with a unit; at least two scrapes long, better four.
 
     Returns:
         Title of the dashboard, title of the panel (or ``annotation NAME``, ``variable NAME``), expression.
@@ -28,13 +28,13 @@ def expressions(*, machine_id: str, instance: str, interval: str) -> list[tuple[
     found = []
     for build in DASHBOARDS.values():
         document = json.loads(render(build()))
-        for place, text in questions(document):
+        for place, text in queries(document):
             found.append((str(document["title"]), place, fill(text, values)))
     return found
 
 
-def questions(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Where each expression of a dashboard's JSON stands, and the expression with its variables."""
+def queries(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the place of each expression in a dashboard's JSON, and the expression with its variables."""
     for panel in document["panels"]:
         for target in panel["targets"]:
             yield panel["title"], target["expr"]
@@ -46,7 +46,7 @@ def questions(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def fill(expression: str, values: Mapping[str, str]) -> str:
-    """An expression with values in place of variables.
+    """Return an expression with values in place of variables.
 
     Raises:
         KeyError: a variable has no value.
@@ -55,7 +55,7 @@ def fill(expression: str, values: Mapping[str, str]) -> str:
 
 
 def _selector(query: str) -> str:
-    """The series that a variable takes its values from.
+    """Return the series that a variable takes its values from.
 
     Raises:
         ValueError: it is no ``label_values(SERIES, LABEL)``.

@@ -1,4 +1,4 @@
-"""The Fleet dashboard: every machine at a glance, the one in most trouble first."""
+"""Fleet dashboard: every machine at a glance, the one in most trouble first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import dashboard as models
 
 from humwatch_dashboards import variables
-from humwatch_dashboards.frame import FLEET_UID, frame, machine_link, outside
+from humwatch_dashboards.dashboard import FLEET_UID, machine_link, new_dashboard, outside
 from humwatch_dashboards.palette import (
     AMBER,
     BLUE,
@@ -30,8 +30,8 @@ from humwatch_dashboards.panels import (
     DBFS,
     RATIO,
     SECONDS,
-    About,
-    Question,
+    PanelText,
+    Query,
     columns,
     data_link,
     figure,
@@ -49,15 +49,15 @@ from humwatch_dashboards.panels import (
 from humwatch_dashboards.variables import MACHINES, SERVICE
 
 LATE_S: Final = 60
-"""A machine that is listened to and gave no sound for so long is counted as without audio."""
+"""Time without sound after which a machine counts as without audio, seconds."""
 RANK: Final = f"max by (instance, machine_id) (machine:humwatch_trouble:rank{{{MACHINES}}}{{at}})"
 """Rank of each machine's trouble; ``{at}`` is for a modifier."""
 
 
 def fleet() -> builders.Dashboard:
-    """The dashboard, ready to be built."""
+    """Return the dashboard, ready to be built."""
     dashboard = (
-        frame(FLEET_UID, "Humwatch Fleet", "Which machine is in trouble, and which is not heard.", hours=1)
+        new_dashboard(FLEET_UID, "Humwatch Fleet", "Which machine is in trouble, and which is not heard.", hours=1)
         .with_variable(variables.datasource())
         .with_variable(variables.instance())
         .with_variable(variables.machines())
@@ -76,7 +76,7 @@ def fleet() -> builders.Dashboard:
 
 
 def _states() -> stat.Panel:
-    about = About(
+    text = PanelText(
         "Machines by state",
         "How many of the machines that are listened to are in each state now. Look at the tiles below for which; a"
         " machine is unknown while its sound cannot be judged, and until it is heard.",
@@ -85,17 +85,17 @@ def _states() -> stat.Panel:
     )
     heard = f"on (instance, machine_id) group_left () humwatch_audio_expected{{{MACHINES}}}"
     counts = [
-        Question(f'sum(humwatch_alarm_state{{{MACHINES}, state="{state.name}"}} * {heard})', state.text)
+        Query(f'sum(humwatch_alarm_state{{{MACHINES}, state="{state.name}"}} * {heard})', state.text)
         for state in STATES
     ]
-    panel = figure(about, *counts)
+    panel = figure(text, *counts)
     for state in STATES:
         panel.override_by_name(state.text, [fixed_colour(state.colour)])
     return panel.text_mode(common_models.BigValueTextMode.VALUE_AND_NAME)
 
 
 def _unheard() -> stat.Panel:
-    about = About(
+    text = PanelText(
         "Machines without sound",
         f"Machines that are listened to and gave no sound for {LATE_S} s. The table below says which: look at their"
         " microphone, its box and the network. Machines that only get uploads are not counted.",
@@ -103,24 +103,24 @@ def _unheard() -> stat.Panel:
         no_value="none is listened to",
         decimals=0,
     )
-    question = Question(f"sum(machine:humwatch_audio_age:seconds{{{MACHINES}}} > bool {LATE_S})")
-    return figure(about, question).thresholds(steps((1, RED)))
+    query = Query(f"sum(machine:humwatch_audio_age:seconds{{{MACHINES}}} > bool {LATE_S})")
+    return figure(text, query).thresholds(steps((1, RED)))
 
 
 def _alarms_of_a_day() -> stat.Panel:
-    about = About(
+    text = PanelText(
         "Alarms in 24 h",
         "Alarms that were raised in the last 24 hours, of all machines that are chosen. Many on one machine mean a"
         " rule or a model that does not fit: rehearse the rule, or calibrate again.",
         COUNT,
         decimals=0,
     )
-    question = Question(f"sum(machine:humwatch_alarms_raised:increase1d{{{MACHINES}}})")
-    return figure(about, question).thresholds(steps((1, AMBER), (10, RED)))
+    query = Query(f"sum(machine:humwatch_alarms_raised:increase1d{{{MACHINES}}})")
+    return figure(text, query).thresholds(steps((1, AMBER), (10, RED)))
 
 
 def _services() -> stat.Panel:
-    about = About(
+    text = PanelText(
         "Services up",
         "Share of the services that Prometheus reached at its last scrape. Below 100 % what is shown of the machines"
         " of that service is missing: see the Service dashboard.",
@@ -128,12 +128,12 @@ def _services() -> stat.Panel:
         no_value="none is scraped",
         decimals=0,
     )
-    question = Question(f"avg(up{{{SERVICE}}})")
-    return figure(about, question).thresholds(steps((1, SKY), base=RED))
+    query = Query(f"avg(up{{{SERVICE}}})")
+    return figure(text, query).thresholds(steps((1, SKY), base=RED))
 
 
 def _tiles() -> stat.Panel:
-    about = About(
+    text = PanelText(
         "Machines, the one in most trouble first",
         "A tile a machine: its state in words and colour, its score as a share of its alarm level (100 % alarms, see"
         " the table for its warn level), and the score over the chosen time. Click for its dashboard. A machine whose"
@@ -151,7 +151,7 @@ def _tiles() -> stat.Panel:
     )
     tile_link = machine_link("${__field.labels.machine_id}", "${__field.labels.instance}")
     panel = (
-        sparklines(about, Question(score, "{{machine_id}} · {{state}}"))
+        sparklines(text, Query(score, "{{machine_id}} · {{state}}"))
         .color_mode(common_models.BigValueColorMode.BACKGROUND_SOLID)
         .text_mode(common_models.BigValueTextMode.VALUE_AND_NAME)
         .mappings(mapped((), nothing="no score"))
@@ -166,14 +166,14 @@ _COLOURED_TEXT: Final = property_("custom.cellOptions", {"type": "color-text"})
 
 
 def _table() -> table.Panel:
-    about = About(
+    text = PanelText(
         "All machines",
         "What is known of each machine now, the one in most trouble first. Score and warn level are shares of the"
         " alarm level. Click on a name for its dashboard or for what the service says of it.",
         COUNT,
         no_value="no machine",
     )
-    panel = rows(about, *(Question(expression) for expression, _ in _COLUMNS))
+    panel = rows(text, *(Query(expression) for expression, _ in _COLUMNS))
     sorted_by(panel, "Value #A")
     fields = [(f"Value #{letter}", title) for letter, (_, title) in zip("ABCDEFGHIJK", _COLUMNS, strict=True)]
     shown = [("machine_id", "Machine"), *fields[1:-1], ("version", "Model"), ("instance", "Service")]
@@ -223,19 +223,19 @@ _COLUMNS: Final = (
 
 
 def _alarms() -> timeseries.Panel:
-    about = About(
+    text = PanelText(
         "Alarms raised in the 24 h before",
         "For each machine, alarms of the 24 hours before each moment. A line that climbs is a machine that gets worse,"
         " or a rule that is too nervous.",
         COUNT,
         decimals=0,
     )
-    question = Question(f"machine:humwatch_alarms_raised:increase1d{{{MACHINES}}}", "{{machine_id}}")
-    return graph(about, question).min(0)
+    query = Query(f"machine:humwatch_alarms_raised:increase1d{{{MACHINES}}}", "{{machine_id}}")
+    return graph(text, query).min(0)
 
 
 def _ages() -> timeseries.Panel:
-    about = About(
+    text = PanelText(
         "Age of the last sound",
         f"Seconds since the last sound of each machine that is listened to. Over {LATE_S} s (line) it counts as without"
         " sound: look at its microphone, its box and the network.",
@@ -243,5 +243,5 @@ def _ages() -> timeseries.Panel:
         no_value="none is listened to",
         decimals=0,
     )
-    question = Question(f"machine:humwatch_audio_age:seconds{{{MACHINES}}}", "{{machine_id}}")
-    return with_lines(graph(about, question).min(0).axis_soft_max(LATE_S), (LATE_S, RED))
+    query = Query(f"machine:humwatch_audio_age:seconds{{{MACHINES}}}", "{{machine_id}}")
+    return with_lines(graph(text, query).min(0).axis_soft_max(LATE_S), (LATE_S, RED))

@@ -1,4 +1,4 @@
-"""Colours that people who see few colours can tell apart, and what they stand for; none stands without text beside it.
+"""Colours that people with colour blindness can distinguish, and their meanings; none stands without text beside it.
 
 Those of the states were chosen for it: in the simulation of protanopia, deuteranopia and tritanopia by G. Machado, M.
 Oliveira and L. Fernandes (2009), any two stay 30 units of CIELAB apart, as a test shows.
@@ -19,18 +19,18 @@ SKY: Final = "#56B4E9"
 GREY: Final = "#BBBBBB"
 INDIGO: Final = "#332288"
 BLUE: Final = "#0072B2"
-"""Of what is neither good nor bad."""
+"""Colour of a value that is neither good nor bad."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A number that stands for something, and how it looks.
+    """Text and colour in place of a number.
 
     Attributes:
-        name: in Prometheus' label.
-        value: in a panel's value.
-        text: in its place.
-        colour: as ``#RRGGBB``.
+        name: name in Prometheus' label.
+        value: number in a panel.
+        text: text in its place.
+        colour: colour as ``#RRGGBB``.
     """
 
     name: str
@@ -66,7 +66,7 @@ NO_FAULT: Final = Shown("", 0, "none", SKY)
 
 
 def mapped(shown: Sequence[Shown], *, nothing: str | None = None) -> list[models.ValueMapping]:
-    """Value mappings for these numbers; ``nothing`` is shown for NaN and null."""
+    """Return value mappings for these numbers; ``nothing`` is shown for NaN and null."""
     results = {
         str(one.value): models.ValueMappingResult(text=one.text, color=one.colour, index=index)
         for index, one in enumerate(shown)
@@ -80,12 +80,12 @@ def mapped(shown: Sequence[Shown], *, nothing: str | None = None) -> list[models
 
 
 def state_number(matchers: str) -> str:
-    """Expression for the value of each machine's state in ``STATES``."""
+    """Return the expression for the value of each machine's state in ``STATES``."""
     branches = (f'{one.value} * (humwatch_alarm_state{{{matchers}, state="{one.name}"}} == 1)' for one in STATES)
     return f"max by (instance, machine_id) ({' or '.join(branches)})"
 
 
 def fault_number(matchers: str) -> str:
-    """Expression for the value of the worst fault of each machine's source in ``FAULTS``; 0 without one."""
+    """Return the expression for the worst fault of each machine's source in ``FAULTS``; 0 without one."""
     branches = (f'{one.value} * humwatch_source_fault{{{matchers}, fault="{one.name}"}}' for one in FAULTS)
     return f"max by (instance, machine_id) ({' or '.join(branches)})"

@@ -1,4 +1,4 @@
-"""Parts that panels share: what they ask, say and look like, and where they stand."""
+"""Common parts of panels: queries, texts, styles and places on the grid."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from humwatch_dashboards.variables import DATASOURCE
 AnyPanel = stat.Panel | statetimeline.Panel | table.Panel | timeseries.Panel
 SomePanel = TypeVar("SomePanel", stat.Panel, statetimeline.Panel, table.Panel, timeseries.Panel)
 
-Shelf = tuple[int, Sequence[tuple[int, AnyPanel]]]
+PanelRow = tuple[int, Sequence[tuple[int, AnyPanel]]]
 """Height of a row of panels, and (width, panel) from left to right."""
 
 COLUMNS: Final = 24
-"""Of Grafana's grid."""
+"""Columns of Grafana's grid."""
 
 # Units, by Grafana's names.
 RATIO: Final = "percentunit"
@@ -36,15 +36,15 @@ WORD: Final = "none"
 
 
 @dataclass(frozen=True)
-class About:
-    """What a panel says of itself.
+class PanelText:
+    """Texts of a panel, and the format of its values.
 
     Attributes:
-        title: of the panel, alone of its kind in the dashboard.
-        description: what it shows, and what to do about it.
-        unit: of its values, by Grafana's name.
-        no_value: shown where there is no data.
-        decimals: of its values.
+        title: title of the panel, unique in the dashboard.
+        description: meaning of the panel, and advice.
+        unit: unit of its values, by Grafana's name.
+        no_value: text where there is no data.
+        decimals: number of decimals of its values; None leaves it to Grafana.
     """
 
     title: str
@@ -55,18 +55,18 @@ class About:
 
 
 @dataclass(frozen=True)
-class Question:
-    """A PromQL expression, and what its answers are called (``{{label}}``)."""
+class Query:
+    """PromQL expression, and the name of its series (with ``{{label}}``)."""
 
     expression: str
     legend: str = ""
 
 
-def graph(about: About, *questions: Question) -> timeseries.Panel:
-    """Lines over time. Where there is no value, there is no line."""
-    panel = _asked(timeseries.Panel(), [_over_time(question) for question in questions])
+def graph(text: PanelText, *queries: Query) -> timeseries.Panel:
+    """Return a panel of lines over time, with gaps where there is no value."""
+    panel = _with_queries(timeseries.Panel(), [_over_time(query) for query in queries])
     return (
-        _described(panel, about)
+        _with_text(panel, text)
         .draw_style(common_models.GraphDrawStyle.LINE)
         .line_interpolation(common_models.LineInterpolation.LINEAR)
         .line_width(2)
@@ -85,29 +85,29 @@ def graph(about: About, *questions: Question) -> timeseries.Panel:
     )
 
 
-def latencies(about: About, *questions: Question) -> timeseries.Panel:
-    """Lines over time on a logarithmic axis: milliseconds and a budget of a second are both seen."""
+def latencies(text: PanelText, *queries: Query) -> timeseries.Panel:
+    """Return a panel of lines over time on a logarithmic axis, for milliseconds beside a budget of a second."""
     scale = common.ScaleDistributionConfig().type(common_models.ScaleDistribution.LOG).log(10)
-    return graph(about, *questions).scale_distribution(scale)
+    return graph(text, *queries).scale_distribution(scale)
 
 
-def figure(about: About, *questions: Question) -> stat.Panel:
-    """Numbers of this moment, each with its name when there are several."""
-    panel = _asked(stat.Panel(), [_now(question) for question in questions])
-    return _figures(_described(panel, about)).graph_mode(common_models.BigValueGraphMode.NONE)
+def figure(text: PanelText, *queries: Query) -> stat.Panel:
+    """Return a panel of present numbers, each with its name when there are several."""
+    panel = _with_queries(stat.Panel(), [_now(query) for query in queries])
+    return _figures(_with_text(panel, text)).graph_mode(common_models.BigValueGraphMode.NONE)
 
 
-def sparklines(about: About, question: Question) -> stat.Panel:
-    """Numbers of this moment, each over its last hour or whatever time is chosen."""
-    panel = _asked(stat.Panel(), [_over_time(question)])
-    return _figures(_described(panel, about)).graph_mode(common_models.BigValueGraphMode.AREA)
+def sparklines(text: PanelText, query: Query) -> stat.Panel:
+    """Return a panel of present numbers, each over its curve of the chosen time."""
+    panel = _with_queries(stat.Panel(), [_over_time(query)])
+    return _figures(_with_text(panel, text)).graph_mode(common_models.BigValueGraphMode.AREA)
 
 
-def timeline(about: About, *questions: Question) -> statetimeline.Panel:
-    """What held when: a row a series, text in each stretch."""
-    panel = _asked(statetimeline.Panel(), [_over_time(question) for question in questions])
+def timeline(text: PanelText, *queries: Query) -> statetimeline.Panel:
+    """Return a panel of states over time: a row a series, text in each stretch."""
+    panel = _with_queries(statetimeline.Panel(), [_over_time(query) for query in queries])
     return (
-        _described(panel, about)
+        _with_text(panel, text)
         .merge_values(True)
         .show_value(common_models.VisibilityMode.AUTO)
         .row_height(0.8)
@@ -123,11 +123,11 @@ def timeline(about: About, *questions: Question) -> statetimeline.Panel:
     )
 
 
-def rows(about: About, *questions: Question) -> table.Panel:
-    """A table of this moment: all answers that have the labels of the first in common become one row."""
-    panel = _asked(table.Panel(), [_table(question) for question in questions])
+def rows(text: PanelText, *queries: Query) -> table.Panel:
+    """Return a table of the present: all series that share the labels of the first become one row."""
+    panel = _with_queries(table.Panel(), [_table(query) for query in queries])
     return (
-        _described(panel, about)
+        _with_text(panel, text)
         .show_header(True)
         .cell_height(common_models.TableCellHeight.SM)
         .with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
@@ -138,9 +138,9 @@ def columns(panel: table.Panel, shown: Sequence[tuple[str, str]], *, hidden: Ite
     """Order and name a table's columns.
 
     Args:
-        panel: to change.
-        shown: field and its title, from left to right.
-        hidden: fields that are not shown.
+        panel: table to change.
+        shown: pairs of a field and its title, from left to right.
+        hidden: fields to hide.
     """
     options = {
         "excludeByName": dict.fromkeys(("Time", *hidden), True),
@@ -157,7 +157,7 @@ def sorted_by(panel: table.Panel, field: str) -> table.Panel:
 
 
 def steps(*levels: tuple[float, str], base: str = SKY) -> builders.ThresholdsConfig:
-    """Colours from these levels on."""
+    """Return thresholds: colours from these levels on."""
     return (
         builders.ThresholdsConfig()
         .mode(models.ThresholdsMode.ABSOLUTE)
@@ -166,23 +166,23 @@ def steps(*levels: tuple[float, str], base: str = SKY) -> builders.ThresholdsCon
 
 
 def with_lines(panel: timeseries.Panel, *levels: tuple[float, str]) -> timeseries.Panel:
-    """Dashed lines at these levels."""
+    """Add dashed lines at these levels."""
     style = common.GraphThresholdsStyleConfig().mode(common_models.GraphThresholdsStyleMode.DASHED)
     return panel.thresholds(steps(*levels)).thresholds_style(style)
 
 
 def property_(name: str, value: object) -> models.DynamicConfigValue:
-    """One property of an override, such as ``unit``."""
+    """Return one property of an override, such as ``unit``."""
     return models.DynamicConfigValue(id_val=name, value=value)
 
 
 def fixed_colour(colour: str) -> models.DynamicConfigValue:
-    """The property that gives a field one colour."""
+    """Return the property that gives a field one colour."""
     return property_("color", {"mode": "fixed", "fixedColor": colour})
 
 
 def level_line(colour: str) -> list[models.DynamicConfigValue]:
-    """Properties of a series that is a level: dashed, thin."""
+    """Return the properties of a series that is a level: dashed, thin."""
     return [
         fixed_colour(colour),
         property_("custom.lineStyle", {"fill": "dash", "dash": [10, 6]}),
@@ -191,19 +191,19 @@ def level_line(colour: str) -> list[models.DynamicConfigValue]:
 
 
 def link(title: str, url: str, *, new_tab: bool = False) -> dict[str, object]:
-    """A link of a field's values."""
+    """Return a link of a field's values."""
     return {"title": title, "url": url, "targetBlank": new_tab}
 
 
 def data_link(title: str, url: str, *, new_tab: bool = False) -> builders.DashboardLink:
-    """A link of all a panel's values."""
+    """Return a link of all a panel's values."""
     return builders.DashboardLink(title).url(url).target_blank(new_tab)
 
 
-def laid_out(dashboard: builders.Dashboard, shelves: Sequence[Shelf]) -> builders.Dashboard:
-    """Put panels on the grid from the top, numbered from 1; the widths of a shelf add up to 24 columns."""
+def laid_out(dashboard: builders.Dashboard, panel_rows: Sequence[PanelRow]) -> builders.Dashboard:
+    """Put panels on the grid from the top, numbered from 1; the widths of a row add up to 24 columns."""
     number, y = 0, 0
-    for height, panels in shelves:
+    for height, panels in panel_rows:
         x = 0
         for width, panel in panels:
             number += 1
@@ -211,46 +211,46 @@ def laid_out(dashboard: builders.Dashboard, shelves: Sequence[Shelf]) -> builder
             dashboard.with_panel(panel.id(number).grid_pos(place))
             x += width
         if x != COLUMNS:
-            raise ValueError(f"panels of a shelf are {x} columns wide, not {COLUMNS}")
+            raise ValueError(f"panels of a row are {x} columns wide, not {COLUMNS}")
         y += height
     return dashboard
 
 
-def _asked(panel: SomePanel, queries: Sequence[prometheus.Dataquery]) -> SomePanel:
+def _with_queries(panel: SomePanel, queries: Sequence[prometheus.Dataquery]) -> SomePanel:
     for letter, query in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", queries, strict=False):
         panel.with_target(query.ref_id(letter))
     return panel.datasource(DATASOURCE)
 
 
-def _described(panel: SomePanel, about: About) -> SomePanel:
-    panel.title(about.title).description(about.description).unit(about.unit).no_value(about.no_value)
-    return panel if about.decimals is None else panel.decimals(about.decimals)
+def _with_text(panel: SomePanel, text: PanelText) -> SomePanel:
+    panel.title(text.title).description(text.description).unit(text.unit).no_value(text.no_value)
+    return panel if text.decimals is None else panel.decimals(text.decimals)
 
 
-def _query(question: Question) -> prometheus.Dataquery:
+def _dataquery(query: Query) -> prometheus.Dataquery:
     return (
         prometheus.Dataquery()
-        .expr(question.expression)
-        .legend_format(question.legend)
+        .expr(query.expression)
+        .legend_format(query.legend)
         .datasource(DATASOURCE)
         .editor_mode(prometheus_models.QueryEditorMode.CODE)
     )
 
 
-def _over_time(question: Question) -> prometheus.Dataquery:
-    return _query(question).range().format(prometheus_models.PromQueryFormat.TIME_SERIES)
+def _over_time(query: Query) -> prometheus.Dataquery:
+    return _dataquery(query).range().format(prometheus_models.PromQueryFormat.TIME_SERIES)
 
 
-def _now(question: Question) -> prometheus.Dataquery:
-    return _query(question).instant().format(prometheus_models.PromQueryFormat.TIME_SERIES)
+def _now(query: Query) -> prometheus.Dataquery:
+    return _dataquery(query).instant().format(prometheus_models.PromQueryFormat.TIME_SERIES)
 
 
-def _table(question: Question) -> prometheus.Dataquery:
-    return _query(question).instant().format(prometheus_models.PromQueryFormat.TABLE)
+def _table(query: Query) -> prometheus.Dataquery:
+    return _dataquery(query).instant().format(prometheus_models.PromQueryFormat.TABLE)
 
 
 def _figures(panel: stat.Panel) -> stat.Panel:
-    """The last value, also where it is none: an older one would look like the present."""
+    """Show the last value, also where it is none: an older one would look like the present."""
     return (
         panel.reduce_options(common.ReduceDataOptions().calcs(["last"]).fields("").values(False))
         .color_mode(common_models.BigValueColorMode.VALUE)

@@ -1,4 +1,4 @@
-"""What can be chosen at the top of a dashboard, and the matchers that follow from it."""
+"""Variables at the top of a dashboard, and the matchers that follow from them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import dashboard as models
 
 DATASOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
-"""The data source that is chosen."""
+"""Data source that is chosen."""
 DEFAULT_UID: Final = "humwatch-prometheus"
-"""Data source that the provisioning brings."""
+"""Data source of the provisioning."""
 
 SERVICE: Final = 'job="humwatch", instance=~"$instance"'
-"""Matchers for what is counted of the services that are chosen."""
+"""Matchers for the services that are chosen."""
 MACHINES: Final = f'{SERVICE}, machine_id=~"$machine_id"'
 """Matchers for the machines that are chosen, one or many."""
 MACHINE: Final = f'{SERVICE}, machine_id="$machine_id"'
@@ -21,7 +21,7 @@ MACHINE: Final = f'{SERVICE}, machine_id="$machine_id"'
 
 
 def datasource() -> builders.DatasourceVariable:
-    """Which Prometheus."""
+    """Return the variable for the Prometheus."""
     return (
         builders.DatasourceVariable("datasource")
         .label("Prometheus")
@@ -32,7 +32,7 @@ def datasource() -> builders.DatasourceVariable:
 
 
 def instance() -> builders.QueryVariable:
-    """Which services, by ``host:port``; all of them at first."""
+    """Return the variable for the services, by ``host:port``; all of them at first."""
     return _all_of(
         _query("instance", 'label_values(up{job="humwatch"}, instance)')
         .label("Service")
@@ -41,7 +41,7 @@ def instance() -> builders.QueryVariable:
 
 
 def machines() -> builders.QueryVariable:
-    """Which machines; all of them at first."""
+    """Return the variable for the machines; all of them at first."""
     return _all_of(
         _query("machine_id", f"label_values(humwatch_alarm_state{{{SERVICE}}}, machine_id)")
         .label("Machine")
@@ -50,7 +50,7 @@ def machines() -> builders.QueryVariable:
 
 
 def machine() -> builders.QueryVariable:
-    """Which machine: exactly one."""
+    """Return the variable for exactly one machine."""
     return (
         _query("machine_id", f"label_values(humwatch_alarm_state{{{SERVICE}}}, machine_id)")
         .label("Machine")
@@ -59,7 +59,7 @@ def machine() -> builders.QueryVariable:
 
 
 def humwatch_url() -> builders.TextBoxVariable:
-    """Where the browser of whoever looks reaches the service."""
+    """Return the variable for the address of the service, as the viewer's browser reaches it."""
     address = "http://localhost:8000"
     return (
         builders.TextBoxVariable("humwatch_url")

@@ -18,17 +18,17 @@ from humwatch_dashboards.service import service
 DASHBOARDS: Final[Mapping[str, Callable[[], builders.Dashboard]]] = MappingProxyType(
     {"fleet.json": fleet, "machine.json": machine, "service.json": service}
 )
-"""What builds each file."""
+"""Function that builds each file."""
 
 
 def render(dashboard: builders.Dashboard) -> str:
-    """A dashboard as Grafana reads it: JSON with sorted keys, and a newline at its end."""
+    """Return a dashboard as Grafana reads it: JSON with sorted keys, and a newline at its end."""
     text = json.dumps(dashboard.build(), cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False)
     return f"{text}\n"
 
 
 def write(folder: Path) -> list[Path]:
-    """Write every dashboard into a folder; the files that are there now."""
+    """Write every dashboard into a folder; return the paths of the files."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, build in DASHBOARDS.items():

@@ -1,4 +1,4 @@
-"""What the service says of calibrations from live sound, as JSON."""
+"""The progress and the report of a calibration from live sound, as JSON."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from humwatch.bundle.manifest import Manifest
+from humwatch.calibration.calibration_buffer import RECORDING_S
 from humwatch.calibration.collector import MIN_MINUTES, CollectorProgress, NormalCollector
-from humwatch.calibration.minutes import RECORDING_S
 from humwatch.detectors.normal_level import CONFIDENCE
 from humwatch.detectors.thresholds import DEFAULT_METHOD, recordings_needed
 from humwatch.scoring.calibration import CalibrationSpec
 from humwatch.scoring.evidence import ScoreKind
 from humwatch_service.models.cards import CalibrationFacts, DetectorFacts, detector_facts
 from humwatch_service.models.levels import FalseAlarms, Levels
-from humwatch_service.models.recalibration import Commission
-from humwatch_service.models.registry import Machine
-from humwatch_service.models.versions import calibration_facts, levels_of, raw_levels_of
+from humwatch_service.models.recalibration import RecalibrationRequest
+from humwatch_service.models.registry import LoadedModel
 
 MUCH_REJECTED: Final = 0.2
-"""Of the sound that came: then the source, or the choice of the hour, deserves a look."""
+"""Share of the sound that came; beyond it the report advises to look at the source."""
 DAY_S: Final = 86_400.0
 
 
@@ -108,20 +107,20 @@ class RunningCalibration:
     """A calibration that goes on.
 
     Attributes:
-        machine_id: of the machine that is calibrated.
-        model: whose network is used.
-        collector: of its sound.
-        commission: what for, and how; the version is numbered when it is made.
-        planned_bytes: memory that the evidence takes at most.
-        started_s: when it was started, seconds since 1970.
-        who: started it.
-        why: the reason.
+        machine_id: id of the machine that is calibrated.
+        model: model with the network to use.
+        collector: collector of its sound.
+        request: request for the new bundle; the version is numbered when it is made.
+        planned_bytes: most memory for the evidence, bytes.
+        started_s: time of the start, seconds since 1970.
+        who: person who started it.
+        why: reason for it.
     """
 
     machine_id: str
-    model: Machine
+    model: LoadedModel
     collector: NormalCollector
-    commission: Commission
+    request: RecalibrationRequest
     planned_bytes: int
     started_s: float
     who: str
@@ -129,8 +128,8 @@ class RunningCalibration:
 
 
 def plan_of(running: RunningCalibration) -> Mapping[str, JsonValue]:
-    """What the audit trail says of a calibration."""
-    spec, source = running.commission.spec, running.model.manifest
+    """Return the details of a calibration for the audit trail."""
+    spec, source = running.request.spec, running.model.manifest
     return {
         "from_machine": source.machine_id,
         "from_version": source.version,
@@ -147,7 +146,7 @@ def _minutes_needed(spec: CalibrationSpec) -> int:
 
 
 def _promised_rate(minutes: int, spec: CalibrationSpec) -> float | None:
-    """The lowest rate that so many recordings can keep."""
+    """Return the lowest rate that so many recordings can keep; None for too few."""
     if minutes < MIN_MINUTES:
         return None
     if spec.method == "order_statistic":
@@ -155,10 +154,10 @@ def _promised_rate(minutes: int, spec: CalibrationSpec) -> float | None:
     return 1.0 / (minutes + 1)
 
 
-def progress_of(running: RunningCalibration, heard: CollectorProgress, *, finishing: bool) -> CalibrationProgress:
-    """How far a calibration is."""
-    spec, source = running.commission.spec, running.model.manifest
-    rate = _promised_rate(heard.minutes, spec)
+def progress_of(running: RunningCalibration, collected: CollectorProgress, *, finishing: bool) -> CalibrationProgress:
+    """Return the progress of a calibration."""
+    spec, source = running.request.spec, running.model.manifest
+    rate = _promised_rate(collected.minutes, spec)
     clips_a_day = DAY_S / source.windows.clip_seconds
     return CalibrationProgress(
         machine_id=running.machine_id,
@@ -170,18 +169,18 @@ def progress_of(running: RunningCalibration, heard: CollectorProgress, *, finish
         started_s=running.started_s,
         who=running.who,
         why=running.why,
-        minutes=heard.minutes,
-        wanted_minutes=heard.wanted_minutes,
-        collected_s=heard.collected_s,
-        wanted_s=heard.wanted_s,
-        rejected_s=heard.rejected_s,
-        rejected=dict(heard.rejected),
-        faults=[SourceTrouble(code=fault.code, message=fault.message) for fault in heard.faults],
-        level_dbfs=heard.level_dbfs,
-        paused=heard.paused,
-        done=heard.done,
+        minutes=collected.minutes,
+        wanted_minutes=collected.wanted_minutes,
+        collected_s=collected.collected_s,
+        wanted_s=collected.wanted_s,
+        rejected_s=collected.rejected_s,
+        rejected=dict(collected.rejected),
+        faults=[SourceTrouble(code=fault.code, message=fault.message) for fault in collected.faults],
+        level_dbfs=collected.level_dbfs,
+        paused=collected.paused,
+        done=collected.done,
         finishing=finishing,
-        can_finish=heard.minutes >= MIN_MINUTES,
+        can_finish=collected.minutes >= MIN_MINUTES,
         promised_rate=rate,
         promised_false_alarms_a_day=None if rate is None else rate * clips_a_day,
         minutes_needed=_minutes_needed(spec),
@@ -189,9 +188,9 @@ def progress_of(running: RunningCalibration, heard: CollectorProgress, *, finish
 
 
 def report_of(
-    running: RunningCalibration, manifest: Manifest, heard: CollectorProgress, *, activated: bool
+    running: RunningCalibration, manifest: Manifest, collected: CollectorProgress, *, activated: bool
 ) -> CalibrationReport:
-    """What a calibration made, from what was heard for it."""
+    """Return the report of a calibration that made a bundle."""
     source = running.model.manifest
     clip = manifest.clip
     return CalibrationReport(
@@ -202,25 +201,25 @@ def report_of(
         from_version=source.version,
         score=manifest.scoring.kind,
         detectors=detector_facts(clip),
-        thresholds=levels_of(clip),
-        raw_thresholds=raw_levels_of(clip),
+        thresholds=Levels.of(clip),
+        raw_thresholds=Levels.raw(clip),
         raw_median=clip.median,
         expected_false_alarms_a_day=FalseAlarms.of(clip),
-        minutes_needed=_minutes_needed(running.commission.spec),
+        minutes_needed=_minutes_needed(running.request.spec),
         prior_recordings=manifest.calibration.prior_recordings,
         quietest_dbfs=manifest.calibration.quietest_dbfs,
-        calibration=calibration_facts(manifest),
-        collected_s=heard.collected_s,
-        rejected_s=heard.rejected_s,
-        rejected=dict(heard.rejected),
-        warnings=[*manifest.calibration.warnings, *_concerns(heard)],
+        calibration=CalibrationFacts.of(manifest),
+        collected_s=collected.collected_s,
+        rejected_s=collected.rejected_s,
+        rejected=dict(collected.rejected),
+        warnings=[*manifest.calibration.warnings, *_concerns(collected)],
     )
 
 
-def _concerns(heard: CollectorProgress) -> list[str]:
+def _concerns(collected: CollectorProgress) -> list[str]:
     found = []
-    total_s = heard.rejected_s + heard.minutes * RECORDING_S
-    if heard.rejected_s > MUCH_REJECTED * total_s:
-        worst = max(heard.rejected, key=lambda reason: heard.rejected[reason])
-        found.append(f"{heard.rejected_s / total_s:.0%} of the sound was not used, most of it for `{worst}`")
+    total_s = collected.rejected_s + collected.minutes * RECORDING_S
+    if collected.rejected_s > MUCH_REJECTED * total_s:
+        worst = max(collected.rejected, key=lambda reason: collected.rejected[reason])
+        found.append(f"{collected.rejected_s / total_s:.0%} of the sound was not used, most of it for `{worst}`")
     return found

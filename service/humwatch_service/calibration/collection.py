@@ -1,4 +1,4 @@
-"""Commissioning from live sound: collects normal minutes of a machine, and makes the next version of its model."""
+"""Calibrations from live sound: normal minutes of a machine are collected and make the next version of its model."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Final, Protocol
 from starlette.concurrency import run_in_threadpool
 
 from humwatch.bundle.manifest import Manifest
+from humwatch.calibration.calibration_buffer import most_bytes_a_minute
 from humwatch.calibration.collector import MIN_MINUTES, NormalCollector
-from humwatch.calibration.minutes import most_bytes_a_minute
 from humwatch.errors import CalibrationError, MachineNotFound, OperationRefused
 from humwatch.scoring.calibration import CalibrationSpec
 from humwatch.scoring.evidence import ScoreKind
@@ -24,9 +24,9 @@ from humwatch_service.calibration.cards import (
     report_of,
 )
 from humwatch_service.errors import CalibrationNotFound, CalibrationRunning
-from humwatch_service.models.recalibration import Commission, commissioned, listening_for
-from humwatch_service.models.registry import Machine, Machines
-from humwatch_service.models.versions import ModelVersions, Note
+from humwatch_service.models.recalibration import RecalibrationRequest, fit_bundle, pipeline_for
+from humwatch_service.models.registry import LoadedModel, ModelRegistry
+from humwatch_service.models.versions import AuditWriter, ModelVersions
 
 DEFAULT_MINUTES: Final = 100
 """Enough to promise the default alarm rate of 1 %: 99 recordings are needed."""
@@ -34,31 +34,38 @@ MAX_HELD_BYTES: Final = 1 << 30
 """Evidence of all calibrations together; one of four hours takes 0.9 GB at most, usually a quarter of that."""
 
 
-class Listening(Protocol):
-    """Where the sound of machines comes from."""
+class SoundFeed(Protocol):
+    """The source of the sound of machines."""
 
     def collect(self, machine_id: str, collector: NormalCollector | None) -> None:
         """Give all the sound of a machine, which may have no model yet, to a collector; None: no more."""
 
 
 class LiveCalibrations:
-    """At most one calibration a machine. Its methods belong to the event loop.
+    """The calibrations that go on, at most one a machine. Its methods belong to the event loop.
 
     A calibration is held in memory: it is gone when the service stops.
+
+    Args:
+        registry: models in use.
+        versions: versions of models, to which new ones are added.
+        live: source of the sound.
+        note: writer of the audit trail.
+        clock: source of the time, seconds since 1970.
+        max_held_bytes: most evidence of all calibrations together, bytes.
     """
 
     def __init__(
         self,
-        machines: Machines,
+        registry: ModelRegistry,
         versions: ModelVersions,
-        live: Listening,
+        live: SoundFeed,
         *,
-        note: Note,
+        note: AuditWriter,
         clock: Callable[[], float] = time.time,
         max_held_bytes: int = MAX_HELD_BYTES,
     ) -> None:
-        """``max_held_bytes`` is of the evidence of all calibrations together."""
-        self._machines = machines
+        self._registry = registry
         self._versions = versions
         self._live = live
         self._note = note
@@ -81,13 +88,13 @@ class LiveCalibrations:
         """Collect normal sound of a machine from now on.
 
         Args:
-            machine_id: of the machine; it may have no model yet.
-            from_machine: whose network is used; None takes the machine's own model.
-            minutes: of clean sound; they decide the score if none is named.
+            machine_id: id of the machine; it may have no model yet.
+            from_machine: id of the machine with the network to use; None for the machine itself.
+            minutes: number of minutes of clean sound.
             spec: rates and method of the thresholds.
-            score: of the new version; None takes the one that is advised for so many recordings.
-            who: starts it.
-            why: the reason.
+            score: kind of score of the new version; None for the default of new bundles.
+            who: person who starts it.
+            why: reason for it.
 
         Raises:
             CalibrationRunning: the machine is being calibrated.
@@ -104,12 +111,12 @@ class LiveCalibrations:
             self._live.collect(machine_id, running.collector)
             await self._audit(running, "calibration_started", who, why)
         except BaseException:
-            self._let_go(machine_id)
+            self._end(machine_id)
             raise
         return self.progress(machine_id)
 
     def progress(self, machine_id: str) -> CalibrationProgress:
-        """How far the calibration of a machine is. Raises :class:`CalibrationNotFound`."""
+        """Return the progress of a machine's calibration. Raises :class:`CalibrationNotFound`."""
         running = self._of(machine_id)
         return progress_of(running, running.collector.progress, finishing=machine_id in self._finishing)
 
@@ -129,8 +136,8 @@ class LiveCalibrations:
         self._refuse_if_finishing(machine_id)
         self._finishing.add(machine_id)
         try:
-            heard = running.collector.progress
-            manifest, arrays = await run_in_threadpool(self._made, running)
+            collected = running.collector.progress
+            manifest, arrays = await run_in_threadpool(self._fit, running)
             await self._versions.add(
                 manifest,
                 running.model.bundle.graph,
@@ -142,13 +149,13 @@ class LiveCalibrations:
             )
         finally:
             self._finishing.discard(machine_id)
-        self._let_go(machine_id)
-        listed = await self._versions.listed(machine_id)
+        self._end(machine_id)
+        listed = await self._versions.list_of(machine_id)
         active = any(card.active for card in listed.versions if card.version == manifest.version)
-        return report_of(running, manifest, heard, activated=active)
+        return report_of(running, manifest, collected, activated=active)
 
     async def cancel(self, machine_id: str, *, who: str, why: str = "") -> CalibrationProgress:
-        """Give up a calibration; return how far it was.
+        """Give up a calibration; return its progress.
 
         Raises:
             CalibrationNotFound: there is none.
@@ -159,7 +166,7 @@ class LiveCalibrations:
         self._refuse_if_finishing(machine_id)
         await self._audit(running, "calibration_cancelled", who, why)
         progress = self.progress(machine_id)
-        self._let_go(machine_id)
+        self._end(machine_id)
         return progress
 
     def _of(self, machine_id: str) -> RunningCalibration:
@@ -172,7 +179,7 @@ class LiveCalibrations:
         if machine_id in self._finishing:
             raise CalibrationRunning(f"the calibration of {machine_id} is being finished")
 
-    def _let_go(self, machine_id: str) -> None:
+    def _end(self, machine_id: str) -> None:
         if self._running.pop(machine_id, None) is not None:
             self._live.collect(machine_id, None)
 
@@ -187,49 +194,54 @@ class LiveCalibrations:
         why: str,
     ) -> RunningCalibration:
         model = self._model(machine_id, from_machine)
-        commission = self._commission(machine_id, spec, score)
-        listening = listening_for(model.bundle, commission)
-        planned_bytes = minutes * most_bytes_a_minute(listening)
-        collector = NormalCollector(listening, model.predictor, minutes=minutes)
+        request = self._request(machine_id, spec, score)
+        pipeline = pipeline_for(model.bundle, request)
+        planned_bytes = minutes * most_bytes_a_minute(pipeline)
+        collector = NormalCollector(pipeline, model.predictor, minutes=minutes)
         held_bytes = sum(running.planned_bytes for running in self._running.values())
         if held_bytes + planned_bytes > self._max_held_bytes:
             raise OperationRefused(
                 f"{minutes} minutes may take {planned_bytes >> 20} MiB of memory, other calibrations"
                 f" {held_bytes >> 20} MiB of {self._max_held_bytes >> 20}: take fewer minutes, or finish one of them"
             )
-        commission = replace(commission, score=listening.scoring.kind)
-        return RunningCalibration(machine_id, model, collector, commission, planned_bytes, self._clock(), who, why)
+        request = replace(request, score=pipeline.scoring.kind)
+        return RunningCalibration(machine_id, model, collector, request, planned_bytes, self._clock(), who, why)
 
-    def _model(self, machine_id: str, from_machine: str | None) -> Machine:
+    def _model(self, machine_id: str, from_machine: str | None) -> LoadedModel:
         try:
-            return self._machines.get(from_machine or machine_id)
+            return self._registry.get(from_machine or machine_id)
         except MachineNotFound as error:
             if from_machine is None:
                 text = f"{machine_id} has no model yet: name the machine whose network is taken (`from_machine`)"
                 raise MachineNotFound(text) from error
             raise
 
-    def _commission(self, machine_id: str, spec: CalibrationSpec, score: ScoreKind | None) -> Commission:
-        """What for; the version is numbered when it is made. A stream without a model is listened to on channel 0."""
-        own = self._machines.fleet.machines.get(machine_id)
-        channel = 0 if own is None else own.manifest.channel
-        return Commission(machine_id, "1", channel=channel, score=score, spec=spec, made_by="calibrate from live sound")
+    def _request(self, machine_id: str, spec: CalibrationSpec, score: ScoreKind | None) -> RecalibrationRequest:
+        """Return the request for the next version, which is numbered when it is made.
 
-    def _made(self, running: RunningCalibration) -> tuple[Manifest, bytes]:
-        """Manifest and arrays of the next version (blocking)."""
+        A stream without a model is scored on channel 0.
+        """
+        own = self._registry.current.models.get(machine_id)
+        channel = 0 if own is None else own.manifest.channel
+        return RecalibrationRequest(
+            machine_id, "1", channel=channel, score=score, spec=spec, made_by="calibrate from live sound"
+        )
+
+    def _fit(self, running: RunningCalibration) -> tuple[Manifest, bytes]:
+        """Make the next version (blocking); return its manifest and arrays."""
         clips, digests = running.collector.collected()
         minutes = len({clip.recording for clip in clips})
         if minutes < MIN_MINUTES:
             raise CalibrationError(f"{minutes} whole minute(s) of normal sound; {MIN_MINUTES} at least are needed")
-        version = self._machines.repository.next_version(running.machine_id)
-        return commissioned(
+        version = self._registry.repository.next_version(running.machine_id)
+        return fit_bundle(
             running.model.bundle,
             running.model.predictor,
             running.collector.spec,
             clips,
             digests,
-            replace(running.commission, version=version),
-            relatives=[machine.bundle for machine in self._machines.fleet.machines.values()],
+            replace(running.request, version=version),
+            relatives=[model.bundle for model in self._registry.current.models.values()],
         )
 
     async def _audit(self, running: RunningCalibration, kind: str, who: str, why: str) -> None:

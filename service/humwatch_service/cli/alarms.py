@@ -97,7 +97,7 @@ def _settings(state: Path | None) -> Settings:
 
 @contextmanager
 def _store(settings: Settings) -> Iterator[StateStore]:
-    """The database of a service, which may be running; none is made."""
+    """Open the database of a service, which may be running; none is made."""
     store = StateStore(settings.state_dir)
     if not store.path.is_file():
         raise StateUnusable(f"{store.path} is not there: no service has kept anything in this folder")
@@ -177,7 +177,7 @@ def _said(alarm: AlarmRecord) -> list[tuple[str, str]]:
 
 
 def _trail(events: Sequence[EventRecord]) -> str:
-    """What happened, the oldest first."""
+    """Return the events as text, the oldest first."""
     rows = [
         (
             _time(event.at_s),

@@ -29,11 +29,11 @@ from humwatch_service.cli.console import (
 )
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import FileUnreadable, MachineIdInvalid
-from humwatch_service.models.recalibration import Commission, normal_recordings, recalibrate
-from humwatch_service.models.registry import Machine, load_machine
+from humwatch_service.models.recalibration import RecalibrationRequest, normal_recordings, recalibrate
+from humwatch_service.models.registry import LoadedModel, load_model
 
 
-class Score(StrEnum):
+class ScoreChoice(StrEnum):
     """Scores that a machine can be calibrated for."""
 
     CONSENSUS = "consensus"
@@ -61,7 +61,7 @@ def calibrate(
     warn_rate: Annotated[float, typer.Option(help="Share of normal clips that may exceed `warn`.")] = 0.1,
     alarm_rate: Annotated[float, typer.Option(help="Share of normal clips that may exceed `alarm`.")] = 0.01,
     method: Annotated[Method, typer.Option(help="How thresholds are fitted.")] = Method.AUTO,
-    score: Annotated[Score | None, typer.Option(help="Which score. [default: consensus]")] = None,
+    score: Annotated[ScoreChoice | None, typer.Option(help="Which score. [default: consensus]")] = None,
     channel: Annotated[
         str | None, typer.Option(help="Channel, counted from 0, or `all`: each one as clips of its own.")
     ] = None,
@@ -77,7 +77,7 @@ def calibrate(
             raise MachineIdInvalid(f"{machine[:80]!r} is no machine id: a-z, 0-9, dot, underscore, hyphen; 64 at most")
         settings = configuration(models).settings
         repository = ModelRepository(settings.models_dir)
-        commission = Commission(
+        request = RecalibrationRequest(
             machine_id=machine,
             version=repository.next_version(machine),
             channel=number,
@@ -85,7 +85,7 @@ def calibrate(
             score=_score_kind(score),
             spec=spec,
         )
-        manifest = _write(repository, settings, commission, source, normal, activate=activate)
+        manifest = _write(repository, settings, request, source, normal, activate=activate)
         show(_result(manifest, repository), _report(manifest, repository), as_json=as_json)
 
 
@@ -108,14 +108,14 @@ def _channel(text: str | None) -> int | None:
     return int(text)
 
 
-def _score_kind(score: Score | None) -> ScoreKind | None:
-    kinds: dict[Score, ScoreKind] = {
-        Score.CONSENSUS: "consensus",
-        Score.LIKELIHOOD_PROFILE: "likelihood_profile",
-        Score.RESIDUAL_PROFILE: "residual_profile",
-        Score.SPECTRUM_PROFILE: "spectrum_profile",
-        Score.MSE: "mse",
-        Score.NLL: "nll",
+def _score_kind(score: ScoreChoice | None) -> ScoreKind | None:
+    kinds: dict[ScoreChoice, ScoreKind] = {
+        ScoreChoice.CONSENSUS: "consensus",
+        ScoreChoice.LIKELIHOOD_PROFILE: "likelihood_profile",
+        ScoreChoice.RESIDUAL_PROFILE: "residual_profile",
+        ScoreChoice.SPECTRUM_PROFILE: "spectrum_profile",
+        ScoreChoice.MSE: "mse",
+        ScoreChoice.NLL: "nll",
     }
     return None if score is None else kinds[score]
 
@@ -123,43 +123,43 @@ def _score_kind(score: Score | None) -> ScoreKind | None:
 def _write(
     repository: ModelRepository,
     settings: Settings,
-    commission: Commission,
+    request: RecalibrationRequest,
     source: str,
     normal: list[Path],
     *,
     activate: bool,
 ) -> Manifest:
     machine_id, version = machine_and_version(source)
-    model = load_machine(
+    model = load_model(
         repository, machine_id, version, providers=settings.provider_names, threads=settings.predictor_threads
     )
     relatives = repository.bundles_of_type(model.manifest.machine_type)
-    manifest, arrays = _calibrated(model, normal_recordings(normal), commission, relatives)
-    known = commission.machine_id in repository.machine_ids()
+    manifest, arrays = _calibrated(model, normal_recordings(normal), request, relatives)
+    known = request.machine_id in repository.machine_ids()
     if known:
         # Without this the highest version is the active one, and a new one would be in use as soon as it is there.
-        repository.activate(commission.machine_id, repository.active_version(commission.machine_id))
-    folder = repository.root / commission.machine_id / commission.version
+        repository.activate(request.machine_id, repository.active_version(request.machine_id))
+    folder = repository.root / request.machine_id / request.version
     try:
         write_bundle(folder, manifest, model.bundle.graph, arrays)
     except OSError as error:
         raise FileUnreadable(f"{folder} cannot be written: {error.strerror}") from error
     if activate:
-        repository.activate(commission.machine_id, commission.version)
+        repository.activate(request.machine_id, request.version)
     elif not known:
-        say(f"{commission.machine_id} is new: its first version is in use at once")
+        say(f"{request.machine_id} is new: its first version is in use at once")
     return manifest
 
 
 def _calibrated(
-    model: Machine, paths: list[Path], commission: Commission, relatives: list[Bundle]
+    model: LoadedModel, paths: list[Path], request: RecalibrationRequest, relatives: list[Bundle]
 ) -> tuple[Manifest, bytes]:
     with progress_bar("listening to normal recordings", len(paths)) as progress:
         return recalibrate(
             model.bundle,
             model.predictor,
             paths,
-            commission,
+            request,
             relatives=relatives,
             on_recording=lambda _: progress.advance(progress.task_ids[0]),
         )

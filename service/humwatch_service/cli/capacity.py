@@ -17,9 +17,9 @@ from pydantic import ValidationError
 from humwatch.bundle.repository import ModelRepository
 from humwatch_capacity.bench import Bench
 from humwatch_capacity.fleet import Fleet
-from humwatch_capacity.gauge import PROC
 from humwatch_capacity.played_sound import normal_sound
-from humwatch_capacity.run import CapacityRun, Order
+from humwatch_capacity.process_stats import PROC
+from humwatch_capacity.run import CapacityRun, MeasurementPlan
 from humwatch_capacity.text import report_text
 from humwatch_service.cli.console import JsonOption, ModelsOption, failures, machine_and_version, repository, say, show
 from humwatch_service.config.settings import Settings
@@ -61,7 +61,7 @@ def capacity(
 ) -> None:
     """Start the service, play to more and more machines in real time, and say how many it follows."""
     settings = given_settings(setting or [])
-    order = Order(streams, 60 * hold_minutes, overload, score_requests if score else 0)
+    plan = MeasurementPlan(streams, 60 * hold_minutes, overload, score_requests if score else 0)
     with failures(as_json=as_json), _workplace() as (folder, log), _stoppable():
         if not PROC.is_dir():
             raise RequestInvalid("memory and processor time are read from /proc, which only Linux has")
@@ -78,7 +78,7 @@ def capacity(
             budget_s=budget_s,
             seed=seed,
         )
-        run = CapacityRun(bench, order, say)
+        run = CapacityRun(bench, plan, say)
         interrupted = _interrupted(run)
     report = run.report(interrupted=interrupted)
     show(json.loads(report.model_dump_json()), report_text(report), as_json=as_json)
@@ -88,7 +88,7 @@ def capacity(
 
 
 def given_settings(changes: list[str]) -> dict[str, str]:
-    """Settings as ``name=value`` says. Raises :class:`typer.BadParameter`."""
+    """Return the settings that ``name=value`` gives. Raises :class:`typer.BadParameter`."""
     given: dict[str, str] = {}
     for change in changes:
         name, equals, value = change.partition("=")
@@ -107,7 +107,7 @@ def given_settings(changes: list[str]) -> dict[str, str]:
 
 
 def _interrupted(run: CapacityRun) -> bool:
-    """Whether the run was told to stop before its end."""
+    """Run, and return whether a signal stopped it before its end."""
     try:
         run.run()
     except KeyboardInterrupt:
@@ -116,7 +116,7 @@ def _interrupted(run: CapacityRun) -> bool:
 
 
 def _bundle(models: ModelRepository, machine: str | None) -> tuple[Path, Path | None]:
-    """Folder of the bundle, and the example of normal sound that came with it."""
+    """Return the folder of the bundle, and the example of normal sound that came with it."""
     machine_ids = models.machine_ids()
     if machine is None and not machine_ids:
         raise FileUnreadable(f"there is no model in {models.root}")
@@ -128,7 +128,7 @@ def _bundle(models: ModelRepository, machine: str | None) -> tuple[Path, Path | 
 
 @contextmanager
 def _workplace() -> Iterator[tuple[Path, Path]]:
-    """A folder that is deleted at the end, and a log that is kept when something fails."""
+    """Make a folder that is deleted at the end, with a log that is kept when something fails."""
     folder = Path(tempfile.mkdtemp(prefix="humwatch-capacity-"))
     log = folder / "service.log"
     try:

@@ -1,4 +1,4 @@
-"""What ``listen`` and ``replay`` have in common: where to send, and what to print of the answers."""
+"""Options and output that ``listen`` and ``replay`` have in common."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["DEFAULT_URL", "ChannelOption", "KeyFileOption", "MachineOption", "Me
 
 
 def address(url: str, key_file: Path | None) -> ServiceAddress:
-    """Where to send; warns of a key that others on the network can read. Raises as :class:`ServiceAddress`."""
+    """Return the address to send to; warn of a key that others can read. Raises as :class:`ServiceAddress`."""
     where = ServiceAddress.with_key_file(url, key_file)
     if where.shows_its_key:
         say(f"warning: {url} is not encrypted: everyone on the way can read the API key")
@@ -37,8 +37,8 @@ def print_message(message: ServerMessage) -> None:
     typer.echo(message.model_dump_json())
 
 
-def told(event: LinkEvent) -> str:
-    """What happened to the connection, in words."""
+def link_event_text(event: LinkEvent) -> str:
+    """Return an event of the connection in words."""
     if not isinstance(event, Connected):
         return f"{event.refusal}; trying again in {event.delay_s:.1f} s"
     ready = event.ready

@@ -1,4 +1,4 @@
-"""What the commands say: results on stdout, progress and failures on stderr."""
+"""Output of the commands: results on stdout, progress and failures on stderr."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def failures(*, as_json: bool) -> Iterator[None]:
 
 
 def described(error: HumwatchError) -> dict[str, str]:
-    """An error as JSON."""
+    """Return an error as JSON."""
     return {"code": error.code, "message": str(error)}
 
 
 def table_text(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table as text, as wide as it needs to be where nobody looks at it on a terminal."""
+    """Return a table as text, as wide as it needs to be where it goes to no terminal."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
         table.add_column(heading, overflow="fold")
@@ -65,7 +65,7 @@ def table_text(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 @contextmanager
 def progress_bar(task: str, total: int) -> Iterator[Progress]:
-    """A bar on stderr with the time left; only plain text where stderr is no terminal."""
+    """Show a bar on stderr with the time left; only plain text where stderr is no terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         progress.add_task(task, total=total)
@@ -73,12 +73,12 @@ def progress_bar(task: str, total: int) -> Iterator[Progress]:
 
 
 def configuration(models: Path | None = None) -> Configuration:
-    """Settings for a command that works without the service."""
+    """Return the settings for a command that works without the service."""
     return load_configuration({"models_dir": models})
 
 
 def repository(models: Path | None) -> ModelRepository:
-    """The folder of models that a command works on."""
+    """Return the folder of models that a command works on."""
     return ModelRepository(configuration(models).settings.models_dir)
 
 

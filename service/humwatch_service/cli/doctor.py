@@ -14,7 +14,7 @@ from humwatch_service.config.layers import load_configuration
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import FileUnreadable
 from humwatch_service.support.bundle import write_bundle
-from humwatch_service.support.checks import Finding, examined
+from humwatch_service.support.checks import Finding, run_checks
 from humwatch_service.web.server import listen
 
 BundleOption = Annotated[
@@ -37,7 +37,7 @@ def doctor(bundle: BundleOption = None, log: LogOption = None, as_json: JsonOpti
             return
         if log is not None:
             raise typer.BadParameter("goes with --bundle", param_hint="--log")
-        findings = _examined(load_configuration().settings)
+        findings = _checks(load_configuration().settings)
     rows = [(finding.result, finding.check, finding.detail) for finding in findings]
     show(
         {"findings": [asdict(finding) for finding in findings]},
@@ -48,14 +48,14 @@ def doctor(bundle: BundleOption = None, log: LogOption = None, as_json: JsonOpti
         raise typer.Exit(1)
 
 
-def _examined(settings: Settings) -> list[Finding]:
-    return examined(settings, listen=listen, track=tracked)
+def _checks(settings: Settings) -> list[Finding]:
+    return run_checks(settings, listen=listen, track=tracked)
 
 
 def _bundle(path: Path, log: Path | None, *, as_json: bool) -> None:
     if path.suffix.lower() != ".zip":
         raise FileUnreadable(f"{path}: a bundle's name ends in .zip")
-    written = write_bundle(path, examine=_examined, log=log)
+    written = write_bundle(path, examine=_checks, log=log)
     rows = [(name, f"{size:,}", about) for name, size, about in written.files]
     say(f"Read {path} before you send it: what is secret was taken out as far as a program can know it.")
     files = [{"name": name, "bytes": size, "about": about} for name, size, about in written.files]

@@ -26,19 +26,19 @@ MAX_ANSWER_BYTES: Final = 64 << 10
 
 
 class AddressUnknown(Exception):
-    """Where the service listens cannot be told."""
+    """The address of the service cannot be found."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a probe said.
+class HealthAnswer:
+    """Answer of a probe.
 
     Attributes:
-        url: that was asked.
+        url: URL that was asked.
         healthy: whether it answered, and well.
-        status: of HTTP; None when there was no answer.
+        status: status of HTTP; None when there was no answer.
         reasons: why it is not ready, or not reached.
-        seconds: that the answer took.
+        seconds: time that the answer took.
     """
 
     url: str
@@ -71,14 +71,14 @@ def health(
     try:
         answer = ask(f"{(url or own_url()).rstrip('/')}{'/livez' if live else '/readyz'}", timeout_s)
     except AddressUnknown as error:
-        answer = Answer(url or "", healthy=False, status=None, reasons=(str(error),), seconds=0.0)
+        answer = HealthAnswer(url or "", healthy=False, status=None, reasons=(str(error),), seconds=0.0)
     typer.echo(json.dumps(asdict(answer), ensure_ascii=False) if as_json else answer.line)
     if not answer.healthy:
         raise typer.Exit(1)
 
 
 def own_url() -> str:
-    """Where the service of this environment listens. Raises :class:`AddressUnknown`."""
+    """Return the URL at which the service of this environment listens. Raises :class:`AddressUnknown`."""
     given = {**_of_file(os.environ.get("HUMWATCH_CONFIG")), **_of_environment()}
     host, port = str(given.get("host", DEFAULT_HOST)), str(given.get("port", DEFAULT_PORT))
     if not (port.isascii() and port.isdigit() and 0 < int(port) <= 65_535):
@@ -87,16 +87,16 @@ def own_url() -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def ask(url: str, timeout_s: float) -> Answer:
+def ask(url: str, timeout_s: float) -> HealthAnswer:
     """Get a probe (blocking); nothing of the environment, such as a proxy, stands between. Follows no redirect."""
     began = time.monotonic()
     try:
         status, body = _get(url, timeout_s)
     except (OSError, HTTPException, ValueError) as error:
         reason = str(error) or type(error).__name__
-        return Answer(url, healthy=False, status=None, reasons=(reason,), seconds=time.monotonic() - began)
+        return HealthAnswer(url, healthy=False, status=None, reasons=(reason,), seconds=time.monotonic() - began)
     seconds = time.monotonic() - began
-    return Answer(url, healthy=status == 200, status=status, reasons=_reasons(status, body), seconds=seconds)
+    return HealthAnswer(url, healthy=status == 200, status=status, reasons=_reasons(status, body), seconds=seconds)
 
 
 def _get(url: str, timeout_s: float) -> tuple[int, bytes]:
@@ -114,7 +114,7 @@ def _get(url: str, timeout_s: float) -> tuple[int, bytes]:
 
 
 def _reasons(status: int, body: bytes) -> tuple[str, ...]:
-    """What the service itself says of why it is not ready."""
+    """Return the reasons for which the service says that it is not ready."""
     if status == 200:
         return ()
     try:
@@ -125,7 +125,7 @@ def _reasons(status: int, body: bytes) -> tuple[str, ...]:
 
 
 def _of_environment() -> dict[str, object]:
-    """Host and port of the environment; as for settings, the case of a name and empty values do not count."""
+    """Return host and port of the environment; as for settings, the case of a name and empty values do not count."""
     names = {"HUMWATCH_HOST": "host", "HUMWATCH_PORT": "port"}
     found = {names[name.upper()]: value for name, value in os.environ.items() if name.upper() in names and value}
     return dict(found)

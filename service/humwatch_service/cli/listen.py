@@ -15,12 +15,12 @@ from humwatch_service.cli.client_options import (
     MessagesOption,
     UrlOption,
     address,
+    link_event_text,
     print_message,
-    told,
 )
 from humwatch_service.cli.console import failures
 from humwatch_service.cli.interruption import interruptible
-from humwatch_service.cli.meter import Display, Listening, display, levels_dbfs
+from humwatch_service.cli.meter import MeterState, StreamDisplay, display, levels_dbfs
 from humwatch_service.client import (
     Backlog,
     LinkEvent,
@@ -29,7 +29,7 @@ from humwatch_service.client import (
     StreamClient,
 )
 from humwatch_service.protocol.messages import Bye, Hello, ServerMessage
-from humwatch_service.sources.capture import NATIVE_16, Block, Microphone, captured, load_sounddevice
+from humwatch_service.sources.capture import NATIVE_16, Block, Microphone, capture_blocks, load_sounddevice
 
 PATIENCE: Final = Patience(
     slow_codes=frozenset({"stream_owned", "stream_idle", "machine_not_found", "not_found", "http_404"})
@@ -37,7 +37,7 @@ PATIENCE: Final = Patience(
 """A box that runs for years does not give up because a machine is not there yet, or listened to by another."""
 
 GOODBYE_S: Final = 5.0
-"""Longest time for what is left to be sent and scored, once told to stop."""
+"""Longest time for what is left to be sent and scored, after the signal to stop."""
 
 
 def listen(
@@ -72,37 +72,37 @@ def listen(
 async def _listen(
     where: ServiceAddress, machine: str, microphone: Microphone, backlog: Backlog, *, as_json: bool
 ) -> None:
-    listening = Listening(machine, microphone.device.name)
-    with interruptible() as stop, display(listening) as shown:
+    meter = MeterState(machine, microphone.device.name)
+    with interruptible() as stop, display(meter) as shown:
 
         def on_message(message: ServerMessage) -> None:
             if as_json:
                 print_message(message)
-            listening.message(message)
+            meter.on_message(message)
             shown.changed()
 
         def on_link(event: LinkEvent) -> None:
-            listening.link(event)
-            shown.note(told(event))
+            meter.on_link(event)
+            shown.note(link_event_text(event))
 
         client = StreamClient(where, machine, backlog, patience=PATIENCE, on_message=on_message, on_link=on_link)
         sending = asyncio.create_task(client.run())
         sending.add_done_callback(lambda _: stop.set())
         try:
-            await _pump(microphone, backlog, listening, shown, stop)
+            await _pump(microphone, backlog, meter, shown, stop)
         finally:
             backlog.finish()
             await _goodbye(sending, shown)
 
 
 async def _pump(
-    microphone: Microphone, backlog: Backlog, listening: Listening, shown: Display, stop: asyncio.Event
+    microphone: Microphone, backlog: Backlog, meter: MeterState, shown: StreamDisplay, stop: asyncio.Event
 ) -> None:
-    """Bring blocks from the microphone to the backlog until told to stop."""
-    async for block in captured(microphone, stop=stop, on_trouble=shown.note):
+    """Bring blocks from the microphone to the backlog until the signal to stop."""
+    async for block in capture_blocks(microphone, stop=stop, on_trouble=shown.note):
         _add(block, backlog)
-        listening.peak_dbfs, listening.rms_dbfs = levels_dbfs(block.data)
-        listening.dropped_samples = backlog.dropped_samples
+        meter.peak_dbfs, meter.rms_dbfs = levels_dbfs(block.data)
+        meter.dropped_samples = backlog.dropped_samples
         shown.changed()
 
 
@@ -113,7 +113,7 @@ def _add(block: Block, backlog: Backlog) -> None:
     backlog.append(block.data, time_s=block.time_s)
 
 
-async def _goodbye(sending: asyncio.Task[Bye], shown: Display) -> None:
+async def _goodbye(sending: asyncio.Task[Bye], shown: StreamDisplay) -> None:
     """Give the last samples a moment. Raises what ended the sending, if it was not the end itself."""
     try:
         async with asyncio.timeout(GOODBYE_S):

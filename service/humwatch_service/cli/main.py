@@ -10,6 +10,7 @@ from humwatch_service.cli.capacity import capacity
 from humwatch_service.cli.devices import devices
 from humwatch_service.cli.doctor import doctor
 from humwatch_service.cli.health import health
+from humwatch_service.cli.interruption import restore_interrupt
 from humwatch_service.cli.listen import listen
 from humwatch_service.cli.rehearse import rehearse_recordings
 from humwatch_service.cli.replay import replay
@@ -42,4 +43,5 @@ app.command()(capacity)
 
 def main() -> None:
     """Run the command line."""
+    restore_interrupt()
     app()

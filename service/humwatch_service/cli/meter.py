@@ -1,4 +1,4 @@
-"""What ``listen`` shows while it listens: a meter on a terminal, lines where nobody looks at one."""
+"""Display of ``listen``: a meter on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _METER_DB: Final = 60.0
 
 
 def levels_dbfs(data: bytes) -> tuple[float, float]:
-    """Peak and RMS of native 16-bit samples, dB of full scale; ``FLOOR_DBFS`` for silence."""
+    """Return peak and RMS of native 16-bit samples, dB of full scale; ``FLOOR_DBFS`` for silence."""
     samples = np.frombuffer(data, np.int16).astype(np.float64) / 32_768
     if not samples.size:
         return FLOOR_DBFS, FLOOR_DBFS
@@ -45,8 +45,8 @@ def _dbfs(amplitude: float) -> float:
     return max(FLOOR_DBFS, 20.0 * math.log10(amplitude)) if amplitude > 0 else FLOOR_DBFS
 
 
-class Listening:
-    """What is known right now of a source and its stream."""
+class MeterState:
+    """Current state of a source and its stream."""
 
     def __init__(self, machine_id: str, source: str) -> None:
         self.machine_id = machine_id
@@ -59,8 +59,8 @@ class Listening:
         self.connection = "connecting"
         self.dropped_samples = 0
 
-    def message(self, message: ServerMessage) -> None:
-        """Learn from what the service says."""
+    def on_message(self, message: ServerMessage) -> None:
+        """Take over the content of a message."""
         if isinstance(message, (Ready, Score, StateChange)):
             self.state = message.state
         if isinstance(message, Score):
@@ -72,8 +72,8 @@ class Listening:
         elif isinstance(message, Warn):
             self.faults.pop(message.code, None)
 
-    def link(self, event: LinkEvent) -> None:
-        """Learn how the connection is."""
+    def on_link(self, event: LinkEvent) -> None:
+        """Take over the state of the connection."""
         if isinstance(event, Connected):
             self.connection = "connected"
         else:
@@ -81,7 +81,7 @@ class Listening:
             self.connection = f"{event.refusal}; trying again in {event.delay_s:.0f} s"
 
     def line(self) -> str:
-        """All of it in one line."""
+        """Return all of it in one line."""
         parts = [
             f"{self.machine_id}: {self.state}" + (f" ({', '.join(self.reasons)})" if self.reasons else ""),
             "no score yet" if self.score is None else f"score {self.score:.2f}",
@@ -92,23 +92,23 @@ class Listening:
         return "; ".join(parts)
 
 
-class Display(Protocol):
-    """Something that shows :class:`Listening`."""
+class StreamDisplay(Protocol):
+    """Anything that shows a :class:`MeterState`."""
 
     def changed(self) -> None:
         """Show what has changed, if it is time to."""
 
     def note(self, text: str) -> None:
-        """Say something that is not to be overwritten."""
+        """Write a line that is not overwritten."""
 
 
 class LineDisplay:
     """A line when the state changes, and one a minute."""
 
     def __init__(
-        self, listening: Listening, write: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic
+        self, meter: MeterState, write: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._listening = listening
+        self._meter = meter
         self._write = write
         self._clock = clock
         self._state: MachineState | None = None
@@ -116,11 +116,11 @@ class LineDisplay:
 
     def changed(self) -> None:
         """Write a line, if it is time to."""
-        listening = self._listening
-        if listening.state != self._state or self._clock() - self._said_s >= LINE_EVERY_S:
-            self._state = listening.state
+        meter = self._meter
+        if meter.state != self._state or self._clock() - self._said_s >= LINE_EVERY_S:
+            self._state = meter.state
             self._said_s = self._clock()
-            self._write(listening.line())
+            self._write(meter.line())
 
     def note(self, text: str) -> None:
         """Write a line."""
@@ -130,35 +130,35 @@ class LineDisplay:
 class MeterDisplay:
     """A level meter with the state and the score, drawn anew four times a second."""
 
-    def __init__(self, listening: Listening, console: Console) -> None:
-        self._listening = listening
+    def __init__(self, meter: MeterState, console: Console) -> None:
+        self._meter = meter
         self.live = Live(console=console, get_renderable=self._picture, refresh_per_second=4, transient=True)
 
     def changed(self) -> None:
-        """Nothing: it is drawn anew anyway."""
+        """Do nothing: it is drawn anew anyway."""
 
     def note(self, text: str) -> None:
         """Write a line above the meter."""
         self.live.console.print(text, markup=False, highlight=False)
 
     def _picture(self) -> Table:
-        listening = self._listening
-        colour = _COLOURS[listening.state]
-        score = "" if listening.score is None else f"  score {listening.score:.2f}"
-        reasons = f"  {', '.join(listening.reasons)}" if listening.reasons else ""
+        meter = self._meter
+        colour = _COLOURS[meter.state]
+        score = "" if meter.score is None else f"  score {meter.score:.2f}"
+        reasons = f"  {', '.join(meter.reasons)}" if meter.reasons else ""
         table = Table.grid(padding=(0, 2))
-        table.add_row("machine", f"{escape(listening.machine_id)}  [{colour}]{listening.state}[/]{score}{reasons}")
-        table.add_row("source", f"{escape(listening.source)}  {_meter(listening.peak_dbfs, listening.rms_dbfs)}")
-        table.add_row("service", escape(listening.connection))
-        for code, text in sorted(listening.faults.items()):
+        table.add_row("machine", f"{escape(meter.machine_id)}  [{colour}]{meter.state}[/]{score}{reasons}")
+        table.add_row("source", f"{escape(meter.source)}  {_meter(meter.peak_dbfs, meter.rms_dbfs)}")
+        table.add_row("service", escape(meter.connection))
+        for code, text in sorted(meter.faults.items()):
             table.add_row(escape(code), escape(text))
-        if listening.dropped_samples:
-            table.add_row("lost", f"{listening.dropped_samples} samples that the buffer had no room for")
+        if meter.dropped_samples:
+            table.add_row("lost", f"{meter.dropped_samples} samples that the buffer had no room for")
         return table
 
 
 def _meter(peak_dbfs: float, rms_dbfs: float) -> str:
-    """A bar up to the RMS and a mark at the peak, with both in figures."""
+    """Return a bar up to the RMS and a mark at the peak, with both in figures."""
     cells = ["━" if cell < _cell(rms_dbfs) else " " for cell in range(_METER_CELLS)]
     if (peak := _cell(peak_dbfs)) > 0:
         cells[peak - 1] = "┃"
@@ -171,12 +171,12 @@ def _cell(level_dbfs: float) -> int:
 
 
 @contextmanager
-def display(listening: Listening) -> Iterator[Display]:
+def display(meter: MeterState) -> Iterator[StreamDisplay]:
     """Show on stderr, as a terminal or a log wants it."""
     console = Console(stderr=True)
     if console.is_terminal:
-        meter = MeterDisplay(listening, console)
-        with meter.live:
-            yield meter
+        shown = MeterDisplay(meter, console)
+        with shown.live:
+            yield shown
     else:
-        yield LineDisplay(listening, lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
+        yield LineDisplay(meter, lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))

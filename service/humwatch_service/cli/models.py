@@ -23,8 +23,8 @@ from humwatch_service.cli.console import (
 )
 from humwatch_service.errors import ModelsRefused
 from humwatch_service.models.cards import DetectorFacts, card_of
-from humwatch_service.models.registry import load_machine
-from humwatch_service.models.verification import Chosen, verified
+from humwatch_service.models.registry import load_model
+from humwatch_service.models.verification import Chosen, verify_bundles
 
 app = typer.Typer(help="Models: what is there, whether it holds, and which version is in use.", no_args_is_help=True)
 
@@ -61,7 +61,7 @@ def show_model(bundle: BundleArgument, models: ModelsOption = None, as_json: Jso
     with failures(as_json=as_json):
         settings = configuration(models).settings
         machine_id, version = machine_and_version(bundle)
-        card = card_of(load_machine(ModelRepository(settings.models_dir), machine_id, version))
+        card = card_of(load_model(ModelRepository(settings.models_dir), machine_id, version))
     rows = [(name, str(value)) for name, value in card.model_dump(exclude={"detectors", "detector_levels"}).items()]
     rows += [(f"detector {facts.detector}", _detector_text(facts)) for facts in card.detectors]
     show(card.model_dump(), table_text(("fact", "value"), rows), as_json=as_json)
@@ -88,7 +88,7 @@ def verify_models(
         settings = configuration(models).settings
         folder = ModelRepository(settings.models_dir)
         chosen = [machine_and_version(bundle) for bundle in bundles or []] or _chosen(folder, every=every)
-        checks = verified(folder, settings, chosen, track=tracked)
+        checks = verify_bundles(folder, settings, chosen, track=tracked)
         rows = [
             (c["machine_id"], c["version"] or "in use", "ok" if c["ok"] else "refused", c["reason"]) for c in checks
         ]
@@ -125,7 +125,7 @@ def activate(
         settings = configuration(models).settings
         folder = ModelRepository(settings.models_dir)
         folder.folder(machine, version)
-        check = verified(folder, settings, [(machine, version)], track=tracked)[0]
+        check = verify_bundles(folder, settings, [(machine, version)], track=tracked)[0]
         if not check["ok"]:
             raise ModelsRefused(f"{machine}@{version}: {check['code']}: {check['reason']}")
         folder.activate(machine, version)

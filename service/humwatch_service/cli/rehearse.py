@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from humwatch.alarm.rule import AlarmRule
 from humwatch.bundle.repository import ModelRepository
-from humwatch.live.monitor import LiveModel
+from humwatch.live.model import LiveModel
 from humwatch_service.cli.client_options import ChannelOption
 from humwatch_service.cli.console import (
     JsonOption,
@@ -27,10 +27,11 @@ from humwatch_service.cli.console import (
 )
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import RequestInvalid
-from humwatch_service.inference.prediction_cache import RememberingPredictor
-from humwatch_service.models.registry import load_machine
-from humwatch_service.rehearsal.rehearsal import ClipsOver, Episode, Insertion, Rate, Rehearsal, duration_s, rehearse
-from humwatch_service.sources.looped import Reel
+from humwatch_service.inference.caching import CachedPredictor
+from humwatch_service.models.registry import load_model
+from humwatch_service.rehearsal.rehearsal import duration_s, rehearse
+from humwatch_service.rehearsal.report import ClipsOver, Episode, Insertion, Rate, Rehearsal
+from humwatch_service.sources.looped import LoopedRecording
 from humwatch_service.sources.sequence import recordings
 
 HOUR_S: Final = 3_600.0
@@ -61,28 +62,28 @@ def rehearse_recordings(
         model = _model(settings, machine)
         manifest = model.bundle.manifest
         changed = changed_rule(settings.machine(manifest.machine_id).alarm, rule or [])
-        reel = Reel(files, channel=channel, default_channel=manifest.channel)
-        inserted = [_insert(path, reel, channel, manifest.channel) for path in recordings(insert or [])]
-        heard_s = reel.duration_s if hours is None else hours * HOUR_S
+        loop = LoopedRecording(files, channel=channel, default_channel=manifest.channel)
+        inserted = [_insert(path, loop, channel, manifest.channel) for path in recordings(insert or [])]
+        heard_s = loop.duration_s if hours is None else hours * HOUR_S
         use_level = settings.machine(manifest.machine_id).run_state == "level"
         total_s = round(duration_s(model, changed, heard_s, len(inserted)))
         with progress_bar("rehearsing, seconds of sound", total_s) as progress:
-            told = rehearse(
+            rehearsal = rehearse(
                 model,
                 changed,
-                reel,
+                loop,
                 heard_s=heard_s,
                 inserted=inserted,
                 use_level=use_level,
-                on_heard=lambda seconds: progress.advance(progress.task_ids[0], seconds),
+                on_played=lambda seconds: progress.advance(progress.task_ids[0], seconds),
             )
-    show(json.loads(told.model_dump_json()), _text(told), as_json=as_json)
-    if told.distinct_s < told.heard_s:
-        say(f"warning: {told.distinct_s:.0f} s of sound were heard again and again; the intervals count them once")
+    show(json.loads(rehearsal.model_dump_json()), _text(rehearsal), as_json=as_json)
+    if rehearsal.distinct_s < rehearsal.heard_s:
+        say(f"warning: {rehearsal.distinct_s:.0f} s of sound were heard again and again; the intervals count them once")
 
 
 def changed_rule(rule: AlarmRule, changes: list[str]) -> AlarmRule:
-    """A rule with some of its parameters as ``name=value`` says. Raises :class:`typer.BadParameter`."""
+    """Return a rule with some parameters as ``name=value`` gives them. Raises :class:`typer.BadParameter`."""
     values: dict[str, object] = rule.model_dump()
     for change in changes:
         name, equals, value = change.partition("=")
@@ -99,36 +100,36 @@ def changed_rule(rule: AlarmRule, changes: list[str]) -> AlarmRule:
 
 def _model(settings: Settings, machine: str) -> LiveModel:
     machine_id, version = machine_and_version(machine)
-    loaded = load_machine(
+    loaded = load_model(
         ModelRepository(settings.models_dir),
         machine_id,
         version,
         providers=settings.provider_names,
         threads=settings.predictor_threads,
     )
-    return LiveModel(loaded.bundle, RememberingPredictor(loaded.predictor))
+    return LiveModel(loaded.bundle, CachedPredictor(loaded.predictor))
 
 
-def _insert(path: Path, reel: Reel, channel: int | None, default_channel: int) -> Reel:
-    inserted = Reel([path], channel=channel, default_channel=default_channel)
-    if inserted.rate_hz != reel.rate_hz:
-        raise RequestInvalid(f"{path} has {inserted.rate_hz} Hz, the loop that it is put into {reel.rate_hz} Hz")
+def _insert(path: Path, loop: LoopedRecording, channel: int | None, default_channel: int) -> LoopedRecording:
+    inserted = LoopedRecording([path], channel=channel, default_channel=default_channel)
+    if inserted.rate_hz != loop.rate_hz:
+        raise RequestInvalid(f"{path} has {inserted.rate_hz} Hz, the loop that it is put into {loop.rate_hz} Hz")
     return inserted
 
 
-def _text(told: Rehearsal) -> str:
-    rule = ", ".join(f"{name}={value}" for name, value in told.rule.model_dump().items())
-    head = f"{told.machine_id}, model version {told.version}, {_duration(told.heard_s)} of sound\nrule: {rule}"
-    rates = [_rated("alarms", told.alarm_rate), _rated("warnings besides", told.warning_rate)]
-    shares = [(state, f"{share:.3%}") for state, share in told.states.items()]
+def _text(rehearsal: Rehearsal) -> str:
+    rule = ", ".join(f"{name}={value}" for name, value in rehearsal.rule.model_dump().items())
+    head = f"{rehearsal.machine_id}, model version {rehearsal.version}, {_duration(rehearsal.heard_s)} of sound"
+    rates = [_rated("alarms", rehearsal.alarm_rate), _rated("warnings besides", rehearsal.warning_rate)]
+    shares = [(state, f"{share:.3%}") for state, share in rehearsal.states.items()]
     parts = [
-        head,
+        f"{head}\nrule: {rule}",
         table_text(("", "number", "a day", "90 % interval"), rates),
-        _clips_over(told.clips_over),
+        _clips_over(rehearsal.clips_over),
         table_text(("state", "share of the time"), shares),
-        _episodes("alarm", told.alarms),
-        _episodes("warning", told.warnings),
-        _insertions(told.insertions),
+        _episodes("alarm", rehearsal.alarms),
+        _episodes("warning", rehearsal.warnings),
+        _insertions(rehearsal.insertions),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -180,6 +181,6 @@ def _insertions(insertions: Sequence[Insertion]) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Hours, minutes and seconds."""
+    """Return hours, minutes and seconds."""
     minutes, left = divmod(round(seconds, 1), 60)
     return f"{minutes // 60:.0f}:{minutes % 60:02.0f}:{left:04.1f}"

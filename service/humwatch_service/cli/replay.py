@@ -22,15 +22,15 @@ from humwatch_service.cli.client_options import (
     MessagesOption,
     UrlOption,
     address,
+    link_event_text,
     print_message,
-    told,
 )
 from humwatch_service.cli.console import failures, say
 from humwatch_service.cli.interruption import interruptible
-from humwatch_service.client import Backlog, Patience, ServiceAddress, StreamClient, send_recording
+from humwatch_service.client import Backlog, LinkEvent, Patience, ServiceAddress, StreamClient
 from humwatch_service.errors import ServiceUnreachable
 from humwatch_service.protocol.messages import Bye, Hello, Score, ServerMessage
-from humwatch_service.sources.sequence import Playlist
+from humwatch_service.sources.sequence import RecordingSequence
 
 PATIENCE: Final = Patience(first_s=10.0, lost_s=300.0)
 """Someone waits for the end."""
@@ -38,21 +38,21 @@ PATIENCE: Final = Patience(first_s=10.0, lost_s=300.0)
 BUFFER_S: Final = 120.0
 
 GOODBYE_S: Final = 10.0
-"""Longest time for what was sent to be scored, once told to stop."""
+"""Longest time for what was sent to be scored, after the signal to stop."""
 
 OnMessage = Callable[[ServerMessage], None]
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How recordings are sent: ``speed`` 1 is real time, 0 as fast as it goes."""
+    """Pace at which recordings are sent: ``speed`` 1 is real time, 0 as fast as it goes."""
 
     speed: float
     loop: bool
     chunk_ms: int
 
     def chunk_samples(self, rate_hz: int) -> int:
-        """Frames in a piece."""
+        """Return the number of frames in a piece."""
         return max(1, rate_hz * self.chunk_ms // 1000)
 
 
@@ -67,45 +67,43 @@ def replay(
     ] = 1.0,
     loop: Annotated[bool, typer.Option("--loop", help="Start again at the end, until SIGTERM or Ctrl-C.")] = False,
     chunk_ms: Annotated[int, typer.Option(min=1, max=10_000, help="Length of the pieces that are sent, ms.")] = 100,
-    http: Annotated[bool, typer.Option("--http", help="Send one HTTP request, not a WebSocket's messages.")] = False,
     as_json: MessagesOption = False,
 ) -> None:
     """Send recordings to a machine's stream, one after the other. Exits with 0 for alarms too."""
     with failures(as_json=as_json):
         where = address(url, key_file)
-        playlist = Playlist(files)
+        recordings = RecordingSequence(files)
         hello = Hello(
-            rate_hz=playlist.rate_hz,
-            format=playlist.format,
-            channels=playlist.channels,
+            rate_hz=recordings.rate_hz,
+            format=recordings.format,
+            channels=recordings.channels,
             channel=channel,
             realtime=speed == 1.0,
         )
-        bye = asyncio.run(_replay(where, machine, hello, playlist, Pace(speed, loop, chunk_ms), http, as_json))
+        bye = asyncio.run(_replay(where, machine, hello, recordings, Pace(speed, loop, chunk_ms), as_json))
     if not as_json:
         typer.echo(_result(machine, bye))
 
 
 async def _replay(
-    where: ServiceAddress, machine: str, hello: Hello, playlist: Playlist, pace: Pace, http: bool, as_json: bool
+    where: ServiceAddress, machine: str, hello: Hello, recordings: RecordingSequence, pace: Pace, as_json: bool
 ) -> Bye:
-    with interruptible() as stop, _progress(playlist, pace) as progress:
+    with interruptible() as stop, _progress(recordings, pace) as progress:
 
         def on_message(message: ServerMessage) -> None:
             if as_json:
                 print_message(message)
             progress.message(message)
 
-        send = _by_http if http else _by_websocket
-        chunk_samples = pace.chunk_samples(playlist.rate_hz)
-        chunks = playlist.chunks(chunk_samples, speed=pace.speed, loop=pace.loop, stop=stop)
+        chunk_samples = pace.chunk_samples(recordings.rate_hz)
+        chunks = recordings.chunks(chunk_samples, speed=pace.speed, loop=pace.loop, stop=stop)
         async with aclosing(chunks):
-            sending = asyncio.create_task(send(where, machine, hello, progress.counted(chunks), on_message))
-            return await _until_told(sending, stop)
+            sending = asyncio.create_task(_send(where, machine, hello, progress.counted(chunks), on_message))
+            return await _until_stopped(sending, stop)
 
 
-async def _until_told(sending: asyncio.Task[Bye], stop: asyncio.Event) -> Bye:
-    """Wait for the end; once told to stop, not for long. Raises what ended the sending."""
+async def _until_stopped(sending: asyncio.Task[Bye], stop: asyncio.Event) -> Bye:
+    """Wait for the end; after the signal to stop, not for long. Raises what ended the sending."""
     stopped = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait((sending, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -119,24 +117,15 @@ async def _until_told(sending: asyncio.Task[Bye], stop: asyncio.Event) -> Bye:
         await asyncio.gather(stopped, sending, return_exceptions=True)
 
 
-async def _by_http(
-    where: ServiceAddress, machine: str, hello: Hello, chunks: AsyncIterator[bytes], on_message: OnMessage
-) -> Bye:
-    async with aclosing(send_recording(where, machine, hello, chunks)) as messages:
-        async for message in messages:
-            on_message(message)
-            if isinstance(message, Bye):
-                return message
-    raise ServiceUnreachable(f"{where.url}: the answer ended without a bye")
-
-
-async def _by_websocket(
+async def _send(
     where: ServiceAddress, machine: str, hello: Hello, chunks: AsyncIterator[bytes], on_message: OnMessage
 ) -> Bye:
     backlog = Backlog(hello, buffer_s=BUFFER_S)
-    client = StreamClient(
-        where, machine, backlog, patience=PATIENCE, on_message=on_message, on_link=lambda event: say(told(event))
-    )
+
+    def on_link(event: LinkEvent) -> None:
+        say(link_event_text(event))
+
+    client = StreamClient(where, machine, backlog, patience=PATIENCE, on_message=on_message, on_link=on_link)
     filling = asyncio.create_task(_fill(backlog, chunks, realtime=hello.realtime))
     sending = asyncio.create_task(client.run())
     try:
@@ -161,9 +150,9 @@ async def _fill(backlog: Backlog, chunks: AsyncIterator[bytes], *, realtime: boo
 class _Counter:
     """The progress line: how much was sent, and what the service makes of it."""
 
-    def __init__(self, bar: Progress, playlist: Playlist) -> None:
+    def __init__(self, bar: Progress, recordings: RecordingSequence) -> None:
         self._bar = bar
-        self._bytes_per_s = playlist.frame_bytes * playlist.rate_hz
+        self._bytes_per_s = recordings.frame_bytes * recordings.rate_hz
 
     async def counted(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
         """Pass chunks on, and count them."""
@@ -179,11 +168,11 @@ class _Counter:
 
 
 @contextmanager
-def _progress(playlist: Playlist, pace: Pace) -> Iterator[_Counter]:
+def _progress(recordings: RecordingSequence, pace: Pace) -> Iterator[_Counter]:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f} s"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        bar.add_task("replaying", total=None if pace.loop else playlist.duration_s)
-        yield _Counter(bar, playlist)
+        bar.add_task("replaying", total=None if pace.loop else recordings.duration_s)
+        yield _Counter(bar, recordings)
 
 
 def _result(machine: str, bye: Bye) -> str:

@@ -24,10 +24,10 @@ from humwatch_service.cli.console import (
 )
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import FileUnreadable
-from humwatch_service.models.registry import Machine, load_machine
+from humwatch_service.models.registry import LoadedModel, load_model
 from humwatch_service.protocol.detections import DETECTOR_TITLES, explanation_text
 from humwatch_service.scoring.answers import ScoreAnswer
-from humwatch_service.scoring.scorer import Scored, ScoreJob, Scorer
+from humwatch_service.scoring.scorer import ScoredRecording, ScoreJob, Scorer
 
 
 class FailOn(StrEnum):
@@ -62,9 +62,9 @@ def score(
         raise typer.Exit(1)
 
 
-def _load(settings: Settings, machine: str) -> Machine:
+def _load(settings: Settings, machine: str) -> LoadedModel:
     machine_id, version = machine_and_version(machine)
-    return load_machine(
+    return load_model(
         ModelRepository(settings.models_dir),
         machine_id,
         version,
@@ -74,7 +74,7 @@ def _load(settings: Settings, machine: str) -> Machine:
 
 
 def _score_all(
-    files: list[Path], machine: Machine, channel: int | None, settings: Settings, plot: Path | None
+    files: list[Path], model: LoadedModel, channel: int | None, settings: Settings, plot: Path | None
 ) -> tuple[list[dict[str, Any]], bool]:
     """Score each file; one that cannot be scored does not stop the others."""
     scorer = Scorer()
@@ -83,7 +83,7 @@ def _score_all(
     with progress_bar("scoring", len(files)) as progress:
         for path in files:
             try:
-                job = ScoreJob(path, machine, channel, settings.decode_limits, picture=plot is not None)
+                job = ScoreJob(path, model, channel, settings.decode_limits, picture=plot is not None)
                 scored = _score_one(scorer, job, path)
                 _write_picture(scored, plot)
             except HumwatchError as error:
@@ -96,14 +96,14 @@ def _score_all(
     return results, failed
 
 
-def _score_one(scorer: Scorer, job: ScoreJob, path: Path) -> Scored:
+def _score_one(scorer: Scorer, job: ScoreJob, path: Path) -> ScoredRecording:
     try:
         return scorer.score(job)
     except OSError as error:
         raise FileUnreadable(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _write_picture(scored: Scored, plot: Path | None) -> None:
+def _write_picture(scored: ScoredRecording, plot: Path | None) -> None:
     if plot is None or scored.png is None:
         return
     try:

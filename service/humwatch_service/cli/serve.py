@@ -9,6 +9,7 @@ import typer
 from threadpoolctl import threadpool_limits
 
 from humwatch.audio.decoding import open_recording
+from humwatch.audio.files import is_audio_file
 from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import HumwatchError
 from humwatch_service.app import create_app
@@ -18,7 +19,6 @@ from humwatch_service.config.secrets import secrets_of
 from humwatch_service.config.settings import Settings
 from humwatch_service.config.sources import LoopSource
 from humwatch_service.errors import FileUnreadable
-from humwatch_service.models.recalibration import SUFFIXES
 from humwatch_service.telemetry.logs import configure_logging
 from humwatch_service.web.server import listen, run
 
@@ -73,7 +73,7 @@ def _url(host: str, port: int) -> str:
 
 
 def _invitation(url: str, settings: Settings) -> str:
-    """What to try first."""
+    """Return the commands to try first."""
     try:
         machine_ids = ModelRepository(settings.models_dir).machine_ids()
     except HumwatchError:
@@ -91,7 +91,7 @@ def _invitation(url: str, settings: Settings) -> str:
 
 
 def _examples(models_dir: Path, machine_id: str) -> list[str]:
-    """Example recordings that came with the model, normal ones first, or a placeholder."""
-    found = (models_dir / machine_id / "examples").glob("*")
-    examples = sorted((path for path in found if path.suffix in SUFFIXES), key=lambda path: path.stem != "normal")
+    """Return the example recordings that came with the model, normal ones first, or a placeholder."""
+    found = filter(is_audio_file, (models_dir / machine_id / "examples").glob("*"))
+    examples = sorted(found, key=lambda path: path.stem != "normal")
     return [str(path) for path in examples] or ["recording.wav"]

@@ -1,14 +1,13 @@
 """The reference client of the live protocol; ``docs/protocol.md`` is the specification.
 
 A source fills a :class:`Backlog`, a :class:`StreamClient` sends it to one machine's stream and resumes after every
-break; :func:`send_recording` does the same in one HTTP request, without resuming.
+break.
 """
 
 from humwatch_service.client.address import DEFAULT_URL, ServiceAddress
 from humwatch_service.client.backlog import Backlog
-from humwatch_service.client.backoff import Backoff, Patience
-from humwatch_service.client.http_stream import send_recording
 from humwatch_service.client.link import Times, read_message
+from humwatch_service.client.patience import Patience
 from humwatch_service.client.refusal import Refusal
 from humwatch_service.client.ring import Piece, SampleRing
 from humwatch_service.client.stream import Connected, LinkEvent, StreamClient, Waiting
@@ -16,7 +15,6 @@ from humwatch_service.client.stream import Connected, LinkEvent, StreamClient, W
 __all__ = [
     "DEFAULT_URL",
     "Backlog",
-    "Backoff",
     "Connected",
     "LinkEvent",
     "Patience",
@@ -28,5 +26,4 @@ __all__ = [
     "Times",
     "Waiting",
     "read_message",
-    "send_recording",
 ]

@@ -1,4 +1,4 @@
-"""Where the service is, and the key that opens it."""
+"""Address of the service, and the API key for it."""
 
 from __future__ import annotations
 
@@ -57,23 +57,23 @@ class ServiceAddress:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What proves that the client may."""
+        """Headers that authorise the client."""
         return {} if self.key is None else {"Authorization": f"Bearer {self.key}"}
 
     @property
     def on_loopback(self) -> bool:
-        """Whether the service is on this machine."""
+        """True where the service is on this machine."""
         return is_loopback(urlsplit(self.url).hostname or "")
 
     @property
     def shows_its_key(self) -> bool:
-        """Whether the key goes over a network that others can listen to."""
+        """True where the key goes over a network that others can listen to."""
         return self.key is not None and not self.on_loopback and self.url.startswith("http:")
 
     def post_url(self, machine_id: str) -> str:
-        """Where a machine's sound is posted."""
+        """Return the URL that a machine's sound is posted to."""
         return f"{self.url.rstrip('/')}/v1/machines/{quote(machine_id, safe='')}/stream"
 
     def stream_url(self, machine_id: str) -> str:
-        """Where a machine's WebSocket is."""
+        """Return the URL of a machine's WebSocket."""
         return "ws" + self.post_url(machine_id).removeprefix("http")

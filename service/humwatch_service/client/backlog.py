@@ -1,4 +1,4 @@
-"""What a source has said and the service may still want: samples, gaps between them, and notes about them."""
+"""Backlog of a source: samples that the service may still want, gaps between them, and notes about them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Backlog:
         return self._ring.dropped_samples
 
     def hello(self) -> Hello:
-        """What to say first on a new connection."""
+        """Return the first message of a new connection."""
         return self._hello.model_copy(update={"start_sample": self._ring.start_sample, "start_time_s": self._origin_s})
 
     def append(self, data: bytes, *, time_s: float | None = None) -> None:
@@ -71,7 +71,7 @@ class Backlog:
 
         Args:
             data: whole frames.
-            time_s: when the last of them was taken, by a clock that runs evenly; None: of no live source.
+            time_s: time of the last of them by a clock that runs evenly, seconds; None: of no live source.
         """
         self._ring.append(data)
         if time_s is not None:
@@ -112,7 +112,7 @@ class Backlog:
             await self._changed.wait()
 
     def read(self, from_sample: int, max_samples: int) -> Piece | None:
-        """The first frames held from an index on, up to the next note; None: there are none."""
+        """Return the first frames held from an index on, up to the next note; None where there are none."""
         piece = self._ring.read(from_sample, max_samples)
         if piece is not None:
             for sample, _ in self._notes:
@@ -121,7 +121,7 @@ class Backlog:
         return piece
 
     def notes(self, after_sample: int, to_sample: int) -> list[Note]:
-        """Notes that belong behind ``after_sample`` and not behind ``to_sample``."""
+        """Return the notes that belong behind ``after_sample`` and not behind ``to_sample``."""
         return [note for sample, note in self._notes if after_sample < sample <= to_sample]
 
     def _note_time(self, time_s: float) -> None:

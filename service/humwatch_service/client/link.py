@@ -47,11 +47,11 @@ class Times:
     """Seconds that a connection gets for what.
 
     Attributes:
-        open_s: to be opened.
-        ready_s: from ``hello`` to its answer.
-        ping_s: between pings.
-        pong_s: from a ping to its answer or to any message; a busy service reads the ping late.
-        close_s: to be closed.
+        open_s: longest time to be opened.
+        ready_s: longest time from ``hello`` to its answer.
+        ping_s: time between pings.
+        pong_s: longest time from a ping to its answer or to any message; a busy service reads the ping late.
+        close_s: longest time to be closed.
     """
 
     open_s: float = 10.0

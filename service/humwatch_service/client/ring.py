@@ -17,7 +17,7 @@ class Piece:
 
     Attributes:
         start_sample: index of the first.
-        samples: how many frames.
+        samples: number of frames.
         data: their bytes, channels interleaved.
     """
 
@@ -66,17 +66,17 @@ class SampleRing:
 
     @property
     def held_samples(self) -> int:
-        """How many frames are held."""
+        """Number of frames that are held."""
         return self._held
 
     @property
     def room_samples(self) -> int:
-        """How many frames can be appended before the oldest goes."""
+        """Number of frames that can be appended before the oldest goes."""
         return self._capacity - self._held
 
     @property
     def capacity_samples(self) -> int:
-        """How many frames are held at most."""
+        """Highest number of frames that are held."""
         return self._capacity
 
     def append(self, data: bytes) -> None:

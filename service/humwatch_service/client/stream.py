@@ -14,8 +14,8 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 
 from humwatch_service.client.address import ServiceAddress
 from humwatch_service.client.backlog import Backlog
-from humwatch_service.client.backoff import Patience
 from humwatch_service.client.link import Link, Times
+from humwatch_service.client.patience import Patience
 from humwatch_service.client.refusal import Refusal, of_response, unreachable
 from humwatch_service.errors import ServiceUnreachable
 from humwatch_service.protocol.messages import Bye, Ready, ServerMessage
@@ -41,7 +41,7 @@ LinkEvent = Connected | Waiting
 
 
 def _ignore(_: object) -> None:
-    """Nobody wants to know."""
+    """Do nothing."""
 
 
 class StreamClient:
@@ -138,7 +138,7 @@ class StreamClient:
         self._on_link(Connected(ready, max(0, self._backlog.start_sample - ready.next_sample)))
 
     def _delay_s(self, refusal: Refusal) -> float:
-        """Seconds to wait after a refusal. Raises where waiting is of no use."""
+        """Return the seconds to wait after a refusal. Raises where waiting is of no use."""
         patience = self._patience
         if not refusal.retry:
             if refusal.code not in patience.slow_codes:

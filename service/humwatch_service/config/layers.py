@@ -1,4 +1,4 @@
-"""Where settings come from: command line over environment over file over defaults, unknown names refused."""
+"""Layers of settings: command line over environment over file over defaults, unknown names refused."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Configuration:
     file: Path | None
 
     def table(self) -> list[SettingRow]:
-        """Every setting in the order of its definition; secrets are not shown."""
+        """Return every setting in the order of its definition; secrets are not shown."""
         return [
             SettingRow(
                 name=name,

@@ -1,4 +1,4 @@
-"""What the configuration file says of single machines."""
+"""Settings of single machines in the configuration file."""
 
 from __future__ import annotations
 

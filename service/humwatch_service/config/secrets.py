@@ -1,4 +1,4 @@
-"""What of the configuration is secret: by what the settings hold and lead to, and by its name."""
+"""Secrets of the configuration: those that the settings hold or lead to, and those that their names give away."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SECRET_KEY: Final = re.compile(rf"[\w-]*{SECRET_NAME}|(?:proxy-)?authorization|(
 
 
 def secrets_of(settings: Settings) -> Iterator[str | bytes]:
-    """Every secret that the settings hold or lead to; files that cannot be read hold none."""
+    """Return every secret that the settings hold or lead to; files that cannot be read hold none."""
     yield from (key.get_secret_value() for key in settings.api_keys)
     if settings.api_keys_file is not None:
         yield from _lines(settings.api_keys_file)
@@ -42,7 +42,7 @@ def secrets_of(settings: Settings) -> Iterator[str | bytes]:
 
 
 def secrets_of_url(url: str) -> Iterator[str]:
-    """What of a webhook's URL may be a secret: all of it, its path, and its longer parts."""
+    """Return the parts of a webhook's URL that may be secret: all of it, its path, and its longer parts."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -57,7 +57,7 @@ def secrets_of_url(url: str) -> Iterator[str]:
 
 
 def secrets_of_environment(environment: Mapping[str, str]) -> Iterator[str]:
-    """Values of variables whose name says that they are secret, whole and in their parts."""
+    """Return the values of variables whose name says that they are secret, whole and in their parts."""
     for name, value in environment.items():
         if name.endswith("_FILE") or not (SECRET_KEY.search(name) or name.endswith(("_HEADERS", "_KEY"))):
             continue
@@ -68,7 +68,7 @@ def secrets_of_environment(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def secrets_of_text(text: str) -> Iterator[str]:
-    """The same of a configuration file, which need not be TOML: quoted texts of lines that name a secret or a URL."""
+    """Return those of a configuration file, TOML or not: quoted texts of lines that name a secret or a URL."""
     named = re.compile(rf"^\s*[\w.\"-]*(?:{SECRET_NAME}|url)\b", re.IGNORECASE)
     inside = False
     for line in text.splitlines():
@@ -80,7 +80,7 @@ def secrets_of_text(text: str) -> Iterator[str]:
 
 
 def _lines(path: Path) -> list[str]:
-    """Lines of a small file; a device or a pipe is not read."""
+    """Return the lines of a small file; a device or a pipe is not read."""
     try:
         if not path.is_file():
             return []

@@ -37,7 +37,7 @@ def _split_list(value: object) -> object:
 
 
 def processors() -> int:
-    """How many processors this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -169,7 +169,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments alone; the other sources are merged, with their names, by ``load_configuration``."""
+        """Return the arguments alone; the other sources are merged, with their names, by ``load_configuration``."""
         return (init_settings,)
 
     @field_validator("api_keys")
@@ -200,7 +200,7 @@ class Settings(BaseSettings):
 
     @property
     def decode_limits(self) -> DecodeLimits:
-        """What a recording may be."""
+        """Limits of a recording."""
         return DecodeLimits(
             max_duration_s=self.max_duration_s,
             max_channels=self.max_channels,
@@ -210,21 +210,21 @@ class Settings(BaseSettings):
         )
 
     def machine(self, machine_id: str) -> MachineSettings:
-        """What the file says of a machine, or the defaults."""
+        """Return the file's settings of a machine, or the defaults."""
         return self.machines.get(machine_id, MachineSettings())
 
     @property
     def provider_names(self) -> tuple[str, ...]:
-        """What ONNX Runtime calls the providers."""
+        """Names of the providers in ONNX Runtime."""
         return _PROVIDERS[self.providers]
 
     @property
     def on_loopback(self) -> bool:
-        """Whether only this machine can reach the service."""
+        """True where only this machine can reach the service."""
         return is_loopback(self.host)
 
     def keys(self) -> tuple[str, ...]:
-        """All API keys, those of the file included. Raises :class:`SettingsInvalid`."""
+        """Return all API keys, those of the file included. Raises :class:`SettingsInvalid`."""
         given = [key.get_secret_value() for key in self.api_keys]
         if self.api_keys_file is None:
             return tuple(given)
@@ -241,7 +241,7 @@ class Settings(BaseSettings):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address stands for this machine alone."""
+    """Return whether a host name or address stands for this machine alone."""
     if host.lower() == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""What the configuration file says of the sources that the service opens itself."""
+"""Settings of the sources that the service opens itself, in the configuration file."""
 
 from __future__ import annotations
 

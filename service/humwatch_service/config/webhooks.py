@@ -1,4 +1,4 @@
-"""What the configuration file says of webhooks, and which hosts they may lead to."""
+"""Settings of webhooks in the configuration file, and the hosts that they may lead to."""
 
 from __future__ import annotations
 
@@ -99,11 +99,11 @@ class WebhookSettings(BaseModel):
         return self.url.port or (443 if self.url.scheme == "https" else 80)
 
     def wants(self, machine_id: str, kind: EventKind) -> bool:
-        """Whether it is to hear of such an event of the machine."""
+        """Return whether the webhook gets such an event of the machine."""
         return kind in self.events and (not self.machines or machine_id in self.machines)
 
     def key(self) -> bytes:
-        """The key that signs. Raises :class:`SettingsInvalid` for a file that holds none."""
+        """Return the key that signs. Raises :class:`SettingsInvalid` for a file that holds none."""
         if self.secret is not None:
             return key_of(self.secret.get_secret_value())
         path = self.secret_file or Path()
@@ -116,7 +116,7 @@ class WebhookSettings(BaseModel):
         raise SettingsInvalid(f"webhooks: {self.name}: secret_file: {reason}")
 
     def trust(self) -> ssl.SSLContext | bool:
-        """Whose certificates are trusted: True for the public authorities.
+        """Return the authorities that are trusted: True for the public ones.
 
         Raises:
             SettingsInvalid: the file of authorities cannot be used.
@@ -130,7 +130,7 @@ class WebhookSettings(BaseModel):
 
 
 def key_of(secret: str) -> bytes:
-    """The key that a secret stands for: the bytes in base64 after ``whsec_``, or else the text itself in UTF-8.
+    """Return the key of a secret: the bytes in base64 after ``whsec_``, or else the text itself in UTF-8.
 
     Raises:
         ValueError: it is too short, too long or no base64; the text does not repeat it.
@@ -149,7 +149,7 @@ def key_of(secret: str) -> bytes:
 
 
 def recipients(webhooks: Iterable[WebhookSettings], machine_id: str, event: AlarmEvent) -> tuple[str, ...]:
-    """Names of the webhooks that hear of an event: nobody does where people are not to be told."""
+    """Return the names of the webhooks that get an event; none where it is not announced."""
     if event.kind in ANNOUNCED and not event.announced:
         return ()
     return tuple(webhook.name for webhook in webhooks if webhook.wants(machine_id, event.kind))
@@ -180,7 +180,7 @@ def check_webhooks(webhooks: Iterable[WebhookSettings], allowed_hosts: Iterable[
 
 
 def _allowed(entry: str) -> tuple[str, int | None]:
-    """Host and port of an entry of the allow-list, the host spelt as a URL's is."""
+    """Return host and port of an entry of the allow-list, the host spelt as a URL's is."""
     match = _ALLOWED_HOST.fullmatch(entry.strip().lower())
     try:
         url = Url(f"http://{match['host']}/") if match else None

@@ -1,1 +1,1 @@
-"""Predictions shared between requests: which of them run together, and which are remembered."""
+"""Predictors around a predictor: one for many callers, one that keeps what it predicted, one that times its runs."""

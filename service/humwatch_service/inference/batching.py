@@ -1,7 +1,7 @@
-"""Predictions for many at a time: what waits together goes through the graph together.
+"""Predictions for many callers: requests that wait together go through the graph together.
 
-As with the group commit of a database, nobody waits for company while a run is free, and what comes while all runs are
-under way shares the next one: batches grow with the load, not with a timer. A GPU may be worth a short wait.
+As with the group commit of a database, a request runs at once while a run is free, and those that come while all runs
+are under way share the next one: batches grow with the load, not with a timer. A GPU may be worth a short wait.
 """
 
 from __future__ import annotations
@@ -10,22 +10,30 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from humwatch.arrays import Float32
 from humwatch.errors import PredictorError
 from humwatch.onnx_predictor import OnnxPredictor
-from humwatch.predictor import Prediction
-
-Float32 = npt.NDArray[np.float32]
+from humwatch.predictor import Prediction, Predictor
 
 TIMED_RUNS: Final = 3
 
 
+class GraphPredictor(Predictor, Protocol):
+    """A predictor of a graph, which takes windows of one shape.
+
+    Attributes:
+        window_shape: (L, F).
+    """
+
+    window_shape: tuple[int, int]
+
+
 class _Request:
-    """Windows of one caller, who waits until they are predicted or it is asked to run what waits."""
+    """Windows of one caller, which waits until they are predicted or until it is to run the requests that wait."""
 
     def __init__(self, windows: Float32) -> None:
         self.windows = windows
@@ -34,24 +42,25 @@ class _Request:
         self.leads = False
         self.called = threading.Event()
 
-    def answer(self) -> Prediction:
+    def result(self) -> Prediction:
         if self.prediction is None:
             raise PredictorError(self.failure or "the prediction was lost")
         return self.prediction
 
 
-class BatchingPredictor:
+class BatchedPredictor(GraphPredictor):
     """The predictor of one graph, for all streams and recordings of the machines that share it. Thread-safe.
 
-    First come, first served, a batch of the graph at a time: a caller with many windows stands in line again with each
-    batch of them, and has no more than one in line. So what waits is bounded by the callers.
+    Requests are served in the order of their arrival, a batch of the graph at a time: a caller with many windows makes
+    a request for each batch, one after the other. So the queue is no longer than there are callers.
 
-    Where what is said of a window depends on its company (``OnnxPredictor.is_row_exact``), every request runs alone.
+    Where the prediction of a window depends on the others of its run (see ``OnnxPredictor.is_row_exact``), every
+    request runs alone.
 
     Attributes:
         window_shape: (L, F).
         row_exact: whether requests share runs.
-        window_s: processor time that a window takes, measured on an idle moment at the start, seconds.
+        window_s: processor time of a window, measured in an idle moment at the start, seconds.
     """
 
     def __init__(
@@ -66,11 +75,11 @@ class BatchingPredictor:
         """Warm a predictor up, and share it.
 
         Args:
-            predictor: of the graph.
+            predictor: predictor of the graph.
             sample: windows to try it on, float32 (n, L, F) in dB.
-            runs: at a time.
-            delay_s: longest wait for company while there is not a batch.
-            on_run: is told of the windows of each run.
+            runs: number of runs at a time.
+            delay_s: longest wait for more requests while there is not a batch, seconds.
+            on_run: callback after each run, with its number of windows.
         """
         self.window_shape = predictor.window_shape
         self.row_exact = predictor.is_row_exact(sample)
@@ -84,16 +93,16 @@ class BatchingPredictor:
 
     @property
     def depth(self) -> int:
-        """Requests that wait for a run."""
+        """Number of requests that wait for a run."""
         return len(self._waiting)
 
     def predict(self, windows: Float32) -> Prediction:
         """Predict the targets of ``windows``, float32 (B, L, F) in dB. Raises :class:`PredictorError`."""
         batch = self._predictor.batch
-        parts = [self._ask(windows[start : start + batch]) for start in range(0, len(windows), batch)]
+        parts = [self._request(windows[start : start + batch]) for start in range(0, len(windows), batch)]
         return Prediction.concatenate(parts)
 
-    def _ask(self, windows: Float32) -> Prediction:
+    def _request(self, windows: Float32) -> Prediction:
         request = _Request(windows)
         with self._changed:
             if self._free:
@@ -106,17 +115,17 @@ class BatchingPredictor:
             request.called.wait()
         if request.leads:
             self._lead(request)
-        return request.answer()
+        return request.result()
 
     def _lead(self, request: _Request) -> None:
-        """Run a request, with what waits behind it; then give the run on."""
-        together = [request]
+        """Run a request with those that wait behind it, then pass the run to the next request."""
+        batch = [request]
         try:
-            together += self._company(request)
-            self._run(together)
+            batch += self._companions(request)
+            self._run(batch)
         finally:
             self._hand_on()
-            for one in together:
+            for one in batch:
                 one.called.set()
 
     def _hand_on(self) -> None:
@@ -128,33 +137,33 @@ class BatchingPredictor:
         following.leads = True
         following.called.set()
 
-    def _company(self, request: _Request) -> list[_Request]:
-        """Take from the line what fits into one batch with a request."""
+    def _companions(self, request: _Request) -> list[_Request]:
+        """Take from the queue the requests that fit into one batch with a request."""
         if not self.row_exact:
             return []
-        company: list[_Request] = []
+        companions: list[_Request] = []
         room = self._predictor.batch - len(request.windows)
         with self._changed:
             if self._delay_s > 0:
                 self._changed.wait_for(lambda: self._waiting_windows() >= room, timeout=self._delay_s)
             while self._waiting and len(self._waiting[0].windows) <= room:
-                company.append(self._waiting.popleft())
-                room -= len(company[-1].windows)
-        return company
+                companions.append(self._waiting.popleft())
+                room -= len(companions[-1].windows)
+        return companions
 
     def _waiting_windows(self) -> int:
         return sum(len(request.windows) for request in self._waiting)
 
-    def _run(self, together: list[_Request]) -> None:
-        windows = [request.windows for request in together]
+    def _run(self, batch: list[_Request]) -> None:
+        windows = [request.windows for request in batch]
         try:
             prediction = self._predictor.predict(windows[0] if len(windows) == 1 else np.concatenate(windows))
         except PredictorError as error:
-            for request in together:
+            for request in batch:
                 request.failure = str(error)
             return
         start = 0
-        for request in together:
+        for request in batch:
             request.prediction = prediction[start : start + len(request.windows)]
             start += len(request.windows)
         if self._on_run is not None:
@@ -162,11 +171,11 @@ class BatchingPredictor:
 
 
 def _timed(predictor: OnnxPredictor, sample: Float32) -> float:
-    """Processor time of a window in a full batch, seconds: the least of some runs, as others only add to it."""
+    """Measure the processor time of a window in a full batch, seconds: the least of some runs, as others only add."""
     windows = np.resize(sample, (predictor.batch, *sample.shape[1:]))
-    taken = []
+    durations_s = []
     for _ in range(TIMED_RUNS):
         started_s = time.perf_counter()
         predictor.predict(windows)
-        taken.append(time.perf_counter() - started_s)
-    return min(taken) / len(windows)
+        durations_s.append(time.perf_counter() - started_s)
+    return min(durations_s) / len(windows)

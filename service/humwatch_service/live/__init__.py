@@ -1,1 +1,1 @@
-"""The live streams of machines: who may feed one, what is made of it, and what is kept of it."""
+"""Live streams of machines: their admission, their scoring, and what is kept of them."""

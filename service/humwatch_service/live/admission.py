@@ -1,4 +1,4 @@
-"""Who may feed which stream: a connection says hello, and gets the stream that it names, or a new one."""
+"""Admission of streams: a connection says hello, and gets the stream that it names, or a new one, or a refusal."""
 
 from __future__ import annotations
 
@@ -8,75 +8,89 @@ from dataclasses import dataclass
 from typing import Final
 
 from humwatch.errors import AudioRateUnsupported
-from humwatch.live.monitor import LiveModel, LiveMonitor
+from humwatch.live.model import LiveModel
+from humwatch.live.monitor import LiveMonitor
 from humwatch.recording import choose_channel
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import Overloaded, ShuttingDown, StreamOwned, StreamsFull
-from humwatch_service.live.executor import TurnPool
+from humwatch_service.live.executor import PriorityExecutor
 from humwatch_service.live.load import Load
 from humwatch_service.live.machine import LiveMachine
-from humwatch_service.live.stream import Connection, Listening, LiveStream
-from humwatch_service.live.stream_items import StreamFormat, Swap
-from humwatch_service.protocol.messages import Hello
+from humwatch_service.live.stream import Connection, LiveStream, StreamObserver
+from humwatch_service.live.stream_items import StreamFormat
+from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
+from humwatch_service.protocol.messages import Hello, Limits
 
 MAX_AGE_S: Final = 3_600.0
-"""Sound may be this old when it comes; what a client says beyond that is its clock's fault."""
-BACK_SOON_S: Final = 30.0
-"""A stream whose connection was broken for less has kept its place, unless it was given up."""
-REWARM_S: Final = 2.0
+"""Greatest age of sound when it comes; what a client says beyond that is its clock's fault."""
+RESUME_GRACE_S: Final = 30.0
+"""Time for which a stream without a connection keeps its place, unless it was given up."""
+WARM_UP_S: Final = 2.0
 """Sound that is asked for again after a restart, beyond one clip: frames and windows take some before the first."""
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A stream that a connection feeds from now on."""
+class OpenedStream:
+    """Stream that a connection feeds from now on; ``resumed`` is False for a new one."""
 
     stream: LiveStream
     resumed: bool
 
 
-class Reception:
-    """Opens streams; belongs to the event loop."""
+class StreamAdmission:
+    """Admission of connections to streams. Belongs to the event loop."""
 
     def __init__(
         self,
         settings: Settings,
-        turns: TurnPool,
+        executor: PriorityExecutor,
         load: Load,
         *,
-        report_for: Callable[[LiveMachine], Listening],
+        observer_for: Callable[[LiveMachine], StreamObserver],
         live: Callable[[], int],
-        stream_s: Callable[[LiveMachine], float],
+        stream_s: Callable[[str], float],
+        on_open: Callable[[LiveMachine], None],
         on_end: Callable[[LiveStream], None],
         on_refusal: Callable[[StreamsFull | Overloaded], None],
     ) -> None:
-        """Make the place where connections come to.
+        """Admit streams from now on.
 
         Args:
-            settings: limits and who owns a machine.
-            turns: of the streams.
-            load: of the service.
-            report_for: what a machine's stream reports to.
-            live: counts the streams that somebody feeds.
-            stream_s: processor time that the predictions of a second of a machine's stream take.
-            on_end: is told of streams that are over.
-            on_refusal: is told of streams that there is no room for.
+            settings: limits, and the rule of who owns a machine.
+            executor: workers of the streams.
+            load: load of the service.
+            observer_for: maker of the observer of a machine's stream.
+            live: count of the streams that connections feed.
+            stream_s: lookup of the processor time that the predictions of a second of a machine's stream take, seconds.
+            on_open: callback for machines whose stream was opened.
+            on_end: callback for streams that are over.
+            on_refusal: callback for refusals for want of room.
         """
         self._settings = settings
-        self._turns = turns
+        self._executor = executor
         self._load = load
-        self._report_for = report_for
+        self._observer_for = observer_for
         self._live = live
         self._stream_s = stream_s
+        self._on_open = on_open
         self._on_end = on_end
         self._on_refusal = on_refusal
         self._closed = False
+
+    @property
+    def limits(self) -> Limits:
+        """Limits that a client is told of."""
+        return Limits(
+            max_message_bytes=MAX_MESSAGE_BYTES,
+            buffer_s=self._settings.stream_buffer_s,
+            idle_timeout_s=self._settings.stream_idle_timeout_s,
+        )
 
     def close(self) -> None:
         """Open no more streams."""
         self._closed = True
 
-    async def open(self, machine: LiveMachine, hello: Hello, connection: Connection) -> Opened:
+    async def open(self, machine: LiveMachine, hello: Hello, connection: Connection) -> OpenedStream:
         """Let a connection feed a stream: the one that it names and that is there, or a new one.
 
         Raises:
@@ -88,22 +102,14 @@ class Reception:
             form = self._format(machine, hello)
             self.refuse_if_full(machine)
             if not machine.is_fed:
-                self._load.admitted(self._stream_s(machine), self._live())
-            stream = machine.stream
-            if stream is not None and stream.form == form and not stream.ended:
-                if stream.connection is not None:
-                    stream.connection.evict(StreamOwned("the same stream came over another connection"))
-                stream.anchor(self._start_time_s(hello, stream.accepted))
-                stream.connection = connection
-                stream.given_up = False
-                return Opened(stream, resumed=True)
-            await self._make_room(machine)
-            machine.stream = stream = self._new_stream(machine, form, hello)
-            stream.connection = connection
-            return Opened(stream, resumed=stream.heard_until > 0)
+                self._load.on_admission(self._stream_s(machine.machine_id), self._live())
+            opened = self._resume(machine, form, hello) or await self._begin(machine, form, hello)
+            opened.stream.connection = connection
+        self._on_open(machine)
+        return opened
 
     def refuse_if_full(self, machine: LiveMachine) -> None:
-        """Refuse what there is no room for, also before a connection is taken.
+        """Refuse a stream that there is no room for, also before its connection is taken.
 
         Raises:
             StreamsFull, Overloaded, ShuttingDown: not now.
@@ -120,9 +126,9 @@ class Reception:
         if live >= self._settings.max_streams:
             return StreamsFull(f"{live} streams are live, as many as the service takes")
         stream = machine.stream
-        if stream is not None and not stream.given_up and time.monotonic() - stream.heard_s < BACK_SOON_S:
+        if stream is not None and not stream.given_up and time.monotonic() - stream.arrivals.last_s < RESUME_GRACE_S:
             return None
-        return self._load.refusal(self._stream_s(machine), live)
+        return self._load.refusal(self._stream_s(machine.machine_id), live)
 
     def _format(self, machine: LiveMachine, hello: Hello) -> StreamFormat:
         settings = self._settings
@@ -140,6 +146,23 @@ class Reception:
             realtime=hello.realtime,
         )
 
+    def _resume(self, machine: LiveMachine, form: StreamFormat, hello: Hello) -> OpenedStream | None:
+        """Take the stream of the same format from the connection that had it; None where there is none."""
+        stream = machine.stream
+        if stream is None or stream.form != form or stream.ended:
+            return None
+        if stream.connection is not None:
+            stream.connection.evict(StreamOwned("the same stream came over another connection"))
+        stream.clock.anchor(self._start_time_s(hello, stream.accepted))
+        stream.given_up = False
+        return OpenedStream(stream, resumed=True)
+
+    async def _begin(self, machine: LiveMachine, form: StreamFormat, hello: Hello) -> OpenedStream:
+        await self._make_room(machine)
+        stream = self._new_stream(machine, form, hello)
+        machine.begin_stream(stream)
+        return OpenedStream(stream, resumed=stream.scored_until > 0)
+
     async def _make_room(self, machine: LiveMachine) -> None:
         """End the stream that the machine has, if it may be ended."""
         stream = machine.stream
@@ -154,49 +177,44 @@ class Reception:
         self._on_end(stream)
 
     def _new_stream(self, machine: LiveMachine, form: StreamFormat, hello: Hello) -> LiveStream:
-        first, heard_until = hello.start_sample, 0
+        first, scored_until = hello.start_sample, 0
         kept = machine.restored
         if kept is not None and (kept.stream_id, kept.rate_hz) == (form.stream_id, form.rate_hz):
-            heard_until = kept.next_sample
-            again_s = REWARM_S + (machine.model.clip_seconds if machine.model is not None else 0.0)
-            # never sound that the client has not got any more: it was heard, and would count as missing
-            first = min(heard_until, max(heard_until - round(again_s * form.rate_hz), hello.start_sample))
+            scored_until = kept.next_sample
+            again_s = WARM_UP_S + (machine.model.clip_seconds if machine.model is not None else 0.0)
+            # never sound that the client has not got any more: it was scored, and would count as missing
+            first = min(scored_until, max(scored_until - round(again_s * form.rate_hz), hello.start_sample))
         machine.restored = None
-        stream = LiveStream(
+        return LiveStream(
             form,
-            self._report_for(machine),
-            listen_with=self._monitor_of(machine),
+            self._observer_for(machine),
+            make_monitor=self._monitor_maker(machine),
             first_sample=first,
-            heard_until=heard_until,
+            scored_until=scored_until,
             start_time_s=self._start_time_s(hello, first),
             buffer_s=self._settings.stream_buffer_s,
-            turns=self._turns,
+            executor=self._executor,
         )
-        if machine.model is not None:
-            stream.note(Swap(machine.model))
-        if machine.collector is not None:
-            machine.collector.begin(form.rate_hz, 16 if form.integers else 24)
-        return stream
 
-    def _monitor_of(self, machine: LiveMachine) -> Callable[[LiveStream, LiveModel, int], LiveMonitor]:
+    def _monitor_maker(self, machine: LiveMachine) -> Callable[[LiveStream, LiveModel, int], LiveMonitor]:
         use_level = self._settings.machine(machine.machine_id).run_state == "level"
 
-        def listen_with(stream: LiveStream, model: LiveModel, first_sample: int) -> LiveMonitor:
+        def make_monitor(stream: LiveStream, model: LiveModel, first_sample: int) -> LiveMonitor:
             return LiveMonitor(
                 model,
                 source_rate_hz=stream.form.rate_hz,
                 first_sample=first_sample,
-                heard_until=stream.heard_until,
+                scored_until=stream.scored_until,
                 time_of=stream.time_of,
                 running=machine.running,
                 use_level=use_level,
                 in_real_time=stream.form.realtime,
             )
 
-        return listen_with
+        return make_monitor
 
     def _start_time_s(self, hello: Hello, sample: int) -> float:
-        """Wall clock of sample 0: what the client says, unless that cannot be."""
+        """Return the wall clock of sample 0: what the client says, unless that cannot be."""
         now_s = time.time()
         said = hello.start_time_s
         if said is not None and now_s - MAX_AGE_S <= said + sample / hello.rate_hz <= now_s + 1.0:

@@ -1,4 +1,4 @@
-"""The last minutes of a stream's sound, for the evidence of an alarm; separate from what is being scored."""
+"""Last minutes of a stream's sound, for the evidence of an alarm; separate from what is being scored."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections import deque
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-Float32 = npt.NDArray[np.float32]
-Sound = npt.NDArray[np.int16] | npt.NDArray[np.float32]
+from humwatch.arrays import Float32, Int16
+
+Sound = Int16 | Float32
 
 _FULL_SCALE: Final = np.float32(32_768.0)
 
@@ -17,10 +17,17 @@ _FULL_SCALE: Final = np.float32(32_768.0)
 class SoundRing:
     """Mono samples by their index in the stream, of which the last ``capacity`` are kept.
 
-    Sound that came as 16-bit integers is kept as such: half the memory, and the evidence is what was sent.
+    Sound that came as 16-bit integers is kept as such: half the memory, and the evidence is what was sent. Filled by
+    the worker that has the stream's batch.
     """
 
     def __init__(self, capacity: int, *, integers: bool) -> None:
+        """Begin without sound.
+
+        Args:
+            capacity: number of samples that are kept.
+            integers: True to keep 16-bit integers.
+        """
         self._capacity = capacity
         self._dtype = np.dtype(np.int16 if integers else np.float32)
         self.reset()
@@ -50,6 +57,6 @@ class SoundRing:
             self._held -= len(self._pieces.popleft()[1])
 
     def between(self, start: int, end: int) -> Sound:
-        """What is kept of the samples from ``start`` to before ``end``: int16 or float32 (n,), gaps left out."""
+        """Return the samples kept from ``start`` to before ``end``, int16 or float32 (n,), with gaps left out."""
         found = [piece[max(0, start - at) : max(0, end - at)] for at, piece in self._pieces if at < end]
         return np.concatenate([np.zeros(0, self._dtype), *found])

@@ -1,4 +1,4 @@
-"""The sound of an alarm: what was before it at once, what came after it as soon as it is there, and its picture."""
+"""Sound of alarms on the disk: what was before an alarm at once, what came after it as soon as it is there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Final
 
 from humwatch.errors import HumwatchError
 from humwatch.live.monitor import LiveStep
-from humwatch_service.live.stream import RING_S, LiveStream
+from humwatch_service.live.stream import LiveStream
+from humwatch_service.live.stream_scorer import RING_S
 from humwatch_service.storage.evidence import EvidenceFolder, Samples
 from humwatch_service.storage.records import EvidenceState
 from humwatch_service.storage.store import StateStore
@@ -26,18 +27,24 @@ _log = event_logger("humwatch.evidence")
 
 @dataclass(frozen=True)
 class _Pending:
-    """An alarm whose sound is not all there yet; sample indices of its stream."""
+    """Alarm whose sound is not all there yet; sample indices of its stream."""
 
     alarm_id: str
     start: int
     end: int
 
 
-class EvidenceDesk:
-    """Writes evidence in a thread of its own. ``begin``, ``advance`` and ``complete`` may be called from any thread."""
+class EvidenceWriter:
+    """Writer of evidence with a thread of its own. Thread-safe; one thread at a time for each stream."""
 
     def __init__(self, store: StateStore, folder: EvidenceFolder, *, paint: Callable[[str], bytes | None]) -> None:
-        """``paint`` makes the picture of an alarm whose clip is written; None where that cannot be done."""
+        """Start the thread.
+
+        Args:
+            store: database.
+            folder: folder of the evidence.
+            paint: maker of the picture of an alarm whose clip is written; None where that cannot be done.
+        """
         self._store = store
         self._folder = folder
         self._paint = paint
@@ -51,7 +58,7 @@ class EvidenceDesk:
         Blocks until it is on the disk: once anybody knows of an alarm, its sound outlives a power cut.
 
         Returns:
-            what the alarm's row should say.
+            State of the evidence for the alarm's row.
         """
         rate_hz = stream.form.rate_hz
         first = step.start_sample if step.clip_start_sample is None else step.clip_start_sample
@@ -61,7 +68,7 @@ class EvidenceDesk:
         sound = stream.ring.between(pending.start, pending.end)
         written: EvidenceState = "none"
         if len(sound):
-            with _named(alarm_id=alarm_id):
+            with _errors_logged(alarm_id=alarm_id):
                 written = self._folder.write_clip(alarm_id, sound, rate_hz, partial=True)
         with self._lock:
             self._pending.setdefault(stream, []).append(pending)
@@ -73,22 +80,22 @@ class EvidenceDesk:
             self._finish(stream, stream.ring.end)
 
     def complete(self, stream: LiveStream) -> None:
-        """The stream is over: write what there is."""
+        """Write what there is: the stream is over."""
         if stream in self._pending:
             self._finish(stream, None)
 
-    def do(self, machine_id: str, write: Callable[[], None]) -> None:
-        """Write something else of a machine's sound, in this thread; from any thread."""
-        self._executor.submit(self._do, machine_id, write)
+    def submit(self, machine_id: str, write: Callable[[], None]) -> None:
+        """Write something else of a machine's sound, in this thread."""
+        self._executor.submit(self._write, machine_id, write)
 
     def close(self) -> None:
         """Write what waits (blocking)."""
         self._executor.shutdown(wait=True)
 
-    def _finish(self, stream: LiveStream, heard: int | None) -> None:
+    def _finish(self, stream: LiveStream, until: int | None) -> None:
         with self._lock:
             pending = self._pending.pop(stream, [])
-            ready = [item for item in pending if heard is None or item.end <= heard]
+            ready = [item for item in pending if until is None or item.end <= until]
             rest = [item for item in pending if item not in ready]
             if rest:
                 self._pending[stream] = rest
@@ -97,12 +104,12 @@ class EvidenceDesk:
             if len(sound):
                 self._executor.submit(self._keep, item.alarm_id, sound, stream.form.rate_hz)
 
-    def _do(self, machine_id: str, write: Callable[[], None]) -> None:
-        with _named(machine_id=machine_id):
+    def _write(self, machine_id: str, write: Callable[[], None]) -> None:
+        with _errors_logged(machine_id=machine_id):
             write()
 
     def _keep(self, alarm_id: str, sound: Samples, rate_hz: int) -> None:
-        with _named(alarm_id=alarm_id):
+        with _errors_logged(alarm_id=alarm_id):
             self._store.evidence(alarm_id, self._folder.write_clip(alarm_id, sound, rate_hz, partial=False))
             picture = self._paint(alarm_id)
             if picture is not None:
@@ -110,8 +117,8 @@ class EvidenceDesk:
 
 
 @contextmanager
-def _named(**whose: str) -> Iterator[None]:
-    """What goes wrong with evidence is logged, and stops nothing else."""
+def _errors_logged(**whose: str) -> Iterator[None]:
+    """Log what goes wrong with evidence inside: it stops nothing else."""
     try:
         yield
     except HumwatchError as error:

@@ -1,57 +1,71 @@
-"""What the metrics show of machines that are listened to, and of the disk."""
+"""Metrics of live machines, and of the disk."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from typing import Final
 
 from humwatch.alarm.events import AlarmEvent, MachineState
 from humwatch.detectors.detector_set import DetectorName
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import StateUnusable
-from humwatch_service.live.machine import LiveMachine, Reading
+from humwatch_service.live.machine import LiveMachine, MachineReading
 from humwatch_service.metrics.registry import Metrics
-from humwatch_service.storage.evidence import EvidenceFolder
-from humwatch_service.storage.store import StateStore
+from humwatch_service.models.registry import ModelSet
+from humwatch_service.storage.state_folder import StateFolder
 
 JUDGED: Final[frozenset[MachineState]] = frozenset({"normal", "warning", "alarm"})
-"""In the other states a score of a machine that is listened to says nothing of it."""
+"""States in which a score of a live machine says something of it."""
 
 
-class Display:
-    """Shows what is true now and nothing older; called from any thread."""
+class MachineGauges:
+    """Gauges that show what is true now and nothing older. Thread-safe, but for ``follow`` (event loop)."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, store: StateStore, evidence: EvidenceFolder) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, state: StateFolder) -> None:
+        """Show machines in ``metrics``, and the disk that ``state`` lies on."""
         self._metrics = metrics
-        self._store = store
-        self._evidence = evidence
+        self._state = state
         self._folder = settings.state_dir
         self._sourced = {source.machine for source in settings.sources}
         metrics.state.limit(settings.evidence_max_bytes)
         metrics.state.follow_webhooks(webhook.name for webhook in settings.webhooks)
 
-    def resumed(self, machine: LiveMachine, heard_s: float | None) -> None:
-        """A machine is taken up; it was last heard at ``heard_s``, seconds since 1970."""
+    def follow_models(self, models: ModelSet) -> None:
+        """Show what is said of models, and forget those that are gone."""
+        self._metrics.follow_models(models)
+
+    def follow(self, machine_ids: Iterable[str]) -> None:
+        """Show the machines that are there, and forget those that are gone."""
+        self._metrics.live.follow(machine_ids)
+
+    def on_resume(self, machine: LiveMachine, heard_s: float | None) -> None:
+        """Show a machine that is taken up.
+
+        Args:
+            machine: machine that is taken up.
+            heard_s: end of its last sound, seconds since 1970; None where none ever came.
+        """
         self._metrics.live.resumed(machine.machine_id, machine.state, machine.alarm.snapshot, heard_s)
         self.expect(machine)
 
     def expect(self, machine: LiveMachine) -> None:
         """Show whether sound should come: not while there is no model that it would be for."""
         fed = machine.stream is not None or machine.restored is not None
-        listened_to = fed or machine.machine_id in self._sourced
-        self._metrics.live.expect(machine.machine_id, machine.model is not None and listened_to)
+        expected = fed or machine.machine_id in self._sourced
+        self._metrics.live.expect(machine.machine_id, machine.model is not None and expected)
 
-    def happened(self, machine: LiveMachine, events: list[AlarmEvent], detector: DetectorName | None) -> None:
+    def on_events(self, machine: LiveMachine, events: list[AlarmEvent], detector: DetectorName | None) -> None:
         """Count events, which ``detector`` decided where a score did, and show what is known after them."""
         state = machine.state
         self._metrics.live.events(machine.machine_id, events, state, machine.alarm.snapshot, detector)
         if state not in JUDGED:
             self._metrics.unjudged(machine.machine_id)
 
-    def second(self, machine: LiveMachine, reading: Reading) -> None:
-        """Show a second that was heard."""
+    def on_second(self, machine: LiveMachine, reading: MachineReading) -> None:
+        """Show a second that was scored."""
         state = machine.state
-        self._metrics.live.heard(
+        self._metrics.live.show_second(
             machine.machine_id,
             at_s=reading.at_s,
             level_dbfs=reading.level_dbfs,
@@ -63,9 +77,9 @@ class Display:
         else:
             self._metrics.unjudged(machine.machine_id)
 
-    def not_heard(self, machine: LiveMachine) -> None:
-        """No sound comes; what a recording was scored since stays."""
-        self._metrics.live.not_heard(machine.machine_id)
+    def on_silence(self, machine: LiveMachine) -> None:
+        """Show that no sound comes; what a recording was scored since stays."""
+        self._metrics.live.show_silence(machine.machine_id)
 
     def measure(self) -> None:
         """Look up what a scrape is not to wait for (blocking)."""
@@ -73,8 +87,8 @@ class Display:
             free_bytes: int | None = shutil.disk_usage(self._folder).free
         except OSError:
             free_bytes = None
-        self._metrics.state.measured(evidence_bytes=self._evidence.size_bytes(), free_bytes=free_bytes)
+        self._metrics.state.measured(evidence_bytes=self._state.evidence.size_bytes(), free_bytes=free_bytes)
         try:
-            self._metrics.state.owed(self._store.outbox.pending())
+            self._metrics.state.owed(self._state.store.outbox.pending())
         except StateUnusable:
             self._metrics.state.owed(None)

@@ -1,4 +1,4 @@
-"""Whether the service keeps up with its streams, and has room for another one."""
+"""Load of the service: measured lateness and processor time, and what they say of room for another stream."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from humwatch_service.errors import Overloaded
 from humwatch_service.metrics.live import Resource
 
 LOOK_BACK_S: Final = 5.0
-"""What is judged by: shorter, a hiccup closes the door; longer, it is closed too late."""
+"""Time over which load is judged: shorter, a hiccup closes the door; longer, it is closed too late."""
 OVERHEAD_S: Final = 0.006
 """Processor time that a second of a stream takes beside its predictions, before any was measured."""
 MEASURABLE_STREAMS: Final = 4
@@ -22,19 +22,19 @@ MEASURABLE_STREAMS: Final = 4
 INTERPRETER_CORES: Final = 1.0
 """Python runs on one processor at a time; predictions do not need it."""
 LATE_SHARE: Final = 0.05
-"""Of scores that may be later than what is called the lateness."""
+"""Share of scores that may be later than what is called the lateness."""
 CLOSED_AT: Final = 0.5
 """Share of the latency budget at which no more streams are taken."""
 RETRY_S: Final = (10, 30)
-"""When a client should come again: not all that were sent away at once at one moment, whose handshakes would make the
-others late."""
+"""Range of the pauses that refused clients are asked for: if all came again at one moment, their handshakes would make
+the others late."""
 SHED_SHARE: Final = 0.05
-"""Of the streams that are given up at a time, one at least."""
+"""Share of the streams that are given up at a time, one at least."""
 
 
 @dataclass(frozen=True)
 class Demand:
-    """Processor time that something takes, seconds a second: of all processors, and of Python's one."""
+    """Processor time of something, seconds a second: of all processors, and of Python's one."""
 
     cores: float
     interpreter: float
@@ -51,21 +51,21 @@ NOTHING: Final = Demand(0.0, 0.0)
 
 @dataclass(frozen=True)
 class _Spent:
-    """Processor time at a moment, seconds: of turns, of the predictions in them, and of the event loop."""
+    """Processor time at a moment, seconds: of batches, of the predictions in them, and of the event loop."""
 
     at_s: float
-    turns_s: float
+    batches_s: float
     predicting_s: float
     loop_s: float
 
 
 class Load:
-    """Measures lateness and processor time, and decides by them who is let in and who has to go. Thread-safe.
+    """Lateness and processor time of streams, and the decisions on them. Thread-safe.
 
-    Two things keep streams in time. Nobody is let in whom the processors have no time for: what the live ones use is
-    measured, what newcomers will use is expected; uploads and streams that catch up do not count, as they can wait. And
-    when scores come late all the same, whatever the reason, nobody is let in, and then the newest have to go, a few at
-    a time, until the others are in time again.
+    Two things keep streams in time. No stream is admitted that the processors have no time for: what the live ones use
+    is measured, what newcomers will use is expected; uploads and streams that catch up do not count, as they can wait.
+    And when scores come late all the same, whatever the reason, none is admitted, and then the newest have to go, a few
+    at a time, until the others are in time again.
     """
 
     def __init__(
@@ -79,10 +79,10 @@ class Load:
         """Measure from now on.
 
         Args:
-            processors: that the service may use.
-            budget_s: latency of a score at which streams are given up.
+            processors: number of processors that the service may use.
+            budget_s: latency of a score at which streams are given up, seconds.
             max_load: share of the processors, and of Python's one, that streams may keep busy.
-            clock: that runs evenly, seconds.
+            clock: clock that runs evenly, seconds.
         """
         self._limit = Demand(processors * max_load, INTERPRETER_CORES * max_load)
         self._budget_s = budget_s
@@ -91,27 +91,27 @@ class Load:
         self._latencies: deque[tuple[float, float]] = deque()
         self._lags: deque[tuple[float, float]] = deque()
         self._newcomers: deque[tuple[float, Demand]] = deque()
-        self._turns_s = self._predicting_s = 0.0
+        self._batches_s = self._predicting_s = 0.0
         self._spent: deque[_Spent] = deque()
-        self._patience_until_s = 0.0
+        self._next_shed_s = 0.0
 
-    def scored(self, latency_s: float) -> None:
-        """Know how late a score of a stream in time was; from any thread."""
+    def on_score(self, latency_s: float) -> None:
+        """Note the latency of a score of a stream in time."""
         with self._lock:
             self._latencies.append((self._clock(), latency_s))
 
-    def worked(self, seconds: float) -> None:
-        """Know of processor time that a turn of a stream in time took, predictions included; from any thread."""
+    def on_cpu_time(self, seconds: float) -> None:
+        """Note the processor time of a batch of a stream in time, predictions included."""
         with self._lock:
-            self._turns_s += seconds
+            self._batches_s += seconds
 
-    def predicted(self, seconds: float) -> None:
-        """Know of processor time that the predictions in a turn took; from any thread."""
+    def on_predict_time(self, seconds: float) -> None:
+        """Note the processor time of predictions in a batch."""
         with self._lock:
             self._predicting_s += seconds
 
-    def lagged(self, lag_s: float) -> None:
-        """Know how late the event loop was; what it reads late has not arrived yet for those who measure latency."""
+    def on_loop_lag(self, lag_s: float) -> None:
+        """Note how late the event loop was; what it reads late has not arrived yet in measured latencies."""
         with self._lock:
             self._lags.append((self._clock(), lag_s))
 
@@ -123,21 +123,21 @@ class Load:
 
     @property
     def busy(self) -> Demand:
-        """What streams use now, on the mean of the last seconds."""
+        """Processor time that streams use now, the mean of the last seconds."""
         with self._lock:
             return self._busy()
 
     def share(self, resource: Resource) -> float:
-        """Share of what streams may use that is used now."""
+        """Return the share of what streams may use that is used now."""
         used: float = getattr(self.busy, resource) / getattr(self._limit, resource)
         return used
 
     def refusal(self, stream_s: float, live: int) -> Overloaded | None:
-        """Why there is no room for another stream beside ``live`` others, if there is none.
+        """Return why there is no room for another stream beside ``live`` others; None if there is room.
 
         Args:
-            stream_s: processor time that the predictions of a second of it take.
-            live: streams that are fed.
+            stream_s: processor time that the predictions of a second of it take, seconds.
+            live: number of streams that are fed.
         """
         with self._lock:
             lateness_s = self._lateness_s()
@@ -152,24 +152,26 @@ class Load:
                 f" {self._limit.interpreter:.2f} with Python"
             )
 
-    def admitted(self, stream_s: float, live: int) -> None:
-        """Know that a stream was let in: what it takes is not to be seen yet."""
+    def on_admission(self, stream_s: float, live: int) -> None:
+        """Note that a stream was admitted: what it takes is not to be seen yet."""
         with self._lock:
             self._newcomers.append((self._clock(), self._expected(stream_s, live)))
 
-    def look(self, live: int, loop_s: float) -> int:
-        """Measure; return how many of ``live`` streams have to go. To be called about once a second.
+    def streams_to_shed(self, live: int, loop_s: float) -> int:
+        """Measure; return the number of streams that have to go. To be called about once a second.
 
-        ``loop_s`` is the processor time that the event loop has used since it began, seconds.
+        Args:
+            live: number of streams that are fed.
+            loop_s: processor time that the event loop has used since it began, seconds.
         """
         with self._lock:
-            self._spent.append(_Spent(self._clock(), self._turns_s, self._predicting_s, loop_s))
+            self._spent.append(_Spent(self._clock(), self._batches_s, self._predicting_s, loop_s))
             oldest_s = self._clock() - LOOK_BACK_S
             while len(self._spent) > 2 and self._spent[1].at_s <= oldest_s:
                 self._spent.popleft()
-            if self._lateness_s() <= self._budget_s or self._clock() < self._patience_until_s or live <= 1:
+            if self._lateness_s() <= self._budget_s or self._clock() < self._next_shed_s or live <= 1:
                 return 0
-            self._patience_until_s = self._clock() + LOOK_BACK_S  # until it is seen what that helped
+            self._next_shed_s = self._clock() + LOOK_BACK_S  # until it is seen what that helped
             return max(1, int(SHED_SHARE * live))
 
     def _lateness_s(self) -> float:
@@ -186,12 +188,12 @@ class Load:
         if len(self._spent) < 2:
             return NOTHING
         first, last = self._spent[0], self._spent[-1]
-        used_s = last.turns_s - first.turns_s + last.loop_s - first.loop_s
+        used_s = last.batches_s - first.batches_s + last.loop_s - first.loop_s
         python_s = max(0.0, used_s - (last.predicting_s - first.predicting_s))
         return Demand(used_s, python_s) * (1.0 / (last.at_s - first.at_s))
 
     def _arriving(self) -> Demand:
-        """What newcomers will take beyond what is seen of them already."""
+        """Return what newcomers will take beyond what is seen of them already."""
         now_s, arriving = self._clock(), NOTHING
         while self._newcomers and now_s - self._newcomers[0][0] >= LOOK_BACK_S:
             self._newcomers.popleft()
@@ -200,7 +202,7 @@ class Load:
         return arriving
 
     def _expected(self, stream_s: float, live: int) -> Demand:
-        """What a stream will take: by the others, but not less than its predictions."""
+        """Return what a stream will take: by the others, but not less than its predictions."""
         settled = live - len(self._newcomers)
         if settled < MEASURABLE_STREAMS:
             return Demand(stream_s + OVERHEAD_S, OVERHEAD_S)
@@ -209,7 +211,7 @@ class Load:
 
 
 def given_up(lateness_s: float) -> Overloaded:
-    """What a stream is told that has to go."""
+    """Return the reason for a stream that has to go."""
     return _overloaded(f"scores come {lateness_s:.1f} s late; the newest streams are given up for the others")
 
 

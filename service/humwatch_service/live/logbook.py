@@ -1,4 +1,4 @@
-"""Keeps what happens to machines: durably before anybody is told, and later when the disk does not take it now."""
+"""Database of what happens to machines, written in order, and later when the disk does not take it now."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from itertools import islice
 from typing import Final
 
 from humwatch.alarm.events import AlarmEvent
-from humwatch.live.monitor import LiveModel, LiveStep
+from humwatch.live.model import LiveModel
+from humwatch.live.monitor import LiveStep
 from humwatch.scoring.explain import explain_bands
 from humwatch_service.errors import StateUnusable
-from humwatch_service.live.machine import LiveMachine, Reading, detection_of, detector_of
+from humwatch_service.live.machine import LiveMachine, MachineReading, detection_of, detector_of
 from humwatch_service.storage.records import (
     AlarmContext,
     AlarmLevels,
@@ -28,29 +29,31 @@ from humwatch_service.storage.store import StateStore
 from humwatch_service.telemetry.logs import event_logger
 
 MAX_UNSAVED: Final = 10_000
-"""Changes that are held while the disk takes none; beyond it the oldest are given up, and the log says so."""
+"""Most changes held while the disk takes none; beyond it the oldest are given up, and the log says so."""
 MAX_TOGETHER: Final = 200
-"""Changes that are written in one transaction."""
+"""Most changes that are written in one transaction."""
 MAX_SECONDS: Final = 200_000
-"""Seconds of history that are held while the disk takes none: an hour of 55 machines."""
+"""Most seconds of history held while the disk takes none: an hour of 55 machines."""
 
 _log = event_logger("humwatch.alarms")
 
 
 class Logbook:
-    """Writes changes in order. What could not be written is tried again before anything newer. Thread-safe."""
+    """Writer of changes in order. What could not be written is tried again before anything newer. Thread-safe.
 
-    def __init__(
-        self,
-        store: StateStore,
-        *,
-        recipients: Callable[[str, AlarmEvent], tuple[str, ...]],
-        on_events: Callable[[LiveMachine, list[AlarmEvent], LiveStep | None], None],
-    ) -> None:
-        """``recipients`` names the webhooks that hear of an event; ``on_events`` is called once events are kept."""
+    Attributes:
+        failure: reason why the disk takes nothing; None while it does.
+    """
+
+    def __init__(self, store: StateStore, *, recipients: Callable[[str, AlarmEvent], tuple[str, ...]]) -> None:
+        """Begin with nothing to write.
+
+        Args:
+            store: database.
+            recipients: lookup of the names of the webhooks that an event of a machine goes to.
+        """
         self._store = store
         self._recipients = recipients
-        self._on_events = on_events
         self._lock = threading.RLock()
         self._flushing = threading.Lock()
         self._unsaved: deque[MachineChange] = deque()
@@ -60,13 +63,13 @@ class Logbook:
 
     @property
     def unsaved(self) -> int:
-        """Changes that the disk has not taken yet."""
+        """Number of changes that the disk has not taken yet."""
         return len(self._unsaved)
 
-    def happened(
+    def on_events(
         self, machine: LiveMachine, events: list[AlarmEvent], step: LiveStep | None, evidence: EvidenceState
     ) -> None:
-        """Keep events, what they were decided on and what there is of the sound, then let them be told."""
+        """Keep events, what they were decided on, what there is of the sound, and which webhooks are owed them."""
         machine.written = machine.position
         self.change(
             MachineChange(
@@ -81,7 +84,6 @@ class Logbook:
         )
         for event in events:
             _note(machine, event, step)
-        self._on_events(machine, events, step)
 
     def change(self, change: MachineChange) -> None:
         """Write a change now, or as soon as the disk takes it."""
@@ -92,8 +94,8 @@ class Logbook:
                 _log.error("a change could not be kept", machine_id=lost.machine_id, lost_events=len(lost.events))
             self._write()
 
-    def second(self, machine: LiveMachine, reading: Reading) -> None:
-        """Remember a second of history until the next :meth:`flush`."""
+    def on_second(self, machine: LiveMachine, reading: MachineReading) -> None:
+        """Hold a second of history until the next :meth:`flush`."""
         at_s = int(reading.at_s)
         second = ScoreSecond(
             machine_id=machine.machine_id,
@@ -124,7 +126,7 @@ class Logbook:
             if self.failure is None:  # else it would only push alarms out of what waits
                 self._write_position(machine)
 
-    def advanced(self, machine: LiveMachine) -> None:
+    def checkpoint(self, machine: LiveMachine) -> None:
         """Write history and the position of a stream of which much was scored; not while the disk takes nothing."""
         if self.failure is None:
             self.flush([machine])
@@ -186,10 +188,10 @@ class Logbook:
 
 
 def _context(machine: LiveMachine, step: LiveStep | None) -> AlarmContext | None:
-    """What is in force and was heard, for the record of an alarm that may be raised here."""
-    if step is None or step.step is None or step.step.clip is None or machine.stream is None:
+    """Return what is in force and was scored, for the record of an alarm that may be raised here."""
+    if step is None or step.scores is None or step.scores.clip is None or machine.stream is None:
         return None
-    clip, model = step.step.clip, step.model
+    clip, model = step.scores.clip, step.model
     form = machine.stream.form
     at_s = machine.stream.time_of(step.end_sample) if step.observation is None else step.observation.at_s
     found = detection_of(clip, at_s, model)
@@ -205,7 +207,7 @@ def _context(machine: LiveMachine, step: LiveStep | None) -> AlarmContext | None
         irregular_times=found.irregular_times,
         line=found.line,
         bands=tuple(
-            explain_bands(clip.contributions, clip.departures_db, model.bundle.manifest.listening.band_edges_hz)
+            explain_bands(clip.contributions, clip.departures_db, model.bundle.manifest.pipeline.band_edges_hz)
         ),
         trace=tuple(TracePoint(at_s=at_s, score=score) for at_s, score in machine.trace),
         reasons=machine.alarm.reasons,

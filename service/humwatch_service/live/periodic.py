@@ -1,4 +1,4 @@
-"""What has to be done every so often, whether sound comes or not."""
+"""Periodic work, whether sound comes or not."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ _log = event_logger("humwatch.live")
 
 
 @dataclass(frozen=True)
-class Chore:
-    """Something to be done again and again.
+class PeriodicTask:
+    """Work to be done again and again.
 
     Attributes:
-        every_s: between two times; the first is after so long.
-        do: is called in a thread, or awaited.
+        every_s: time between two runs, and before the first, seconds.
+        run: function that is called in a thread, or coroutine function that is awaited.
     """
 
     every_s: float
-    do: Callable[[], object] | Callable[[], Awaitable[object]]
+    run: Callable[[], object] | Callable[[], Awaitable[object]]
 
 
-class Timekeeper:
-    """Does chores one after the other; one that fails is logged, and tried again when it is due."""
+class PeriodicTasks:
+    """Tasks that run one after the other; one that fails is logged, and runs again when it is due."""
 
-    def __init__(self, *chores: Chore) -> None:
-        self._chores = chores
+    def __init__(self, *tasks: PeriodicTask) -> None:
+        """Take the tasks, in the order in which they run."""
+        self._tasks = tasks
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -42,25 +43,25 @@ class Timekeeper:
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Stop; what is being done is finished."""
+        """Stop; what runs is finished."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
 
     async def _run(self) -> None:
-        due_s = [time.monotonic() + chore.every_s for chore in self._chores]
+        due_s = [time.monotonic() + task.every_s for task in self._tasks]
         while True:
             await asyncio.sleep(TICK_S)
-            for number, chore in enumerate(self._chores):
+            for number, task in enumerate(self._tasks):
                 if time.monotonic() >= due_s[number]:
-                    due_s[number] = time.monotonic() + chore.every_s
-                    await self._done(chore)
+                    due_s[number] = time.monotonic() + task.every_s
+                    await self._run_once(task)
 
-    async def _done(self, chore: Chore) -> None:
+    async def _run_once(self, task: PeriodicTask) -> None:
         try:
-            if asyncio.iscoroutinefunction(chore.do):
-                await chore.do()
+            if asyncio.iscoroutinefunction(task.run):
+                await task.run()
             else:
-                await run_in_threadpool(chore.do)
+                await run_in_threadpool(task.run)
         except Exception:  # whatever is wrong with one time, the next one comes
             _log.exception("a chore failed")

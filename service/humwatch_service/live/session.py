@@ -1,4 +1,4 @@
-"""One connection that feeds a stream: its messages in order, whichever way they travel."""
+"""Session of one connection that feeds a stream: its messages in order, whichever way they travel."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import uuid
 from collections import deque
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import ValidationError
 
+from humwatch.arrays import Float32
 from humwatch.errors import HumwatchError
 from humwatch_service.errors import StreamIdle, StreamInvalid
-from humwatch_service.live.hub import Hub
+from humwatch_service.live.admission import StreamAdmission
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.stream import LiveStream
 from humwatch_service.live.stream_items import ClockReading, Gap, Overflow
+from humwatch_service.metrics.live import LiveMetrics
 from humwatch_service.problems import status_of
 from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
 from humwatch_service.protocol.messages import (
@@ -29,7 +29,6 @@ from humwatch_service.protocol.messages import (
     Eof,
     Failure,
     Hello,
-    Limits,
     Position,
     Ready,
     Received,
@@ -38,21 +37,20 @@ from humwatch_service.protocol.messages import (
 )
 from humwatch_service.protocol.pcm import PcmDecoder
 
-Float32 = npt.NDArray[np.float32]
-
 MAX_OUTGOING: Final = 256
-"""Messages that may wait for a client that does not read; then the oldest scores are dropped."""
+"""Most messages that wait for a client that does not read; then the oldest scores are dropped."""
 
 ARRIVALS_S: Final = 0.5
-"""Between readings of the service's own clock for a client that sends none."""
-CALM_S: Final = 2.0
-"""With more sound waiting than this, the service is slow and arrival times tell nothing of the source."""
+"""Time between readings of the service's own clock for a client that sends none."""
+MAX_BACKLOG_S: Final = 2.0
+"""Waiting sound beyond which the service is slow, and arrival times tell nothing of the source."""
 
 
 class Outgoing:
     """Messages for a client, bounded: one that reads slowly loses scores, never states or errors."""
 
     def __init__(self) -> None:
+        """Begin without messages."""
         self.dropped = 0
         self._messages: deque[ServerMessage] = deque()
         self._there = asyncio.Event()
@@ -66,12 +64,12 @@ class Outgoing:
         self._there.set()
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """End: nothing more comes."""
         self._closed = True
         self._there.set()
 
     async def get(self) -> ServerMessage | None:
-        """The next message; None at the end."""
+        """Wait for the next message, and return it; None at the end."""
         while not self._messages:
             if self._closed:
                 return None
@@ -89,17 +87,30 @@ class Outgoing:
 
 
 class StreamSession:
-    """A connection's side of a stream; the transport calls it and sends what ``outgoing`` holds."""
+    """Connection's side of a stream; its transport calls it. Belongs to the event loop.
 
-    def __init__(self, hub: Hub, machine_id: str) -> None:
+    Attributes:
+        outgoing: messages that the transport sends.
+        evicted: reason why the connection has to end, once it has to.
+    """
+
+    def __init__(self, machine: LiveMachine, admission: StreamAdmission, metrics: LiveMetrics) -> None:
+        """Begin before the first message.
+
+        Args:
+            machine: machine whose sound comes.
+            admission: admission to its stream.
+            metrics: metrics of live streams.
+        """
         self.outgoing = Outgoing()
         self.evicted: asyncio.Future[HumwatchError] = asyncio.get_running_loop().create_future()
-        self._hub = hub
-        self._machine: LiveMachine = hub.get(machine_id)
+        self._machine = machine
+        self._admission = admission
+        self._metrics = metrics
         self._stream: LiveStream | None = None
         self._decoder = PcmDecoder("s16le", 1)
         self._cursor = 0
-        self._told = 0
+        self._confirmed = 0
         self._has_clock = False
         self._clock_s = 0.0
 
@@ -107,10 +118,10 @@ class StreamSession:
         """Open or resume the stream. Raises a named error when it is refused."""
         if hello.stream_id is None:
             hello = hello.model_copy(update={"stream_id": uuid.uuid4().hex})
-        opened = await self._hub.open(self._machine, hello, self)
+        opened = await self._admission.open(self._machine, hello, self)
         self._stream = stream = opened.stream
         self._decoder = PcmDecoder(hello.format, hello.channels)
-        self._cursor = self._told = stream.accepted
+        self._cursor = self._confirmed = stream.accepted
         model = self._machine.model
         self.outgoing.put(
             Ready(
@@ -121,20 +132,16 @@ class StreamSession:
                 next_sample=stream.accepted,
                 resumed=opened.resumed,
                 state=self._machine.state,
-                limits=Limits(
-                    max_message_bytes=MAX_MESSAGE_BYTES,
-                    buffer_s=self._hub.settings.stream_buffer_s,
-                    idle_timeout_s=self._hub.settings.stream_idle_timeout_s,
-                ),
+                limits=self._admission.limits,
             )
         )
 
     def expect_within(self, seconds: float | None) -> None:
-        """Say how long the sound may pause; None: as long as the service's setting says."""
-        self._open_stream.patience_s = seconds
+        """Let the sound pause for so long; None: as long as the service's setting says."""
+        self._open_stream.timeout_s = seconds
 
     async def text(self, text: str) -> Bye | None:
-        """Take a JSON message; ``bye`` when it was the last."""
+        """Take a JSON message; return ``bye`` when it was the last."""
         try:
             message = CLIENT_MESSAGE.validate_json(text)
         except ValidationError as error:
@@ -142,7 +149,7 @@ class StreamSession:
         return await self.take(message)
 
     async def take(self, message: ClientMessage) -> Bye | None:
-        """Take a message; ``bye`` when it was the last."""
+        """Take a message; return ``bye`` when it was the last."""
         if isinstance(message, Hello):
             if self._stream is not None:
                 raise StreamInvalid("hello was said before")
@@ -154,21 +161,21 @@ class StreamSession:
             self._has_clock = True
             await self._open_stream.take(ClockReading(message.sample, message.time_s))
         elif isinstance(message, Dropped):
-            self._hub.overflowed(self._machine, message.overflows)
+            self._metrics.overflowed(self._machine.machine_id, message.overflows)
             await self._open_stream.take(Overflow(message.overflows))
         elif isinstance(message, Eof):
             return await self.finish()
         return None
 
     async def data(self, data: bytes) -> None:
-        """Take PCM; waits while too much sound waits."""
+        """Take PCM; wait while too much sound waits."""
         stream = self._open_stream
         if len(data) > MAX_MESSAGE_BYTES:
             raise StreamInvalid(f"a message of {len(data)} bytes; at most {MAX_MESSAGE_BYTES} are taken")
         await self.samples(self._decoder.push(data))
-        if stream.accepted - self._told >= stream.form.rate_hz:
-            self._told = stream.accepted
-            self.outgoing.put(Received(sample=self._told))
+        if stream.accepted - self._confirmed >= stream.form.rate_hz:
+            self._confirmed = stream.accepted
+            self.outgoing.put(Received(sample=self._confirmed))
 
     async def samples(self, samples: Float32) -> None:
         """Take float32 (n, channels) that follow what came before, or the last ``position``."""
@@ -184,9 +191,9 @@ class StreamSession:
         await self._read_clock(stream)
 
     async def _read_clock(self, stream: LiveStream) -> None:
-        """Where the client says nothing of its clock, take when its sound came; not while it waited to be read."""
+        """Take the time at which sound came for the client's clock if it sends none; not if it waited to be read."""
         now_s = time.monotonic()
-        if self._has_clock or not stream.form.realtime or stream.waiting_s > CALM_S:
+        if self._has_clock or not stream.form.realtime or stream.waiting_s > MAX_BACKLOG_S:
             return
         if now_s - self._clock_s >= ARRIVALS_S:
             self._clock_s = now_s
@@ -206,19 +213,19 @@ class StreamSession:
         return bye
 
     def close(self) -> None:
-        """The connection is gone; the stream stays for a while, to be resumed."""
+        """End: the connection is gone; the stream stays for a while, to be resumed."""
         if self._stream is not None and self._stream.connection is self:
             self._stream.connection = None
-        self._hub.metrics.live.untold(self._machine.machine_id, self.outgoing.dropped)
+        self._metrics.scores_dropped(self._machine.machine_id, self.outgoing.dropped)
         self.outgoing.close()
 
     def deliver(self, messages: list[ServerMessage]) -> None:
-        """Take what the client is told."""
+        """Take messages for the client."""
         for message in messages:
             self.outgoing.put(message)
 
     def evict(self, reason: HumwatchError) -> None:
-        """Know that the stream is somebody else's now, or broken."""
+        """End: another connection feeds the stream from now on, or none can."""
         if not self.evicted.done():
             self.evicted.set_result(reason)
 
@@ -234,7 +241,7 @@ class StreamSession:
 
 
 def failure_of(error: HumwatchError) -> Failure:
-    """An error as the client is told before the stream is closed."""
+    """Return the message that tells the client of an error before the stream is closed."""
     after_s = getattr(error, "retry_after_s", None)
     retry = after_s is not None or isinstance(error, StreamIdle) or status_of(error) >= 500
     return Failure(code=error.code, detail=str(error), retry=retry, retry_after_s=after_s)

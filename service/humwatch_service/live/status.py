@@ -1,4 +1,4 @@
-"""What the service says of machines that it listens to, as JSON."""
+"""Status of live machines, as JSON."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class LiveStatus(_Status):
 
 
 def status_of(machine: LiveMachine) -> LiveStatus:
-    """A machine, as it is now."""
+    """Return the status of a machine now."""
     with machine.lock:
         reading, kept = machine.reading, machine.alarm.snapshot
         active = kept.active

@@ -1,4 +1,4 @@
-"""One stream of one machine: a bounded buffer that the event loop fills, and a worker thread that listens.
+"""One stream of one machine: what the event loop takes into its buffer, workers score batch by batch.
 
 A stream outlives its connections: a client that comes back with the same ``stream_id`` goes on where it was.
 """
@@ -6,209 +6,180 @@ A stream outlives its connections: a client that comes back with the same ``stre
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from itertools import groupby
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from humwatch.alarm.events import MachineState
+from humwatch.arrays import Float32
 from humwatch.errors import HumwatchError
-from humwatch.live.monitor import LiveModel, LiveMonitor, LiveStep
+from humwatch.live.model import LiveModel
+from humwatch.live.monitor import LiveMonitor, LiveStep
 from humwatch_service.errors import InternalError
 from humwatch_service.live.audio_ring import SoundRing
-from humwatch_service.live.executor import CATCH_UP_S, TurnPool
+from humwatch_service.live.executor import CATCH_UP_S, PriorityExecutor
+from humwatch_service.live.stream_buffer import StreamBuffer
+from humwatch_service.live.stream_clock import ArrivalClock, SampleClock
 from humwatch_service.live.stream_items import ClockReading, End, Gap, Item, Overflow, RunSignal, StreamFormat, Swap
+from humwatch_service.live.stream_scorer import StreamScorer, channel_of, merged
 from humwatch_service.protocol.messages import Bye, ServerMessage
 from humwatch_service.telemetry.logs import event_logger
-
-Float32 = npt.NDArray[np.float32]
-
-RING_S: Final = 120.0
-"""Sound that is kept for evidence: delay, clip and what is wanted before them."""
-ENOUGH_S: Final = 0.2
-"""Sound that is worth waking a worker for while there is no model, whose next step would tell."""
-AHEAD_S: Final = 2.0
-"""Sound that comes so much faster than time was kept while a connection was broken: the stream catches up."""
-TRICKLE: Final = 10.0
-"""A second of live sound stands for at most so many of the clock: what comes more slowly is no sound."""
-MAX_ITEMS: Final = 4_096
-"""Messages of a stream that may wait, however little sound they hold."""
-LATE_S: Final = 0.5
-"""Sound comes in blocks, over networks: so late it is in time."""
-SLEW_EVERY_S: Final = 60.0
-SLEW_S: Final = 0.5
-"""Most that the wall clock of samples is corrected by each time: 8,000 ppm, no sound card is so far off."""
-TURN_S: Final = 2.0
-"""Sound that one stream may have scored before the next one has its turn."""
 
 _log = event_logger("humwatch.live")
 
 
-class Listening(Protocol):
-    """What a stream reports to, from its worker thread."""
+class StreamObserver(Protocol):
+    """Observer of a stream. Called by the worker that has the stream's batch."""
 
-    def heard(self, stream: LiveStream, steps: list[LiveStep]) -> list[ServerMessage]:
-        """Judge steps; return what the client is told."""
+    def on_steps(self, stream: LiveStream, steps: list[LiveStep]) -> list[ServerMessage]:
+        """Judge steps; return the messages for the client."""
 
-    def taken(self, stream: LiveStream, start: int, mono: Float32) -> None:
-        """See the sound that is listened to, float32 (n,), whose first sample has the index ``start``."""
+    def on_audio(self, stream: LiveStream, start: int, mono: Float32) -> None:
+        """Take the sound that is monitored, float32 (n,), whose first sample has the index ``start``."""
 
-    def noted(self, stream: LiveStream, item: Gap | Overflow | ClockReading) -> None:
-        """Know of samples that never came, and of the source's clock."""
+    def on_item(self, stream: LiveStream, item: Gap | Overflow | ClockReading) -> None:
+        """Take samples that never came, and readings of the source's clock."""
 
-    def worked(self, stream: LiveStream, seconds: float) -> None:
-        """Know of the processor time that a turn took."""
+    def on_cpu_time(self, stream: LiveStream, seconds: float) -> None:
+        """Take the processor time of a batch."""
 
 
 class Connection(Protocol):
-    """Who feeds a stream now. Called on the event loop."""
+    """Connection that feeds a stream now. Called on the event loop."""
 
     def deliver(self, messages: list[ServerMessage]) -> None:
-        """Take what the client is told."""
+        """Take messages for the client."""
 
     def evict(self, reason: HumwatchError) -> None:
-        """Know that somebody else feeds the stream from now on, or nobody can."""
+        """End: another connection feeds the stream from now on, or none can."""
 
 
 class LiveStream:
-    """Buffer, monitor and evidence of one stream. Its public methods belong to the event loop."""
+    """One stream: buffer, clocks and scorer, and the task that hands batches to workers. Belongs to the event loop.
+
+    ``time_of``, ``publish`` and ``put_from_any_thread`` may be called from any thread, ``latency_s`` and ``ring`` are
+    for the worker that has the stream's batch; the parts say of themselves to whom they belong.
+
+    Attributes:
+        form: format of the stream.
+        scored_until: first sample that was not scored before a restart.
+        accepted: index of the sample after the newest.
+        gap_samples: number of samples that never came.
+        connection: connection that feeds the stream; None between two.
+        timeout_s: longest pause of the sound, seconds; None leaves it to the service's setting.
+        begun_s: start of the stream, monotonic seconds.
+        given_up: True if the stream had to go because the service could not keep up.
+        failure: error that ended the stream.
+    """
 
     def __init__(
         self,
         form: StreamFormat,
-        listening: Listening,
+        observer: StreamObserver,
         *,
-        listen_with: Callable[[LiveStream, LiveModel, int], LiveMonitor],
+        make_monitor: Callable[[LiveStream, LiveModel, int], LiveMonitor],
         first_sample: int,
-        heard_until: int = 0,
+        scored_until: int = 0,
         start_time_s: float,
         buffer_s: float,
-        turns: TurnPool,
+        executor: PriorityExecutor,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Without a monitor until :meth:`note` brings a model: a machine that is being calibrated may have none.
+        """Begin a stream, without a model until :meth:`put` brings one.
 
         Args:
-            form: what does not change.
-            listening: what it reports to.
-            listen_with: makes the monitor of a model that listens from a sample on.
+            form: format of the stream.
+            observer: observer of the stream.
+            make_monitor: maker of the monitor of a model from a sample on.
             first_sample: index of the first sample that comes.
-            heard_until: first sample that was not scored before a restart.
+            scored_until: first sample that was not scored before a restart.
             start_time_s: wall clock of sample 0, seconds since 1970.
             buffer_s: sound that may wait, seconds.
-            turns: of the workers.
-            clock: the wall clock.
+            executor: workers that score batches.
+            clock: wall clock, seconds since 1970.
         """
         self.form = form
-        self.monitor: LiveMonitor | None = None
-        self.heard_until = heard_until
-        self.ring = SoundRing(round(RING_S * form.rate_hz), integers=form.integers)
+        self.scored_until = scored_until
         self.accepted = first_sample
         self.gap_samples = 0
-        self.steps = 0
-        self.worst_score: float | None = None
-        self.heard_s = time.monotonic()
         self.connection: Connection | None = None
-        self.patience_s: float | None = None
-        self.begun_s = self.heard_s
-        self.catching_up = False
+        self.timeout_s: float | None = None
         self.given_up = False
         self.failure: HumwatchError | None = None
-        self._listening = listening
-        self._listen_with = listen_with
+        self.buffer = StreamBuffer(form.rate_hz, buffer_s)
+        self.clock = SampleClock(form.rate_hz, start_time_s, realtime=form.realtime, clock=clock)
+        self.arrivals = ArrivalClock(form.rate_hz, realtime=form.realtime)
+        self.begun_s = self.arrivals.last_s
+        self.scorer = StreamScorer(
+            form, first_sample, make_monitor=lambda model, sample: make_monitor(self, model, sample)
+        )
+        self._observer = observer
         self._first = first_sample
-        self._position = first_sample
-        self._start_time_s = start_time_s
-        self._buffer_samples = round(buffer_s * form.rate_hz)
-        self._turns = turns
-        self._clock = clock
-        self._items: deque[Item] = deque()
-        self._queued = 0
-        self._in_turn = 0
-        self._wanted = round(ENOUGH_S * form.rate_hz)
-        self._ahead_s = 0.0
-        self._urgent = False
-        self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._least_late_s, self._judged_s = math.inf, self.heard_s
-        self._stands_until_s = self.heard_s
-        self._arrivals: deque[tuple[int, float]] = deque()
+        self._executor = executor
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._run())
+        self._task.add_done_callback(lambda _: self.buffer.close())
+
+    @property
+    def ring(self) -> SoundRing:
+        """Last sound of the stream."""
+        return self.scorer.ring
 
     @property
     def waiting_s(self) -> float:
-        """Sound that waits for a worker or is with one, seconds; what is too little for a step waits for more sound."""
-        return self._queued / self.form.rate_hz if self._wake.is_set() or self._in_turn else 0.0
+        """Sound that waits to be scored, seconds."""
+        return self.buffer.waiting_s
+
+    @property
+    def catching_up(self) -> bool:
+        """True while sound is scored that was kept during a break of the connection."""
+        return self.arrivals.catching_up
 
     @property
     def ended(self) -> bool:
-        """Whether nothing can be sent any more."""
+        """True once nothing can be sent any more."""
         return self._task.done()
 
     def time_of(self, sample: int) -> float:
-        """Wall clock at a sample, seconds since 1970: never in the future, and for a recording always now."""
-        now_s = self._clock()
-        if not self.form.realtime:
-            return now_s
-        return min(now_s, self._start_time_s + sample / self.form.rate_hz)
+        """Return the wall clock at a sample, seconds since 1970."""
+        return self.clock.time_of(sample)
 
-    def anchor(self, start_time_s: float) -> None:
-        """Correct the wall clock of sample 0."""
-        self._start_time_s = start_time_s
-
-    def silent_for(self, patience_s: float) -> bool:
-        """Whether no sound came for so long, or hardly any, and none waits; asked about once a second."""
-        now_s = time.monotonic()
-        self._stands_until_s = max(self._stands_until_s, now_s - patience_s - 1.0)  # sound after a pause counts at once
-        return not self.waiting_s and now_s - self._stands_until_s > patience_s
+    def silent_for(self, timeout_s: float) -> bool:
+        """Return True if no sound came for so long, or hardly any, and none waits; to be asked about once a second."""
+        return self.arrivals.silent_for(timeout_s) and not self.waiting_s
 
     def latency_s(self, sample: int) -> float | None:
-        """Since the sample before ``sample`` came, seconds; asked in order. From the worker."""
-        while len(self._arrivals) > 1 and self._arrivals[0][0] < sample:
-            self._arrivals.popleft()
-        return time.monotonic() - self._arrivals[0][1] if self._arrivals else None
+        """Return the seconds since the sample before ``sample`` came; to be asked in order."""
+        return self.arrivals.latency_s(sample)
 
-    def tell(self, messages: list[ServerMessage]) -> None:
-        """Let the client know; from any thread."""
+    def publish(self, messages: list[ServerMessage]) -> None:
+        """Deliver messages to the client; from any thread."""
         self._loop.call_soon_threadsafe(self._deliver, messages)
 
     async def take(self, item: Float32 | Gap | Overflow | ClockReading) -> None:
-        """Take what comes next; waits while too much waits (back-pressure)."""
-        while (self._queued > self._buffer_samples or len(self._items) > MAX_ITEMS) and not self.ended:
-            self._room.clear()
-            await self._room.wait()
+        """Take the next item, sound as float32 (n, channels) in [-1, 1]; wait while too much waits (back-pressure)."""
+        await self.buffer.room()
         if isinstance(item, Gap):
             self.accepted += item.samples
             self.gap_samples += item.samples
         if isinstance(item, np.ndarray):
             if not len(item):
                 return
-            self._note_pace(len(item) / self.form.rate_hz)
             self.accepted += len(item)
-            stands_for_s = TRICKLE * len(item) / self.form.rate_hz if self.form.realtime else math.inf
-            self._stands_until_s = min(self.heard_s, self._stands_until_s + stands_for_s)
-            self._keep_time()
-            self._arrivals.append((self.accepted, self.heard_s))
-            self._queued += len(item)
-        self._put(item)
+            self.arrivals.on_audio(len(item), self.accepted)
+            self.clock.follow(self.accepted, self.arrivals.last_s)
+        self.buffer.put(item)
 
-    def note(self, item: Swap | RunSignal) -> None:
-        """Take what the service itself has to say, in order."""
-        self._put(item)
+    def put(self, item: Swap | RunSignal) -> None:
+        """Take an item of the service's own, in order."""
+        self.buffer.put(item)
 
-    def note_from_anywhere(self, item: Swap | RunSignal) -> None:
-        """The same, from any thread."""
-        self._loop.call_soon_threadsafe(self._put, item)
+    def put_from_any_thread(self, item: Swap | RunSignal) -> None:
+        """Take an item of the service's own; from any thread."""
+        self._loop.call_soon_threadsafe(self.buffer.put, item)
 
     async def abandon(self, seconds: float) -> None:
         """Score what waits, for so long at most, and stop; the stream is not over."""
@@ -220,47 +191,23 @@ class LiveStream:
 
     async def drained(self) -> None:
         """Wait until all that was taken is scored."""
-        self._urgent = True
-        self._wake.set()
-        await self._idle.wait()
+        await self.buffer.drained()
 
     async def end(self) -> None:
-        """Score what is left, the stream is over."""
+        """Score what is left: the stream is over."""
         if not self.ended:
-            self._put(End())
+            self.buffer.put(End())
         await asyncio.wait({self._task})
 
     def summary(self, state: MachineState) -> Bye:
-        """What came of it."""
+        """Return the message that ends the stream."""
         return Bye(
             samples=self.accepted - self._first - self.gap_samples,
             gap_samples=self.gap_samples,
-            steps=self.steps,
-            worst_score=self.worst_score,
+            steps=self.scorer.steps,
+            worst_score=self.scorer.worst_score,
             state=state,
         )
-
-    def _note_pace(self, seconds: float) -> None:
-        """Sound has come: see whether it comes faster than time."""
-        before_s, self.heard_s = self.heard_s, time.monotonic()
-        self._ahead_s = max(0.0, self._ahead_s - (self.heard_s - before_s)) + seconds
-        self.catching_up = self.catching_up or self._ahead_s > AHEAD_S
-
-    def _keep_time(self) -> None:
-        """Follow a sound card whose seconds are longer than the clock's, slowly: a backlog is late too, for a while."""
-        late_s = self._clock() - (self._start_time_s + self.accepted / self.form.rate_hz)
-        self._least_late_s = min(self._least_late_s, late_s)
-        if self.heard_s - self._judged_s >= SLEW_EVERY_S:
-            self._start_time_s += min(max(0.0, self._least_late_s - LATE_S), SLEW_S)
-            self._least_late_s, self._judged_s = math.inf, self.heard_s
-
-    def _put(self, item: Item) -> None:
-        self._items.append(item)
-        self._idle.clear()
-        enough = self._queued - self._in_turn >= self._wanted or len(self._items) > MAX_ITEMS // 2
-        self._urgent = self._urgent or enough or not isinstance(item, (np.ndarray, ClockReading))
-        if self._urgent:
-            self._wake.set()
 
     def _deliver(self, messages: list[ServerMessage]) -> None:
         if messages and self.connection is not None:
@@ -268,107 +215,40 @@ class LiveStream:
 
     async def _run(self) -> None:
         try:
-            while True:
-                await self._wake.wait()
-                turn, last = self._turn()
-                later_s = CATCH_UP_S if self.catching_up else 0.0
-                messages = await asyncio.wrap_future(self._turns.submit_later(later_s, self._work, turn))
-                self._taken_back()
-                self._deliver(messages)
-                if not self._items:
-                    self._idle.set()
-                if last:
-                    return
+            over = False
+            while not over:
+                batch = await self.buffer.next_batch()
+                over = any(isinstance(item, End) for item in batch)
+                delay_s = CATCH_UP_S if self.catching_up else 0.0
+                self._deliver(await asyncio.wrap_future(self._executor.submit_later(delay_s, self._work, batch)))
+                monitor = self.scorer.monitor
+                self.buffer.batch_done(None if monitor is None else monitor.samples_until_step)
+                if self.buffer.is_nearly_empty:
+                    self.arrivals.on_caught_up()
         except HumwatchError as error:
             self._fail(error)
         except Exception:
             _log.exception("a stream broke", stream_id=self.form.stream_id)
             self._fail(InternalError("scoring the stream failed; see the log"))
-        finally:
-            self._room.set()
-            self._idle.set()
-
-    def _taken_back(self) -> None:
-        """A turn is over: there is room, and the next step is due when so much more sound has come."""
-        self._queued, self._in_turn = self._queued - self._in_turn, 0
-        self._room.set()
-        if self.monitor is not None:
-            self._wanted = self.monitor.samples_until_step
-        if self._queued >= self._wanted:
-            self._wake.set()
-        elif self._queued < ENOUGH_S * self.form.rate_hz:
-            self._ahead_s, self.catching_up = 0.0, False
 
     def _fail(self, error: HumwatchError) -> None:
         self.failure = error
         if self.connection is not None:
             self.connection.evict(error)
 
-    def _turn(self) -> tuple[list[Item], bool]:
-        """What is done next, and whether it is the end."""
-        turn: list[Item] = []
-        sound = 0
-        while self._items and sound < TURN_S * self.form.rate_hz:
-            item = self._items.popleft()
-            turn.append(item)
-            if isinstance(item, np.ndarray):
-                sound += len(item)
-        if not self._items:
-            self._urgent = False
-            self._wake.clear()
-        self._in_turn = sound
-        return turn, any(isinstance(item, End) for item in turn)
-
-    def _work(self, turn: list[Item]) -> list[ServerMessage]:
-        """In a worker thread: one turn at a time."""
+    def _work(self, batch: list[Item]) -> list[ServerMessage]:
+        """Score a batch; in a worker, one batch at a time."""
         began_s = time.thread_time()
         messages: list[ServerMessage] = []
-        for item in _together(turn):
-            steps = self._done(item)
-            self.steps += sum(step.step is not None for step in steps)
-            scores = [step.clip_score for step in steps if step.clip_score is not None]
-            self.worst_score = max([*scores, *([] if self.worst_score is None else [self.worst_score])], default=None)
-            messages += self._listening.heard(self, steps)
-        self._listening.worked(self, time.thread_time() - began_s)
+        for item in merged(batch):
+            messages += self._observer.on_steps(self, self._score(item))
+        self._observer.on_cpu_time(self, time.thread_time() - began_s)
         return messages
 
-    def _done(self, item: Item) -> list[LiveStep]:
-        monitor = self.monitor
+    def _score(self, item: Item) -> list[LiveStep]:
         if isinstance(item, np.ndarray):
-            return self._listened(item)
-        if isinstance(item, Gap):
-            self._position += item.samples
-        if isinstance(item, (Gap, Overflow, ClockReading)):
-            self._listening.noted(self, item)
-        if monitor is None:
-            if isinstance(item, Swap):
-                self.monitor = self._listen_with(self, item.model, self._position)
-            return []
-        if isinstance(item, Gap):
-            return monitor.gap(item.samples)
-        if isinstance(item, Overflow):
-            monitor.overflow(item.count)
-        elif isinstance(item, ClockReading):
-            monitor.clock(item.sample, item.time_s)
-        elif isinstance(item, Swap):
-            monitor.swap(item.model)
-        elif isinstance(item, RunSignal):
-            monitor.signal(item.running)
-        return monitor.flush() if isinstance(item, End) else []
-
-    def _listened(self, samples: Float32) -> list[LiveStep]:
-        start = self._position
-        mono = np.ascontiguousarray(samples[:, self.form.channel])
-        self.ring.push(start, mono)
-        self._position += len(mono)
-        self._listening.taken(self, start, mono)
-        return [] if self.monitor is None else self.monitor.push(mono)
-
-
-def _together(turn: list[Item]) -> Iterator[Item]:
-    """The items of a turn, with sound that came in pieces as one: every look at a piece has its price."""
-    for is_sound, items in groupby(turn, lambda item: isinstance(item, np.ndarray)):
-        if is_sound:
-            yield np.concatenate([item for item in items if isinstance(item, np.ndarray)])
-        else:
-            yield from items
+            item = channel_of(item, self.form.channel)
+            self._observer.on_audio(self, self.scorer.position, item)
+        elif isinstance(item, (Gap, Overflow, ClockReading)):
+            self._observer.on_item(self, item)
+        return self.scorer.score(item)

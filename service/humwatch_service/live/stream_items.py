@@ -1,28 +1,24 @@
-"""What a stream is made of: its format, and what comes on it in order."""
+"""Format of a stream, and the items that come on it in order."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from humwatch.live.monitor import LiveModel
-
-Float32 = npt.NDArray[np.float32]
+from humwatch.arrays import Float32
+from humwatch.live.model import LiveModel
 
 
 @dataclass(frozen=True)
 class StreamFormat:
-    """What does not change while a stream lasts.
+    """Properties of a stream that do not change while it lasts.
 
     Attributes:
-        stream_id: names the count of samples.
-        rate_hz: of the samples.
-        channels: that come.
-        channel: that is listened to, counted from 0.
-        integers: whether samples came as 16-bit integers.
-        realtime: whether it comes as it is taken.
+        stream_id: name of the count of samples.
+        rate_hz: sample rate, Hz.
+        channels: number of channels that come.
+        channel: channel that is monitored, counted from 0.
+        integers: True if samples come as integers.
+        realtime: True if sound comes as it is taken.
     """
 
     stream_id: str
@@ -35,21 +31,21 @@ class StreamFormat:
 
 @dataclass(frozen=True)
 class Gap:
-    """Samples that never come."""
+    """Number of samples that never come."""
 
     samples: int
 
 
 @dataclass(frozen=True)
 class Overflow:
-    """The sound card lost samples."""
+    """Number of times that the sound card lost samples."""
 
     count: int
 
 
 @dataclass(frozen=True)
 class ClockReading:
-    """When a sample was taken."""
+    """Time of a sample's capture, by a clock that runs evenly, seconds."""
 
     sample: int
     time_s: float
@@ -57,20 +53,20 @@ class ClockReading:
 
 @dataclass(frozen=True)
 class Swap:
-    """A new model for the machine."""
+    """New model for the machine."""
 
     model: LiveModel
 
 
 @dataclass(frozen=True)
 class RunSignal:
-    """Whether the machine runs, from who knows it."""
+    """Running state of the machine from outside; None leaves it to the level."""
 
     running: bool | None
 
 
 class End:
-    """Nothing more comes: score what is left."""
+    """End of the stream."""
 
 
 Item = Float32 | Gap | Overflow | ClockReading | Swap | RunSignal | End

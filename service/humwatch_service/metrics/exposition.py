@@ -1,4 +1,4 @@
-"""Metrics as text for whoever scrapes them."""
+"""The text of all metrics, for a scrape."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.concurrency import run_in_threadpool
 
+from humwatch_service.headers import quality_values
 from humwatch_service.metrics.lines import LineFamily, TextFormat, text_of
 
 PACKED_FROM_BYTES: Final = 10_000
-"""Shorter texts are not worth compressing."""
+"""Size from which a text is worth compressing."""
 END: Final = b"# EOF\n"
 """Last line of OpenMetrics."""
 
 
 @dataclass(frozen=True)
 class Scrape:
-    """What goes out.
+    """The answer to a scrape.
 
     Attributes:
-        body: the text, compressed where ``encoding`` says so.
-        content_type: of the text.
+        body: text of the metrics, compressed where ``encoding`` says so.
+        content_type: media type of the text.
         encoding: ``gzip``, or None.
     """
 
@@ -36,10 +37,14 @@ class Scrape:
 
 
 class Exposition:
-    """Renders a registry and the families of machines, once at a time.
+    """The rendering of a registry and of the families of machines, one at a time.
 
-    Whoever asks while one rendering runs shares the next one with all who wait: however many scrape, two renderings at
-    most are between a question and its answer, and an answer is never older than its question.
+    Scrapes that come while one rendering runs share the next one: however many there are, two renderings at most lie
+    between a scrape and its answer, and an answer is never older than its scrape.
+
+    Args:
+        registry: metrics of the client library.
+        machines: families of machines.
     """
 
     def __init__(self, registry: CollectorRegistry, machines: Collection[LineFamily]) -> None:
@@ -49,7 +54,7 @@ class Exposition:
         self._next: dict[tuple[TextFormat, bool], asyncio.Task[Scrape]] = {}
 
     async def scrape(self, accept: str, accept_encoding: str) -> Scrape:
-        """The metrics now, as the headers ``Accept`` and ``Accept-Encoding`` want them. On the event loop."""
+        """Return the metrics now, as the headers ``Accept`` and ``Accept-Encoding`` want them. On the event loop."""
         wanted = (format_of(accept), _takes_gzip(accept_encoding))
         task = self._next.get(wanted)
         if task is None:
@@ -57,7 +62,7 @@ class Exposition:
         return await asyncio.shield(task)
 
     def render(self, form: TextFormat) -> tuple[bytes, str]:
-        """All metrics as text (blocking), and its content type."""
+        """Render all metrics (blocking); return the text and its content type."""
         encode, content_type = choose_encoder("application/openmetrics-text" if form == "openmetrics" else "")
         text: bytes = encode(self._registry)
         end = END if text.endswith(END) else b""
@@ -65,7 +70,7 @@ class Exposition:
 
     async def _in_turn(self, form: TextFormat, packed: bool) -> Scrape:
         async with self._rendering:
-            del self._next[form, packed]  # who asks from now on gets a newer one
+            del self._next[form, packed]  # a scrape from now on gets a newer one
             return await run_in_threadpool(self._scrape, form, packed)
 
     def _scrape(self, form: TextFormat, packed: bool) -> Scrape:
@@ -76,15 +81,14 @@ class Exposition:
 
 
 def format_of(accept: str) -> TextFormat:
-    """The format that is sent: plain text wherever that is taken.
+    """Return the format to send: plain text wherever that is accepted.
 
     There are no exemplars and no times of creation here, so OpenMetrics says no more.
     """
-    kinds = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
+    kinds = set(quality_values(accept))
     plain = kinds & {"text/plain", "text/*", "*/*"}
     return "openmetrics" if "application/openmetrics-text" in kinds and not plain else "plain"
 
 
 def _takes_gzip(accept_encoding: str) -> bool:
-    codings = dict(part.replace(" ", "").lower().partition(";")[::2] for part in accept_encoding.split(","))
-    return "gzip" in codings and codings["gzip"] not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return quality_values(accept_encoding).get("gzip", 0.0) > 0

@@ -1,4 +1,4 @@
-"""Families of series, made of the table: those of machines as lines, the others in the client library's registry."""
+"""The families of series of the table: those of machines as lines, the others in the client library's registry."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Families:
     """The metrics of a table, by name without the prefix.
 
     Attributes:
-        machines: counters and gauges that have the label ``machine_id``.
-        counters: without it.
-        gauges: without it.
-        histograms: none is of a machine: that would be a series a bucket and machine.
+        machines: counters and gauges with the label ``machine_id``.
+        counters: other counters.
+        gauges: other gauges.
+        histograms: histograms, none of which is of a machine: that would be a series a bucket and machine.
     """
 
     def __init__(self, specs: Iterable[MetricSpec], registry: CollectorRegistry) -> None:

@@ -1,7 +1,7 @@
-"""Metrics of machines: families whose lines are kept as text, so that a scrape writes only what has changed.
+"""The metrics of machines: families whose lines are kept as text, so that a scrape writes only those that changed.
 
 The client library writes every line anew for every scrape: with 1,000 machines that is half a second, in which streams
-wait for the interpreter. Here a line is written when its value is another one, and a scrape joins them.
+wait for the interpreter (ADR 14). Here a scrape writes the lines whose value has changed, and joins them all.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TextFormat = Literal["plain", "openmetrics"]
 
 
 class Line:
-    """A series: what stands before its value, and the value. Used from any thread."""
+    """A series: the text before its value, and the value. Used from any thread."""
 
     __slots__ = ("_family", "head", "value")
 
@@ -37,7 +37,7 @@ class Line:
             self._family.put(self, value)
 
     def inc(self, amount: float = 1.0) -> None:
-        """Count."""
+        """Add to the value."""
         if amount:
             self._family.add(self, amount)
 
@@ -57,7 +57,7 @@ class LineFamily:
         self._changed: set[Line] = set()
 
     def line(self, *labels: str) -> Line:
-        """A new series, shown from now on; its value is 0."""
+        """Return a new series, shown from now on; its value is 0."""
         pairs = zip(self._spec.labels, labels, strict=True)
         written = ",".join(f'{name}="{value.translate(_ESCAPED)}"' for name, value in pairs)
         line = Line(self, f"{self._spec.name}{{{written}}} ")
@@ -66,7 +66,7 @@ class LineFamily:
         return line
 
     def remove(self, line: Line) -> None:
-        """Show a series no more; whoever still has it may go on with it, to no effect."""
+        """Show a series no more; changes of its value have no effect from then on."""
         with self._lock:
             self._lines.pop(line, None)
 
@@ -83,27 +83,27 @@ class LineFamily:
             self._changed.add(line)
 
     def text(self, form: TextFormat) -> str:
-        """The family as it is scraped."""
+        """Return the text of the family."""
         with self._writing:
             with self._lock:
                 changed, self._changed = self._changed, set()
-            written = {line: str(line) for line in changed}  # whoever counts does not wait for this
+            written = {line: str(line) for line in changed}  # without the lock, so that nobody waits who counts
             with self._lock:
                 self._lines.update((line, text) for line, text in written.items() if line in self._lines)
                 lines = "".join(self._lines.values())
         name = self._spec.name.removesuffix("_total") if form == "openmetrics" else self._spec.name
-        told = self._spec.help.translate(_ESCAPED if form == "openmetrics" else _ESCAPED_HELP)
-        return f"# HELP {name} {told}\n# TYPE {name} {self._spec.kind}\n{lines}"
+        text = self._spec.help.translate(_ESCAPED if form == "openmetrics" else _ESCAPED_HELP)
+        return f"# HELP {name} {text}\n# TYPE {name} {self._spec.kind}\n{lines}"
 
 
 class LineSet:
-    """Series that come and go together."""
+    """A set of series that come and go together."""
 
     def __init__(self) -> None:
         self._lines: list[tuple[LineFamily, Line]] = []
 
     def add(self, family: LineFamily, *labels: str) -> Line:
-        """A new series, shown from now on."""
+        """Return a new series, shown from now on."""
         line = family.line(*labels)
         self._lines.append((family, line))
         return line
@@ -116,5 +116,5 @@ class LineSet:
 
 
 def text_of(families: Iterable[LineFamily], form: TextFormat) -> str:
-    """All families as they are scraped."""
+    """Return the text of all families."""
     return "".join(family.text(form) for family in families)

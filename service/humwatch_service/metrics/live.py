@@ -1,4 +1,4 @@
-"""What is counted of live streams and alarms; every machine of the fleet is there from the start."""
+"""The metrics of live streams and alarms; those of every machine are there from the start."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ REFUSALS: Final = ("streams_full", "overloaded")
 
 Resource = Literal["cores", "interpreter"]
 RESOURCES: Final[tuple[Resource, ...]] = get_args(Resource)
-"""What live streams take processor time of."""
+"""The kinds of processor time that live streams use."""
 
 
 class LiveMetrics:
-    """Counts what live streams do. Label values come from the fleet and from tables, never from a client.
+    """The metrics of live streams. Label values come from loaded models and from tables, never from a client.
 
     Called from any thread, but for ``follow``, which belongs to the event loop.
     """
@@ -40,7 +40,7 @@ class LiveMetrics:
             self._counters["streams_refused_total"].labels(reason)
 
     def watch(self, streams: Callable[[], float], waiting_s: Callable[[], float], unsaved: Callable[[], float]) -> None:
-        """Read these gauges from here whenever they are asked for."""
+        """Read these gauges from functions at each scrape."""
         self._gauges["live_streams"].set_function(streams)
         self._gauges["live_waiting_seconds"].set_function(waiting_s)
         self._gauges["unsaved_changes"].set_function(unsaved)
@@ -48,25 +48,25 @@ class LiveMetrics:
     def watch_load(
         self, share: Callable[[Resource], float], lateness_s: Callable[[], float], *, budget_s: float
     ) -> None:
-        """Read the load from here whenever it is asked for; ``budget_s`` is how late scores may be."""
+        """Read the load from functions at each scrape; ``budget_s`` is the longest that scores may be late, seconds."""
         for resource in RESOURCES:
             self._gauges["live_load_ratio"].labels(resource).set_function(partial(share, resource))
         self._gauges["live_lateness_seconds"].set_function(lateness_s)
         self._gauges["latency_budget_seconds"].set(budget_s)
 
     def watch_viewers(self, viewers: Callable[[], float]) -> None:
-        """Read from here how many look on, whenever it is asked for."""
+        """Read the number of viewers from a function at each scrape."""
         self._gauges["page_viewers"].set_function(viewers)
 
-    def unseen(self, events: int) -> None:
-        """Count events that somebody who looks on did not get."""
+    def events_dropped(self, events: int) -> None:
+        """Count events that a viewer did not get."""
         self._counters["page_events_dropped_total"].inc(events)
 
-    def refused(self, reason: str) -> None:
+    def stream_refused(self, reason: str) -> None:
         """Count a stream that there was no room for."""
         self._counters["streams_refused_total"].labels(reason).inc()
 
-    def gave_up(self) -> None:
+    def stream_given_up(self) -> None:
         """Count a stream that had to go."""
         self._counters["streams_given_up_total"].inc()
 
@@ -80,19 +80,19 @@ class LiveMetrics:
             series.remove()
 
     def resumed(self, machine_id: str, state: MachineState, kept: AlarmSnapshot, heard_s: float | None) -> None:
-        """Show what is known of a machine when it is taken up; ``heard_s`` is None where it was never heard."""
+        """Show the facts about a machine that outlive a restart; ``heard_s`` is None without sound so far."""
         series = self._machines.get(machine_id)
         if series is not None:
             series.show(state, kept)
             series.last_sample.set(heard_s or 0.0)
 
     def expect(self, machine_id: str, expected: bool) -> None:
-        """Show whether sound should come."""
+        """Show whether sound is expected."""
         series = self._machines.get(machine_id)
         if series is not None:
             series.expected.set(expected)
 
-    def heard(
+    def show_second(
         self, machine_id: str, *, at_s: float, level_dbfs: float, faults: Iterable[str], state: MachineState
     ) -> None:
         """Show the last second of a machine."""
@@ -103,8 +103,8 @@ class LiveMetrics:
             series.show_faults(frozenset(faults))
             series.show_state(state)
 
-    def not_heard(self, machine_id: str) -> None:
-        """Show that no sound comes: there is no level, and nothing wrong with what is not there."""
+    def show_silence(self, machine_id: str) -> None:
+        """Show that no sound comes: there is no level, and no fault of a source that is not there."""
         series = self._machines.get(machine_id)
         if series is not None:
             series.level.set(math.nan)
@@ -118,7 +118,7 @@ class LiveMetrics:
         snapshot: AlarmSnapshot,
         detector: DetectorName | None,
     ) -> None:
-        """Count events, and show what is known after them; ``detector`` decided the score of those that have one."""
+        """Count events, and show the state after them; ``detector`` decided the score of those that have one."""
         series = self._machines.get(machine_id)
         if series is not None:
             for event in events:
@@ -127,14 +127,14 @@ class LiveMetrics:
                     series.raised[detector].inc()
             series.show(state, snapshot)
 
-    def lost(self, machine_id: str, seconds: float, windows: int) -> None:
+    def gap(self, machine_id: str, seconds: float, windows: int) -> None:
         """Count sound that never came."""
         series = self._machines.get(machine_id)
         if series is not None:
             series.gap_s.inc(seconds)
             series.drops["gap"].inc(windows)
 
-    def untold(self, machine_id: str, scores: int) -> None:
+    def scores_dropped(self, machine_id: str, scores: int) -> None:
         """Count scores that a client was too slow for."""
         series = self._machines.get(machine_id)
         if series is not None:
@@ -147,7 +147,7 @@ class LiveMetrics:
             series.overflows.inc(count)
 
     def latency(self, seconds: float) -> None:
-        """Note how long a score took after its last sample."""
+        """Observe the time from the last sample of a score to the score, seconds."""
         self._latency.observe(seconds)
 
 
@@ -181,7 +181,7 @@ class _MachineSeries:
         self._series.remove()
 
     def show(self, state: MachineState, kept: AlarmSnapshot) -> None:
-        """Show a state, and what of an alarm outlives a restart."""
+        """Show a state, and the part of an alarm that outlives a restart."""
         self.show_state(state)
         active = kept.active
         self._shelved.set(kept.shelf is not None)

@@ -1,4 +1,4 @@
-"""Metrics of one app, in a registry of its own; every one of them stands in the table."""
+"""The metrics of one app, in a registry of its own; every one of them stands in the table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from humwatch_service.metrics.lines import LineFamily, LineSet
 from humwatch_service.metrics.live import LiveMetrics
 from humwatch_service.metrics.storage import StateMetrics
 from humwatch_service.metrics.table import METRICS, PROCESS_METRICS, MetricSpec
-from humwatch_service.models.registry import Fleet, Machine
+from humwatch_service.models.registry import LoadedModel, ModelSet
 from humwatch_service.problems import STATUSES
 
 __all__ = ["METRICS", "PROCESS_METRICS", "MetricSpec", "Metrics"]
@@ -27,9 +27,9 @@ METHODS: Final = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
 
 
 class Metrics:
-    """Counts what a service does. Label values come from tables, the settings and the fleet, never from a request.
+    """The metrics of a service. Label values come from tables, settings and loaded models, never from a request.
 
-    Called from any thread, but for ``follow_fleet``, which belongs to the event loop.
+    Called from any thread, but for ``follow_models``, which belongs to the event loop.
     """
 
     def __init__(self) -> None:
@@ -52,20 +52,20 @@ class Metrics:
         families.gauges["build_info"].labels(*build).set(1)
 
     def watch_queue(self, depth: Callable[[], float], in_progress: Callable[[], float]) -> None:
-        """Read the queue's gauges from here whenever they are asked for."""
+        """Read the queue's gauges from functions at each scrape."""
         self._families.gauges["score_queue_depth"].set_function(depth)
         self._families.gauges["scores_in_progress"].set_function(in_progress)
 
     def watch_predictors(self, depth: Callable[[], float]) -> None:
-        """Read the gauge of the predictors' line from here whenever it is asked for."""
+        """Read the gauge of the predictors' queue from a function at each scrape."""
         self._families.gauges["predict_queue_depth"].set_function(depth)
 
     def watch_readiness(self, ready: Callable[[], bool]) -> None:
-        """Read from here whether the service is ready, whenever it is asked for."""
+        """Read the gauge of readiness from a function at each scrape."""
         self._families.gauges["ready"].set_function(lambda: float(ready()))
 
     def ran(self, windows: int) -> None:
-        """Note how many windows went through a graph together."""
+        """Observe the number of windows of a run of a graph."""
         self._batches.observe(windows)
 
     def follow_routes(self, routes: Iterable[tuple[str, str]]) -> None:
@@ -73,21 +73,21 @@ class Metrics:
         for route, method in routes:
             self._requests.labels(route, method, "200")
 
-    def follow_fleet(self, fleet: Fleet) -> None:
+    def follow_models(self, current: ModelSet) -> None:
         """Show the machines that are there, and forget those that are gone."""
-        gone = [series for machine_id, series in self._models.items() if machine_id not in fleet.machines]
+        gone = [series for machine_id, series in self._models.items() if machine_id not in current.models]
         self._models = {
             machine_id: self._models.get(machine_id) or _ModelSeries(self._families.machines, machine_id)
-            for machine_id in fleet.machines
+            for machine_id in current.models
         }
-        for machine_id, machine in fleet.machines.items():
-            self._models[machine_id].show(machine)
+        for machine_id, model in current.models.items():
+            self._models[machine_id].show(model)
         for series in gone:
             series.remove()
-        self._families.gauges["models_refused"].set(len(fleet.refusals))
+        self._families.gauges["models_refused"].set(len(current.refusals))
 
     def scored(self, machine_id: str, outcome: str) -> None:
-        """Count what came of a recording, for a machine that is there."""
+        """Count the outcome of a recording, for a machine that is there."""
         series = self._models.get(machine_id)
         if series is not None:
             series.requests[outcome].inc()
@@ -103,7 +103,7 @@ class Metrics:
             series.show_score(score, raw_score)
 
     def unjudged(self, machine_id: str) -> None:
-        """Show no old score of a machine that cannot be judged."""
+        """Remove the score of a machine that cannot be judged."""
         self.judged(machine_id, math.nan, math.nan)
 
     def windows(self, machine_id: str, count: int) -> None:
@@ -113,11 +113,11 @@ class Metrics:
             series.windows.inc(count)
 
     def stage(self, stage: str, seconds: float) -> None:
-        """Note how long a recording spent in a stage."""
+        """Observe the time of a recording in a stage, seconds."""
         self._stages[stage].observe(seconds)
 
     def answered(self, seconds: float) -> None:
-        """Note how long a scored recording took in all."""
+        """Observe the time of a scored recording in all, seconds."""
         self._durations.observe(seconds)
 
     def responded(self, route: str, method: str, status: int) -> None:
@@ -126,11 +126,11 @@ class Metrics:
         self._requests.labels(route, known, str(status)).inc()
 
     def render(self) -> str:
-        """All metrics as plain text (blocking)."""
+        """Return all metrics as plain text (blocking)."""
         return self._exposition.render("plain")[0].decode()
 
     async def scrape(self, accept: str, accept_encoding: str) -> Scrape:
-        """All metrics, for whoever scrapes; see :class:`humwatch_service.metrics.exposition.Exposition`."""
+        """Return all metrics for a scrape; see :class:`humwatch_service.metrics.exposition.Exposition`."""
         return await self._exposition.scrape(accept, accept_encoding)
 
 
@@ -155,15 +155,15 @@ class _ModelSeries:
         self._info.remove()
         self._series.remove()
 
-    def show(self, machine: Machine) -> None:
+    def show(self, model: LoadedModel) -> None:
         """Show the model in use; a score of the one before is none of this one."""
-        if machine.digest == self._digest:
+        if model.digest == self._digest:
             return
-        self._digest = machine.digest
-        manifest = machine.manifest
+        self._digest = model.digest
+        manifest = model.manifest
         self._warn.set(manifest.clip.normalise(manifest.clip.warn.level))
         self.show_score(math.nan, math.nan)
-        facts = (manifest.version, machine.digest, manifest.predictor.strategy, manifest.scoring.kind)
+        facts = (manifest.version, model.digest, manifest.predictor.strategy, manifest.scoring.kind)
         before, self._info = self._info, LineSet()
         before.remove()
         self._info.add(self._families["model_info"], self._machine_id, *facts).set(1)

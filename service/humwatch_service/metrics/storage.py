@@ -1,4 +1,4 @@
-"""What is counted of the disk and of webhooks."""
+"""The metrics of the disk and of webhooks."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Mapping
 
 from humwatch_service.metrics.families import Families
-from humwatch_service.webhooks.outbox import DELIVERY_OUTCOMES, DeliveryOutcome
+from humwatch_service.webhooks.policy import DELIVERY_OUTCOMES, DeliveryOutcome
 
 
 class StateMetrics:
-    """Shows figures that somebody else looks up every few seconds: a scrape never waits for a disk."""
+    """Figures that are looked up every few seconds, so that a scrape never waits for a disk."""
 
     def __init__(self, families: Families) -> None:
         self._gauges = families.gauges
@@ -32,7 +32,7 @@ class StateMetrics:
         self._gauges["evidence_max_bytes"].set(evidence_max_bytes)
 
     def measured(self, *, evidence_bytes: int | None, free_bytes: int | None) -> None:
-        """Show how full the disk is; None for what cannot be read."""
+        """Show the sizes of the disk; None for one that cannot be read."""
         self._gauges["evidence_bytes"].set(math.nan if evidence_bytes is None else evidence_bytes)
         self._gauges["state_free_bytes"].set(math.nan if free_bytes is None else free_bytes)
 
@@ -41,10 +41,10 @@ class StateMetrics:
         self._purged.inc(alarms)
 
     def notified(self, webhook: str, outcome: DeliveryOutcome) -> None:
-        """Count what came of an attempt, or of a notification."""
+        """Count the outcome of an attempt, or of a notification."""
         self._deliveries.labels(webhook, outcome).inc()
 
     def owed(self, pending: Mapping[str, int] | None) -> None:
-        """Show how many notifications each webhook is owed; None: that cannot be read."""
+        """Show the number of notifications that each webhook is owed; None where that cannot be read."""
         for name in self._webhooks:
             self._gauges["webhook_pending"].labels(name).set(math.nan if pending is None else pending.get(name, 0))

@@ -1,4 +1,4 @@
-"""The table of all metrics: their names, kinds and labels, and what they say. ``docs/metrics.md`` explains them."""
+"""The table of all metrics: their names, kinds, labels and meanings. ``docs/metrics.md`` explains them."""
 
 from __future__ import annotations
 
@@ -230,4 +230,4 @@ PROCESS_METRICS: Final = (
     MetricSpec("process_open_fds", "gauge", (), "Number of open file descriptors."),
     MetricSpec("process_max_fds", "gauge", (), "Maximum number of open file descriptors."),
 )
-"""Those that the client library's collector makes, on Linux."""
+"""The metrics of the client library's own collector, on Linux."""

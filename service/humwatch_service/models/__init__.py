@@ -1,1 +1,1 @@
-"""The models that are loaded: their versions, their facts as JSON, and a new one made of recordings."""
+"""The models that are loaded, their versions and facts, and new ones made of recordings."""

@@ -1,4 +1,4 @@
-"""What the service says of its machines and their models, as JSON."""
+"""The facts about machines and their models, as JSON."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from humwatch.audio.features import FeatureSpec
 from humwatch.audio.windows import WindowSpec
+from humwatch.bundle.manifest import Manifest
 from humwatch.detectors.detector_set import SHARES, DetectorLevels, DetectorName
 from humwatch.scoring.calibration import ScaleThresholds
 from humwatch.scoring.evidence import ScoreKind, ScoringSpec
 from humwatch_service.models.levels import FalseAlarms, Levels
-from humwatch_service.models.registry import Machine, Machines
+from humwatch_service.models.registry import LoadedModel, ModelSet
 
 
 class _Card(BaseModel):
@@ -28,6 +29,19 @@ class CalibrationFacts(_Card):
     level_dbfs_low: float = Field(description="level of the quietest of them, dBFS")
     level_dbfs_high: float = Field(description="level of the loudest of them, dBFS")
     warnings: list[str] = Field(description="what the thresholds cannot promise")
+
+    @staticmethod
+    def of(manifest: Manifest) -> CalibrationFacts:
+        """Return the facts of a bundle's calibration."""
+        card = manifest.calibration
+        return CalibrationFacts(
+            method=manifest.clip.alarm.method,
+            recordings=card.recordings,
+            clips=card.clips,
+            level_dbfs_low=card.level_dbfs_low,
+            level_dbfs_high=card.level_dbfs_high,
+            warnings=card.warnings,
+        )
 
 
 class DetectorFacts(_Card):
@@ -94,41 +108,34 @@ class ModelStates(_Card):
     models: list[ModelState] = Field(description="one entry for each model in use and each refused one")
 
 
-def summary_of(machine: Machine) -> MachineSummary:
-    """The short form."""
-    manifest = machine.manifest
+def summary_of(model: LoadedModel) -> MachineSummary:
+    """Return the short form."""
+    manifest = model.manifest
     return MachineSummary(
         machine_id=manifest.machine_id,
         machine_type=manifest.machine_type,
         model_version=manifest.version,
-        model_sha256=machine.digest,
+        model_sha256=model.digest,
     )
 
 
-def card_of(machine: Machine) -> MachineCard:
-    """The long form."""
-    manifest = machine.manifest
-    clip, calibration = manifest.clip, manifest.calibration
+def card_of(model: LoadedModel) -> MachineCard:
+    """Return the long form."""
+    manifest = model.manifest
+    clip = manifest.clip
     return MachineCard(
-        **summary_of(machine).model_dump(),
+        **summary_of(model).model_dump(),
         created_at=manifest.created_at,
         created_by=manifest.created_by,
         licence=manifest.licence,
         attribution=manifest.attribution,
         channel=manifest.channel,
         strategy=manifest.predictor.strategy,
-        thresholds=Levels(warn=clip.normalise(clip.warn.level), alarm=1.0),
-        raw_thresholds=Levels(warn=clip.warn.level, alarm=clip.alarm.level),
+        thresholds=Levels.of(clip),
+        raw_thresholds=Levels.raw(clip),
         raw_median=clip.median,
         expected_false_alarms_a_day=FalseAlarms.of(clip),
-        calibration=CalibrationFacts(
-            method=clip.alarm.method,
-            recordings=calibration.recordings,
-            clips=calibration.clips,
-            level_dbfs_low=calibration.level_dbfs_low,
-            level_dbfs_high=calibration.level_dbfs_high,
-            warnings=calibration.warnings,
-        ),
+        calibration=CalibrationFacts.of(manifest),
         features=manifest.features,
         windows=manifest.windows,
         scoring=manifest.scoring,
@@ -139,7 +146,7 @@ def card_of(machine: Machine) -> MachineCard:
 
 
 def detector_facts(clip: ScaleThresholds) -> list[DetectorFacts]:
-    """Detectors that are in use on a time scale; none where one score decides alone."""
+    """Return the detectors that are in use on a time scale; none where one score decides alone."""
     levels = clip.detectors
     if levels is None:
         return []
@@ -160,22 +167,21 @@ def detector_facts(clip: ScaleThresholds) -> list[DetectorFacts]:
     ]
 
 
-def model_states(machines: Machines) -> ModelStates:
-    """All models in use, and all that were refused."""
-    fleet = machines.fleet
+def model_states(current: ModelSet) -> ModelStates:
+    """Return all models in use, and all that were refused."""
     used = [
         ModelState(
             machine_id=machine_id,
-            version=machine.manifest.version,
+            version=model.manifest.version,
             state="in_use",
-            model_sha256=machine.digest,
-            score=machine.manifest.scoring.kind,
-            schema_version=machine.manifest.schema_version,
+            model_sha256=model.digest,
+            score=model.manifest.scoring.kind,
+            schema_version=model.manifest.schema_version,
             code=None,
             reason=None,
             instead=None,
         )
-        for machine_id, machine in fleet.machines.items()
+        for machine_id, model in current.models.items()
     ]
     refused = [
         ModelState(
@@ -189,6 +195,6 @@ def model_states(machines: Machines) -> ModelStates:
             reason=refusal.reason,
             instead=refusal.in_use,
         )
-        for refusal in fleet.refusals.values()
+        for refusal in current.refusals.values()
     ]
-    return ModelStates(models=sorted(used + refused, key=lambda model: (model.machine_id, model.state)))
+    return ModelStates(models=sorted(used + refused, key=lambda state: (state.machine_id, state.state)))

@@ -1,4 +1,4 @@
-"""What a model's levels are and what they cost, as JSON."""
+"""The levels of a model and the false alarms that they cost, as JSON."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ class Levels(BaseModel):
     warn: float = Field(description="at or over this the state is `warning`")
     alarm: float = Field(description="at or over this the state is `alarm`")
 
+    @staticmethod
+    def of(thresholds: ScaleThresholds) -> Levels:
+        """Return the levels on the normalised scale."""
+        return Levels(warn=thresholds.normalise(thresholds.warn.level), alarm=1.0)
+
+    @staticmethod
+    def raw(thresholds: ScaleThresholds) -> Levels:
+        """Return the levels on the raw scale."""
+        return Levels(warn=thresholds.warn.level, alarm=thresholds.alarm.level)
+
 
 class FalseAlarms(BaseModel):
     """How often normal sound is expected over the alarm level."""
@@ -28,7 +38,7 @@ class FalseAlarms(BaseModel):
 
     @staticmethod
     def of(thresholds: ScaleThresholds) -> FalseAlarms:
-        """What calibration says of the alarm level."""
+        """Return the expected false alarms of the alarm level."""
         alarm = thresholds.alarm
         return FalseAlarms(
             value=alarm.false_alarms_a_day,

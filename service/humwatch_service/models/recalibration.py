@@ -1,4 +1,4 @@
-"""A new machine from an old network: statistics and thresholds of its own, from normal sound, without torch."""
+"""A new bundle from the network of another: statistics and thresholds of its own, from normal sound, without torch."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
 
 from humwatch.audio.decoding import open_recording
-from humwatch.bundle.bundle import Bundle, compose_bundle, digest_of, sha256
+from humwatch.audio.files import audio_files, sha256_of_file
+from humwatch.bundle.bundle import Bundle, compose_bundle, digest_of
 from humwatch.bundle.manifest import PREDICTOR, Manifest
 from humwatch.calibration.fit import calibrate
 from humwatch.calibration.type_prior import TypePrior
 from humwatch.errors import AudioError, CalibrationError
-from humwatch.monitor import ListeningSpec, network_response
+from humwatch.monitor import PipelineSpec, network_response
 from humwatch.predictor import Predictor
 from humwatch.recording import normal_clips
 from humwatch.scoring.calibration import CalibrationSpec
@@ -24,23 +24,21 @@ from humwatch.scoring.evidence import DEFAULT_SCORE, ScoreKind
 from humwatch.scoring.normal_clip import NormalClip
 from humwatch_service.errors import FileUnreadable, RecordingNotNormal
 
-SUFFIXES: Final = (".wav", ".flac")
-
 _NOT_NORMAL = re.compile(r"(?<![a-z])(abnormal|anomal(y|ies|ous))(?![a-z])")
 
 
 @dataclass(frozen=True)
-class Commission:
-    """What the new bundle is for, and how its thresholds are fitted.
+class RecalibrationRequest:
+    """A request for a new bundle.
 
     Attributes:
-        machine_id: of the new bundle; a machine may be new.
-        version: of the new bundle.
-        channel: counted from 0; None takes the one of the model's manifest, or the only one.
-        all_channels: every channel counts as clips of the recording; scores then still listen to one.
-        score: of the new bundle; None takes the default of new bundles.
+        machine_id: id of its machine, which may be new.
+        version: version of the bundle.
+        channel: channel of recordings, counted from 0; None for the one of the model's manifest, or the only one.
+        all_channels: whether every channel counts as clips of the recording; scores are of one channel all the same.
+        score: kind of its score; None for the default of new bundles.
         spec: rates and method of the thresholds.
-        made_by: what makes the bundle, as its manifest will say.
+        made_by: program that makes the bundle, for its manifest.
     """
 
     machine_id: str
@@ -53,7 +51,7 @@ class Commission:
 
 
 def normal_recordings(paths: Iterable[Path]) -> list[Path]:
-    """The recordings among files and folders (searched with all their subfolders), in order, each once.
+    """Return the recordings among files and folders (searched with all their subfolders), in order, each once.
 
     Raises:
         FileUnreadable: a path is not there, or a folder has no recording.
@@ -62,7 +60,7 @@ def normal_recordings(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            inside = audio_files(path)
             if not inside:
                 raise FileUnreadable(f"{path} has no WAV or FLAC file")
             found += inside
@@ -85,7 +83,7 @@ def recalibrate(
     bundle: Bundle,
     predictor: Predictor,
     paths: Sequence[Path],
-    commission: Commission,
+    request: RecalibrationRequest,
     *,
     relatives: Sequence[Bundle] = (),
     on_recording: Callable[[Path], None] | None = None,
@@ -93,12 +91,12 @@ def recalibrate(
     """Fit a machine's statistics and thresholds to normal recordings, through the network of ``bundle``.
 
     Args:
-        bundle: whose network, features and windows are kept.
-        predictor: that network.
-        paths: of normal recordings that trained nothing; files of the same content count once.
-        commission: what for, and how.
+        bundle: bundle with the network, features and windows to keep.
+        predictor: predictor of that network.
+        paths: paths of normal recordings that trained nothing; files of the same content count once.
+        request: request for the new bundle.
         relatives: bundles in use of other machines; those of the type lend their spread, too.
-        on_recording: called after each recording.
+        on_recording: callback after each recording.
 
     Returns:
         Manifest and packed arrays for :func:`humwatch.bundle.bundle.write_bundle`, with ``bundle.graph``.
@@ -109,52 +107,52 @@ def recalibrate(
         FileUnreadable: a file cannot be read.
     """
     by_content = {path: _digest(path) for path in paths}
-    listening = listening_for(bundle, commission)
+    pipeline = pipeline_for(bundle, request)
     clips: list[NormalClip] = []
     digests: list[str] = []
     for path, digest in by_content.items():
         if digest not in digests:
-            found = _clips(path, digest, listening, predictor, bundle.manifest.channel, commission)
+            found = _clips(path, digest, pipeline, predictor, bundle.manifest.channel, request)
             clips += found
             digests += [digest] if found else []
         if on_recording is not None:
             on_recording(path)
     if not clips:
-        raise CalibrationError(f"no recording is as long as a clip ({listening.windows.clip_seconds:g} s)")
-    return commissioned(bundle, predictor, listening, clips, digests, commission, relatives=relatives)
+        raise CalibrationError(f"no recording is as long as a clip ({pipeline.windows.clip_seconds:g} s)")
+    return fit_bundle(bundle, predictor, pipeline, clips, digests, request, relatives=relatives)
 
 
-def listening_for(bundle: Bundle, commission: Commission) -> ListeningSpec:
-    """What is heard of the machine, and which score its bundle gets: evidence is of one score.
+def pipeline_for(bundle: Bundle, request: RecalibrationRequest) -> PipelineSpec:
+    """Return features, windows and score of a new bundle: evidence is of one score.
 
     Args:
-        bundle: whose network, features and windows are kept.
-        commission: what for; its score, if it names one, else the default of new bundles.
+        bundle: bundle with the network, features and windows to keep.
+        request: request for the new bundle, with the score if it names one.
     """
-    old = bundle.manifest.listening
-    scoring = old.scoring.of_kind(commission.score or DEFAULT_SCORE)
-    return old if scoring == old.scoring else ListeningSpec(old.features, old.windows, scoring)
+    old = bundle.manifest.pipeline
+    scoring = old.scoring.of_kind(request.score or DEFAULT_SCORE)
+    return old if scoring == old.scoring else PipelineSpec(old.features, old.windows, scoring)
 
 
-def commissioned(
+def fit_bundle(
     bundle: Bundle,
     predictor: Predictor,
-    listening: ListeningSpec,
+    pipeline: PipelineSpec,
     clips: Sequence[NormalClip],
     digests: Sequence[str],
-    commission: Commission,
+    request: RecalibrationRequest,
     *,
     relatives: Sequence[Bundle] = (),
 ) -> tuple[Manifest, bytes]:
     """Fit statistics and thresholds to clips, wherever they are from, and make a bundle of them.
 
     Args:
-        bundle: whose network is kept, and whose own machine lends its spread (a type prior).
-        predictor: network of the bundle.
-        listening: that the clips were heard by, from :func:`listening_for`.
-        clips: normal ones that trained nothing.
-        digests: of the sound that they are from, SHA-256, hexadecimal.
-        commission: what for, and how.
+        bundle: bundle with the network to keep; its own machine lends its spread (a type prior).
+        predictor: predictor of that network.
+        pipeline: features, windows and score of the clips, from :func:`pipeline_for`.
+        clips: normal clips that trained nothing.
+        digests: SHA-256 of the sound that they are from, hexadecimal.
+        request: request for the new bundle.
         relatives: bundles in use of other machines; those of the type lend their spread, too.
 
     Returns:
@@ -167,33 +165,33 @@ def commissioned(
     calibration_digest = digest_of(list(digests))
     calibration = calibrate(
         clips,
-        scoring=listening.scoring,
-        spec=commission.spec,
-        step_windows=listening.step_windows,
-        clip_seconds=listening.windows.clip_seconds,
+        scoring=pipeline.scoring,
+        spec=request.spec,
+        step_windows=pipeline.step_windows,
+        clip_seconds=pipeline.windows.clip_seconds,
         prior=TypePrior.of(
             [*relatives, bundle],
-            listening,
-            machine_id=commission.machine_id,
+            pipeline,
+            machine_id=request.machine_id,
             machine_type=old.machine_type,
             network=old.files[PREDICTOR],
             calibration_digest=calibration_digest,
         ),
-        response=network_response(listening, predictor, bundle.golden.windows),
+        response=network_response(pipeline, predictor, bundle.golden.windows),
     )
     return compose_bundle(
-        listening,
+        pipeline,
         calibration,
         bundle.graph,
         bundle.golden,
-        machine_id=commission.machine_id,
+        machine_id=request.machine_id,
         machine_type=old.machine_type,
-        version=commission.version,
+        version=request.version,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        created_by=f"humwatch {version('humwatch')} {commission.made_by}, network of {old.machine_id}@{old.version}",
+        created_by=f"humwatch {version('humwatch')} {request.made_by}, network of {old.machine_id}@{old.version}",
         licence=old.licence,
         attribution=old.attribution,
-        channel=old.channel if commission.channel is None else commission.channel,
+        channel=old.channel if request.channel is None else request.channel,
         calibration_digest=calibration_digest,
         predictor=old.predictor,
     )
@@ -201,23 +199,30 @@ def commissioned(
 
 def _digest(path: Path) -> str:
     try:
-        return sha256(path.read_bytes())
+        return sha256_of_file(path)
     except OSError as error:
         raise FileUnreadable(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _clips(
-    path: Path, name: str, listening: ListeningSpec, predictor: Predictor, default_channel: int, how: Commission
+    path: Path,
+    digest: str,
+    pipeline: PipelineSpec,
+    predictor: Predictor,
+    default_channel: int,
+    request: RecalibrationRequest,
 ) -> list[NormalClip]:
     try:
-        channels: list[int | None] = [how.channel]
-        if how.all_channels:
+        channels: list[int | None] = [request.channel]
+        if request.all_channels:
             with open_recording(path) as recording:
                 channels = list(range(recording.info.channels))
         return [
             clip
             for channel in channels
-            for clip in normal_clips(path, name, listening, predictor, channel=channel, default_channel=default_channel)
+            for clip in normal_clips(
+                path, digest, pipeline, predictor, channel=channel, default_channel=default_channel
+            )
         ]
     except AudioError as error:
         raise type(error)(f"{path}: {error}") from error

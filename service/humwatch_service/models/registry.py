@@ -1,4 +1,4 @@
-"""The machines that can be scored: bundles that passed every check, and the reasons why others did not."""
+"""The models of the machines that can be scored: bundles that passed every check, and the reasons against others."""
 
 from __future__ import annotations
 
@@ -6,39 +6,30 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from humwatch.arrays import Float32
 from humwatch.bundle.bundle import Bundle
 from humwatch.bundle.manifest import PREDICTOR, Manifest
 from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import BundleInvalid, HumwatchError, MachineNotFound, RepositoryError
 from humwatch.onnx_predictor import CUDA, OnnxPredictor
-from humwatch.predictor import Predictor
 from humwatch.scoring.evidence import evidence_of
 from humwatch_service.errors import MachineUnavailable, ModelsLoading
-from humwatch_service.inference.batching import BatchingPredictor
+from humwatch_service.inference.batching import BatchedPredictor, GraphPredictor
 from humwatch_service.telemetry.logs import event_logger
-
-Float32 = npt.NDArray[np.float32]
 
 _log = event_logger("humwatch.models")
 
 
-class GraphPredictor(Predictor, Protocol):
-    """The predictor of a graph."""
-
-    @property
-    def window_shape(self) -> tuple[int, int]:
-        """(L, F) of the windows that it takes."""
-        ...
-
-
 @dataclass(frozen=True)
-class Machine:
-    """A machine with a model in use."""
+class LoadedModel:
+    """The model of a machine, loaded and checked.
+
+    Attributes:
+        bundle: bundle of the model.
+        predictor: predictor of its graph, shared with other models of the same graph.
+        digest: SHA-256 of the whole bundle, hexadecimal.
+    """
 
     bundle: Bundle
     predictor: GraphPredictor
@@ -46,24 +37,25 @@ class Machine:
 
     @property
     def manifest(self) -> Manifest:
-        """Of the model in use."""
+        """Manifest of the bundle."""
         return self.bundle.manifest
 
     @property
     def stream_s(self) -> float:
-        """Processor time that the predictions of a second of a stream take, seconds; 0 where it was not measured."""
+        """Processor time of the predictions for a second of a stream, seconds; 0 where it was not measured."""
         windows_hz = self.manifest.features.frame_rate_hz / self.manifest.windows.hop_frames
-        return windows_hz * self.predictor.window_s if isinstance(self.predictor, BatchingPredictor) else 0.0
+        return windows_hz * self.predictor.window_s if isinstance(self.predictor, BatchedPredictor) else 0.0
 
 
 @dataclass(frozen=True)
-class Refusal:
+class RefusedModel:
     """A bundle that failed a check.
 
     Attributes:
-        version: that should have been used; None where not even that could be read.
-        code: of the error.
-        reason: in words.
+        machine_id: id of the machine.
+        version: version that should have been used; None where not even that could be read.
+        code: code of the error.
+        reason: message of the error.
         in_use: version that stays in use instead; None when there is none.
     """
 
@@ -75,13 +67,18 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Fleet:
-    """What is loaded; never changed, only replaced as a whole."""
+class ModelSet:
+    """The models that are loaded at a time; never changed, only replaced as a whole.
 
-    machines: Mapping[str, Machine] = field(default_factory=lambda: MappingProxyType({}))
-    refusals: Mapping[str, Refusal] = field(default_factory=lambda: MappingProxyType({}))
+    Attributes:
+        models: model of each machine, by machine id.
+        refusals: bundles that failed a check, by machine id.
+    """
 
-    def note_refusals(self) -> None:
+    models: Mapping[str, LoadedModel] = field(default_factory=lambda: MappingProxyType({}))
+    refusals: Mapping[str, RefusedModel] = field(default_factory=lambda: MappingProxyType({}))
+
+    def log_refusals(self) -> None:
         """Write into the log which bundles were refused, and why."""
         for refusal in self.refusals.values():
             _log.error("model refused", machine_id=refusal.machine_id, code=refusal.code, reason=refusal.reason)
@@ -108,7 +105,7 @@ def verify(bundle: Bundle, predictor: GraphPredictor) -> None:
         raise BundleInvalid("the graph predicts no bin of the bands that count")
 
 
-def load_machine(
+def load_model(
     repository: ModelRepository,
     machine_id: str,
     version: str | None = None,
@@ -117,17 +114,17 @@ def load_machine(
     threads: int = 1,
     shared: Mapping[str, GraphPredictor] | None = None,
     share: Callable[[OnnxPredictor, Float32], GraphPredictor] | None = None,
-) -> Machine:
-    """Load a bundle, by default the active one, and check all of it.
+) -> LoadedModel:
+    """Load a bundle, and check all of it.
 
     Args:
-        repository: the folder of models.
-        machine_id: whose model.
-        version: of the model; None takes the active one.
-        providers: of ONNX Runtime.
-        threads: of ONNX Runtime.
+        repository: folder of models.
+        machine_id: id of the machine.
+        version: version of its model; None for the active one.
+        providers: execution providers of ONNX Runtime.
+        threads: threads of ONNX Runtime for one run.
         shared: predictors that are loaded already, by the SHA-256 of their graph.
-        share: makes of a new predictor, and windows to try it on, one that many can use at a time.
+        share: maker of a predictor for many callers, from a new one and windows to try it on.
 
     Raises:
         RepositoryError, BundleError, PredictorError: it cannot be used, and why.
@@ -136,22 +133,22 @@ def load_machine(
     predictor = (shared or {}).get(bundle.manifest.files[PREDICTOR])
     if predictor is not None:
         verify(bundle, predictor)
-        return Machine(bundle, predictor, bundle.digest)
+        return LoadedModel(bundle, predictor, bundle.digest)
     alone = OnnxPredictor(bundle.graph, providers=providers, threads=threads)
     verify(bundle, alone)
-    return Machine(bundle, alone if share is None else share(alone, bundle.golden.windows), bundle.digest)
+    return LoadedModel(bundle, alone if share is None else share(alone, bundle.golden.windows), bundle.digest)
 
 
 @dataclass(frozen=True)
 class Engine:
-    """How predictors run.
+    """The way in which predictors run.
 
     Attributes:
-        providers: of ONNX Runtime.
-        threads: of ONNX Runtime, for one run.
-        processors: that there are.
-        delay_s: longest wait of a run for company.
-        on_run: is told of the windows of each run.
+        providers: execution providers of ONNX Runtime.
+        threads: threads of ONNX Runtime for one run.
+        processors: number of processors.
+        delay_s: longest wait of a run for more requests, seconds.
+        on_run: callback after each run, with its number of windows.
     """
 
     providers: Sequence[str]
@@ -162,12 +159,12 @@ class Engine:
 
     @property
     def runs(self) -> int:
-        """Runs at a time: one a processor, or one for all of a GPU."""
+        """Number of runs at a time: one a processor, or one for all of a GPU."""
         return 1 if CUDA in self.providers else max(1, self.processors // self.threads)
 
-    def share(self, predictor: OnnxPredictor, sample: Float32) -> BatchingPredictor:
-        """Warm a predictor up for many, on windows of float32 (n, L, F) in dB."""
-        shared = BatchingPredictor(predictor, sample, runs=self.runs, delay_s=self.delay_s, on_run=self.on_run)
+    def share(self, predictor: OnnxPredictor, sample: Float32) -> BatchedPredictor:
+        """Warm a predictor up for many callers, on windows of float32 (n, L, F) in dB."""
+        shared = BatchedPredictor(predictor, sample, runs=self.runs, delay_s=self.delay_s, on_run=self.on_run)
         _log.info(
             "predictor ready",
             providers=list(predictor.providers),
@@ -178,12 +175,19 @@ class Engine:
         return shared
 
 
-class Machines:
-    """The machines of a running service. Reading needs no lock: the fleet is swapped whole."""
+class ModelRegistry:
+    """The models of a running service. Reading needs no lock: they are replaced as a whole.
+
+    Attributes:
+        repository: folder of models.
+        current: models in use now.
+        loaded: whether the folder was read at least once.
+        failure: reason why the folder could not be read the last time; None when it could.
+    """
 
     def __init__(self, repository: ModelRepository, engine: Engine) -> None:
         self.repository = repository
-        self.fleet = Fleet()
+        self.current = ModelSet()
         self.loaded = False
         self.failure: str | None = None
         self._engine = engine
@@ -191,82 +195,82 @@ class Machines:
 
     @property
     def predict_queue_depth(self) -> int:
-        """Requests that wait for a run of their predictor, of all predictors."""
-        predictors = {id(machine.predictor): machine.predictor for machine in self.fleet.machines.values()}
-        return sum(one.depth for one in predictors.values() if isinstance(one, BatchingPredictor))
+        """Number of requests that wait for a run of their predictor, of all predictors."""
+        predictors = {id(model.predictor): model.predictor for model in self.current.models.values()}
+        return sum(one.depth for one in predictors.values() if isinstance(one, BatchedPredictor))
 
-    def get(self, machine_id: str) -> Machine:
-        """The machine of this id.
+    def get(self, machine_id: str) -> LoadedModel:
+        """Return the model of a machine.
 
         Raises:
             MachineNotFound: there is none.
             MachineUnavailable: its bundle was refused, and none was in use before.
             ModelsLoading: it is not known yet.
         """
-        fleet = self.fleet
-        machine = fleet.machines.get(machine_id)
-        if machine is not None:
-            return machine
+        current = self.current
+        model = current.models.get(machine_id)
+        if model is not None:
+            return model
         if not self.loaded:
             raise ModelsLoading("the models are being loaded; ask again in a moment")
-        refusal = fleet.refusals.get(machine_id)
+        refusal = current.refusals.get(machine_id)
         if refusal is not None:
             raise MachineUnavailable(f"the model of {machine_id} was refused: {refusal.reason}")
         raise MachineNotFound(f"there is no machine {machine_id[:80]!r}")
 
-    def reload(self) -> Fleet:
-        """Read the folder again (blocking); what fails a check is refused, and the one in use stays.
+    def reload(self) -> ModelSet:
+        """Read the folder again (blocking); a bundle that fails a check is refused, and the one in use stays.
 
         Raises:
             RepositoryError: the folder cannot be read; everything stays as it is.
         """
         with self._reloading:
             try:
-                fleet = self._read(self.fleet)
+                following = self._read(self.current)
             except RepositoryError as error:
                 self.failure = str(error)
                 raise
             self.failure = None
-            self.fleet = fleet
+            self.current = following
             self.loaded = True
-            return fleet
+            return following
 
     def unready(self) -> list[str]:
-        """Why the service cannot do all of its work; nothing when it can."""
+        """Return the reasons why the service cannot do all of its work; none when it can."""
         if self.failure is not None:
             return [self.failure]
         if not self.loaded:
             return ["the models are being loaded"]
-        fleet = self.fleet
+        current = self.current
         reasons = [
-            f"{refusal.machine_id}: {refusal.reason}" for refusal in fleet.refusals.values() if refusal.in_use is None
+            f"{refusal.machine_id}: {refusal.reason}" for refusal in current.refusals.values() if refusal.in_use is None
         ]
-        return reasons if reasons or fleet.machines else [f"there is no model in {self.repository.root}"]
+        return reasons if reasons or current.models else [f"there is no model in {self.repository.root}"]
 
-    def _read(self, before: Fleet) -> Fleet:
-        machines: dict[str, Machine] = {}
-        refusals: dict[str, Refusal] = {}
-        shared = {machine.manifest.files[PREDICTOR]: machine.predictor for machine in before.machines.values()}
-        graphs = {machine.manifest.files[PREDICTOR]: machine.bundle.graph for machine in before.machines.values()}
+    def _read(self, before: ModelSet) -> ModelSet:
+        models: dict[str, LoadedModel] = {}
+        refusals: dict[str, RefusedModel] = {}
+        shared = {model.manifest.files[PREDICTOR]: model.predictor for model in before.models.values()}
+        graphs = {model.manifest.files[PREDICTOR]: model.bundle.graph for model in before.models.values()}
         for machine_id in self.repository.machine_ids():
-            in_use = before.machines.get(machine_id)
+            in_use = before.models.get(machine_id)
             try:
-                machine = self._load(machine_id, shared, graphs)
-                if in_use is not None and in_use.digest == machine.digest:
-                    machine = in_use  # all of it was read and checked again; what was computed of it stays
+                model = self._load(machine_id, shared, graphs)
+                if in_use is not None and in_use.digest == model.digest:
+                    model = in_use  # all of it was read and checked again; what was computed of it stays
             except HumwatchError as error:
                 refusals[machine_id] = self._refusal(machine_id, error, in_use)
                 if in_use is not None:
-                    machines[machine_id] = in_use
+                    models[machine_id] = in_use
                 continue
-            machines[machine_id] = machine
-            shared[machine.manifest.files[PREDICTOR]] = machine.predictor
-            graphs[machine.manifest.files[PREDICTOR]] = machine.bundle.graph
-        return Fleet(MappingProxyType(machines), MappingProxyType(refusals))
+            models[machine_id] = model
+            shared[model.manifest.files[PREDICTOR]] = model.predictor
+            graphs[model.manifest.files[PREDICTOR]] = model.bundle.graph
+        return ModelSet(MappingProxyType(models), MappingProxyType(refusals))
 
-    def _load(self, machine_id: str, shared: Mapping[str, GraphPredictor], graphs: Mapping[str, bytes]) -> Machine:
+    def _load(self, machine_id: str, shared: Mapping[str, GraphPredictor], graphs: Mapping[str, bytes]) -> LoadedModel:
         engine = self._engine
-        machine = load_machine(
+        model = load_model(
             self.repository,
             machine_id,
             providers=engine.providers,
@@ -274,15 +278,15 @@ class Machines:
             shared=shared,
             share=engine.share,
         )
-        if machine.manifest.scoring.is_profile:
-            machine.bundle.calibration.prepare()
-        known = graphs.get(machine.manifest.files[PREDICTOR])
-        # machines of one graph keep one copy of it
-        return machine if known is None else replace(machine, bundle=replace(machine.bundle, graph=known))
+        if model.manifest.scoring.is_profile:
+            model.bundle.calibration.prepare()
+        known = graphs.get(model.manifest.files[PREDICTOR])
+        # models of one graph keep one copy of it
+        return model if known is None else replace(model, bundle=replace(model.bundle, graph=known))
 
-    def _refusal(self, machine_id: str, error: HumwatchError, in_use: Machine | None) -> Refusal:
+    def _refusal(self, machine_id: str, error: HumwatchError, in_use: LoadedModel | None) -> RefusedModel:
         try:
             version: str | None = self.repository.active_version(machine_id)
         except HumwatchError:
             version = None
-        return Refusal(machine_id, version, error.code, str(error), in_use.manifest.version if in_use else None)
+        return RefusedModel(machine_id, version, error.code, str(error), in_use.manifest.version if in_use else None)

@@ -1,4 +1,4 @@
-"""Bundles checked one by one, as the service checks them when it loads them."""
+"""The check of bundles one by one, in the way in which the service checks them when it loads them."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import HumwatchError
 from humwatch_service.config.settings import Settings
-from humwatch_service.models.registry import load_machine
+from humwatch_service.models.registry import load_model
 
 Chosen = tuple[str, str | None]
 """Machine and version; None for the one in use."""
 Track = Callable[[Sequence[Chosen]], Iterable[Chosen]]
-"""Gives out what is checked, and so sees how far it is."""
+"""A pass through the bundles, for a progress bar."""
 
 
-def verified(
+def verify_bundles(
     folder: ModelRepository, settings: Settings, bundles: Sequence[Chosen], *, track: Track = iter
 ) -> list[dict[str, Any]]:
-    """Check bundles one by one; what is wrong with one does not stop the others."""
-    return [_checked(folder, settings, machine_id, version) for machine_id, version in track(bundles)]
+    """Check bundles one by one; a failure of one does not stop the others."""
+    return [_verify(folder, settings, machine_id, version) for machine_id, version in track(bundles)]
 
 
-def _checked(folder: ModelRepository, settings: Settings, machine_id: str, version: str | None) -> dict[str, Any]:
+def _verify(folder: ModelRepository, settings: Settings, machine_id: str, version: str | None) -> dict[str, Any]:
     check: dict[str, Any] = {"machine_id": machine_id, "version": version, "ok": True, "code": "", "reason": ""}
     try:
-        manifest = load_machine(
+        manifest = load_model(
             folder,
             machine_id,
             version,

@@ -1,4 +1,4 @@
-"""Versions of a machine's model: which there are, and which one is used; a change that fails is taken back."""
+"""The versions of a machine's model, and the change from one to another: one that fails is taken back."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ from humwatch.bundle.manifest import PREDICTOR, Manifest
 from humwatch.bundle.repository import ACTIVE, ModelRepository
 from humwatch.durable import replace_durably, sync_folder
 from humwatch.errors import BundleError, RepositoryError
-from humwatch.scoring.calibration import ScaleThresholds
 from humwatch.scoring.evidence import ScoreKind
 from humwatch_service.models.cards import CalibrationFacts, DetectorFacts, detector_facts
 from humwatch_service.models.levels import FalseAlarms, Levels
-from humwatch_service.models.registry import Fleet, Machines, load_machine
+from humwatch_service.models.registry import ModelRegistry, ModelSet, load_model
 from humwatch_service.telemetry.logs import event_logger
 
 _log = event_logger("humwatch.models")
 
 
-class Note(Protocol):
-    """Writes a line of the audit trail (blocking)."""
+class AuditWriter(Protocol):
+    """The way to write a line of the audit trail (blocking)."""
 
     def __call__(
         self, machine_id: str, kind: str, *, at_s: float, who: str, why: str, details: Mapping[str, JsonValue]
     ) -> None:
-        """Write it; raises what the database raises."""
+        """Write a line. Exceptions of the database are passed on."""
 
 
 class VersionFacts(BaseModel):
@@ -79,31 +78,37 @@ class VersionList(BaseModel):
 
 
 class ModelVersions:
-    """Changes which version is used, one change at a time. Its coroutines belong to the event loop."""
+    """The versions of all models, changed one at a time. Its coroutines belong to the event loop.
+
+    Args:
+        registry: models in use.
+        reload: function that reads the folder of models again, and lets all parts of the service follow.
+        note: writer of the audit trail.
+        clock: source of the time, seconds since 1970.
+    """
 
     def __init__(
         self,
-        machines: Machines,
+        registry: ModelRegistry,
         *,
-        reload: Callable[[], Awaitable[Fleet]],
-        note: Note,
+        reload: Callable[[], Awaitable[ModelSet]],
+        note: AuditWriter,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``reload`` reads the folder of models again and lets all follow."""
-        self._machines = machines
-        self._repository: ModelRepository = machines.repository
+        self._registry = registry
+        self._repository: ModelRepository = registry.repository
         self._reload = reload
         self._note = note
         self._clock = clock
         self._changing = asyncio.Lock()
 
-    async def listed(self, machine_id: str) -> VersionList:
-        """All versions of a machine.
+    async def list_of(self, machine_id: str) -> VersionList:
+        """Return all versions of a machine.
 
         Raises:
             RepositoryError, BundleInvalid: there is no such machine, or its folder cannot be read.
         """
-        return await run_in_threadpool(self._listed, machine_id)
+        return await run_in_threadpool(self._list_of, machine_id)
 
     async def activate(self, machine_id: str, version: str, *, who: str, why: str) -> VersionList:
         """Use a version from now on.
@@ -116,7 +121,7 @@ class ModelVersions:
             await self._use(
                 machine_id, lambda: self._repository.activate(machine_id, version), "activated", {}, who=who, why=why
             )
-        return await self.listed(machine_id)
+        return await self.list_of(machine_id)
 
     async def rollback(self, machine_id: str, *, who: str, why: str) -> VersionList:
         """Use the version again that was used before. Raises as :meth:`activate`."""
@@ -124,7 +129,7 @@ class ModelVersions:
             await self._use(
                 machine_id, lambda: self._repository.rollback(machine_id), "rolled_back", {}, who=who, why=why
             )
-        return await self.listed(machine_id)
+        return await self.list_of(machine_id)
 
     async def add(
         self,
@@ -161,13 +166,13 @@ class ModelVersions:
                 await run_in_threadpool(shutil.rmtree, self._repository.root / machine_id / version, ignore_errors=True)
                 raise
 
-    def _listed(self, machine_id: str) -> VersionList:
+    def _list_of(self, machine_id: str) -> VersionList:
         versions = self._repository.versions(machine_id)
         active = self._repository.active_version(machine_id)
-        machine = self._machines.fleet.machines.get(machine_id)
+        model = self._registry.current.models.get(machine_id)
         return VersionList(
             machine_id=machine_id,
-            in_use=None if machine is None else machine.manifest.version,
+            in_use=None if model is None else model.manifest.version,
             versions=[self._card(machine_id, version, active=version == active) for version in versions],
         )
 
@@ -210,18 +215,14 @@ class ModelVersions:
         _log.info("model changed", machine_id=machine_id, kind=kind, version_before=before, version=after, who=who)
 
     def _change(self, machine_id: str, change: Callable[[], object]) -> tuple[str, str]:
-        """Versions before and after, of which the second passed every check."""
+        """Change what is active, and check it; return the versions before and after."""
         before = self._repository.active_version(machine_id)
         try:
             change()
         except OSError as error:
             raise RepositoryError(f"{ACTIVE} of {machine_id} cannot be written: {error.strerror}") from error
-        loaded = {machine.manifest.files[PREDICTOR]: machine.predictor for machine in self._fleet.machines.values()}
-        return before, load_machine(self._repository, machine_id, shared=loaded).manifest.version
-
-    @property
-    def _fleet(self) -> Fleet:
-        return self._machines.fleet
+        loaded = {m.manifest.files[PREDICTOR]: m.predictor for m in self._registry.current.models.values()}
+        return before, load_model(self._repository, machine_id, shared=loaded).manifest.version
 
     @asynccontextmanager
     async def _taken_back_on_failure(self, machine_id: str) -> AsyncIterator[None]:
@@ -260,31 +261,8 @@ def _facts(manifest: Manifest) -> VersionFacts:
         schema_version=manifest.schema_version,
         score=manifest.scoring.kind,
         detectors=detector_facts(clip),
-        thresholds=levels_of(clip),
-        raw_thresholds=raw_levels_of(clip),
+        thresholds=Levels.of(clip),
+        raw_thresholds=Levels.raw(clip),
         expected_false_alarms_a_day=FalseAlarms.of(clip),
-        calibration=calibration_facts(manifest),
-    )
-
-
-def levels_of(clip: ScaleThresholds) -> Levels:
-    """Levels on the normalised scale."""
-    return Levels(warn=clip.normalise(clip.warn.level), alarm=1.0)
-
-
-def raw_levels_of(clip: ScaleThresholds) -> Levels:
-    """Levels on the raw scale."""
-    return Levels(warn=clip.warn.level, alarm=clip.alarm.level)
-
-
-def calibration_facts(manifest: Manifest) -> CalibrationFacts:
-    """What the thresholds of a bundle rest on."""
-    card = manifest.calibration
-    return CalibrationFacts(
-        method=manifest.clip.alarm.method,
-        recordings=card.recordings,
-        clips=card.clips,
-        level_dbfs_low=card.level_dbfs_low,
-        level_dbfs_high=card.level_dbfs_high,
-        warnings=card.warnings,
+        calibration=CalibrationFacts.of(manifest),
     )

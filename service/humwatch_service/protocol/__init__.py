@@ -1,1 +1,1 @@
-"""The wire of a live stream: messages, samples, limits, and how a detection is put into words."""
+"""The wire of a live stream: messages, samples, limits, and detections in words."""

@@ -1,4 +1,4 @@
-"""Which detector decided a score, and why: on the axis of time that an answer has, and in words."""
+"""The detector that decided a score, and its reasons: on the axis of time of an answer, and in words."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ class Detection:
     """The detector that decided a score, with its explanation.
 
     Attributes:
-        detector: the one that decided.
-        irregular_times: when the sound was irregular, seconds on the axis of the answer; the largest share first.
-        line: which line changed.
+        detector: detector that decided.
+        irregular_times: times at which the sound was irregular, seconds on the axis of the answer; the largest share
+            first.
+        line: change of narrow tones.
     """
 
     detector: DetectorName
@@ -51,8 +52,8 @@ class Detection:
         """Put a score's explanation on an axis of time.
 
         Args:
-            score: whose explanation counts from its first sample.
-            start_s: that sample on the axis, s.
+            score: score with an explanation that counts from its first sample.
+            start_s: time of that sample on the axis, seconds.
         """
         return Detection(score.detector, tuple(_later(time, start_s) for time in score.times), score.line)
 
@@ -61,8 +62,8 @@ class Detection:
         """Put a score's explanation on an axis of time by its end.
 
         Args:
-            score: whose explanation counts from its first sample.
-            end_s: one past its last sample on the axis, s.
+            score: score with an explanation that counts from its first sample.
+            end_s: time one past its last sample on the axis, seconds.
             rate_hz: sample rate of the model, Hz.
         """
         return Detection.of(score, end_s - (score.end_sample - score.start_sample) / rate_hz)
@@ -73,19 +74,19 @@ def _later(time: IrregularTime, by_s: float) -> IrregularTime:
 
 
 class Explained(Protocol):
-    """A score with what each detector says of it."""
+    """A score with the explanation of its detectors."""
 
     @property
     def detector(self) -> DetectorName | None:
-        """The one that decided; None: not known."""
+        """Detector that decided; None where it is not known."""
 
     @property
     def irregular_times(self) -> Sequence[IrregularTime]:
-        """When the sound was irregular, s."""
+        """Times at which the sound was irregular, seconds."""
 
     @property
     def line(self) -> LineFinding | None:
-        """Which line changed."""
+        """Change of narrow tones."""
 
 
 class BandShare(Protocol):
@@ -93,11 +94,11 @@ class BandShare(Protocol):
 
     @property
     def low_hz(self) -> float:
-        """Lower edge."""
+        """Lower edge, Hz."""
 
     @property
     def high_hz(self) -> float:
-        """Upper edge."""
+        """Upper edge, Hz."""
 
     @property
     def contribution(self) -> float:
@@ -105,12 +106,12 @@ class BandShare(Protocol):
 
 
 def explanation_text(explained: Explained, bands: Sequence[BandShare], *, start_s: float = 0.0) -> str:
-    """Say in a line what stood out: irregular times, a changed line, or else frequencies.
+    """Describe a score in a line: irregular times, a changed line, or else frequencies.
 
     Args:
         explained: score with the detector that decided.
         bands: frequencies that add most to the profile's score.
-        start_s: time that is shown as 0, s.
+        start_s: time that is shown as 0, seconds.
     """
     if explained.detector == "rhythm" and explained.irregular_times:
         return rhythm_text(explained.irregular_times, start_s)
@@ -133,7 +134,7 @@ def rhythm_text(times: Sequence[IrregularTime], start_s: float = 0.0) -> str:
 
 
 def line_text(line: LineFinding) -> str:
-    """Say what has become of narrow tones."""
+    """Describe the change of narrow tones."""
     if line.change == "missing":
         return _missing_text(line)
     if line.shift_percent is None:

@@ -1,4 +1,4 @@
-"""What a connection may do; known to the server and to those that tell clients of it."""
+"""The limits of a connection, for the server and for the messages that name them."""
 
 from __future__ import annotations
 

@@ -1,23 +1,20 @@
-"""PCM as it comes over the wire: bytes in, samples out, however the bytes were cut."""
+"""The decoding of PCM from the wire, however its bytes were cut."""
 
 from __future__ import annotations
 
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from humwatch.arrays import Float32
 from humwatch.errors import AudioNotFinite
 from humwatch_service.protocol.messages import SAMPLE_BYTES, SampleFormat
-
-Int16 = npt.NDArray[np.int16]
-Float32 = npt.NDArray[np.float32]
 
 _DTYPES: Final[dict[SampleFormat, str]] = {"s16le": "<i2", "s16be": ">i2", "f32le": "<f4"}
 
 
 class PcmDecoder:
-    """Bytes of interleaved samples in, float32 (n, channels) out; keeps the bytes of half a frame.
+    """A decoder from bytes of interleaved samples to float32 (n, channels), which keeps the bytes of half a frame.
 
     Integers are divided by 32768, as libsndfile does, so that a stream and a file give the same samples.
     """
@@ -30,7 +27,7 @@ class PcmDecoder:
 
     @property
     def rest_bytes(self) -> int:
-        """Bytes of a frame that is not whole yet."""
+        """Number of bytes of a frame that is not whole yet."""
         return len(self._rest)
 
     def reset(self) -> None:
@@ -38,10 +35,10 @@ class PcmDecoder:
         self._rest = b""
 
     def push(self, data: bytes) -> Float32:
-        """Take bytes; return the whole frames, float32 (n, channels) in [-1, 1].
+        """Add bytes; return the whole frames, float32 (n, channels) in [-1, 1].
 
         Raises:
-            AudioNotFinite: NaN or infinite samples.
+            AudioNotFinite: there are NaN or infinite samples.
         """
         held = self._rest + data
         whole = len(held) // self.frame_bytes * self.frame_bytes

@@ -1,4 +1,4 @@
-"""The answer for a recording, as JSON; every field says what it is and in which unit."""
+"""The answer for a recording, as JSON, with meaning and unit of every field."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from humwatch.recording import RecordingScore
 from humwatch.scoring.decision import State
 from humwatch.scoring.explain import BandRange
 from humwatch_service.models.levels import FalseAlarms, Levels
-from humwatch_service.models.registry import Machine
+from humwatch_service.models.registry import LoadedModel
 from humwatch_service.protocol.detections import DETECTOR_MEANING, LINE_MEANING, Detection
 
 
@@ -95,7 +95,7 @@ class ScoreAnswer(_Answer):
     request_id: str | None = Field(description="the request's id, as in `X-Request-ID` and the log")
 
 
-def answer_of(machine: Machine, result: RecordingScore, request_id: str | None) -> ScoreAnswer:
+def answer_of(machine: LoadedModel, result: RecordingScore, request_id: str | None) -> ScoreAnswer:
     """Translate the core's answer: samples to seconds, thresholds to the scale of the score."""
     manifest = machine.manifest
     rate_hz = manifest.features.rate_hz

@@ -1,4 +1,4 @@
-"""A scored recording to look at: what was heard, how that departs from normal, and when the score rose."""
+"""The picture of a scored recording: its sound, its departure from normal, and its score over time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import threading
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -20,8 +19,6 @@ from humwatch.audio.features import FeatureSpec, hz_to_mel
 from humwatch_service.protocol.detections import DETECTOR_TITLES, explanation_text
 from humwatch_service.scoring.answers import Band, ScoreAnswer
 from humwatch_service.scoring.sound_trace import Columns, SoundTrace
-
-Float32 = npt.NDArray[np.float32]
 
 _STATE_COLOURS: Final = {"normal": "#1b6e4a", "warning": "#a65d00", "alarm": "#a51d2d", "unknown": "#555555"}
 _INK: Final = "#222222"
@@ -44,13 +41,13 @@ _LINEAR_UP_TO: Final = 4.0
 
 
 class Painter:
-    """Draws pictures, one at a time: matplotlib is not made for threads."""
+    """The maker of pictures, one at a time: matplotlib is not made for threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
     def paint(self, answer: ScoreAnswer, trace: SoundTrace) -> bytes:
-        """A PNG of a scored recording; the trace is used up."""
+        """Return a PNG of a scored recording; the trace is used up."""
         with self._lock:
             figure = _figure(answer, trace)
             buffer = io.BytesIO()
@@ -90,7 +87,7 @@ def _draw_level(figure: Figure, axes: Axes, trace: SoundTrace) -> None:
     level = image.get_array()
     low, high = np.percentile(np.asarray(level), [2.0, 99.8])
     image.set_clim(low, max(high, low + 1.0))
-    _frequency_axis(axes, trace.listening.features)
+    _frequency_axis(axes, trace.pipeline.features)
     _heading(axes, "heard")
     _colour_bar(figure, axes, image, "level, dB")
 
@@ -102,7 +99,7 @@ def _draw_departure(figure: Figure, axes: Axes, answer: ScoreAnswer, trace: Soun
     limit = max(6.0, float(np.percentile(known, 99.7)) if known.size else 0.0)
     image.set_clim(-limit, limit)
     axes.set_facecolor(_UNHEARD)
-    _frequency_axis(axes, trace.listening.features)
+    _frequency_axis(axes, trace.pipeline.features)
     _heading(axes, f"departure from {trace.reference}")
     for band in answer.bands if _is_of_bands(answer) else ():
         low, high = _mel_range(band)
@@ -118,12 +115,12 @@ def _draw_departure(figure: Figure, axes: Axes, answer: ScoreAnswer, trace: Soun
 
 
 def _is_of_bands(answer: ScoreAnswer) -> bool:
-    """Whether bands are what makes the score."""
+    """Return whether bands make the score."""
     return answer.detector in ("profile", "error")
 
 
 def _mark_tones(axes: Axes, answer: ScoreAnswer) -> None:
-    """Mark where a tone was (dashed) and where it is now."""
+    """Mark the frequencies of a tone before (dashed) and now."""
     if answer.line is None:
         return
     for hz, style in ((answer.line.before_hz, (0, (4, 3))), (answer.line.after_hz, "solid")):
@@ -138,7 +135,7 @@ def _mark_irregular_times(axes: Axes, answer: ScoreAnswer) -> None:
 
 def _draw_image(axes: Axes, trace: SoundTrace, columns: Columns, colours: str) -> AxesImage:
     """Show columns, float32 (m, bands): seconds across, mel upwards (bands are equally wide in mel)."""
-    features = trace.listening.features
+    features = trace.pipeline.features
     start_s, column_s = trace.seconds(columns)
     data = columns.flush()
     bottom, top = (float(mel) for mel in hz_to_mel((features.low_hz, features.high_hz)))
@@ -180,7 +177,7 @@ def _mel_range(band: Band) -> tuple[float, float]:
 
 
 def _draw_bands(axes: Axes, answer: ScoreAnswer) -> None:
-    """Bars beside the departure, at the same heights: how much each range of frequencies adds to the score."""
+    """Draw bars beside the departure, at the same heights, for the share of each range of frequencies in the score."""
     _heading(axes, "what makes the score" if _is_of_bands(answer) else "spectrum (did not decide)")
     axes.tick_params(axis="y", labelleft=False, left=False)
     axes.spines[["top", "right"]].set_visible(False)
@@ -243,7 +240,7 @@ def _draw_scores(axes: Axes, answer: ScoreAnswer) -> None:
 
 
 def _draw_facts(axes: Axes, answer: ScoreAnswer) -> None:
-    """The numbers beside the picture."""
+    """Write the numbers beside the picture."""
     axes.set_axis_off()
     alarms = answer.expected_false_alarms_a_day
     lines = [
@@ -262,7 +259,7 @@ def _draw_facts(axes: Axes, answer: ScoreAnswer) -> None:
 
 
 def _explanation(answer: ScoreAnswer) -> list[str]:
-    """What rhythm and lines found; bands have a panel of their own."""
+    """Return the findings of rhythm and lines in lines of text; bands have a panel of their own."""
     text = explanation_text(answer, ())
     return textwrap.wrap(text, _WRAP, initial_indent="    ", subsequent_indent="    ")
 

@@ -1,20 +1,17 @@
-"""What a picture needs of a recording: its level and its departure from normal, over time and frequency."""
+"""The level of a recording and its departure from normal, over time and frequency, for a picture."""
 
 from __future__ import annotations
 
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from humwatch.monitor import ListeningSpec, Step, WindowBlock
+from humwatch.arrays import Float32, Int64
+from humwatch.monitor import PipelineSpec, Step, WindowBlock
 from humwatch.scoring.calibration import Calibration
 
-Float32 = npt.NDArray[np.float32]
-Int64 = npt.NDArray[np.int64]
-
 MAX_COLUMNS: Final = 1500
-"""Of a spectrogram: more than a picture has pixels. Up to twice as many are held, 1.5 MB."""
+"""Columns of a spectrogram: more than a picture has pixels. Up to twice as many are held, 1.5 MB."""
 
 
 class Columns:
@@ -35,7 +32,7 @@ class Columns:
         self._rest: Float32 = np.zeros((0, self._bands), np.float32)
 
     def push(self, columns: Float32) -> None:
-        """Take float32 (n, bands)."""
+        """Add columns, float32 (n, bands)."""
         held = np.concatenate([self._rest, columns])
         whole = len(held) // self.every * self.every
         self._rest = held[whole:].copy()
@@ -62,65 +59,65 @@ class Columns:
 
 
 class StepView:
-    """What is drawn of the steps of one model: how loud it was, and how that departs from what is usual.
+    """The two quantities that are drawn of the steps of one model: the level, and its departure from the usual.
 
-    The departure is what the score looks at: level or residual, less the mean of the machine's normal clips; NaN in
-    bands that do not count. A score that has no mean in dB shows the residual itself.
+    The departure is that of the quantity that is scored: level or residual, less the mean of the machine's normal
+    clips; NaN in bands that do not count. A score that has no mean in dB shows the residual itself.
     """
 
-    def __init__(self, listening: ListeningSpec, calibration: Calibration) -> None:
-        self.listening = listening
-        scoring = listening.scoring
-        self._middle = listening.windows.length_frames // 2
-        self._bands = scoring.bands(listening.features)
+    def __init__(self, pipeline: PipelineSpec, calibration: Calibration) -> None:
+        self.pipeline = pipeline
+        scoring = pipeline.scoring
+        self._middle = pipeline.windows.length_frames // 2
+        self._bands = scoring.bands(pipeline.features)
         self._usual = calibration.clip.normal.mean if scoring.signed_is_score else np.zeros(len(self._bands))
 
     @property
     def window_s(self) -> float:
-        """From one window to the next, seconds."""
-        return self.listening.windows.hop_frames * self.listening.features.hop_samples / self.listening.features.rate_hz
+        """Time from one window to the next, seconds."""
+        return self.pipeline.windows.hop_frames * self.pipeline.features.hop_samples / self.pipeline.features.rate_hz
 
     @property
     def lead_s(self) -> float:
-        """From a window's first sample to the middle of what is shown of it, its middle frame, seconds."""
-        features = self.listening.features
+        """Time from a window's first sample to the middle of its middle frame, which is shown of it, seconds."""
+        features = self.pipeline.features
         return (self._middle * features.hop_samples + features.frame_samples / 2) / features.rate_hz
 
     def level(self, block: WindowBlock) -> Float32:
-        """Level of each window, dB: float32 (n, F)."""
+        """Return the level of each window, dB: float32 (n, F)."""
         level: Float32 = block.windows[:, self._middle, :]
         return level
 
     def departure(self, block: WindowBlock, starts: Int64 | None = None) -> Float32:
-        """Departure of each window, dB: float32 (n, F); with ``starts``, of each group of windows that begins there."""
+        """Return the departure of each window, dB: float32 (n, F); with ``starts``, of each group that begins there."""
         sums, counts = block.evidence.signed, block.evidence.counts
         if starts is not None:
             sums, counts = np.add.reduceat(sums, starts), np.add.reduceat(counts, starts)
         values = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
-        departure = np.full((len(values), self.listening.features.n_mels), np.nan, np.float32)
+        departure = np.full((len(values), self.pipeline.features.n_mels), np.nan, np.float32)
         departure[:, self._bands] = values - self._usual
         return departure
 
 
 class SoundTrace:
-    """Collects the steps of one recording, in memory that does not grow with its length."""
+    """The steps of one recording, in memory that does not grow with its length."""
 
-    def __init__(self, listening: ListeningSpec, calibration: Calibration) -> None:
-        self.listening = listening
-        self.level = Columns(listening.features.n_mels)
-        self.departure = Columns(listening.features.n_mels)
-        self._view = StepView(listening, calibration)
+    def __init__(self, pipeline: PipelineSpec, calibration: Calibration) -> None:
+        self.pipeline = pipeline
+        self.level = Columns(pipeline.features.n_mels)
+        self.departure = Columns(pipeline.features.n_mels)
+        self._view = StepView(pipeline, calibration)
 
     @property
     def reference(self) -> str:
-        """What the departure is measured from, in words."""
-        return "normal" if self.listening.scoring.signed_is_score else "what the model expects"
+        """Reference of the departure, in words."""
+        return "normal" if self.pipeline.scoring.signed_is_score else "what the model expects"
 
     def push(self, step: Step) -> None:
-        """Take what was heard since the step before."""
+        """Add the windows since the step before."""
         self.level.push(self._view.level(step.block))
         self.departure.push(self._view.departure(step.block))
 
     def seconds(self, columns: Columns) -> tuple[float, float]:
-        """Where the first column starts, and how long one is: a column shows its window's middle frame."""
+        """Return start and length of the first column, seconds: a column shows its window's middle frame."""
         return self._view.lead_s - self._view.window_s / 2, self._view.window_s * columns.every

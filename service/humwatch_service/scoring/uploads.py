@@ -1,4 +1,4 @@
-"""Recordings on their way in: from a multipart form or a raw body to a file that does not fill the memory."""
+"""The upload of a recording: from a multipart form or a raw body to a file that does not fill the memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from humwatch_service.errors import ClientGone, MediaTypeUnsupported, Overloaded, RequestInvalid
 
 SPOOL_BYTES: Final = 1 << 20
-"""Of a recording that are kept in memory; a larger one lies in a temporary file without a name."""
+"""Size of a recording that is kept in memory; a larger one lies in a temporary file without a name."""
 
 MAX_FIELDS: Final = 8
 MAX_FIELD_BYTES: Final = 64 << 10
@@ -24,21 +24,21 @@ _RAW_TYPES: Final = frozenset({"", "application/octet-stream"})
 
 @dataclass(frozen=True)
 class Upload:
-    """A received recording, and what came with it in a form's fields."""
+    """A received recording, with the other fields of its form."""
 
     file: BinaryIO
     fields: dict[str, str]
 
 
 class UploadSlots:
-    """Bounds how many bodies are received at a time."""
+    """The bound of the number of bodies that are received at a time."""
 
     def __init__(self, at_most: int) -> None:
         self._at_most = at_most
         self._taken = 0
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
+    def slot(self) -> Iterator[None]:
         """Hold a slot. Raises :class:`Overloaded` when there is none."""
         if self._taken >= self._at_most:
             raise Overloaded(f"{self._at_most} recordings are being received; ask again later")
@@ -50,13 +50,13 @@ class UploadSlots:
 
 
 @asynccontextmanager
-async def received(request: Request) -> AsyncIterator[Upload]:
+async def receive(request: Request) -> AsyncIterator[Upload]:
     """Receive a recording; its file is gone afterwards.
 
     Raises:
-        MediaTypeUnsupported: neither a form nor sound.
-        RequestInvalid: a form without a file, or with several.
-        BodyTooLarge, BodyTimedOut, ClientGone: as they say.
+        MediaTypeUnsupported: the body is neither a form nor sound.
+        RequestInvalid: the form has no file, or several.
+        BodyTooLarge, BodyTimedOut, ClientGone: the body is too large, comes too slowly, or ends early.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if request.headers.get("content-encoding", "identity").lower() != "identity":

@@ -1,1 +1,1 @@
-"""The sound that the service fetches itself: sound cards, folders and looped recordings."""
+"""Sound that the service fetches itself: sound cards, folders and looped recordings."""

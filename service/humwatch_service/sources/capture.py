@@ -1,4 +1,4 @@
-"""Microphones: which there are, and their sound as it comes, through unplugging and back."""
+"""Capture from sound cards: the devices that there are, and their sound as it comes, through unplugging and back."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from humwatch_service.client.backoff import Backoff
+from humwatch_service.backoff import Backoff
 from humwatch_service.errors import SoundDeviceUnavailable
 from humwatch_service.protocol.messages import SampleFormat
 
 NATIVE_16: Final[SampleFormat] = "s16le" if sys.byteorder == "little" else "s16be"
-"""How this machine's sound cards give 16 bits."""
+"""Format of 16 bits from this machine's sound cards."""
 
 BLOCK_S: Final = 0.05
 QUEUE_S: Final = 10.0
-"""Sound that may wait between the card's thread and the program; beyond it a gap is counted."""
+"""Most sound that waits between the card's thread and the program; beyond it a gap is counted."""
 
 SILENCE_S: Final = 3.0
-"""A card that gives nothing for so long is gone, whatever it says of itself."""
+"""Silence after which a card is gone, whatever it says of itself."""
 
 _POLL_S: Final = 0.02
 _HELP: Final = "install PortAudio (Debian, Ubuntu: apt install libportaudio2; macOS: brew install portaudio)"
@@ -36,12 +36,12 @@ class InputDevice:
     """A microphone or line input, as the system names it.
 
     Attributes:
-        number: of the moment; plugging something in or out changes numbers.
-        name: as the system says it.
-        host_api: through which part of the system it is reached.
-        channels: most that it gives.
-        rate_hz: that it likes best.
-        default: whether it is the one that is taken when none is named.
+        number: number of the moment; plugging something in or out changes numbers.
+        name: name in the system.
+        host_api: part of the system that it is reached through.
+        channels: most channels that it gives.
+        rate_hz: sample rate that it likes best, Hz.
+        default: True if it is taken when none is named.
     """
 
     number: int
@@ -58,10 +58,10 @@ class Block:
 
     Attributes:
         data: frames in native 16 bits, channels interleaved.
-        samples: how many frames.
-        time_s: of the monotonic clock, when the last of them was there.
-        overflows: times that the card lost frames before it; nobody knows how many.
-        gap_samples: frames before it that are known to be lost.
+        samples: number of frames.
+        time_s: arrival of the last frame, monotonic seconds.
+        overflows: number of times that the card lost frames before it; nobody knows how many.
+        gap_samples: number of frames before it that are known to be lost.
     """
 
     data: bytes
@@ -72,7 +72,7 @@ class Block:
 
 
 def load_sounddevice() -> Any:
-    """The module that speaks with sound cards. Raises :class:`SoundDeviceUnavailable` where its library is missing."""
+    """Return the module for sound cards. Raises :class:`SoundDeviceUnavailable` where its library is missing."""
     try:
         return importlib.import_module("sounddevice")
     except ImportError as error:
@@ -82,7 +82,7 @@ def load_sounddevice() -> Any:
 
 
 def input_devices(sound: Any) -> list[InputDevice]:
-    """Every device with an input. Raises :class:`SoundDeviceUnavailable` where the system cannot say."""
+    """Return every device with an input. Raises :class:`SoundDeviceUnavailable` where the system cannot say."""
     try:
         apis = [str(api["name"]) for api in sound.query_hostapis()]
         default = int(sound.default.device[0])
@@ -102,7 +102,7 @@ def input_devices(sound: Any) -> list[InputDevice]:
         raise SoundDeviceUnavailable(f"the sound devices cannot be listed: {error}") from error
 
 
-def chosen(devices: list[InputDevice], wanted: str | None) -> InputDevice:
+def choose_device(devices: list[InputDevice], wanted: str | None) -> InputDevice:
     """Find a device by its number, its name or a part of it that no other has; without any the default one.
 
     Raises:
@@ -132,7 +132,7 @@ class Microphone:
     """
 
     def __init__(self, sound: Any, wanted: str | None, *, rate_hz: int | None = None, channels: int = 1) -> None:
-        self.device = chosen(input_devices(sound), wanted)
+        self.device = choose_device(input_devices(sound), wanted)
         self.rate_hz = rate_hz or self.device.rate_hz
         self.channels = channels
         self._sound = sound
@@ -140,7 +140,7 @@ class Microphone:
         self._overflows = 0
         self._lost_samples = 0
         self._stream: Any = None
-        self._heard_s = 0.0
+        self._last_block_s = 0.0
 
     def open(self) -> None:
         """Start to listen. Raises :class:`SoundDeviceUnavailable`."""
@@ -153,7 +153,7 @@ class Microphone:
                 dtype="int16",
                 callback=self._take,
             )
-            self._heard_s = time.monotonic()
+            self._last_block_s = time.monotonic()
             self._stream.start()
         except (self._sound.PortAudioError, ValueError) as error:
             self.close()
@@ -171,7 +171,7 @@ class Microphone:
             self._sound._initialize()
         except self._sound.PortAudioError as error:
             raise SoundDeviceUnavailable(f"the sound system does not start: {error}") from error
-        self.device = _again(input_devices(self._sound), self.device)
+        self.device = _same_device(input_devices(self._sound), self.device)
         self.open()
 
     def close(self) -> None:
@@ -186,11 +186,11 @@ class Microphone:
 
     @property
     def gone(self) -> bool:
-        """Whether nothing comes any more."""
-        return self._stream is None or not self._stream.active or time.monotonic() - self._heard_s > SILENCE_S
+        """True if nothing comes any more."""
+        return self._stream is None or not self._stream.active or time.monotonic() - self._last_block_s > SILENCE_S
 
-    def taken(self) -> list[Block]:
-        """The blocks that have come since the last call."""
+    def drain(self) -> list[Block]:
+        """Return the blocks that have come since the last call."""
         blocks = []
         while True:
             try:
@@ -200,43 +200,45 @@ class Microphone:
 
     def _take(self, data: Any, samples: int, _: Any, status: Any) -> None:
         """Copy a block, on the card's own thread: anything slow here loses sound."""
-        self._heard_s = time.monotonic()
+        self._last_block_s = time.monotonic()
         self._overflows += bool(status.input_overflow)
         try:
-            self._blocks.put_nowait(Block(bytes(data), samples, self._heard_s, self._overflows, self._lost_samples))
+            self._blocks.put_nowait(
+                Block(bytes(data), samples, self._last_block_s, self._overflows, self._lost_samples)
+            )
         except queue.Full:
             self._lost_samples += samples
         else:
             self._overflows = self._lost_samples = 0
 
 
-async def captured(
+async def capture_blocks(
     microphone: Microphone, *, stop: asyncio.Event, on_trouble: Callable[[str], None]
 ) -> AsyncGenerator[Block, None]:
     """Yield an open microphone's blocks until ``stop``; one that goes away is waited for, and the gap is measured.
 
     Args:
-        microphone: opened; it is closed at the end.
-        stop: ends it.
-        on_trouble: is told what happens to the device.
+        microphone: open microphone; it is closed at the end.
+        stop: event that ends the capture.
+        on_trouble: callback for what happens to the device, in words.
     """
-    heard_s = time.monotonic()
+    last_s = time.monotonic()
     was_away = False
     try:
         while not stop.is_set():
             gone = microphone.gone  # asked first: what came before it went is taken below
-            for block in microphone.taken():
-                yield _with_gap(block, heard_s, microphone.rate_hz) if was_away else block
-                heard_s, was_away = block.time_s, False
+            for block in microphone.drain():
+                yield _with_gap(block, last_s, microphone.rate_hz) if was_away else block
+                last_s, was_away = block.time_s, False
             if gone:
                 was_away = True
-                await _reopened(microphone, stop, on_trouble)
+                await _reopen(microphone, stop, on_trouble)
             await asyncio.sleep(_POLL_S)
     finally:
         microphone.close()
 
 
-async def _reopened(microphone: Microphone, stop: asyncio.Event, on_trouble: Callable[[str], None]) -> None:
+async def _reopen(microphone: Microphone, stop: asyncio.Event, on_trouble: Callable[[str], None]) -> None:
     """Try until the device is back, or ``stop``."""
     backoff = Backoff()
     on_trouble(f"{microphone.device.name} gives no sound any more")
@@ -259,21 +261,21 @@ async def _pause(seconds: float, stop: asyncio.Event) -> None:
         pass
 
 
-def _with_gap(block: Block, heard_s: float, rate_hz: int) -> Block:
-    """The first block after a device was away, with the gap before it: by the clock, nobody counted."""
-    away_samples = round((block.time_s - heard_s) * rate_hz) - block.samples
+def _with_gap(block: Block, last_s: float, rate_hz: int) -> Block:
+    """Return the first block after a device was away, with the gap before it: by the clock, nobody counted."""
+    away_samples = round((block.time_s - last_s) * rate_hz) - block.samples
     return replace(block, gap_samples=max(away_samples, block.gap_samples, 0))
 
 
-def _again(devices: list[InputDevice], before: InputDevice) -> InputDevice:
-    """The same device after numbers may have changed. Raises :class:`SoundDeviceUnavailable`."""
-    same = [device for device in devices if _lasting(device) == _lasting(before)]
+def _same_device(devices: list[InputDevice], before: InputDevice) -> InputDevice:
+    """Return the same device after numbers may have changed. Raises :class:`SoundDeviceUnavailable`."""
+    same = [device for device in devices if _stable_name(device) == _stable_name(before)]
     if not same:
         raise SoundDeviceUnavailable(f"{before.name} is not there")
     exact = [device for device in same if device.name == before.name]
     return next((device for device in exact or same if device.number == before.number), (exact or same)[0])
 
 
-def _lasting(device: InputDevice) -> tuple[str, str]:
-    """What of a name stays when a device is plugged in again: ALSA puts the card's number at its end."""
+def _stable_name(device: InputDevice) -> tuple[str, str]:
+    """Return what of a name stays when a device is plugged in again: ALSA puts the card's number at its end."""
     return device.host_api, re.sub(r"\s*\(hw:\d+,\d+\)$", "", device.name)

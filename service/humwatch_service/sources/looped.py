@@ -1,4 +1,4 @@
-"""Recordings as one endless loop of mono sound, and which of them is heard where."""
+"""Recordings as one endless loop of mono sound."""
 
 from __future__ import annotations
 
@@ -7,32 +7,30 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from humwatch.arrays import Float32
 from humwatch.recording import choose_channel
 from humwatch_service.protocol.pcm import PcmDecoder
-from humwatch_service.sources.sequence import Playlist, recordings
-
-Float32 = npt.NDArray[np.float32]
+from humwatch_service.sources.sequence import RecordingSequence, recordings
 
 KEPT_SAMPLES: Final = 1 << 26
-"""Of a loop that is decoded once and kept, 256 MiB; a longer one is decoded each time."""
+"""Most samples of a loop that is decoded once and kept, 256 MiB; a longer one is decoded each time."""
 
 
-class Place(NamedTuple):
-    """Where in a loop something is heard."""
+class LoopPosition(NamedTuple):
+    """Position in a loop: a file, and seconds from its beginning."""
 
     path: Path
     offset_s: float
 
 
-class Reel:
+class LoopedRecording:
     """One channel of recordings of one rate, one after the other and from the beginning again.
 
     Args:
         paths: files and folders of them.
-        channel: to listen to, from 0; None takes ``default_channel``, or the only one that there is.
-        default_channel: the model's.
+        channel: channel to take, from 0; None takes ``default_channel``, or the only one that there is.
+        default_channel: channel of the model.
 
     Raises:
         AudioError, FileUnreadable: one cannot be used.
@@ -41,20 +39,20 @@ class Reel:
 
     def __init__(self, paths: Sequence[Path], *, channel: int | None, default_channel: int) -> None:
         self.paths = recordings(paths)
-        whole = Playlist(self.paths)
+        whole = RecordingSequence(self.paths)
         self.rate_hz = whole.rate_hz
         self.samples = whole.samples
-        self._tapes = [Playlist([path]) for path in self.paths]
+        self._sequences = [RecordingSequence([path]) for path in self.paths]
         self._channel = choose_channel(whole.channels, channel, default_channel)
         self._kept: list[Float32] | None = None
 
     @property
     def duration_s(self) -> float:
-        """How long all of it is once, seconds."""
+        """Duration of one round, seconds."""
         return self.samples / self.rate_hz
 
     def between(self, start: int, end: int) -> Iterator[Float32]:
-        """The loop from sample ``start`` until ``end``, in pieces, float32 (n,); raises as the decoder does."""
+        """Yield the loop from sample ``start`` until ``end``, in pieces, float32 (n,); raise as the decoder does."""
         at = start - start % self.samples
         while at < end:
             for piece in self._once():
@@ -65,14 +63,14 @@ class Reel:
                 if at >= end:
                     return
 
-    def place(self, sample: int) -> Place:
-        """The file that has a sample of the loop, and where."""
+    def place(self, sample: int) -> LoopPosition:
+        """Return the file that has a sample of the loop, and where in the file it is."""
         left = sample % self.samples
         file = 0
-        while left >= self._tapes[file].samples:
-            left -= self._tapes[file].samples
+        while left >= self._sequences[file].samples:
+            left -= self._sequences[file].samples
             file += 1
-        return Place(self.paths[file], left / self.rate_hz)
+        return LoopPosition(self.paths[file], left / self.rate_hz)
 
     def _once(self) -> Iterator[Float32]:
         if self.samples > KEPT_SAMPLES:
@@ -82,7 +80,7 @@ class Reel:
         return iter(self._kept)
 
     def _decoded(self) -> Iterator[Float32]:
-        for tape in self._tapes:
-            pcm = PcmDecoder(tape.format, tape.channels)
-            for block in tape.blocks():
+        for sequence in self._sequences:
+            pcm = PcmDecoder(sequence.format, sequence.channels)
+            for block in sequence.blocks():
                 yield np.ascontiguousarray(pcm.push(block)[:, self._channel])

@@ -12,10 +12,11 @@ from typing import Final
 
 import numpy as np
 
-from humwatch.audio.decoding import AudioInfo, DecodeLimits, Float32, open_recording
+from humwatch.arrays import Float32
+from humwatch.audio.decoding import AudioInfo, DecodeLimits, open_recording
+from humwatch.audio.files import audio_files
 from humwatch.errors import HumwatchError
 from humwatch_service.errors import FileUnreadable, RequestInvalid
-from humwatch_service.models.recalibration import SUFFIXES
 from humwatch_service.protocol.messages import SAMPLE_BYTES, SampleFormat
 
 _ANY_LENGTH: Final = DecodeLimits(max_duration_s=math.inf, max_samples=1 << 62, min_rate_hz=1, max_rate_hz=1 << 30)
@@ -25,11 +26,11 @@ _FULL_SCALE_16: Final = 32_768
 
 
 def encoded(samples: Float32, sample_format: SampleFormat) -> bytes:
-    """Samples as they are sent; those of a file of 16 bits or fewer are its own, bit for bit.
+    """Return samples as they are sent; those of a file of 16 bits or fewer are its own, bit for bit.
 
     Args:
-        samples: float32 (n, channels), full scale is [-1, 1].
-        sample_format: of the bytes.
+        samples: samples of shape (n, channels), full scale is [-1, 1].
+        sample_format: format of the bytes.
     """
     if sample_format == "f32le":
         return samples.astype("<f4").tobytes()
@@ -38,11 +39,11 @@ def encoded(samples: Float32, sample_format: SampleFormat) -> bytes:
 
 
 def recordings(paths: Sequence[Path]) -> list[Path]:
-    """The WAV and FLAC files among files and folders, those of a folder by name. Raises :class:`FileUnreadable`."""
+    """Return the recordings among files and folders, those of a folder by name. Raises :class:`FileUnreadable`."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            inside = audio_files(path)
             if not inside:
                 raise FileUnreadable(f"{path} has no WAV or FLAC file")
             found += inside
@@ -51,14 +52,14 @@ def recordings(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-class Playlist:
+class RecordingSequence:
     """Recordings of one rate and as many channels each.
 
     Attributes:
-        rate_hz: of all of them.
-        channels: of all of them.
-        format: 16 bits where that is all they have, else float32.
-        samples: frames of all of them together.
+        rate_hz: sample rate of each, Hz.
+        channels: number of channels of each.
+        format: sample format as sent, 16 bits where that is all they have, else float32.
+        samples: number of frames of all together.
 
     Raises:
         AudioError: one cannot be read.
@@ -83,16 +84,16 @@ class Playlist:
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one frame as sent."""
+        """Size of one frame as sent, bytes."""
         return SAMPLE_BYTES[self.format] * self.channels
 
     @property
     def duration_s(self) -> float:
-        """How long all of it is, seconds."""
+        """Duration of all together, seconds."""
         return self.samples / self.rate_hz
 
     def blocks(self) -> Generator[bytes, None, None]:
-        """Decode in order, block by block; raises as the decoder does, with the file's name."""
+        """Yield the bytes of all in order, block by block; raise as the decoder does, with the file's name."""
         for path in self._paths:
             try:
                 with open_recording(path, _ANY_LENGTH) as recording:
@@ -106,7 +107,7 @@ class Playlist:
     async def chunks(
         self, chunk_samples: int, *, speed: float, loop: bool, stop: asyncio.Event
     ) -> AsyncGenerator[bytes, None]:
-        """Give out chunks, each when a microphone would; at speed 0 at once. Ends early when ``stop`` is set."""
+        """Yield chunks, each when a microphone would, at speed 0 at once; end early when ``stop`` is set."""
         started_s = time.monotonic()
         sent = 0
         for _ in count() if loop else range(1):

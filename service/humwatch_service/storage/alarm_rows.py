@@ -35,13 +35,13 @@ Row = Mapping[str, Any]
 
 
 def row_of(alarm_id: str) -> ColumnElement[bool]:
-    """Which row of ``ALARMS`` it is. Raises :class:`AlarmNotFound` for what no alarm can be called."""
+    """Return the condition for an alarm's row of ``ALARMS``. Raises :class:`AlarmNotFound` for an impossible id."""
     machine_id, number = split_alarm_id(alarm_id)
     return and_(ALARMS.c.machine_id == machine_id, ALARMS.c.number == number)
 
 
 def read_alarm(connection: Connection, alarm_id: str) -> AlarmRecord:
-    """One alarm, with its trace. Raises :class:`AlarmNotFound`."""
+    """Return one alarm, with its trace. Raises :class:`AlarmNotFound`."""
     statement = select(*_LISTED, ALARMS.c.trace).select_from(_JOINED).where(row_of(alarm_id))
     row = connection.execute(statement).mappings().one_or_none()
     if row is None:
@@ -52,7 +52,7 @@ def read_alarm(connection: Connection, alarm_id: str) -> AlarmRecord:
 def read_alarms(
     connection: Connection, conditions: list[ColumnElement[bool]], *, limit: int, before: int | None
 ) -> AlarmPage:
-    """A page of alarms that meet all conditions, the newest first, without traces."""
+    """Return a page of alarms that meet all conditions, the newest first, without traces."""
     listed = select(*_LISTED).select_from(_JOINED).where(*conditions)
     rows, next_before = _page(connection, listed, ALARMS.c.id, limit, before)
     return AlarmPage(alarms=tuple(_alarm(row) for row in rows), next_before=next_before)
@@ -61,7 +61,7 @@ def read_alarms(
 def read_events(
     connection: Connection, conditions: list[ColumnElement[bool]], *, limit: int, before: int | None
 ) -> EventPage:
-    """A page of events that meet all conditions, the newest first."""
+    """Return a page of events that meet all conditions, the newest first."""
     rows, next_before = _page(connection, select(EVENTS).where(*conditions), EVENTS.c.id, limit, before)
     return EventPage(events=tuple(event_of(row) for row in rows), next_before=next_before)
 
@@ -79,7 +79,7 @@ def _page(
 
 
 def machine_of(row: Row) -> KeptMachine:
-    """A row of ``MACHINES``."""
+    """Return the record of a row of ``MACHINES``."""
     position = None
     if row["stream_id"] is not None:
         position = StreamPosition.model_validate({name: row[name] for name in StreamPosition.model_fields})
@@ -92,7 +92,7 @@ def machine_of(row: Row) -> KeptMachine:
 
 
 def event_of(row: Row) -> EventRecord:
-    """A row of ``EVENTS``."""
+    """Return the record of a row of ``EVENTS``."""
     values = {name: row[name] for name in EventRecord.model_fields if name not in ("alarm_id", "reasons", "details")}
     return EventRecord(
         alarm_id=None if row["number"] is None else alarm_id_of(row["machine_id"], row["number"]),

@@ -1,4 +1,4 @@
-"""How a machine's change becomes rows; all in the transaction of whoever calls."""
+"""Rows of a machine's change; all in the transaction of the caller."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def apply_change(connection: Connection, change: MachineChange) -> None:
 
 
 def ensure_machine(connection: Connection, machine_id: str) -> int:
-    """Key of a machine, which may be new."""
+    """Return the key of a machine, which may be new."""
     key = select(MACHINES.c.key).where(MACHINES.c.machine_id == machine_id)
     found: int | None = connection.execute(key).scalar_one_or_none()
     if found is None:
@@ -78,7 +78,7 @@ def _insert_event(connection: Connection, machine_id: str, event: AlarmEvent) ->
 
 
 def _insert_once(connection: Connection, values: dict[str, object]) -> int | None:
-    """Id of the new line; None if it is there already."""
+    """Insert a line, and return its id; None if it is there already."""
     identity = hashlib.sha256(_json(values).encode()).digest()[:_IDENTITY_BYTES]
     statement = insert(EVENTS).values(identity=identity, **values).on_conflict_do_nothing()
     return connection.execute(statement.returning(EVENTS.c.id)).scalar_one_or_none()
@@ -97,7 +97,7 @@ def _update_alarm(connection: Connection, change: MachineChange, event: AlarmEve
 
 
 def _ensure_alarm(connection: Connection, change: MachineChange, event: AlarmEvent, number: int) -> None:
-    """The row of the alarm; also of one whose raising was lost, so that it is listed."""
+    """Return the row of the alarm; also of one whose raising was lost, so that it is listed."""
     active = change.snapshot.active
     raised_s = active.raised_s if active is not None and active.number == number else event.at_s
     values = {"machine_id": change.machine_id, "number": number, "raised_s": raised_s}
@@ -122,7 +122,7 @@ def _context_values(context: AlarmContext) -> dict[str, object]:
 
 
 def _higher(score: float | None) -> object:
-    """The higher of the peak so far and a score."""
+    """Return the higher of the peak so far and a score."""
     return func.max(func.coalesce(ALARMS.c.peak_score, score), score) if score is not None else ALARMS.c.peak_score
 
 

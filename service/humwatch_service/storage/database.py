@@ -40,7 +40,7 @@ _OURS = (exc.IntegrityError, exc.ProgrammingError, exc.DataError, sqlite3.Integr
 
 
 class Database:
-    """Opens the file when it is first needed and again after a failure; used from any thread.
+    """SQLite file that is opened when first needed and again after a failure; used from any thread.
 
     Args:
         path: the file; its folder is made.
@@ -59,7 +59,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that is on the disk when the block ends, or not at all. Raises :class:`StateUnusable`."""
+        """Open a transaction that is on the disk when the block ends, or not at all. Raises :class:`StateUnusable`."""
         with self._named():
             if not self._write_lock.acquire(timeout=self._busy_timeout_s):
                 raise StateUnusable(f"{self.path}: another change is not written yet; the disk may be slow")
@@ -74,7 +74,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """One state of the data, whatever is written meanwhile. Raises :class:`StateUnusable`."""
+        """Open a view of one state of the data, whatever is written meanwhile. Raises :class:`StateUnusable`."""
         with self._named(), self._transaction(self._reader) as connection:
             yield connection
 
@@ -154,7 +154,7 @@ class Database:
             cursor.close()
 
     def _refuse_strange(self, cursor: DBAPICursor) -> None:
-        """Nothing is changed in a file that is not ours."""
+        """Refuse a file that is not ours, before anything in it is changed."""
         cursor.execute("SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version")
         version, tables = cursor.fetchone() or (0, 0)
         if version > SCHEMA_VERSION:

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from humwatch.arrays import Float32, Int16
 from humwatch.durable import replace_durably, sync_folder
 from humwatch_service.errors import AlarmNotFound, EvidenceGone, StateUnusable
 from humwatch_service.storage.records import EvidenceState, split_alarm_id
@@ -31,11 +32,11 @@ MAX_CHANNELS: Final = 8
 MAX_RATE_HZ: Final = 655_350
 """Limits of FLAC."""
 
-Samples = npt.NDArray[np.int16] | npt.NDArray[np.float32]
+Samples = Int16 | Float32
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _EvidenceEntry:
     """Evidence of one alarm on the disk; ``at_s`` is when the newest of its files was written."""
 
     alarm_id: str
@@ -90,7 +91,7 @@ class EvidenceFolder:
             replace_durably(self._folder_for(alarm_id) / PICTURE, lambda file: file.write(png))
 
     def clip_path(self, alarm_id: str) -> Path:
-        """Where an alarm's sound is, FLAC. Raises :class:`EvidenceGone`."""
+        """Return the path of an alarm's sound, FLAC. Raises :class:`EvidenceGone`."""
         for name in (CLIP, PARTIAL_CLIP):
             path = self._place(alarm_id) / name
             if path.is_file():
@@ -98,32 +99,32 @@ class EvidenceFolder:
         raise EvidenceGone(f"the sound of {alarm_id} is not kept, or not any more")
 
     def picture_path(self, alarm_id: str) -> Path:
-        """Where an alarm's picture is, PNG. Raises :class:`EvidenceGone`."""
+        """Return the path of an alarm's picture, PNG. Raises :class:`EvidenceGone`."""
         path = self._place(alarm_id) / PICTURE
         if not path.is_file():
             raise EvidenceGone(f"the picture of {alarm_id} is not kept, or not any more")
         return path
 
     def state(self, alarm_id: str) -> EvidenceState:
-        """What there is of an alarm's sound: ``kept``, ``partial`` or ``none``."""
+        """Return the state of an alarm's sound: ``kept``, ``partial`` or ``none``."""
         folder = self._place(alarm_id)
         if (folder / CLIP).is_file():
             return "kept"
         return "partial" if (folder / PARTIAL_CLIP).is_file() else "none"
 
     def states(self) -> dict[str, EvidenceState]:
-        """What there is of every alarm's sound, for ``StateStore.reconcile_evidence``."""
+        """Return the state of every alarm's sound, for ``StateStore.reconcile_evidence``."""
         with self._lock, _named(self.root):
             states = {kept.alarm_id: self.state(kept.alarm_id) for kept in self._all()}
         return {alarm_id: state for alarm_id, state in states.items() if state != "none"}
 
     def used_bytes(self) -> int:
-        """Bytes of all evidence."""
+        """Return the bytes of all evidence."""
         with self._lock, _named(self.root):
             return sum(kept.size_bytes for kept in self._all())
 
     def size_bytes(self) -> int | None:
-        """Bytes of all evidence, None while the disk cannot be read.
+        """Return the bytes of all evidence, None while the disk cannot be read.
 
         They are added up once and kept up to date with what is written and deleted here: cheap, however many there are.
         """
@@ -183,14 +184,14 @@ class EvidenceFolder:
             sync_folder(self.root)
         return folder
 
-    def _all(self) -> Iterator[_Kept]:
+    def _all(self) -> Iterator[_EvidenceEntry]:
         if not self.root.exists():
             return
         for folder in self.root.iterdir():
             if _is_alarm(folder.name) and folder.is_dir() and not folder.is_symlink():
                 status = [file.lstat() for file in folder.iterdir()]
                 newest_s = max((each.st_mtime for each in status), default=folder.stat().st_mtime)
-                yield _Kept(folder.name, folder, sum(each.st_size for each in status), newest_s)
+                yield _EvidenceEntry(folder.name, folder, sum(each.st_size for each in status), newest_s)
 
 
 def _folder_bytes(folder: Path) -> int:
@@ -206,7 +207,7 @@ def _is_alarm(name: str) -> bool:
 
 
 def flac_of(samples: Samples, rate_hz: int) -> bytes:
-    """Sound as FLAC; see :meth:`EvidenceFolder.write_clip`. Raises :class:`ValueError`."""
+    """Return sound as FLAC; see :meth:`EvidenceFolder.write_clip`. Raises :class:`ValueError`."""
     channels = 1 if samples.ndim == 1 else samples.shape[-1]
     if samples.ndim not in (1, 2) or not len(samples) or not 1 <= channels <= MAX_CHANNELS:
         raise ValueError(f"samples of shape {samples.shape}: (n,) or (n, channels), 1 to {MAX_CHANNELS} channels")
@@ -223,7 +224,7 @@ def flac_of(samples: Samples, rate_hz: int) -> bytes:
 
 
 def _to_24_bits(samples: Samples) -> npt.NDArray[np.int32]:
-    """Float32, full scale 1, as int32 whose lowest byte is 0."""
+    """Return float32, full scale 1, as int32 whose lowest byte is 0."""
     full = float(1 << 23)
     finite = np.nan_to_num(samples.astype(np.float64), nan=0.0, posinf=1.0, neginf=-1.0)
     return np.clip(np.rint(finite * full), -full, full - 1).astype(np.int32) << 8

@@ -1,4 +1,4 @@
-"""What operators said of alarms, as recordings to train and to test with.
+"""Export of operators' judgements of alarms, as recordings to train and to test with.
 
 ``<folder>/<machine_id>/normal`` has the sound of false alarms, ``abnormal`` that of true ones: a folder data set of
 `humwatch-train` for each machine. ``<folder>/labels.csv`` says of each file what the operator said. Alarms that nobody

@@ -45,7 +45,7 @@ class FleetHistory(BaseModel):
 
 
 def read_fleet_history(connection: Connection, machine_ids: Sequence[str], now_s: float, minutes: int) -> FleetHistory:
-    """The last ``minutes`` minutes of these machines, the running one included."""
+    """Return the last ``minutes`` minutes of these machines, the running one included."""
     last = int(now_s) // STEP_S
     first = last - minutes + 1
     keys = select(MACHINES.c.key).where(MACHINES.c.machine_id.in_(machine_ids))  # so the table's own order is used

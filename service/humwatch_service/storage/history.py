@@ -67,8 +67,8 @@ _SECONDS_OF: Final = select(SECONDS.c.packed).where(
 )
 
 
-def last_heard(connection: Connection) -> dict[str, float]:
-    """The last second of each machine that has any, since 1970 (UTC)."""
+def last_seconds(connection: Connection) -> dict[str, float]:
+    """Return the last second of each machine that has any, since 1970 (UTC)."""
     other = SECONDS.alias()
     newest = select(func.max(other.c.minute)).where(other.c.machine_key == MACHINES.c.key).scalar_subquery()
     rows = connection.execute(
@@ -83,7 +83,7 @@ def last_heard(connection: Connection) -> dict[str, float]:
 def read_history(
     connection: Connection, machine_id: str, start_s: float, end_s: float, resolution: Resolution
 ) -> list[HistoryPoint]:
-    """Points from the one that ``start_s`` lies in, up to ``end_s`` (not in it), in order; empty ones are left out.
+    """Return the points from the one that holds ``start_s`` up to ``end_s`` (exclusive), in order, without empty ones.
 
     Raises:
         RequestInvalid: more than ``MAX_POINTS`` could come, or a time that is none.

@@ -1,4 +1,4 @@
-"""What machines sound like when all is well: the last such sound of each, to compare an alarm with."""
+"""Normal sound of machines: the last one of each, to compare an alarm with."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class NormalSounds:
             raise StateUnusable(f"{self.root}: {error.strerror or error}") from error
 
     def path(self, machine_id: str) -> Path:
-        """Where a machine's normal sound is, FLAC. Raises :class:`NormalSoundNotFound`."""
+        """Return the path of a machine's normal sound, FLAC. Raises :class:`NormalSoundNotFound`."""
         path = self._place(machine_id)
         if not path.is_file():
             raise NormalSoundNotFound(f"no normal sound of {machine_id} was kept yet: it takes a minute of it")
         return path
 
     def age_s(self, machine_id: str) -> float | None:
-        """How long ago it was written, seconds; None where there is none."""
+        """Return the seconds since it was written; None where there is none."""
         try:
             return max(0.0, time.time() - self._place(machine_id).stat().st_mtime)
         except OSError:

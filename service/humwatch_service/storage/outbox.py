@@ -1,4 +1,4 @@
-"""What webhooks are still owed: written with the event itself, so that no crash loses or doubles it.
+"""Deliveries owed to webhooks: written with the event itself, so that no crash loses or doubles them.
 
 A delivery that arrived but was not marked as such before a crash is sent again: webhooks tell repeats by the event's
 id. Which of a webhook's deliveries goes first is the sender's business.
@@ -25,7 +25,7 @@ class Outbox:
         self._database = database
 
     def due(self, now_s: float, limit: int, webhook: str) -> list[Delivery]:
-        """A webhook's deliveries to try now, the oldest event first; at infinity all that are owed."""
+        """Return a webhook's deliveries to try now, the oldest event first; at infinity all that are owed."""
         statement = (
             select(OUTBOX.c.id.label("delivery_id"), OUTBOX.c.webhook, OUTBOX.c.attempts, EVENTS)
             .join(EVENTS, EVENTS.c.id == OUTBOX.c.event_id)
@@ -41,17 +41,17 @@ class Outbox:
         ]
 
     def delivered(self, delivery_id: int, at_s: float) -> None:
-        """The webhook has it."""
+        """Settle a delivery that the webhook has."""
         self._settle(delivery_id, delivered_s=at_s)
 
     def failed(self, delivery_id: int, error: str, next_try_s: float | None) -> None:
-        """The webhook has it not; with no next try it is given up."""
+        """Record an attempt that failed; with no next try the delivery is given up."""
         values: dict[str, object] = {"attempts": OUTBOX.c.attempts + 1, "last_error": error[:MAX_ERROR_LENGTH]}
         values |= {"given_up": True} if next_try_s is None else {"due_s": next_try_s}
         self._settle(delivery_id, **values)
 
     def counts(self) -> OutboxCounts:
-        """How full it is."""
+        """Return the counts of deliveries."""
         delivered = OUTBOX.c.delivered_s.is_not(None)
         oldest = select(func.min(EVENTS.c.at_s)).join(OUTBOX, OUTBOX.c.event_id == EVENTS.c.id).where(PENDING)
         with self._database.reading() as connection:
@@ -65,7 +65,7 @@ class Outbox:
             return OutboxCounts(**numbers.one(), oldest_pending_s=connection.execute(oldest).scalar_one())
 
     def pending(self) -> dict[str, int]:
-        """Deliveries that are still owed, by webhook; none where nothing is."""
+        """Return the number of deliveries that are owed, by webhook; without those that are owed none."""
         with self._database.reading() as connection:
             counted = connection.execute(
                 select(OUTBOX.c.webhook, func.count()).where(PENDING).group_by(OUTBOX.c.webhook)

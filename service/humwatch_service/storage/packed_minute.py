@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from humwatch.alarm.events import MachineState
+from humwatch.arrays import Float32, Int16
 from humwatch_service.storage.records import HistoryPoint, ScoreSecond
 
 _CODES: Final[Mapping[MachineState, int]] = {
@@ -37,16 +38,14 @@ class PackedMinute:
         states: uint8 (60,), codes.
     """
 
-    def __init__(
-        self, scores: npt.NDArray[np.float32], levels: npt.NDArray[np.int16], states: npt.NDArray[np.uint8]
-    ) -> None:
+    def __init__(self, scores: Float32, levels: Int16, states: npt.NDArray[np.uint8]) -> None:
         self.scores = scores
         self.levels = levels
         self.states = states
 
     @staticmethod
     def empty() -> PackedMinute:
-        """A minute of which nothing is known."""
+        """Return a minute of which nothing is known."""
         return PackedMinute(np.full(60, np.nan, np.float32), np.full(60, _NO_LEVEL, np.int16), np.zeros(60, np.uint8))
 
     @staticmethod
@@ -64,7 +63,7 @@ class PackedMinute:
         )
 
     def to_bytes(self) -> bytes:
-        """All of it, compressed."""
+        """Return all of it, compressed."""
         # byte by byte: the high bytes of neighbours are alike
         scores = self.scores.astype("<f4").view(np.uint8).reshape(60, 4).T
         levels = self.levels.astype("<i2").view(np.uint8).reshape(60, 2).T
@@ -79,7 +78,7 @@ class PackedMinute:
         self.states[second] = _CODES[row.state]
 
     def sums(self) -> dict[str, Any]:
-        """The minute's row of numbers."""
+        """Return the minute's row of numbers."""
         scores = self.scores[np.isfinite(self.scores)].astype(np.float64)
         powers = 10.0 ** (self.levels[self.levels != _NO_LEVEL] / 1000.0)
         counts = np.bincount(self.states, minlength=len(_CODES) + 1)
@@ -94,12 +93,12 @@ class PackedMinute:
         }
 
     def last_s(self, minute: int) -> float | None:
-        """The last second that was written; None where none was."""
+        """Return the last second that was written; None where none was."""
         written = np.flatnonzero(self.states)
         return float(minute * 60 + written[-1]) if len(written) else None
 
     def points(self, minute: int) -> list[HistoryPoint]:
-        """The seconds that were written."""
+        """Return the seconds that were written."""
         rows = zip(self.scores.tolist(), self.levels.tolist(), self.states.tolist(), strict=True)
         return [_point(minute * 60 + second, *row) for second, row in enumerate(rows) if row[2]]
 

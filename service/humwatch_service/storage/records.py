@@ -1,4 +1,4 @@
-"""What goes into the database and what comes out of it. Times are seconds since 1970 (UTC)."""
+"""Records that go into the database and come out of it. Times are seconds since 1970 (UTC)."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ _ALARM_ID = re.compile(rf"({MACHINE_ID.pattern})-([0-9]{{6,9}})")
 
 
 def alarm_id_of(machine_id: str, number: int) -> str:
-    """Id of a machine's alarm: `fan-1`, 7 -> `fan-1-000007`."""
+    """Return the id of a machine's alarm: `fan-1`, 7 -> `fan-1-000007`."""
     return f"{machine_id}-{number:06d}"
 
 
 def split_alarm_id(alarm_id: str) -> tuple[str, int]:
-    """Machine and number of an alarm. Raises :class:`AlarmNotFound` for what no alarm can be called."""
+    """Return machine and number of an alarm. Raises :class:`AlarmNotFound` for an impossible id."""
     match = _ALARM_ID.fullmatch(alarm_id)
     if match is None or alarm_id_of(match[1], int(match[2])) != alarm_id:
         raise AlarmNotFound(f"there is no alarm {alarm_id[:90]!r}")
     return match[1], int(match[2])
 
 
-class _Record(BaseModel):
+class _StoredRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class AlarmLevels(_Record):
+class AlarmLevels(_StoredRecord):
     """Two levels of a score."""
 
     warn: float = Field(description="at or over this a score warns")
     alarm: float = Field(description="at or over this a score can become an alarm")
 
 
-class SoundSource(_Record):
+class SoundSource(_StoredRecord):
     """Which sound an alarm was raised on."""
 
     stream_id: str = Field(description="the unbroken count of samples")
@@ -60,14 +60,14 @@ class SoundSource(_Record):
     rate_hz: int = Field(gt=0, description="samples a second")
 
 
-class TracePoint(_Record):
+class TracePoint(_StoredRecord):
     """A score and its time."""
 
     at_s: float = Field(description="seconds since 1970 (UTC)")
     score: float = Field(description="normalised: 0 is the median of normal, 1 the alarm level")
 
 
-class AlarmContext(_Record):
+class AlarmContext(_StoredRecord):
     """What was in force and what was heard when an alarm was raised."""
 
     score: float = Field(description="normalised score that raised it")
@@ -99,7 +99,7 @@ class AlarmContext(_Record):
     source: SoundSource | None = Field(None, description="the sound that raised it")
 
 
-class Feedback(_Record):
+class Feedback(_StoredRecord):
     """What an operator found at the machine."""
 
     verdict: Verdict = Field(description="whether there was something wrong with the machine")
@@ -109,7 +109,7 @@ class Feedback(_Record):
     at_s: float = Field(description="when, seconds since 1970 (UTC)")
 
 
-class AlarmRecord(_Record):
+class AlarmRecord(_StoredRecord):
     """An alarm, as it is now."""
 
     id: str = Field(description="machine id and number: `fan-1-000007`")
@@ -131,14 +131,14 @@ class AlarmRecord(_Record):
     feedback: Feedback | None = Field(description="what was found; null: nobody said")
 
 
-class AlarmPage(_Record):
+class AlarmPage(_StoredRecord):
     """Alarms, the newest first."""
 
     alarms: tuple[AlarmRecord, ...] = Field(description="without their score traces")
     next_before: int | None = Field(description="send as `before` for the next page; null: there is none")
 
 
-class EventRecord(_Record):
+class EventRecord(_StoredRecord):
     """A line of the audit trail."""
 
     id: int = Field(description="counts up")
@@ -157,23 +157,23 @@ class EventRecord(_Record):
     details: dict[str, JsonValue] = Field(description="what else belongs to this kind of event")
 
 
-class EventPage(_Record):
+class EventPage(_StoredRecord):
     """Lines of the audit trail, the newest first."""
 
     events: tuple[EventRecord, ...] = Field(description="the newest first")
     next_before: int | None = Field(description="send as `before` for the next page; null: there is none")
 
 
-class StreamPosition(_Record):
-    """How far a stream was scored."""
+class StreamPosition(_StoredRecord):
+    """Position up to which a stream was scored."""
 
     stream_id: str = Field(description="the unbroken count of samples")
     rate_hz: int = Field(gt=0, description="samples a second")
     next_sample: int = Field(ge=0, description="first sample that is not scored yet")
 
 
-class KeptMachine(_Record):
-    """What is known of a machine after a restart."""
+class KeptMachine(_StoredRecord):
+    """State of a machine that is known after a restart."""
 
     machine_id: str
     snapshot: AlarmSnapshot
@@ -182,7 +182,7 @@ class KeptMachine(_Record):
     heard_s: float | None = Field(None, description="last second of its history, since 1970 (UTC)")
 
 
-class ScoreSecond(_Record):
+class ScoreSecond(_StoredRecord):
     """One second of a machine's history."""
 
     machine_id: str
@@ -192,7 +192,7 @@ class ScoreSecond(_Record):
     state: MachineState
 
 
-class HistoryPoint(_Record):
+class HistoryPoint(_StoredRecord):
     """A second, minute or hour of a machine's history."""
 
     at_s: int = Field(description="its start, seconds since 1970 (UTC)")
@@ -204,7 +204,7 @@ class HistoryPoint(_Record):
     states: dict[MachineState, int] = Field(description="seconds spent in each state; what is missing, nobody heard")
 
 
-class Delivery(_Record):
+class Delivery(_StoredRecord):
     """An event on its way to a webhook."""
 
     id: int
@@ -213,8 +213,8 @@ class Delivery(_Record):
     event: EventRecord
 
 
-class OutboxCounts(_Record):
-    """How full the outbox is."""
+class OutboxCounts(_StoredRecord):
+    """Counts of the outbox."""
 
     pending: int = Field(description="deliveries that are still owed")
     delivered: int = Field(description="that arrived, as far back as they are kept")
@@ -224,18 +224,18 @@ class OutboxCounts(_Record):
 
 @dataclass(frozen=True, kw_only=True)
 class MachineChange:
-    """What changed of a machine: everything of it is written, or nothing.
+    """Change of a machine: all of it is written, or nothing.
 
     Attributes:
         machine_id: the machine.
-        snapshot: of its alarm machine, after the events.
-        events: in order.
-        position: of its stream; None leaves it as it is.
+        snapshot: snapshot of its alarm state machine, after the events.
+        events: events in order.
+        position: position of its stream; None leaves it as it is.
         running: the explicit signal, None for none any more; "keep" leaves it as it is.
         signalled: who gave that signal, for the audit trail.
-        context: of the alarm that is raised among the events.
-        evidence: what there is of its sound.
-        webhooks: for each event, in the same order, the names of those that hear of it; may be shorter.
+        context: context of the alarm that is raised among the events.
+        evidence: state of its sound.
+        webhooks: names of the webhooks that get each event, in the order of the events; may be shorter.
     """
 
     machine_id: str

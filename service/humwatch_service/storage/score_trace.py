@@ -10,7 +10,7 @@ from humwatch_service.storage.records import MAX_TRACE_POINTS, TracePoint
 
 
 def packed_trace(points: Iterable[TracePoint]) -> str:
-    """A trace as JSON, made short: the highest score of each stretch of time."""
+    """Return a trace as JSON, made short: the highest score of each stretch of time."""
     by_time = {point.at_s: point for point in points if math.isfinite(point.score)}
     ordered = sorted(by_time.values(), key=lambda point: point.at_s)
     if len(ordered) > MAX_TRACE_POINTS:
@@ -19,7 +19,7 @@ def packed_trace(points: Iterable[TracePoint]) -> str:
 
 
 def unpacked_trace(packed: str | None) -> tuple[TracePoint, ...]:
-    """What :func:`packed_trace` packed."""
+    """Return the trace that :func:`packed_trace` packed."""
     return tuple(TracePoint(at_s=at_s, score=score) for at_s, score in json.loads(packed or "[]"))
 
 

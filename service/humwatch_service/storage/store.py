@@ -49,7 +49,7 @@ class StateStore:
     :class:`StateUnusable` the store is as good as the disk is.
 
     Args:
-        folder: of the file; it is made.
+        folder: folder of the file; it is made.
         busy_timeout_s: longest wait for another program or thread that writes, seconds.
     """
 
@@ -72,7 +72,7 @@ class StateStore:
             connection.execute(update(MACHINES).values(running=MACHINES.c.running))
 
     def damage(self) -> list[str]:
-        """What SQLite's own check finds wrong with the whole file (slow); empty when nothing is."""
+        """Return the faults that SQLite's own check finds in the whole file (slow); empty when there are none."""
         with self._database.reading() as connection:
             found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
         return [] if found == ["ok"] else list(found)
@@ -151,17 +151,17 @@ class StateStore:
             return read_alarm(connection, alarm_id)
 
     def kept(self, machine_id: str) -> KeptMachine | None:
-        """What is known of a machine; None if nothing was ever written."""
+        """Return the state of a machine; None if nothing was ever written."""
         return next(iter(self._machines(MACHINES.c.machine_id == machine_id)), None)
 
     def machines(self) -> list[KeptMachine]:
-        """What is known of every machine, by id."""
+        """Return the state of every machine, by id."""
         with self._database.reading() as connection:
-            heard = history.last_heard(connection)
+            heard = history.last_seconds(connection)
         return [kept.model_copy(update={"heard_s": heard.get(kept.machine_id)}) for kept in self._machines()]
 
     def alarm(self, alarm_id: str) -> AlarmRecord:
-        """One alarm, with its trace. Raises :class:`AlarmNotFound`."""
+        """Return one alarm, with its trace. Raises :class:`AlarmNotFound`."""
         with self._database.reading() as connection:
             return read_alarm(connection, alarm_id)
 
@@ -176,15 +176,15 @@ class StateStore:
         limit: int = 50,
         before: int | None = None,
     ) -> AlarmPage:
-        """Alarms, the newest first, without their traces.
+        """Return alarms, the newest first, without their traces.
 
         Args:
-            machine_id: of this machine only.
-            open_only: that are active or not acknowledged only.
+            machine_id: machine to list alarms of; None: all.
+            open_only: only alarms that are active or not acknowledged.
             since_s: raised at or after.
             until_s: raised before.
-            judged: that have feedback only.
-            limit: of the page, 1 to 500.
+            judged: only alarms that have feedback.
+            limit: length of the page, 1 to 500.
             before: ``next_before`` of the page before.
         """
         conditions: list[ColumnElement[bool]] = []
@@ -209,7 +209,7 @@ class StateStore:
         limit: int = 100,
         before: int | None = None,
     ) -> EventPage:
-        """The audit trail of a machine, of an alarm, or of all, the newest first. Raises :class:`AlarmNotFound`."""
+        """Return the audit trail of a machine, an alarm, or all, the newest first. Raises :class:`AlarmNotFound`."""
         conditions: list[ColumnElement[bool]] = []
         if machine_id is not None:
             conditions.append(EVENTS.c.machine_id == machine_id)
@@ -242,7 +242,7 @@ class StateStore:
     def history(
         self, machine_id: str, start_s: float, end_s: float, resolution: Resolution = "minute"
     ) -> list[HistoryPoint]:
-        """Points of a machine, in order; see :func:`humwatch_service.storage.history.read_history`.
+        """Return points of a machine, in order; see :func:`humwatch_service.storage.history.read_history`.
 
         Raises:
             RequestInvalid: more than 100,000 points could come, or a time that is none.
@@ -251,7 +251,7 @@ class StateStore:
             return history.read_history(connection, machine_id, start_s, end_s, resolution)
 
     def fleet_history(self, machine_ids: Sequence[str], now_s: float, minutes: int) -> FleetHistory:
-        """The last minutes of these machines."""
+        """Return the last minutes of these machines."""
         with self._database.reading() as connection:
             return read_fleet_history(connection, machine_ids, now_s, minutes)
 

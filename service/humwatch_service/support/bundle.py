@@ -49,8 +49,8 @@ class Entry:
     """One file of a bundle.
 
     Attributes:
-        name: in the zip.
-        about: what it is.
+        name: name in the zip.
+        about: description of it.
         text: without secrets.
     """
 
@@ -64,7 +64,7 @@ class Written:
     """A bundle on the disk.
 
     Attributes:
-        size_bytes: of the zip.
+        size_bytes: size of the zip, bytes.
         files: name, size in bytes, and what it is, of each file in it.
     """
 
@@ -136,7 +136,7 @@ def _settings(configuration: Configuration | HumwatchError) -> dict[str, Any]:
 
 
 def _secrets(settings: Settings | None) -> Iterator[str | bytes]:
-    """All that is known to be secret; where the settings do not hold, what they would be made of."""
+    """Return all that is known to be secret; where the settings do not hold, that of what they would be made of."""
     yield from secrets_of_environment(os.environ)
     if settings is not None:
         yield from secrets_of(settings)
@@ -170,7 +170,7 @@ def _cut(text: str) -> str:
 
 
 def _tail(log: Path) -> str:
-    """The last whole lines of a file. Raises :class:`FileUnreadable`."""
+    """Return the last whole lines of a file. Raises :class:`FileUnreadable`."""
     try:
         if not log.is_file():
             raise FileUnreadable(f"{log} is no file")
@@ -184,7 +184,7 @@ def _tail(log: Path) -> str:
 
 
 class _Log:
-    """Redacts the lines of a log, JSON or text."""
+    """Redaction of the lines of a log, JSON or text."""
 
     _IN_TEXT: Final = re.compile(r"\b(who|client)=('[^']*'|\"[^\"]*\"|\S+)")
 
@@ -224,7 +224,7 @@ def _readme(entries: list[Entry], *, with_log: bool) -> Entry:
 
 
 def _write(path: Path, entries: list[Entry]) -> None:
-    """Beside its place first, then there in one step that overwrites nothing."""
+    """Write beside the place first, then move it there in one step that overwrites nothing."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     opened = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

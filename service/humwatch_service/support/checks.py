@@ -1,4 +1,4 @@
-"""Is everything there that the service needs? What ``humwatch doctor`` finds."""
+"""Checks of ``humwatch doctor``: everything that the service needs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from humwatch_service.errors import (
     StateUnusable,
     TracingUnavailable,
 )
-from humwatch_service.models.verification import Track, verified
+from humwatch_service.models.verification import Track, verify_bundles
 from humwatch_service.sources.capture import input_devices, load_sounddevice
 from humwatch_service.storage.store import StateStore
 from humwatch_service.telemetry.tracing import check_tracing
@@ -50,13 +50,13 @@ Listen = Callable[[str, int], socket.socket]
 """Opens the socket that the service would listen on."""
 
 
-def examined(settings: Settings, *, listen: Listen, track: Track) -> list[Finding]:
+def run_checks(settings: Settings, *, listen: Listen, track: Track) -> list[Finding]:
     """Look at everything that the service needs (slow: every model is loaded).
 
     Args:
-        settings: of the service.
+        settings: settings of the service.
         listen: tried to see whether the port is free.
-        track: is told which model is being checked.
+        track: wrapper of the models that shows which one is being checked.
     """
     return [*_programs(settings), *_surroundings(settings, listen), *_models(settings, track), *_live(settings)]
 
@@ -87,7 +87,7 @@ def _score(machine_id: str, kind: ScoreKind) -> str:
 
 
 def _live(settings: Settings) -> Iterator[Finding]:
-    """What streams and alarms need."""
+    """Check what streams and alarms need."""
     yield _state(settings.state_dir)
     try:
         check_webhooks(settings.webhooks, settings.webhook_hosts)
@@ -108,7 +108,7 @@ def _live(settings: Settings) -> Iterator[Finding]:
 
 
 def _state(folder: Path) -> Finding:
-    """Whether alarms can be kept; nothing is made that was not there."""
+    """Check that alarms can be kept; nothing is made that was not there."""
     store = StateStore(folder)
     if not store.path.exists():
         there = next(parent for parent in store.path.absolute().parents if parent.exists())
@@ -161,7 +161,7 @@ def _models(settings: Settings, track: Track) -> Iterator[Finding]:
         "models folder", "ok" if machine_ids else "failed", f"{len(machine_ids)} machine(s) in {repository.root}"
     )
     yield _disk("disk for models", settings.models_dir)
-    for check in verified(repository, settings, [(machine_id, None) for machine_id in machine_ids], track=track):
+    for check in verify_bundles(repository, settings, [(machine_id, None) for machine_id in machine_ids], track=track):
         name = f"model {check['machine_id']}"
         if check["ok"]:
             yield Finding(name, "ok", f"version {check['version']}, {_score(check['machine_id'], check['score'])}")

@@ -1,4 +1,4 @@
-"""What a support bundle says of this machine, the models, the state and a running service; nothing is changed.
+"""Facts of a support bundle: this machine, the models, the state and a running service; nothing is changed.
 
 Every function gives what JSON can say, and may give more than is to be shown: the bundle redacts all of it.
 """
@@ -49,7 +49,7 @@ _EVENTS: Final = """
 
 
 def guarded(ask: Callable[..., Any], *about: Any) -> Any:
-    """What a function says, or what went wrong: one fact that cannot be had leaves the others."""
+    """Return the facts of a function, or what went wrong: one that cannot be had leaves the others."""
     try:
         return ask(*about)
     except Exception as error:  # whatever is broken here is what the bundle is for
@@ -57,7 +57,7 @@ def guarded(ask: Callable[..., Any], *about: Any) -> Any:
 
 
 def system(settings: Settings | None) -> dict[str, Any]:
-    """Programs, processors, memory and disks. Without the names of this machine and of its users."""
+    """Return programs, processors, memory and disks, without the names of this machine and of its users."""
     folders = [Path(os.environ.get("TMPDIR", "/tmp"))]
     folders += [settings.models_dir, settings.state_dir] if settings is not None else []
     return {
@@ -95,7 +95,7 @@ def _disk(folder: Path) -> dict[str, Any]:
 
 
 def models(settings: Settings) -> dict[str, Any]:
-    """Machines, their versions, and the manifest of the one in use; not how and by whom it was trained."""
+    """Return machines, their versions, and the manifest of the one in use; not how and by whom it was trained."""
     repository = ModelRepository(settings.models_dir)
     machine_ids = repository.machine_ids()
     return {
@@ -117,7 +117,7 @@ def _model(repository: ModelRepository, machine_id: str) -> dict[str, Any]:
 
 
 def state(folder: Path) -> dict[str, Any]:
-    """The database of alarms and the kept sound: sizes and counts, and the last events without what people wrote."""
+    """Return sizes and counts of the database and the kept sound, and the last events without what people wrote."""
     path = folder / DATABASE_FILE
     files = {name: _size(folder / name) for name in (path.name, f"{path.name}-wal", f"{path.name}-shm")}
     return {
@@ -214,7 +214,7 @@ def _events(connection: sqlite3.Connection) -> list[dict[str, Any]]:
 
 
 def service(settings: Settings) -> dict[str, Mapping[str, Any]]:
-    """What a running service answers to probes and of metrics, by path; with the first API key if there is one."""
+    """Return a running service's answers to probes and of metrics, by path; with the first API key if there is one."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(settings.host, settings.host)
     try:
         keys = settings.keys()

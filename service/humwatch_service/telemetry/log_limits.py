@@ -1,4 +1,4 @@
-"""How much the log may be made to say: a record has an end, and the same trouble is not told without one."""
+"""Limits of the log: of the length of a record, and of repetitions of the same trouble."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EventDict = MutableMapping[str, Any]
 
 
 class RepeatLimit(logging.Filter):
-    """Lets ``REPEATS`` warnings or errors of a kind through in ``WINDOW_S``, and counts the others.
+    """Filter that lets ``REPEATS`` warnings or errors of a kind through in ``WINDOW_S``, and counts the others.
 
     A kind is the logger, the level, the event and what it is about. What was left out is told in the field
     ``suppressed`` of the kind's next record. Records below ``warning`` are never held back.
@@ -40,7 +40,7 @@ class RepeatLimit(logging.Filter):
         self._kinds: OrderedDict[tuple[object, ...], list[float]] = OrderedDict()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is written."""
+        """Return whether the record is written."""
         if record.levelno < logging.WARNING:
             return True
         kind, now_s = _kind(record), self._clock()
@@ -63,15 +63,15 @@ def _kind(record: logging.LogRecord) -> tuple[object, ...]:
     return (record.name, record.levelno, *about)
 
 
-def tell_suppressed(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """A processor: how many records of the kind were left out before this one."""
+def note_suppressed(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Add the number of records of the kind that were left out before this one (a processor)."""
     if suppressed := getattr(event.get("_record"), "suppressed", 0):
         event["suppressed"] = suppressed
     return event
 
 
 def bounded(value: Any, *, limit: int = MAX_VALUE_CHARACTERS) -> Any:
-    """A value that a JSON parser takes and that has an end: long texts are cut, NaN and infinity are None."""
+    """Return a value that a JSON parser takes, of bounded length: long texts are cut, NaN and infinity are None."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, str):
@@ -86,7 +86,7 @@ def bounded(value: Any, *, limit: int = MAX_VALUE_CHARACTERS) -> Any:
 
 
 def bound_values(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """A processor: every value has an end."""
+    """Bound the length of every value (a processor)."""
     for name, value in event.items():
         limit = MAX_EXCEPTION_CHARACTERS if name == "exception" else MAX_VALUE_CHARACTERS
         event[name] = bounded(value, limit=limit)
@@ -94,7 +94,7 @@ def bound_values(_logger: Any, _method: str, event: EventDict) -> EventDict:
 
 
 def on_one_line(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """A processor for text: no value steers the terminal, and none but a traceback has lines of its own."""
+    """Escape values that would steer the terminal or, but for a traceback, begin new lines (a processor)."""
     for name, value in event.items():
         event[name] = "\n".join(map(_visible, value.split("\n"))) if name == "exception" else _visible(value)
     return event

@@ -10,14 +10,14 @@ from typing import Any, Final, Literal, cast
 import structlog
 from structlog.types import EventDict, Processor
 
-from humwatch_service.telemetry.log_limits import RepeatLimit, bound_values, on_one_line, tell_suppressed
+from humwatch_service.telemetry.log_limits import RepeatLimit, bound_values, note_suppressed, on_one_line
 from humwatch_service.telemetry.redaction import Redactor
 
 UVICORN_LOGGERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access")
 
 
 def event_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger of events with fields; it takes the request's id from the context.
+    """Return a logger of events with fields; it takes the request's id from the context.
 
     It does not depend on structlog's global configuration: a record goes to the standard library's ``logging``
     and is rendered by the handler that :func:`configure_logging` installs.
@@ -35,12 +35,12 @@ def event_logger(name: str) -> structlog.stdlib.BoundLogger:
 
 
 def log_formatter(form: Literal["json", "console"], redactor: Redactor | None = None) -> logging.Formatter:
-    """The one formatter of all records; what is secret goes no further than this."""
+    """Return the one formatter of all records, which redacts what is secret."""
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        tell_suppressed,
+        note_suppressed,
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
         _Hidden(redactor or Redactor()),
@@ -89,7 +89,7 @@ def configure_logging(level: str, form: Literal["json", "console"], secrets: Ite
     Args:
         level: least level that is logged.
         form: JSON, or text for people.
-        secrets: that must not be in any record, wherever they come from.
+        secrets: secrets that must not be in any record, wherever they come from.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(log_formatter(form, Redactor(secrets)))

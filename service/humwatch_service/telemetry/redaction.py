@@ -1,4 +1,4 @@
-"""What is secret or personal is not shown: by what is known to be secret, by type, by name, and by how it looks."""
+"""Redaction of what is secret or personal: known secrets, and what type, name or form give away."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ _PERSONAL: Final = frozenset({"who", "why", "cause", "action", "acknowledged_by"
 
 
 class Redactor:
-    """Takes secrets, and paths of people's homes, out of texts and values.
+    """Redaction of secrets, and of paths of people's homes, in texts and values.
 
     Args:
-        secrets: that are known; each is also found in base64, percent-encoded, in hex and as JSON writes it.
+        secrets: known secrets; each is also found in base64, percent-encoded, in hex and as JSON writes it.
         home: its path becomes ``~``.
     """
 
@@ -63,7 +63,7 @@ class Redactor:
         self._home = _home_pattern(home)
 
     def text(self, text: str) -> str:
-        """The text without what is secret."""
+        """Return the text without what is secret."""
         if self._known is not None:
             text = self._known.sub(REDACTED, text)
         if self._home is not None:
@@ -72,7 +72,7 @@ class Redactor:
         return "".join(map(_without_suspects, text.splitlines(keepends=True))) if _SUSPECT.search(text) else text
 
     def value(self, value: Any) -> Any:
-        """The same of anything that JSON can say, also by type and by name; what JSON cannot say becomes text."""
+        """Redact any value of JSON, also by type and by name; what JSON cannot say becomes text."""
         if isinstance(value, SecretStr | SecretBytes):
             return REDACTED
         if isinstance(value, Mapping):
@@ -89,7 +89,7 @@ class Redactor:
 
 
 def without_private_keys(text: str) -> str:
-    """The text without PEM private keys, which are the only secrets of more than one line."""
+    """Return the text without PEM private keys, which are the only secrets of more than one line."""
     return _PRIVATE_KEY.sub(REDACTED, text) if "PRIVATE KEY-----" in text else text
 
 

@@ -1,4 +1,4 @@
-"""What logs and traces say of a request: its id, its path, and whether it is a probe."""
+"""Facts of a request for logs and traces: its id, its path, and the paths of probes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ REQUEST_ID_KEY: Final = "humwatch_request_id"
 
 
 def request_id_of(scope: Scope) -> str | None:
-    """The id of a request."""
+    """Return the id of a request."""
     found = scope.get(REQUEST_ID_KEY)
     return found if isinstance(found, str) else None
 
 
 def logged_path(scope: Scope) -> str:
-    """The path as it was sent, still percent-encoded, so that it cannot write lines of its own."""
+    """Return the path as it was sent, still percent-encoded, so that it cannot write lines of its own."""
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     return raw.decode("ascii", "backslashreplace").encode("unicode_escape").decode()[:MAX_LOGGED_PATH]

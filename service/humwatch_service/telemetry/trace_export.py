@@ -1,4 +1,4 @@
-"""Where finished spans go: a provider of an app's own, and an exporter whose failures are told once."""
+"""Export of finished spans: a provider of an app's own, and an exporter whose failures are logged once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = event_logger("humwatch.tracing")
 
 
 class WatchedExporter:
-    """Gives batches to an exporter, and tells the log when they stop to arrive and when they do again: once each."""
+    """Exporter around another, which logs when batches stop to arrive and when they do again: once each."""
 
     def __init__(self, inner: SpanExporter, endpoint: str) -> None:
         self._inner = inner
@@ -49,19 +49,19 @@ class WatchedExporter:
             self._inner.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Nothing waits here."""
+        """Return True: nothing waits here."""
         return True
 
 
 def otlp_exporter(endpoint: str) -> SpanExporter:
-    """Posts batches; the standard variables say with which headers and certificates."""
+    """Return an exporter that posts batches; the standard variables name headers and certificates."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     return OTLPSpanExporter(endpoint, timeout=EXPORT_TIMEOUT_S)
 
 
 def own_provider(sample_ratio: float) -> TracerProvider:
-    """A provider of an app's own; the standard variables may name the service otherwise."""
+    """Return a provider of an app's own; the standard variables may name the service otherwise."""
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, SamplingResult, TraceIdRatioBased

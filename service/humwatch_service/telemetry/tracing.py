@@ -82,7 +82,7 @@ def _stage(tracer: Tracer, name: str, attributes: Mapping[str, Attribute | None]
 
 
 def _named(attributes: Mapping[str, Attribute | None]) -> dict[str, Attribute]:
-    """Attributes under this program's prefix; what is not known is left out."""
+    """Return attributes under this program's prefix, without those that are not known."""
     return {f"humwatch.{name}": value for name, value in attributes.items() if value is not None}
 
 
@@ -98,7 +98,7 @@ class Tracing:
 
     Args:
         settings: whether, where to, and of how many.
-        make_exporter: for tests; makes what finished spans are given to.
+        make_exporter: maker of the exporter of finished spans, for tests.
         chance: uniform in [0, 1): decides which turns are traced.
     """
 
@@ -225,7 +225,7 @@ class RequestTraces:
 
 
 def _describe(span: Span, scope: Scope, status: int) -> None:
-    """What is known of a request only at its end."""
+    """Add the attributes of a request that are known only at its end."""
     route = getattr(scope.get("route"), "path", None)
     if route is not None:
         span.update_name(f"{_method(scope)} {route}")

@@ -1,1 +1,1 @@
-"""The viewers of live machines: how many there may be, and what each of them is sent."""
+"""Viewers of live machines: how many there may be, and what each of them is sent."""

@@ -1,4 +1,4 @@
-"""Those who look on: how many there may be, and what each of them is told. Scoring never waits for one of them."""
+"""Broadcast to viewers: how many there may be, and what each of them is sent. Scoring never waits for one of them."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ from humwatch_service.viewers.fleet_view import FleetView
 from humwatch_service.viewers.machine_view import MachineView
 from humwatch_service.viewers.viewer import Viewer
 
-LOOK_S: Final = 1.0
+REFRESH_S: Final = 1.0
+"""Time between updates of what viewers see."""
 
 _log = event_logger("humwatch.page")
 
 
 @dataclass(frozen=True)
-class Looking:
-    """One connection that looks on: what it is sent, and how it ends."""
+class EventStream:
+    """Events for one viewer, without an end, and the viewer, which has to leave at the end."""
 
     viewer: Viewer
     events: AsyncIterator[bytes]
 
 
 class Broadcast:
-    """Belongs to the event loop, but for ``heard`` and ``happened``, which are called from workers."""
+    """Views of live machines and their viewers. Belongs to the event loop, but for ``on_steps`` and ``on_events``."""
 
     def __init__(
         self,
@@ -44,7 +45,14 @@ class Broadcast:
         sourced: Iterable[str],
         on_drop: Callable[[int], None] = lambda events: None,
     ) -> None:
-        """``sourced`` are machines for which a source is configured; ``on_drop`` counts events that were dropped."""
+        """Begin without viewers.
+
+        Args:
+            machines: lookup of the live machines by their ids.
+            max_viewers: most viewers at a time.
+            sourced: ids of machines for which a source is configured.
+            on_drop: callback for the number of events that a viewer was too slow for.
+        """
         self._on_drop = on_drop
         self._max_viewers = max_viewers
         self._machines = machines
@@ -52,35 +60,35 @@ class Broadcast:
         self._lock = threading.Lock()
         self._views: dict[str, MachineView] = {}
         self._viewers: set[Viewer] = set()
-        self._looking: asyncio.Task[None] | None = None
+        self._refreshing: asyncio.Task[None] | None = None
         self._closed = False
 
     @property
     def viewers(self) -> int:
-        """How many look on."""
+        """Number of viewers."""
         return len(self._viewers)
 
-    def heard(self, machine: LiveMachine, stream: LiveStream, steps: list[LiveStep]) -> None:
+    def on_steps(self, machine: LiveMachine, stream: LiveStream, steps: list[LiveStep]) -> None:
         """Show steps of a machine; in its worker."""
         try:
             if self._machines().get(machine.machine_id) is machine:
-                self._view(machine).heard(stream, steps)
+                self._view(machine).on_steps(stream, steps)
         except Exception:  # whatever is wrong with what is shown, scores go on
             _log.exception("sound not shown", machine_id=machine.machine_id)
 
-    def happened(self, machine: LiveMachine, events: Iterable[AlarmEvent]) -> None:
+    def on_events(self, machine: LiveMachine, events: Iterable[AlarmEvent]) -> None:
         """Show events that are kept; from any thread."""
-        self._fleet.happened(machine, events)
+        self._fleet.on_events(machine, events)
 
-    def gone(self, machine_id: str) -> None:
-        """A machine is not there any more."""
+    def on_gone(self, machine_id: str) -> None:
+        """End the view of a machine that is not there any more."""
         with self._lock:
             view = self._views.pop(machine_id, None)
         if view is not None:
             view.close()
 
-    async def look_at_fleet(self) -> Looking:
-        """Look at all machines.
+    async def watch_fleet(self) -> EventStream:
+        """Add a viewer of all machines; return its events.
 
         Raises:
             ViewersFull, ShuttingDown: not now.
@@ -91,26 +99,26 @@ class Broadcast:
         except BaseException:
             viewer.leave()
             raise
-        return Looking(viewer, self._fleet.events(viewer, first))
+        return EventStream(viewer, self._fleet.events(viewer, first))
 
-    def look_at(self, machine: LiveMachine, last_event_id: str | None) -> Looking:
-        """Look at one machine, from behind an event on where that is known.
+    def watch_machine(self, machine: LiveMachine, last_event_id: str | None) -> EventStream:
+        """Add a viewer of one machine; return its events, from behind an event on where that is known.
 
         Raises:
             ViewersFull, ShuttingDown: not now.
         """
         view = self._view(machine)
         viewer = self._admitted(view.leave)
-        return Looking(viewer, view.events(viewer, view.join(viewer, last_event_id)))
+        return EventStream(viewer, view.events(viewer, view.join(viewer, last_event_id)))
 
     def close(self) -> None:
-        """Tell nobody any more; the service stops."""
+        """End all event streams: the service stops."""
         self._closed = True
         for viewer in self._viewers:
             viewer.close()
 
     def _view(self, machine: LiveMachine) -> MachineView:
-        """Of a machine that is there: one that came back is another."""
+        """Return the view of a machine that is there: one that came back is another."""
         with self._lock:
             view = self._views.get(machine.machine_id)
             if view is None or view.machine is not machine:
@@ -131,22 +139,22 @@ class Broadcast:
 
         viewer = Viewer(on_drop=self._on_drop, on_leave=left)
         self._viewers.add(viewer)
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._keep_looking())
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._keep_refreshing())
         return viewer
 
-    async def _keep_looking(self) -> None:
-        """Once a second as long as anybody looks on."""
+    async def _keep_refreshing(self) -> None:
+        """Refresh all views once a second as long as there are viewers."""
         while self._viewers and not self._closed:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(REFRESH_S)
             try:
-                await run_in_threadpool(self._look)
+                await run_in_threadpool(self._refresh)
             except Exception:
                 _log.exception("nothing new could be shown")
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         if self._fleet.is_watched:
-            self._fleet.look()
+            self._fleet.refresh()
         for view in list(self._views.values()):
             if view.is_watched:
-                view.look()
+                view.refresh()

@@ -1,4 +1,4 @@
-"""What the service tells those who look on, as server-sent events; ``docs/events.md`` is the specification."""
+"""Server-sent events for viewers; ``docs/events.md`` is the specification."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from humwatch_service.live.status import Fault
 from humwatch_service.protocol.detections import LINE_MEANING
 
 RETRY_MS: Final = 2_000
-"""How long a browser waits before it connects again."""
+"""Time after which a browser connects again, milliseconds."""
 
 
-class _Told(BaseModel):
+class _EventData(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Tile(_Told):
+class Tile(_EventData):
     """One machine, as far as it is shown among all."""
 
     machine_id: str = Field(description="id of the machine")
@@ -49,14 +49,14 @@ class Tile(_Told):
     listened: bool = Field(description="whether sound is expected: a stream fed it before, or a source is configured")
 
 
-class FleetNow(_Told):
+class FleetNow(_EventData):
     """All machines. First event of the fleet's stream, and again where events were missed."""
 
     at_s: float = Field(description="seconds since 1970, by the service's clock")
     machines: list[Tile] = Field(description="every machine, by id")
 
 
-class FleetChanges(_Told):
+class FleetChanges(_EventData):
     """Machines of which anything is new; once a second, also with nothing in it."""
 
     at_s: float = Field(description="seconds since 1970, by the service's clock")
@@ -64,8 +64,8 @@ class FleetChanges(_Told):
     gone: list[str] = Field(description="ids of machines that are not there any more")
 
 
-class AlarmTold(_Told):
-    """Something happened to an alarm, or an operator did something; it is on the disk."""
+class AlarmAnnouncement(_EventData):
+    """Event of an alarm, or command of an operator; it is on the disk."""
 
     kind: str = Field(description="kind of the event")
     machine_id: str = Field(description="whose it is")
@@ -74,8 +74,8 @@ class AlarmTold(_Told):
     announced: bool = Field(description="whether people are to be told: false while shelved")
 
 
-class MachineHello(_Told):
-    """What the following events are about. First event of a machine's stream, and again after a new model."""
+class MachineHello(_EventData):
+    """Context of the events that follow. First event of a machine's stream, and again after a new model."""
 
     machine_id: str = Field(description="id of the machine")
     state: MachineState = Field(description="what is shown")
@@ -88,8 +88,8 @@ class MachineHello(_Told):
     departure_db: float = Field(description="what 127 of `departure` stands for, dB; -127 for as much below")
 
 
-class Sound(_Told):
-    """What was heard in a step, usually a second."""
+class SoundStep(_EventData):
+    """Sound of a step, usually a second."""
 
     start_s: float = Field(description="where the first column begins, seconds since 1970 (UTC)")
     end_s: float = Field(description="where the last column ends")
@@ -111,18 +111,18 @@ class Sound(_Told):
     )
 
 
-class Tick(_Told):
-    """Nothing else was sent for a second."""
+class Tick(_EventData):
+    """Sign of life: nothing else was sent for a second."""
 
     at_s: float = Field(description="seconds since 1970, by the service's clock")
 
 
-class Missed(_Told):
-    """This client read too slowly: the oldest events that waited for it were dropped."""
+class Missed(_EventData):
+    """Number of events dropped for a client that read too slowly: the oldest that waited for it."""
 
     events: int = Field(description="how many")
 
 
 def event_bytes(name: str, data: BaseModel, *, event_id: str | None = None, retry_ms: int | None = None) -> bytes:
-    """One event as it is sent."""
+    """Return an event as it is sent."""
     return format_sse_event(data_str=data.model_dump_json(), event=name, id=event_id, retry=retry_ms)

@@ -1,4 +1,4 @@
-"""What is shown of all machines to those who look on: once whole, then what is new, once a second."""
+"""View of all machines: once whole, then what is new, once a second."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from humwatch_service.live.status import Fault
 from humwatch_service.storage.records import alarm_id_of
 from humwatch_service.viewers.events import (
     RETRY_MS,
-    AlarmTold,
+    AlarmAnnouncement,
     FleetChanges,
     FleetNow,
     Missed,
@@ -24,14 +24,14 @@ from humwatch_service.viewers.events import (
 )
 from humwatch_service.viewers.viewer import Viewer
 
-PATIENCE_S: Final = 0.05
+LOCK_TIMEOUT_S: Final = 0.05
 """Longest wait for a machine whose alarm is being written: it is shown as it was."""
 BEAT_S: Final = 5.0
-"""A viewer's line is looked at this often, whether anything waits or not."""
+"""Longest wait for events before a viewer's queue is looked at again."""
 
 
-class _Told:
-    """An event, encoded for the first who wants it."""
+class _FleetEvent:
+    """Event that is encoded once, for the first viewer who wants it."""
 
     def __init__(self, name: str, data: BaseModel) -> None:
         self._name = name
@@ -45,96 +45,96 @@ class _Told:
 
 
 class FleetView:
-    """All machines, as they were when somebody last looked. Called from any thread, but for ``events``."""
+    """Machines as they were at the last refresh. Thread-safe, but for ``events`` (event loop)."""
 
     def __init__(self, machines: Callable[[], Mapping[str, LiveMachine]], sourced: Iterable[str]) -> None:
-        """``sourced`` are machines for which a source is configured."""
+        """Begin without viewers.
+
+        Args:
+            machines: lookup of the live machines by their ids.
+            sourced: ids of machines for which a source is configured.
+        """
         self._machines = machines
         self._sourced = frozenset(sourced)
-        self._one_look = threading.Lock()
-        self._telling = threading.Lock()  # never held while something is waited for: a worker may want it
+        self._refreshing = threading.Lock()
+        self._publishing = threading.Lock()  # never held while something is waited for: a worker may want it
         self._tiles: dict[str, Tile] = {}
         self._since_s: dict[str, float] = {}
         self._viewers: tuple[Viewer, ...] = ()
 
     @property
     def is_watched(self) -> bool:
-        """Whether anybody looks."""
+        """True if there are viewers."""
         return bool(self._viewers)
 
-    def happened(self, machine: LiveMachine, events: Iterable[AlarmEvent]) -> None:
-        """Tell events that are kept."""
+    def on_events(self, machine: LiveMachine, events: Iterable[AlarmEvent]) -> None:
+        """Publish events that are kept."""
         for event in events:
             if event.from_state != event.to_state:
                 self._since_s[machine.machine_id] = event.at_s
             if event.kind == "state_changed" or not self._viewers:
                 continue
-            told = AlarmTold(
+            announcement = AlarmAnnouncement(
                 kind=event.kind,
                 machine_id=machine.machine_id,
                 alarm_id=None if event.alarm is None else alarm_id_of(machine.machine_id, event.alarm),
                 at_s=event.at_s,
                 announced=event.announced,
             )
-            with self._telling:
-                self._tell(_Told("alarm", told))
+            with self._publishing:
+                self._publish(_FleetEvent("alarm", announcement))
 
     def join(self, viewer: Viewer) -> FleetNow:
-        """Look, and tell a viewer what is new from then on (blocking)."""
-        with self._one_look:
-            self._look()
-            with self._telling:
+        """Refresh; add a viewer, and return all machines, which what it is sent from then on is new to (blocking)."""
+        with self._refreshing:
+            self._refresh()
+            with self._publishing:
                 self._viewers = (*self._viewers, viewer)
                 return self._now()
 
     def leave(self, viewer: Viewer) -> None:
-        """Tell it no more."""
-        with self._telling:
+        """Remove a viewer."""
+        with self._publishing:
             self._viewers = tuple(other for other in self._viewers if other is not viewer)
 
-    def look(self) -> None:
-        """Tell what is new since the last time (blocking)."""
-        with self._one_look:
-            self._look()
-
-    def close(self) -> None:
-        """There is nothing more to see."""
-        for viewer in self._viewers:
-            viewer.close()
+    def refresh(self) -> None:
+        """Publish what is new since the last time (blocking)."""
+        with self._refreshing:
+            self._refresh()
 
     async def events(self, viewer: Viewer, first: FleetNow) -> AsyncIterator[bytes]:
-        """All that a viewer is sent."""
+        """Yield all that a viewer is sent."""
         yield event_bytes("fleet", first, retry_ms=RETRY_MS)
         while (found := await viewer.next(BEAT_S)) is not None:
             missed, waiting = found
             if missed:
                 yield event_bytes("missed", Missed(events=missed))
-            for told in waiting:
-                yield told.encoded()
+            for event in waiting:
+                yield event.encoded()
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         machines = dict(self._machines())
         tiles = {machine_id: self._tile(machines[machine_id]) for machine_id in sorted(machines)}
         new = [tile for machine_id, tile in tiles.items() if self._tiles.get(machine_id) != tile]
         gone = sorted(set(self._tiles) - set(tiles))
         for machine_id in gone:
             self._since_s.pop(machine_id, None)
-        with self._telling:
+        with self._publishing:
             self._tiles = tiles
-            self._tell(_Told("changes", FleetChanges(at_s=_now_s(), machines=new, gone=gone)))
+            self._publish(_FleetEvent("changes", FleetChanges(at_s=_now_s(), machines=new, gone=gone)))
 
-    def _tell(self, told: _Told) -> None:
-        whole: _Told | None = None
+    def _publish(self, event: _FleetEvent) -> None:
+        whole: _FleetEvent | None = None
         for viewer in self._viewers:
-            if not viewer.tell(told):  # changes that were dropped are made good by the whole
-                whole = whole or _Told("fleet", self._now())
+            if not viewer.publish(event):  # changes that were dropped are made good by the whole
+                whole = whole or _FleetEvent("fleet", self._now())
                 viewer.restart(whole)
 
     def _now(self) -> FleetNow:
         return FleetNow(at_s=_now_s(), machines=list(self._tiles.values()))
 
     def _tile(self, machine: LiveMachine) -> Tile:
-        if not machine.lock.acquire(timeout=PATIENCE_S):
+        if not machine.lock.acquire(timeout=LOCK_TIMEOUT_S):
             return self._tiles.get(machine.machine_id) or self._tile_of(machine)
         try:
             return self._tile_of(machine)

@@ -1,4 +1,4 @@
-"""What is shown of one machine to those who look on: its last minute of sound, then every step as it comes."""
+"""View of one machine: its last minute of sound, then every step as it comes."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from humwatch.scoring.explain import explain_bands
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.status import LiveStatus, status_of
 from humwatch_service.live.stream import LiveStream
-from humwatch_service.viewers.events import RETRY_MS, MachineHello, Missed, Sound, Tick, event_bytes
+from humwatch_service.viewers.events import RETRY_MS, MachineHello, Missed, SoundStep, Tick, event_bytes
 from humwatch_service.viewers.sound_columns import DEPARTURE_DB, HIGHEST_DB, ColumnMaker, SoundColumns
 from humwatch_service.viewers.viewer import Viewer
 
 KEPT_S: Final = 60.0
 MAX_KEPT: Final = 600
-"""Steps, however short they are."""
+"""Most steps that are kept, however short they are."""
 TICK_S: Final = 1.0
 
 _EVENT_ID = re.compile(r"([0-9a-f]{8})\.([0-9]{1,15})")
 
 
-class _SoundTold:
-    """A step, encoded for the first who wants it."""
+class _SoundEvent:
+    """Step that is encoded once, for the first viewer who wants it."""
 
     def __init__(self, number: int, event_id: str, columns: SoundColumns) -> None:
         self.number = number
@@ -45,8 +45,8 @@ class _SoundTold:
         return self._encoded
 
 
-class _StatusTold:
-    """A status that is not the one before."""
+class _StatusEvent:
+    """Status that differs from the one before."""
 
     def __init__(self, status: LiveStatus) -> None:
         self._status = status
@@ -56,76 +56,79 @@ class _StatusTold:
 
 
 class MachineView:
-    """The sound of one machine, kept and told. ``heard`` is called from workers, ``look`` from any thread."""
+    """Last minute of one machine's sound, and its viewers. Thread-safe, but for ``events`` (event loop).
+
+    ``on_steps`` is for the worker that has the batch of the machine's stream.
+    """
 
     def __init__(self, machine: LiveMachine) -> None:
         self.machine = machine
         self._token = secrets.token_hex(4)
         self._number = 0
         self._lock = threading.Lock()
-        self._kept: deque[_SoundTold] = deque(maxlen=MAX_KEPT)
+        self._kept: deque[_SoundEvent] = deque(maxlen=MAX_KEPT)
         self._maker: ColumnMaker | None = None
         self._viewers: tuple[Viewer, ...] = ()
-        self._gist: object = None
+        self._digest: object = None
 
     @property
     def is_watched(self) -> bool:
-        """Whether anybody looks."""
+        """True if there are viewers."""
         return bool(self._viewers)
 
-    def heard(self, stream: LiveStream, steps: list[LiveStep]) -> None:
-        """Keep the columns of steps, and tell those who look."""
+    def on_steps(self, stream: LiveStream, steps: list[LiveStep]) -> None:
+        """Keep the columns of steps, and publish them."""
         for step in steps:
             if self._maker is None or self._maker.model is not step.model:
                 self._maker = ColumnMaker(step.model)
             columns = self._maker.make(step, end_s=stream.time_of(step.end_sample), state=self.machine.state)
             if columns is not None:
-                self._tell(columns)
+                self._publish(columns)
 
-    def join(self, viewer: Viewer, last_event_id: str | None) -> list[_SoundTold]:
-        """Tell a viewer from now on; what is kept, of which it has all up to an event of this view, is returned."""
+    def join(self, viewer: Viewer, last_event_id: str | None) -> list[_SoundEvent]:
+        """Add a viewer; return what is kept, behind an event of this view if the viewer has all up to there."""
         found = _EVENT_ID.fullmatch(last_event_id or "")
         seen = int(found[2]) if found and found[1] == self._token else 0
         with self._lock:
             self._viewers = (*self._viewers, viewer)
-            self._gist = None
-            return [told for told in self._kept if told.number > seen]
+            self._digest = None
+            return [event for event in self._kept if event.number > seen]
 
     def leave(self, viewer: Viewer) -> None:
-        """Tell it no more."""
+        """Remove a viewer."""
         with self._lock:
             self._viewers = tuple(other for other in self._viewers if other is not viewer)
 
-    def look(self) -> None:
-        """Tell a status of which more than numbers is new (blocking)."""
+    def refresh(self) -> None:
+        """Publish a status of which more than numbers is new (blocking)."""
         status = status_of(self.machine)
-        gist = _gist(status)
+        digest = _digest(status)
         with self._lock:
-            if gist != self._gist:
-                self._gist = gist
+            if digest != self._digest:
+                self._digest = digest
                 for viewer in self._viewers:
-                    viewer.tell(_StatusTold(status))
+                    viewer.publish(_StatusEvent(status))
 
     def close(self) -> None:
-        """There is nothing more to see."""
+        """End the event streams of all viewers."""
         for viewer in self._viewers:
             viewer.close()
 
-    async def events(self, viewer: Viewer, kept: list[_SoundTold]) -> AsyncIterator[bytes]:
-        """All that a viewer is sent."""
+    async def events(self, viewer: Viewer, kept: list[_SoundEvent]) -> AsyncIterator[bytes]:
+        """Yield all that a viewer is sent."""
         shown = kept[0].columns.columns_of if kept else None
         yield await run_in_threadpool(self._hello, shown)
-        for told in kept:
-            if told.columns.columns_of is not shown:
-                shown = told.columns.columns_of
+        for kept_event in kept:
+            if kept_event.columns.columns_of is not shown:
+                shown = kept_event.columns.columns_of
                 yield await run_in_threadpool(self._hello, shown)
-            yield told.encoded()
+            yield kept_event.encoded()
         while (found := await viewer.next(TICK_S)) is not None:
             missed, waiting = found
             if missed:
                 yield event_bytes("missed", Missed(events=missed)) + await run_in_threadpool(self._hello, shown)
             for event in waiting:
-                if isinstance(event, _SoundTold) and event.columns.columns_of is not shown:
+                if isinstance(event, _SoundEvent) and event.columns.columns_of is not shown:
                     shown = event.columns.columns_of
                     yield await run_in_threadpool(self._hello, shown)
                 yield event.encoded()
@@ -133,7 +136,7 @@ class MachineView:
                 yield event_bytes("tick", Tick(at_s=round(time.time(), 3)))
 
     def _hello(self, maker: ColumnMaker | None) -> bytes:
-        """Hello and status (blocking): columns follow that ``maker`` made; None: that the model of now will make."""
+        """Return hello and status (blocking): columns of ``maker`` follow, or without one those of the model in use."""
         machine = self.machine
         status = status_of(machine)
         if maker is None and machine.model is not None:
@@ -151,24 +154,24 @@ class MachineView:
         )
         return event_bytes("hello", hello, retry_ms=RETRY_MS) + event_bytes("status", status)
 
-    def _tell(self, columns: SoundColumns) -> None:
+    def _publish(self, columns: SoundColumns) -> None:
         with self._lock:
             self._number += 1
-            told = _SoundTold(self._number, f"{self._token}.{self._number}", columns)
-            self._kept.append(told)
+            event = _SoundEvent(self._number, f"{self._token}.{self._number}", columns)
+            self._kept.append(event)
             while self._kept[0].columns.end_s < columns.end_s - KEPT_S:
                 self._kept.popleft()
             for viewer in self._viewers:
-                viewer.tell(told)
+                viewer.publish(event)
 
 
-def _sound(columns: SoundColumns) -> Sound:
+def _sound(columns: SoundColumns) -> SoundStep:
     bands = []
     found = columns.detection
     if columns.contributions is not None and columns.departures_db is not None:
-        edges_hz = columns.columns_of.model.bundle.manifest.listening.band_edges_hz
+        edges_hz = columns.columns_of.model.bundle.manifest.pipeline.band_edges_hz
         bands = explain_bands(columns.contributions.astype(float), columns.departures_db.astype(float), edges_hz)
-    return Sound(
+    return SoundStep(
         start_s=round(columns.start_s, 3),
         end_s=round(columns.end_s, 3),
         columns=columns.count,
@@ -185,8 +188,8 @@ def _sound(columns: SoundColumns) -> Sound:
     )
 
 
-def _gist(status: LiveStatus) -> object:
-    """What of a status is worth an event: not numbers that change every second."""
+def _digest(status: LiveStatus) -> object:
+    """Return what of a status is worth an event: not numbers that change every second."""
     stream = status.stream
     return (
         status.state,

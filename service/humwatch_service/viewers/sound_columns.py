@@ -1,7 +1,7 @@
-"""The last minute of a machine's sound as columns of a spectrogram, small enough to keep of every machine.
+"""Sound of a machine as columns of a spectrogram, small enough to keep the last minute of every machine.
 
 Made in the worker that scores, of what is there already: windows and evidence. Nothing is drawn, predicted or encoded
-here: that is left to whoever looks.
+here: that is left to viewers.
 """
 
 from __future__ import annotations
@@ -10,45 +10,43 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from humwatch.alarm.events import MachineState
-from humwatch.live.monitor import LiveModel, LiveStep
+from humwatch.arrays import Float32, Int64
+from humwatch.live.model import LiveModel
+from humwatch.live.monitor import LiveStep
 from humwatch.monitor import ScaleScore
 from humwatch_service.live.machine import detection_of
 from humwatch_service.protocol.detections import Detection
 from humwatch_service.scoring.sound_trace import StepView
 
-Float32 = npt.NDArray[np.float32]
-Int64 = npt.NDArray[np.int64]
-
 MAX_COLUMNS_PER_S: Final = 8.0
 HIGHEST_DB: Final = 40.0
-"""What 255 of a level stands for; a sine or a square wave at full scale has 30 to 37 dB in its mel band."""
+"""Level that 255 stands for; a sine or a square wave at full scale has 30 to 37 dB in its mel band."""
 DEPARTURE_DB: Final = 24.0
-"""What 127 of a departure stands for; greater ones are shown as great as this."""
-NOT_LISTENED_TO: Final = -128
+"""Departure that 127 stands for; greater ones are shown as great as this."""
+NO_DEPARTURE: Final = -128
 """Departure of a band that does not count."""
 
 
 @dataclass(frozen=True)
 class SoundColumns:
-    """What was heard in one step.
+    """Sound of one step.
 
     Attributes:
-        columns_of: that made it: tells in which bands it is.
-        start_s: where the first column begins, seconds since 1970.
-        end_s: where the last one ends.
-        count: columns.
+        columns_of: maker of the columns, which tells their bands.
+        start_s: start of the first column, seconds since 1970.
+        end_s: end of the last column.
+        count: number of columns.
         level: uint8 (count, F) as bytes; 0 to 255 stand for the model's floor to ``HIGHEST_DB``.
-        departure: int8 (count, F) as bytes; 127 stands for ``DEPARTURE_DB``, ``NOT_LISTENED_TO`` for none.
-        score: of the clip that ends here; None without one.
-        step_score: of the step.
-        level_dbfs: of the last second.
-        state: that is shown after it.
-        contributions: float32 (bands,), what each band adds to the clip's score; None without one.
-        departures_db: float32 (bands,), of the clip; None without one.
-        detection: which detector decided the clip's score, seconds since 1970; None without one.
+        departure: int8 (count, F) as bytes; 127 stands for ``DEPARTURE_DB``, ``NO_DEPARTURE`` for none.
+        score: score of the clip that ends here; None without one.
+        step_score: score of the step.
+        level_dbfs: level of the last second.
+        state: state of the machine after it.
+        contributions: float32 (bands,), part of each band in the clip's score; None without one.
+        departures_db: float32 (bands,), departures of the clip; None without one.
+        detection: detector that decided the clip's score, with times in seconds since 1970; None without one.
     """
 
     columns_of: ColumnMaker
@@ -67,14 +65,15 @@ class SoundColumns:
 
 
 class ColumnMaker:
-    """Makes the columns of one model's steps."""
+    """Maker of the columns of one model's steps."""
 
     def __init__(self, model: LiveModel) -> None:
+        """Make columns for the bands of a model."""
         manifest = model.bundle.manifest
         self.model = model
         self.low_db = manifest.features.floor_db
-        self._view = StepView(manifest.listening, model.bundle.calibration)
-        n, step_s = manifest.listening.step_windows, manifest.listening.step_windows * self._view.window_s
+        self._view = StepView(manifest.pipeline, model.bundle.calibration)
+        n, step_s = manifest.pipeline.step_windows, manifest.pipeline.step_windows * self._view.window_s
         self._columns = max(1, min(n, int(MAX_COLUMNS_PER_S * step_s)))
         self.column_s = step_s / self._columns
         tail_s = manifest.features.samples_in(manifest.windows.length_frames) / manifest.features.rate_hz
@@ -87,10 +86,10 @@ class ColumnMaker:
         return [(round(float(low), 1), round(float(high), 1)) for low, high in edges]
 
     def make(self, step: LiveStep, *, end_s: float, state: MachineState) -> SoundColumns | None:
-        """The columns of a step whose last sample was taken at ``end_s``; None where nothing was listened to."""
-        if step.step is None:
+        """Return the columns of a step whose last sample was taken at ``end_s``; None where nothing was scored."""
+        if step.scores is None:
             return None
-        block, clip = step.step.block, step.step.clip
+        block, clip = step.scores.block, step.scores.clip
         starts = self._groups(len(block.windows))
         level = self._view.level(block)
         if starts is not None:
@@ -105,7 +104,7 @@ class ColumnMaker:
             level=self._packed_level(level),
             departure=self._packed_departure(self._view.departure(block, starts)),
             score=step.clip_score,
-            step_score=step.step.step.score,
+            step_score=step.scores.step.score,
             level_dbfs=step.level_dbfs,
             state=state,
             contributions=_small(clip, "contributions"),
@@ -114,7 +113,7 @@ class ColumnMaker:
         )
 
     def _groups(self, windows: int) -> Int64 | None:
-        """Where the windows of each column begin; None where each has one of its own."""
+        """Return where the windows of each column begin; None where each has one of its own."""
         columns = min(windows, self._columns)
         return None if columns == windows else np.arange(columns) * windows // columns
 
@@ -124,9 +123,9 @@ class ColumnMaker:
 
     @staticmethod
     def _packed_departure(departure: Float32) -> bytes:
-        heard = np.isfinite(departure)
-        values = np.clip(np.rint(np.where(heard, departure, 0.0) * (127.0 / DEPARTURE_DB)), -127, 127)
-        return bytes(np.where(heard, values, NOT_LISTENED_TO).astype(np.int8).tobytes())
+        counts = np.isfinite(departure)
+        values = np.clip(np.rint(np.where(counts, departure, 0.0) * (127.0 / DEPARTURE_DB)), -127, 127)
+        return bytes(np.where(counts, values, NO_DEPARTURE).astype(np.int8).tobytes())
 
 
 def _small(clip: ScaleScore | None, name: str) -> Float32 | None:

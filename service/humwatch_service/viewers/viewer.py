@@ -1,4 +1,4 @@
-"""Who looks on: a bounded line of events for each, so that nobody who is slow keeps anybody waiting."""
+"""Queue of events for one viewer, bounded, so that a slow one keeps nobody waiting."""
 
 from __future__ import annotations
 
@@ -10,66 +10,71 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 MAX_WAITING: Final = 64
-"""Events that may wait for a viewer: a minute of them."""
+"""Most events that wait for a viewer: a minute of them."""
 
 
-class Told(Protocol):
-    """What can be sent to a viewer."""
+class SseEvent(Protocol):
+    """Server-sent event."""
 
     def encoded(self) -> bytes:
-        """As it is sent; made when the first viewer wants it, and once."""
+        """Return the event as it is sent; made when the first viewer wants it, and once."""
 
 
 class Viewer:
-    """The line of one connection. ``tell`` and ``close`` may be called from any thread, and never wait."""
+    """Queue of one viewer. ``publish``, ``restart`` and ``close`` may be called from any thread, and never wait."""
 
     def __init__(self, *, on_drop: Callable[[int], None], on_leave: Callable[[Viewer], None]) -> None:
-        """Made on the event loop; ``on_drop`` counts events that were dropped, ``on_leave`` gives the place back."""
+        """Begin without events.
+
+        Args:
+            on_drop: callback for the number of events that were dropped.
+            on_leave: callback that gives the viewer's place back.
+        """
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
-        self._waiting: deque[Told] = deque()
+        self._waiting: deque[SseEvent] = deque()
         self._wake = asyncio.Event()
         self._closed = False
         self._missed = 0
         self._on_drop = on_drop
         self._on_leave = on_leave
 
-    def tell(self, told: Told) -> bool:
-        """Let an event wait; False where the oldest had to go for it."""
+    def publish(self, event: SseEvent) -> bool:
+        """Append an event; return False if the oldest had to go for it."""
         with self._lock:
             full = len(self._waiting) >= MAX_WAITING
             if full:
                 self._waiting.popleft()
                 self._missed += 1
-            self._waiting.append(told)
+            self._waiting.append(event)
             first = len(self._waiting) == 1
         if full:
             self._on_drop(1)
         elif first:
-            self._rouse()
+            self._notify()
         return not full
 
-    def restart(self, told: Told) -> None:
+    def restart(self, event: SseEvent) -> None:
         """Drop all that waits for one event that says it all."""
         with self._lock:
             dropped = len(self._waiting)
             self._missed += dropped
             self._waiting.clear()
-            self._waiting.append(told)
+            self._waiting.append(event)
         self._on_drop(dropped)
-        self._rouse()
+        self._notify()
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """End: nothing more comes."""
         self._closed = True
-        self._rouse()
+        self._notify()
 
     def leave(self) -> None:
         """Give the place back; on the event loop, once."""
         self._on_leave(self)
 
-    async def next(self, timeout_s: float) -> tuple[int, list[Told]] | None:
-        """How many were missed, and what waits, all of it; nothing after ``timeout_s``. None: nothing more comes."""
+    async def next(self, timeout_s: float) -> tuple[int, list[SseEvent]] | None:
+        """Return how many events were missed, and all that wait, none after ``timeout_s``; None: nothing more comes."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while not self._waiting and not self._closed:
@@ -81,7 +86,7 @@ class Viewer:
             self._missed = 0
         return None if self._closed else (missed, waiting)
 
-    def _rouse(self) -> None:
+    def _notify(self) -> None:
         try:
             self._loop.call_soon_threadsafe(self._wake.set)
         except RuntimeError:  # the loop is closed: there is nobody left

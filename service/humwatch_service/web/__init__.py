@@ -1,1 +1,1 @@
-"""The web server: who may ask, what every request gets, and the parts that the routes share."""
+"""The web server: access, request context and limits of bodies, routes, and the files of the page."""

@@ -1,4 +1,4 @@
-"""Who may ask: API keys, and on loopback without keys only this machine's own host names and pages."""
+"""The access to the service: by API keys, and on loopback without keys by this machine's own host names and pages."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from humwatch_service.errors import OriginRefused, RequestError, Unauthorised
+from humwatch_service.headers import quality_values
 from humwatch_service.problems import problem_response
 from humwatch_service.telemetry.requests import request_id_of
 from humwatch_service.web.sessions import COOKIE, Sessions
@@ -29,7 +30,7 @@ LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class ApiKeys:
-    """Knows keys by their digests, and compares in a time that does not tell how much of a key was right."""
+    """The API keys by their digests, compared in a time that does not depend on how much of a key is right."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._digests = tuple(hashlib.sha256(key.encode()).digest() for key in keys)
@@ -46,7 +47,7 @@ class ApiKeys:
             raise Unauthorised("this API key is not known")
 
     def know(self, key: bytes) -> bool:
-        """Whether this is one of them."""
+        """Return whether a key is one of them."""
         digest = hashlib.sha256(key).digest()
         matches = [hmac.compare_digest(digest, known) for known in self._digests]
         return any(matches)
@@ -61,7 +62,7 @@ def _presented(headers: Headers) -> bytes | None:
 
 
 class HostNames:
-    """Which names the service may be called by.
+    """The host names of the service.
 
     A page of a stranger can point a name of its own at 127.0.0.1 (DNS rebinding) and let the visitor's browser talk
     to a service that trusts everybody on this machine; it cannot send another Host or Origin than its own.
@@ -86,7 +87,7 @@ class HostNames:
 
 
 def _name(authority: str) -> str:
-    """Host name of `name`, `name:port`, `[v6]` or `[v6]:port`, in small letters."""
+    """Return the host name of `name`, `name:port`, `[v6]` or `[v6]:port`, in small letters."""
     if authority.startswith("["):
         return authority[1:].partition("]")[0].lower()
     return authority.partition(":")[0].lower()
@@ -100,7 +101,7 @@ def _origin_name(origin: str) -> str:
 
 
 def is_keyless(path: str, method: str, headers: Headers) -> bool:
-    """Whether a request needs no key: the page's files and runbooks, in which there are no data, and signing in."""
+    """Return whether a request needs no key: the page's files and runbooks, which hold no data, and signing in."""
     if path == "/":
         return method in SAFE_METHODS and prefers_html(headers)
     open_paths = (PAGE_PATH, RUNBOOKS_PATH)
@@ -109,20 +110,8 @@ def is_keyless(path: str, method: str, headers: Headers) -> bool:
 
 def prefers_html(headers: Headers) -> bool:
     """Whether a browser asks, for something to look at."""
-    weights = dict.fromkeys(("text/html", "application/json"), 0.0)
-    for part in headers.get("accept", "").split(","):
-        kind, _, parameters = part.partition(";")
-        quality = parameters.replace(" ", "").partition("q=")[2]
-        if kind.strip().lower() in weights:
-            weights[kind.strip().lower()] = _weight(quality)
-    return weights["text/html"] > weights["application/json"]
-
-
-def _weight(quality: str) -> float:
-    try:
-        return float(quality) if quality else 1.0
-    except ValueError:
-        return 0.0
+    qualities = quality_values(headers.get("accept", ""))
+    return qualities.get("text/html", 0.0) > qualities.get("application/json", 0.0)
 
 
 def check_own_page(headers: Headers) -> None:
@@ -145,7 +134,7 @@ def _authority(origin: str) -> str:
 
 
 class Access:
-    """Middleware that turns strangers away before anything of a body is read."""
+    """The middleware that refuses requests without access before anything of their body is read."""
 
     def __init__(self, app: ASGIApp, *, keys: ApiKeys, hosts: HostNames, sessions: Sessions) -> None:
         self._app = app
@@ -154,7 +143,7 @@ class Access:
         self._sessions = sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on if it may."""
+        """Pass the request on if it has access, else answer with the problem."""
         if scope["type"] in ("http", "websocket") and scope["path"] not in OPEN_PATHS:
             headers = Headers(scope=scope)
             method = scope.get("method", "")
@@ -169,7 +158,7 @@ class Access:
         await self._app(scope, receive, send)
 
     def _check(self, headers: Headers, method: str) -> None:
-        """Let through who has a key or, but for WebSockets (which have no method), a session."""
+        """Raise :class:`Unauthorised` without a key or, but for WebSockets (which have no method), a session."""
         token = cookie_parser(headers.get("cookie", "")).get(COOKIE)
         if method and _presented(headers) is None and self._sessions.knows(token):
             if method not in SAFE_METHODS:

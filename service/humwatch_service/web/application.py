@@ -1,4 +1,4 @@
-"""What the routes of one app share."""
+"""Parts that the routes of one app share."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from starlette.requests import HTTPConnection
 
 from humwatch_service.calibration.collection import LiveCalibrations
 from humwatch_service.config.settings import Settings
-from humwatch_service.live.hub import Hub
+from humwatch_service.live.lifecycle import LiveParts
 from humwatch_service.metrics.registry import Metrics
-from humwatch_service.models.registry import Machines
+from humwatch_service.models.registry import ModelRegistry
 from humwatch_service.models.versions import ModelVersions
 from humwatch_service.scoring.queue import ScoringQueue
 from humwatch_service.scoring.scorer import Scorer
 from humwatch_service.scoring.uploads import UploadSlots
+from humwatch_service.storage.state_folder import StateFolder
 from humwatch_service.telemetry.tracing import Tracing
 from humwatch_service.viewers.broadcast import Broadcast
 from humwatch_service.web.access import ApiKeys
@@ -26,15 +27,16 @@ from humwatch_service.webhooks.sender import WebhookSender
 
 @dataclass(frozen=True)
 class Service:
-    """The parts of a running service."""
+    """Parts of a running service."""
 
     settings: Settings
-    machines: Machines
+    models: ModelRegistry
     queue: ScoringQueue
     uploads: UploadSlots
     scorer: Scorer
     metrics: Metrics
-    live: Hub
+    state: StateFolder
+    live: LiveParts
     broadcast: Broadcast
     versions: ModelVersions
     calibrations: LiveCalibrations
@@ -45,7 +47,12 @@ class Service:
     attempts: Attempts
     page: PageFiles
 
+    def stop_streams(self) -> None:
+        """Take no more sound, and show no more: the service stops."""
+        self.broadcast.close()
+        self.live.stop_streams()
+
 
 def service_of(request: HTTPConnection) -> Service:
-    """The service that a request or a WebSocket is for."""
+    """Return the service that a request or a WebSocket is for."""
     return cast("Service", request.app.state.service)

@@ -1,4 +1,4 @@
-"""How large a body may be and how slowly it may come; the size is known from the header where it is there."""
+"""The limits of size and time of a request's body; the size is checked by the header where it is there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ _UNENDING: Final = re.compile(r"/v1/machines/[^/]+/stream")
 
 
 class BodyLimit:
-    """Middleware that bounds every request's body, but for streams."""
+    """The middleware that bounds every request's body, but for streams.
+
+    Args:
+        app: application behind it.
+        max_bytes: largest size of a body, bytes.
+        timeout_s: longest time for a body to come, seconds.
+    """
 
     def __init__(self, app: ASGIApp, *, max_bytes: int, timeout_s: float) -> None:
         self._app = app
@@ -27,7 +33,7 @@ class BodyLimit:
         self._timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, with a body that keeps to the limits or raises where it is read."""
+        """Pass the request on, with a body that raises where it exceeds a limit while it is read."""
         if scope["type"] != "http" or _UNENDING.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
             return
@@ -50,7 +56,7 @@ class BodyLimit:
 
 
 class _Body:
-    """Counts and times one body while it is read; after its end, waiting for the caller to hang up is free."""
+    """One body, counted and timed while it is read; after its end, waiting for the caller to hang up is free."""
 
     def __init__(self, receive: Receive, max_bytes: int, timeout_s: float) -> None:
         self._receive = receive

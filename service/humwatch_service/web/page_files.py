@@ -1,4 +1,4 @@
-"""The page's files, which come with the package: looked up in a listing, never by a path that somebody sent."""
+"""The page's files, which come with the package: looked up in a listing, never by a path from a request."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class PageFile:
     """A file as it is sent.
 
     Attributes:
-        content: of it.
-        media_type: told by its suffix.
-        etag: changes with the content.
-        stamp: time and size on the disk when it was read.
+        content: bytes of the file.
+        media_type: media type, from its suffix.
+        etag: entity tag, which changes with the content.
+        stamp: time of modification and size on the disk when it was read.
     """
 
     content: bytes
@@ -52,7 +52,7 @@ class PageFile:
 
 
 class PageFiles:
-    """Files below a folder, by their names in it. A file that was changed is read again. Thread-safe."""
+    """The files below a folder, by their names in it. A file that was changed is read again. Thread-safe."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self._folder = folder
@@ -61,7 +61,7 @@ class PageFiles:
         self._files: dict[str, PageFile] = {}
 
     def get(self, name: str) -> PageFile | None:
-        """A file, or None where there is none of this name (blocking)."""
+        """Return a file, or None where there is none of this name (blocking)."""
         with self._lock:
             if name not in self._paths:
                 self._paths = _listing(self._folder)

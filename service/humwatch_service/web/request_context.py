@@ -1,4 +1,4 @@
-"""What every request gets: an id, a line in the log, a count in the metrics, and a problem instead of a crash."""
+"""The context of every request: an id, a line in the log, a count in the metrics, a problem instead of a crash."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
 
 def _request_id(scope: Scope) -> str:
-    """The caller's id where it is short and printable, else a new one."""
+    """Return the caller's id where it is short and printable, else a new one."""
     given = Headers(scope=scope).get("x-request-id", "")
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
@@ -34,7 +34,7 @@ class RequestContext:
         self._log = event_logger("humwatch.access")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and note what came of it."""
+        """Pass the request on, and log its outcome."""
         if scope["type"] == "websocket":
             await self._conversation(scope, receive, send)
             return
@@ -42,21 +42,21 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         request_id = scope[REQUEST_ID_KEY] = _request_id(scope)
-        exchange = _Exchange(request_id, send)
+        answer = _AnswerSender(request_id, send)
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
-                await self._app(scope, receive, exchange.send)
+                await self._app(scope, receive, answer.send)
             except Exception:
                 self._log.exception("unhandled error", path=logged_path(scope))
-                if exchange.status:
+                if answer.status:
                     raise  # the answer has begun: the server can only cut it off
                 response = problem_response(InternalError("see the log for this request id"), request_id)
-                await response(scope, receive, exchange.send)
+                await response(scope, receive, answer.send)
             finally:
-                self._note(scope, exchange)
+                self._note(scope, answer)
 
     async def _conversation(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A WebSocket: one line in the log when it is over."""
+        """Pass a WebSocket on, and log one line when it is over."""
         request_id = scope[REQUEST_ID_KEY] = _request_id(scope)
         started_s = time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
@@ -73,24 +73,24 @@ class RequestContext:
                     client=(scope.get("client") or ("",))[0],
                 )
 
-    def _note(self, scope: Scope, exchange: _Exchange) -> None:
+    def _note(self, scope: Scope, answer: _AnswerSender) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
-        self._metrics.responded(route, scope["method"], exchange.status or 499)
+        self._metrics.responded(route, scope["method"], answer.status or 499)
         # Asked every few seconds: at `debug` unless the answer is news.
-        write = self._log.debug if route in PROBES and exchange.status == 200 else self._log.info
+        write = self._log.debug if route in PROBES and answer.status == 200 else self._log.info
         write(
             "request",
             method=scope["method"],
             route=route,
             path=logged_path(scope),
-            status=exchange.status or 499,
-            duration_s=round(time.perf_counter() - exchange.started_s, 4),
+            status=answer.status or 499,
+            duration_s=round(time.perf_counter() - answer.started_s, 4),
             client=(scope.get("client") or ("",))[0],
         )
 
 
-class _Exchange:
-    """What goes back for one request."""
+class _AnswerSender:
+    """The way of one request's answer, with the headers of every answer."""
 
     def __init__(self, request_id: str, send: Send) -> None:
         self._request_id = request_id

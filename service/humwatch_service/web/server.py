@@ -1,4 +1,4 @@
-"""The process that listens: one uvicorn worker with limits on what a connection may do."""
+"""The process that listens: one uvicorn worker with limits for each connection."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ BACKLOG: Final = 256
 STALLED_S: Final = 30.0
 """A peer that reads nothing of an answer for so long is cut off: it holds a connection, and memory, for nothing."""
 STALLED_AT_END_S: Final = 2.0
-"""The same once the service stops."""
+"""The same, once the service stops."""
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer what comes over a connection too many."""
+    """Refuse the requests of a connection beyond the limit."""
     error = Overloaded("the service has all the connections that it takes; ask again later")
     await problem_response(error, None, {"Connection": "close"})(scope, receive, send)
 
 
 class BoundedProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1, with an end to its patience and one shape for its own errors.
+    """uvicorn's HTTP/1.1 with time limits, and with one shape for its own errors.
 
     uvicorn waits for ever for the head of a request, reads for ever what comes of a body after its answer (413), and
-    waits for ever for a peer that does not read. Here the first two have to end within ``head_timeout_s``, and who
-    only wants to hear (GET) and reads nothing is cut off after ``STALLED_S``. What it answers by itself, to bytes that
-    are no HTTP and to connections beyond ``max_connections``, is problem+json here as everywhere.
+    waits for ever for a peer that does not read. Here the first two have to end within ``head_timeout_s``, and a peer
+    of a GET that reads nothing is cut off after ``STALLED_S``. Its own answers, to bytes that are no HTTP and to
+    connections beyond ``max_connections``, are problem+json here as everywhere.
     """
 
     head_timeout_s: float = 10.0
     max_connections: int = 256
     _deadline: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
-    _patience_s: float = STALLED_S
+    _stalled_after_s: float = STALLED_S
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first request; count the connections."""
@@ -60,7 +60,7 @@ class BoundedProtocol(H11Protocol):
         self._start_clock()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; the clock runs while they belong to a head, or to a body that nobody wants."""
+        """Accept bytes; the clock runs while they belong to a head, or to a body that nobody reads."""
         super().data_received(data)
         their_state, our_state = self.conn.their_state, self.conn.our_state
         waiting = their_state is h11.IDLE or (their_state is h11.SEND_BODY and our_state is h11.DONE)
@@ -84,28 +84,28 @@ class BoundedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """The peer does not read as fast as it is sent to: see whether it reads at all."""
+        """Start to watch a peer that does not read as fast as it is sent to."""
         super().pause_writing()
         self._wait_for_reader()
 
     def resume_writing(self) -> None:
-        """It reads."""
+        """Stop to watch a peer that reads again."""
         self._stop_waiting()
         super().resume_writing()
 
     def shutdown(self) -> None:
-        """The service stops, and has less patience."""
+        """Shorten the time for peers that read nothing, as the service stops."""
         super().shutdown()
-        self._patience_s = STALLED_AT_END_S
+        self._stalled_after_s = STALLED_AT_END_S
         if self._stalled is not None:
             self._wait_for_reader()
 
     def _wait_for_reader(self) -> None:
         self._stop_waiting()
-        if self.scope["method"] != "GET":  # who sends sound is heard, even if it does not read what it is told
+        if self.scope["method"] != "GET":  # a client that sends sound stays, even if it does not read the answers
             return
         unread = self.transport.get_write_buffer_size()
-        self._stalled = self.loop.call_later(self._patience_s, self._look_at_reader, unread)
+        self._stalled = self.loop.call_later(self._stalled_after_s, self._look_at_reader, unread)
 
     def _look_at_reader(self, unread_before: int) -> None:
         if self.transport.get_write_buffer_size() < unread_before:
@@ -155,20 +155,20 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which tells the streams first that it stops: they would not end by themselves."""
+    """uvicorn's server, which stops the streams first: they would not end by themselves."""
 
     def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_stop = on_stop
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop listening, finish what runs."""
+        """Stop listening, and finish the requests that run."""
         self._on_stop()
         await super().shutdown(sockets)
 
 
 def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
-    """A server with sensible limits; logs go through this process's handlers."""
+    """Return a server with sensible limits; logs go through this process's handlers."""
     limits = {"head_timeout_s": settings.header_timeout_s, "max_connections": settings.max_connections}
     protocol = type("SettledProtocol", (BoundedProtocol,), limits)
     config = uvicorn.Config(
@@ -192,14 +192,14 @@ def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
     )
     service: Service = app.state.service
-    return Server(config, service.live.stop_streams)
+    return Server(config, service.stop_streams)
 
 
 def run(app: FastAPI, settings: Settings, listening: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what runs (blocking)."""
+    """Serve until SIGTERM or SIGINT, then finish the requests that run (blocking)."""
 
     def already_noted(_signal: int, _frame: FrameType | None) -> Any:
-        """uvicorn raises the signal again once it has stopped; stopping was what it asked for."""
+        """Ignore the signal that uvicorn raises again once it has stopped: stopping was its purpose."""
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, already_noted)

@@ -1,4 +1,4 @@
-"""Signing in from a browser: a key is exchanged for a cookie, so that it need not be kept where a page can read it."""
+"""The sessions of browsers: a key is exchanged for a cookie, so that no page has to keep it where scripts read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORGOTTEN_S: Final = 600.0
 
 
 class Sessions:
-    """Who is signed in. Tokens are known by their digests; all of it is gone with the process. Not thread-safe."""
+    """The browsers that are signed in, by digests of their tokens; gone with the process. Not thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -35,7 +35,7 @@ class Sessions:
         return len(self._ends_s)
 
     def begin(self) -> str:
-        """A new session's token."""
+        """Begin a session; return its token."""
         token = secrets.token_urlsafe(32)
         while len(self._ends_s) >= MAX_SESSIONS:
             self._ends_s.popitem(last=False)
@@ -43,7 +43,7 @@ class Sessions:
         return token
 
     def knows(self, token: str | None) -> bool:
-        """Whether a token is that of a session which is not over."""
+        """Return whether a token is that of a session which is not over."""
         if token is None:
             return False
         ends_s = self._ends_s.get(_digest(token))
@@ -59,7 +59,7 @@ class Sessions:
 
 
 class Attempts:
-    """Slows down who guesses: after a few wrong keys a client waits, twice as long each time. Not thread-safe."""
+    """The brake on guesses: after a few wrong keys a client waits, twice as long each time. Not thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -84,7 +84,7 @@ class Attempts:
             self._failures.popitem(last=False)
 
     def succeeded(self, address: str) -> None:
-        """Forget what a client did wrong."""
+        """Forget the failures of a client."""
         self._failures.pop(_client(address), None)
 
 
@@ -93,7 +93,7 @@ def _digest(token: str) -> bytes:
 
 
 def _client(address: str) -> str:
-    """Whom an address stands for: in IPv6 a whole network is one client's."""
+    """Return the client that an address stands for: in IPv6 a whole network is one client's."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which addresses a webhook may be sent to, and how a host name becomes addresses."""
+"""Addresses that a webhook may be sent to, and the lookup of host names."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def may_connect(address: str) -> bool:
-    """Whether an address may be sent to: private networks and loopback may; metadata, link-local and multicast not.
+    """Return whether an address may be sent to: private networks and loopback may; metadata, multicast and such not.
 
     IPv4 addresses are found inside IPv6 ones (mapped, 6to4, NAT64).
     """
@@ -57,7 +57,7 @@ def _forms(address: _Address) -> list[_Address]:
 
 
 class HostLookup:
-    """Asks the system's resolver, in daemon threads.
+    """Lookup by the system's resolver, in daemon threads.
 
     A resolver that does not answer blocks for many seconds and cannot be stopped: in the event loop's own pool it would
     keep other work waiting, and the service from ending. One thread a host name at a time.
@@ -67,7 +67,7 @@ class HostLookup:
         self._pending: dict[tuple[str, int], asyncio.Future[tuple[str, ...]]] = {}
 
     async def __call__(self, host: str, port: int) -> tuple[str, ...]:
-        """Addresses of a host, in the system's order of preference. Raises OSError when there is none."""
+        """Return the addresses of a host, in the system's order of preference. Raises OSError when there is none."""
         if _is_address(host):
             return (host,)
         found = self._pending.get((host, port)) or self._start(host, port)

@@ -1,37 +1,42 @@
-"""One attempt: a notification posted to one webhook, over httpx."""
+"""One attempt: a notification posted to one webhook, signed, over httpx.
+
+Signatures are those of the Standard Webhooks specification, version 1.0.0 (https://www.standardwebhooks.com).
+"""
 
 from __future__ import annotations
 
 import asyncio
-import math
+import base64
+import hashlib
+import hmac
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from typing import Final, Literal
 
 import httpx
 
 from humwatch_service.config.webhooks import WebhookSettings
+from humwatch_service.headers import retry_after_s
 from humwatch_service.webhooks.addresses import Resolve, may_connect
+from humwatch_service.webhooks.outbox import Notification
 from humwatch_service.webhooks.policy import MAX_RETRY_AFTER_S
-from humwatch_service.webhooks.signature import signed_headers
 
 MAX_ADDRESSES: Final = 4
-"""Of one host, that are tried in one attempt."""
+"""Number of addresses of one host that are tried in one attempt."""
 MAX_REASON_CHARACTERS: Final = 200
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came of an attempt.
+class Attempt:
+    """The result of an attempt.
 
     Attributes:
-        outcome: ``gone`` when the receiver wants no more attempts of this notification (410).
-        error: why it was not delivered; empty if it was. Names no path, header or secret.
+        outcome: result; ``gone`` when the receiver wants no more attempts of this notification (410).
+        error: reason for which it was not delivered; empty if it was. Names no path, header or secret.
         retry_after_s: pause that the receiver asks for, seconds; 0 for none.
     """
 
@@ -41,7 +46,7 @@ class Answer:
 
 
 class Endpoint:
-    """Posts to one webhook.
+    """A webhook that notifications are posted to.
 
     A host name is looked up once an attempt, its addresses are checked, and the connection goes to a checked address,
     with the name in the certificate check and the Host header: an answer that changes between check and connection (DNS
@@ -58,37 +63,37 @@ class Endpoint:
         self._resolve = resolve
         self._transport = transport or httpx.AsyncHTTPTransport(verify=webhook.trust(), trust_env=False)
 
-    async def post(self, message: str, body: bytes, at_s: float) -> Answer:
-        """Make one attempt; every failure is an answer.
+    async def post(self, notification: Notification, at_s: float) -> Attempt:
+        """Make one attempt; every failure is a result.
 
         Args:
-            message: id of the message, the same for each attempt.
-            body: JSON.
-            at_s: now, seconds since 1970 (UTC).
+            notification: notification to deliver.
+            at_s: time now, seconds since 1970 (UTC).
         """
-        headers = self._headers(message, body, at_s)
+        body = notification.body
+        headers = self._headers(message_id(notification), body, at_s)
         try:
             async with asyncio.timeout(self.webhook.timeout_s):
                 return await self._post(headers, body, at_s)
         except (TimeoutError, httpx.TimeoutException):
-            return Answer("failed", f"no answer within {self.webhook.timeout_s:g} s")
+            return Attempt("failed", f"no answer within {self.webhook.timeout_s:g} s")
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            return Answer("failed", _reason(error))
+            return Attempt("failed", _reason(error))
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         await self._transport.aclose()
 
-    async def _post(self, headers: Mapping[str, str], body: bytes, at_s: float) -> Answer:
+    async def _post(self, headers: Mapping[str, str], body: bytes, at_s: float) -> Attempt:
         found = await self._resolve(self.webhook.host, self.webhook.port)
         addresses = [address for address in found if may_connect(address)][:MAX_ADDRESSES]
         if not addresses:
-            return Answer("failed", f"{self.webhook.host} has no address that alarms may be sent to")
+            return Attempt("failed", f"{self.webhook.host} has no address that alarms may be sent to")
         connect_s = self.webhook.timeout_s / len(addresses)
         requests = [self._request(address, headers, body, connect_s) for address in addresses]
         return await self._first_reached(requests, at_s)
 
-    async def _first_reached(self, requests: Sequence[httpx.Request], at_s: float) -> Answer:
+    async def _first_reached(self, requests: Sequence[httpx.Request], at_s: float) -> Attempt:
         """Ask at the first address that takes a connection; nothing was sent to those before it."""
         *others, last = requests
         for request in others:
@@ -96,10 +101,10 @@ class Endpoint:
                 return await self._ask(request, at_s)
         return await self._ask(last, at_s)
 
-    async def _ask(self, request: httpx.Request, at_s: float) -> Answer:
+    async def _ask(self, request: httpx.Request, at_s: float) -> Attempt:
         response = await self._transport.handle_async_request(request)
         try:
-            return answer_of(response.status_code, response.headers, at_s)
+            return attempt_of(response.status_code, response.headers, at_s)
         finally:
             await response.aclose()
 
@@ -124,27 +129,43 @@ class Endpoint:
         return httpx.Request("POST", there, headers=headers, content=body, extensions=extensions)
 
 
-def answer_of(status: int, headers: Mapping[str, str], at_s: float) -> Answer:
-    """What an HTTP answer at ``at_s`` means: 2xx is delivered, 410 the end, everything else is tried again."""
+def attempt_of(status: int, headers: Mapping[str, str], at_s: float) -> Attempt:
+    """Return the meaning of an HTTP answer at ``at_s``: 2xx is delivered, 410 the end, all else is tried again."""
     if 200 <= status < 300:
-        return Answer("delivered")
+        return Attempt("delivered")
     if status == 410:
-        return Answer("gone", "answered 410: no more attempts are wanted")
+        return Attempt("gone", "answered 410: no more attempts are wanted")
     if 300 <= status < 400:
-        return Answer("failed", f"answered {status}: redirects are not followed")
-    asked = headers.get("retry-after") if status in (429, 503) else None
-    return Answer("failed", f"answered {status}", 0.0 if asked is None else _seconds(asked, at_s))
+        return Attempt("failed", f"answered {status}: redirects are not followed")
+    asked_s = retry_after_s(headers.get("retry-after"), at_s) if status in (429, 503) else None
+    return Attempt("failed", f"answered {status}", min(asked_s or 0.0, MAX_RETRY_AFTER_S))
 
 
-def _seconds(retry_after: str, at_s: float) -> float:
-    """Seconds that a Retry-After header asks for (RFC 9110: a number or a date), within bounds; 0 if it is neither."""
-    try:
-        wait_s = (
-            float(retry_after) if retry_after.isdecimal() else parsedate_to_datetime(retry_after).timestamp() - at_s
-        )
-    except (ValueError, OverflowError):
-        return 0.0
-    return min(max(wait_s, 0.0), MAX_RETRY_AFTER_S) if math.isfinite(wait_s) else MAX_RETRY_AFTER_S
+def message_id(notification: Notification) -> str:
+    """Return the id of a notification, the same for every attempt and after a restart.
+
+    The outbox numbers its rows from 1, and would again in a new database; the time and the webhook make it unique.
+    """
+    facts = f"{notification.webhook} {notification.id} {notification.created_s!r}"
+    return f"msg_{notification.id}_{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
+
+
+def signed_headers(key: bytes, message: str, at_s: float, body: bytes) -> dict[str, str]:
+    """Return the three headers that a receiver verifies.
+
+    Args:
+        key: key of the webhook.
+        message: id of the message; holds no full stop.
+        at_s: time of this attempt, seconds since 1970 (UTC); receivers refuse one that is minutes old.
+        body: bytes as they are sent.
+    """
+    timestamp = str(int(at_s))
+    digest = hmac.digest(key, f"{message}.{timestamp}.".encode() + body, "sha256")
+    return {
+        "webhook-id": message,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+    }
 
 
 def _reason(error: Exception) -> str:

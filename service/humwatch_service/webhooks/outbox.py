@@ -1,55 +1,87 @@
-"""What waits to be sent: the sender's view of it. Whoever keeps it does so on disk."""
+"""Notifications that wait to be delivered, and the adapter that reads them from the database."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
-DeliveryOutcome = Literal["delivered", "failed", "given_up"]
-DELIVERY_OUTCOMES: Final[tuple[DeliveryOutcome, ...]] = ("delivered", "failed", "given_up")
-
-
-class Notification(Protocol):
-    """A payload on its way to one webhook."""
-
-    @property
-    def id(self) -> int:
-        """Counts up in the order of events."""
-
-    @property
-    def webhook(self) -> str:
-        """Name of the webhook."""
-
-    @property
-    def body(self) -> bytes:
-        """The JSON that is posted."""
-
-    @property
-    def created_s(self) -> float:
-        """When it was stored (or its event happened), seconds since 1970; never changes."""
-
-    @property
-    def attempts(self) -> int:
-        """How many failed so far."""
+from humwatch_service.errors import AlarmNotFound
+from humwatch_service.storage.records import AlarmContext, Delivery
+from humwatch_service.storage.store import StateStore
+from humwatch_service.webhooks.payload import notification_of
 
 
-class Outbox(Protocol):
-    """Keeps notifications until they are delivered or given up. Called from worker threads; may block.
+@dataclass(frozen=True)
+class Notification:
+    """A payload on its way to one webhook.
+
+    Attributes:
+        id: number that counts up in the order of events.
+        webhook: name of the webhook.
+        body: JSON that is posted.
+        created_s: time of the event, seconds since 1970 (UTC); never changes.
+        attempts: number of attempts that failed so far.
+    """
+
+    id: int
+    webhook: str
+    body: bytes
+    created_s: float
+    attempts: int = 0
+
+
+class NotificationQueue(Protocol):
+    """Notifications that are kept until they are delivered or given up. Called from worker threads; may block.
 
     Each method raises :class:`humwatch_service.errors.StateUnusable` while it cannot read or write.
     """
 
     def due(self, now_s: float, limit: int, webhook: str) -> Sequence[Notification]:
-        """A webhook's notifications whose next try is not after ``now_s``, those with the lowest id first.
+        """Return a webhook's notifications whose next try is not after ``now_s``, those with the lowest id first.
 
         Args:
-            now_s: seconds since 1970; infinity asks for all that wait.
-            limit: most that are returned.
+            now_s: time, seconds since 1970 (UTC); infinity asks for all that wait.
+            limit: highest number that is returned.
             webhook: name of the webhook.
         """
 
     def delivered(self, notification_id: int, at_s: float) -> None:
-        """The receiver has it."""
+        """Settle a notification that the receiver has."""
 
     def failed(self, notification_id: int, error: str, next_try_s: float | None) -> None:
-        """An attempt failed; the next one is due at ``next_try_s``, or never."""
+        """Record an attempt that failed; the next one is due at ``next_try_s``, or never."""
+
+
+class OutboxAdapter:
+    """The outbox of the database as a :class:`NotificationQueue`; blocking, from any thread."""
+
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
+
+    def due(self, now_s: float, limit: int, webhook: str) -> Sequence[Notification]:
+        """Return a webhook's notifications to try now, the oldest event first."""
+        return [self._notification(delivery) for delivery in self._store.outbox.due(now_s, limit, webhook)]
+
+    def delivered(self, notification_id: int, at_s: float) -> None:
+        """Settle a notification that the receiver has."""
+        self._store.outbox.delivered(notification_id, at_s)
+
+    def failed(self, notification_id: int, error: str, next_try_s: float | None) -> None:
+        """Record an attempt that failed; the next one is due then, or never."""
+        self._store.outbox.failed(notification_id, error, next_try_s)
+
+    def _notification(self, delivery: Delivery) -> Notification:
+        event = delivery.event
+        body = notification_of(
+            event, machine_id=event.machine_id, alarm_id=event.alarm_id, context=self._context(event.alarm_id)
+        )
+        return Notification(delivery.id, delivery.webhook, body, event.at_s, delivery.attempts)
+
+    def _context(self, alarm_id: str | None) -> AlarmContext | None:
+        if alarm_id is None:
+            return None
+        try:
+            return self._store.alarm(alarm_id).context
+        except AlarmNotFound:
+            return None

@@ -2,90 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from humwatch.alarm.events import MachineState
+from humwatch.alarm.events import AlarmEvent, MachineState
 from humwatch.detectors.detector_set import DetectorName
 from humwatch.detectors.normal_lines import LineScore
 from humwatch.detectors.rhythm import IrregularTime
-from humwatch.scoring.explain import BandRange
-from humwatch_service.protocol.detections import DETECTOR_MEANING, Explained
+from humwatch_service.protocol.detections import DETECTOR_MEANING
+from humwatch_service.storage.records import AlarmContext, AlarmLevels, EventRecord
 
 PAYLOAD_VERSION: Final = 1
 
 _ABOUT_MACHINES: Final = frozenset({"state_changed", "out_of_service", "in_service"})
-
-
-class AlarmNews(Protocol):
-    """What is told: an :class:`humwatch.alarm.events.AlarmEvent`, or the record of one."""
-
-    @property
-    def kind(self) -> str:
-        """What happened."""
-
-    @property
-    def at_s(self) -> float:
-        """When, seconds since 1970 (UTC)."""
-
-    @property
-    def from_state(self) -> MachineState | None:
-        """State of the machine before."""
-
-    @property
-    def to_state(self) -> MachineState | None:
-        """State of the machine from now on."""
-
-    @property
-    def score(self) -> float | None:
-        """Normalised score that decided, if one did."""
-
-    @property
-    def reasons(self) -> Sequence[str]:
-        """Codes that explain the state."""
-
-    @property
-    def who(self) -> str | None:
-        """Operator, for what an operator did."""
-
-    @property
-    def why(self) -> str | None:
-        """The operator's reason."""
-
-    @property
-    def until_s(self) -> float | None:
-        """End of a shelf, seconds since 1970 (UTC)."""
-
-
-class TwoLevels(Protocol):
-    """Levels of the normalised score."""
-
-    @property
-    def warn(self) -> float:
-        """At or over this a score warns."""
-
-    @property
-    def alarm(self) -> float:
-        """At or over this a score can become an alarm."""
-
-
-class NewsContext(Explained, Protocol):
-    """What was in force and heard when the alarm was raised."""
-
-    @property
-    def model_version(self) -> str:
-        """Of the machine's model."""
-
-    @property
-    def levels(self) -> TwoLevels:
-        """In force."""
-
-    @property
-    def bands(self) -> Sequence[BandRange]:
-        """Frequencies that stick out, the largest share first."""
 
 
 class _Payload(BaseModel):
@@ -164,15 +95,15 @@ class NotificationPayload(_Payload):
 
 
 def notification_of(
-    event: AlarmNews, *, machine_id: str, alarm_id: str | None, context: NewsContext | None = None
+    event: AlarmEvent | EventRecord, *, machine_id: str, alarm_id: str | None, context: AlarmContext | None = None
 ) -> bytes:
-    """The payload for an event: JSON in UTF-8, about 600 bytes.
+    """Return the payload for an event: JSON in UTF-8, about 600 bytes.
 
     Args:
-        event: what happened.
+        event: event to report, or its record.
         machine_id: machine that it is about.
         alarm_id: alarm that it is about, if any.
-        context: of that alarm, if it is known.
+        context: context of that alarm, if it is known.
     """
     family = "machine" if event.kind in _ABOUT_MACHINES else "alarm"
     payload = NotificationPayload(
@@ -201,7 +132,7 @@ def notification_of(
 
 
 def iso_of(at_s: float) -> str:
-    """A time in ISO 8601: seconds since 1970 to `2026-01-31T12:00:00.000Z`."""
+    """Return a time in ISO 8601: seconds since 1970 to `2026-01-31T12:00:00.000Z`."""
     return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -209,5 +140,5 @@ def _noted_time(time: IrregularTime) -> NotedTime:
     return NotedTime(start=iso_of(time.start_s), end=iso_of(time.end_s), change_db=time.change_db, share=time.share)
 
 
-def _thresholds(levels: TwoLevels) -> Thresholds:
+def _thresholds(levels: AlarmLevels) -> Thresholds:
     return Thresholds(warn=levels.warn, alarm=levels.alarm)

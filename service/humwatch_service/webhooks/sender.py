@@ -1,4 +1,4 @@
-"""Sends what the outbox holds: a lane for each webhook, so that one that is down does not hold up others."""
+"""Delivery of the outbox: a worker for each webhook, so that one that is down does not hold up others."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import httpx
 from humwatch_service.config.webhooks import WebhookSettings
 from humwatch_service.webhooks.addresses import HostLookup, Resolve
 from humwatch_service.webhooks.endpoint import Endpoint
-from humwatch_service.webhooks.lane import Clock, Lane, Tell, WebhookStatus
-from humwatch_service.webhooks.outbox import Outbox
+from humwatch_service.webhooks.outbox import NotificationQueue
 from humwatch_service.webhooks.policy import DeliveryPolicy
+from humwatch_service.webhooks.worker import Clock, DeliveryWorker, OnOutcome, WebhookStatus
 
 
 class WebhookSender:
-    """Delivers at least once: a notification leaves the outbox after the receiver's 2xx.
+    """Delivery at least once: a notification leaves the outbox after the receiver's 2xx.
 
     When the process is killed between the two, the receiver gets it again, under the same ``webhook-id``.
     """
@@ -26,7 +26,7 @@ class WebhookSender:
     def __init__(
         self,
         webhooks: Iterable[WebhookSettings],
-        outbox: Outbox,
+        queue: NotificationQueue,
         *,
         policy: DeliveryPolicy | None = None,
         clock: Clock = time.time,
@@ -34,35 +34,35 @@ class WebhookSender:
         resolve: Resolve | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         chance: random.Random | None = None,
-        tell: Tell = lambda webhook, outcome: None,
+        on_outcome: OnOutcome = lambda webhook, outcome: None,
     ) -> None:
-        """Make the lanes.
+        """Make the workers.
 
         Args:
-            webhooks: that :func:`humwatch_service.config.webhooks.check_webhooks` accepted.
-            outbox: what is sent; called from worker threads.
-            policy: delays.
-            clock: seconds since 1970 (UTC), for the outbox and signatures.
-            monotonic: seconds, for pauses.
-            resolve: host name to addresses; default: the system's resolver.
-            transport: instead of connections of httpx's, for all webhooks.
-            chance: for jitter.
-            tell: is told what comes of attempts, to count it.
+            webhooks: settings that :func:`humwatch_service.config.webhooks.check_webhooks` accepted.
+            queue: notifications to send; called from worker threads.
+            policy: delays and limits of attempts.
+            clock: time for the queue and signatures, seconds since 1970 (UTC).
+            monotonic: time for pauses, seconds.
+            resolve: lookup from host name to addresses; default: the system's resolver.
+            transport: replacement for httpx's connections, for all webhooks.
+            chance: source of the jitter.
+            on_outcome: called with the outcome of each attempt, to count it.
 
         Raises:
             SettingsInvalid: a secret or certificate cannot be read.
         """
         resolve = resolve or HostLookup()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._lanes = [
-            Lane(
+        self._workers = [
+            DeliveryWorker(
                 Endpoint(webhook, resolve=resolve, transport=transport),
-                outbox,
+                queue,
                 policy=policy or DeliveryPolicy(),
                 clock=clock,
                 monotonic=monotonic,
                 chance=chance or random.Random(),
-                tell=tell,
+                on_outcome=on_outcome,
             )
             for webhook in webhooks
         ]
@@ -72,21 +72,21 @@ class WebhookSender:
         self._loop = asyncio.get_running_loop()
         try:
             async with asyncio.TaskGroup() as group:
-                for lane in self._lanes:
-                    group.create_task(lane.run())
+                for worker in self._workers:
+                    group.create_task(worker.run())
         finally:
             self._loop = None
 
     def wake(self) -> None:
-        """Look into the outbox now; from any thread, after something was put there."""
+        """Read the queue now; from any thread, after something was put there."""
         loop = self._loop
         if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._wake_lanes)
+            loop.call_soon_threadsafe(self._wake_workers)
 
     def status(self) -> list[WebhookStatus]:
-        """How the webhooks do, in the order of the settings."""
-        return [lane.status() for lane in self._lanes]
+        """Return how the webhooks do, in the order of the settings."""
+        return [worker.status() for worker in self._workers]
 
-    def _wake_lanes(self) -> None:
-        for lane in self._lanes:
-            lane.wake()
+    def _wake_workers(self) -> None:
+        for worker in self._workers:
+            worker.wake()

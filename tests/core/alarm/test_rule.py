@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from humwatch.alarm.events import Observation
 from humwatch.alarm.rule import AlarmRule
-from humwatch.alarm.state_machine import AlarmMachine
+from humwatch.alarm.state_machine import AlarmStateMachine
 
 WARN_LEVEL = 0.7
 
@@ -18,7 +18,7 @@ class Heard:
     """A machine that hears seconds of sound: the first ends at second 1."""
 
     def __init__(self, rule: AlarmRule) -> None:
-        self.machine = AlarmMachine(rule, warn_level=WARN_LEVEL)
+        self.machine = AlarmStateMachine(rule, warn_level=WARN_LEVEL)
         self.second = 0
 
     def scores(self, *scores: float) -> list[tuple[int, str]]:
@@ -96,7 +96,7 @@ def test_a_score_at_the_level_is_over_it() -> None:
 
 
 def test_delays_count_sound_and_not_the_wall_clock() -> None:
-    machine = AlarmMachine(AlarmRule(on_delay_s=1), warn_level=WARN_LEVEL)
+    machine = AlarmStateMachine(AlarmRule(on_delay_s=1), warn_level=WARN_LEVEL)
     states = []
     for at_s in (0.0, 3_600.0, 3_600.1):
         machine.observe(Observation(at_s, 0.5, "scored", 1.2))
@@ -105,7 +105,7 @@ def test_delays_count_sound_and_not_the_wall_clock() -> None:
 
 
 def test_an_observation_without_sound_lengthens_no_delay() -> None:
-    machine = AlarmMachine(AlarmRule(on_delay_s=1), warn_level=WARN_LEVEL)
+    machine = AlarmStateMachine(AlarmRule(on_delay_s=1), warn_level=WARN_LEVEL)
     for second in range(100):
         machine.observe(Observation(second, 0.0, "scored", 1.2))
         assert machine.state == "unknown"

@@ -18,13 +18,13 @@ from humwatch.alarm.events import (
     Shelf,
 )
 from humwatch.alarm.rule import AlarmRule
-from humwatch.alarm.state_machine import AlarmMachine
+from humwatch.alarm.state_machine import AlarmStateMachine
 from humwatch.errors import OperationRefused, ShelfTooLong
 from tests.core.alarm_reference import ReferenceMachine
 
 SEEDS = range(20)
 STEPS = 5_000  # of each seed: 100,000 in all
-Machine = AlarmMachine | ReferenceMachine
+Machine = AlarmStateMachine | ReferenceMachine
 
 
 def random_rule(draw: random.Random) -> AlarmRule:
@@ -92,18 +92,18 @@ def happen(machine: Machine, kind: str, said: dict[str, Any]) -> list[AlarmEvent
         return type(refused)
 
 
-def restarted(machine: AlarmMachine, plant: Plant) -> tuple[AlarmMachine, ReferenceMachine]:
+def restarted(machine: AlarmStateMachine, plant: Plant) -> tuple[AlarmStateMachine, ReferenceMachine]:
     snapshot = AlarmSnapshot.model_validate_json(machine.snapshot.model_dump_json())
     rule = machine.rule if plant.draw.random() < 0.7 else random_rule(plant.draw)
     parts = {"rule": rule, "warn_level": machine.warn_level, "snapshot": snapshot}
-    return AlarmMachine(**parts), ReferenceMachine(**parts)
+    return AlarmStateMachine(**parts), ReferenceMachine(**parts)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_machine_does_what_the_plain_reference_does(seed: int) -> None:
     draw = random.Random(seed)
     plant, rule, seen = Plant(draw), random_rule(draw), Counter[str]()
-    machine, reference = AlarmMachine(rule, warn_level=0.75), ReferenceMachine(rule, warn_level=0.75)
+    machine, reference = AlarmStateMachine(rule, warn_level=0.75), ReferenceMachine(rule, warn_level=0.75)
     for step in range(STEPS):
         if draw.random() < 0.05:
             machine, reference = restarted(machine, plant)
@@ -120,25 +120,25 @@ ADA: dict[str, Any] = {"who": "ada", "why": "inspected"}
 AT_ONCE = AlarmRule(on_delay_s=0, off_delay_s=0)
 
 
-def machine_of(rule: AlarmRule = AT_ONCE, snapshot: AlarmSnapshot | None = None) -> AlarmMachine:
-    return AlarmMachine(rule, warn_level=0.7, snapshot=snapshot)
+def machine_of(rule: AlarmRule = AT_ONCE, snapshot: AlarmSnapshot | None = None) -> AlarmStateMachine:
+    return AlarmStateMachine(rule, warn_level=0.7, snapshot=snapshot)
 
 
-def alarmed(rule: AlarmRule = AT_ONCE) -> AlarmMachine:
+def alarmed(rule: AlarmRule = AT_ONCE) -> AlarmStateMachine:
     machine = machine_of(rule)
     assert kinds(hear(machine, 1.2)) == ["raised", "state_changed"]
     return machine
 
 
-def hear(machine: AlarmMachine, score: float, *reasons: str, at_s: float = 1.0) -> list[AlarmEvent]:
+def hear(machine: AlarmStateMachine, score: float, *reasons: str, at_s: float = 1.0) -> list[AlarmEvent]:
     return machine.observe(Observation(at_s, 1.0, "scored", score, reasons))
 
 
-def hear_nothing(machine: AlarmMachine, reason: str = "no_sound", at_s: float = 1.0) -> list[AlarmEvent]:
+def hear_nothing(machine: AlarmStateMachine, reason: str = "no_sound", at_s: float = 1.0) -> list[AlarmEvent]:
     return machine.observe(Observation(at_s, 0.0, "unknown", None, (reason,)))
 
 
-def stop(machine: AlarmMachine) -> list[AlarmEvent]:
+def stop(machine: AlarmStateMachine) -> list[AlarmEvent]:
     return machine.observe(Observation(1.0, 1.0, "off"))
 
 
@@ -424,7 +424,7 @@ def test_service_is_left_once_and_returned_to_once() -> None:
     assert machine.snapshot.out_of_service == Mark(**ADA, at_s=2.0)
 
 
-def restart(machine: AlarmMachine) -> AlarmMachine:
+def restart(machine: AlarmStateMachine) -> AlarmStateMachine:
     snapshot = AlarmSnapshot.model_validate_json(machine.snapshot.model_dump_json())
     return machine_of(machine.rule, snapshot)
 
@@ -496,7 +496,7 @@ def test_a_warn_level_that_is_none_is_refused_and_changes_nothing(warn_level: fl
         machine.change_rule(AlarmRule(), warn_level)
     assert (machine.rule, machine.warn_level) == (AT_ONCE, 0.7)
     with pytest.raises(ValueError, match="warn level"):
-        AlarmMachine(AlarmRule(), warn_level=warn_level)
+        AlarmStateMachine(AlarmRule(), warn_level=warn_level)
 
 
 @pytest.mark.parametrize(("score", "audio_s"), [(None, 1.0), (math.nan, 1.0), (0.1, -1.0), (0.1, math.nan)])

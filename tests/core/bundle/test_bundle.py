@@ -9,7 +9,7 @@ import pytest
 from humwatch.bundle.bundle import Golden, compose_bundle, digest_of, read_bundle, write_bundle
 from humwatch.bundle.manifest import CALIBRATION, MANIFEST, PREDICTOR, Manifest, PredictorCard
 from humwatch.errors import BundleDigestMismatch, BundleInvalid, BundleParityFailed
-from humwatch.monitor import ListeningSpec
+from humwatch.monitor import PipelineSpec
 from humwatch.predictor import Prediction, Predictor
 from humwatch.run_state import RunGate
 from humwatch.scoring.calibration import Calibration
@@ -22,11 +22,11 @@ CARD = PredictorCard(
 
 @pytest.fixture
 def composed(
-    listening: ListeningSpec, predictor: Predictor, calibration: Calibration, rng: np.random.Generator
+    pipeline: PipelineSpec, predictor: Predictor, calibration: Calibration, rng: np.random.Generator
 ) -> tuple[Manifest, bytes]:
     windows = rng.normal(-40.0, 5.0, (3, 5, 128)).astype(np.float32)
     return compose_bundle(
-        listening,
+        pipeline,
         calibration,
         GRAPH,
         Golden.of(predictor, windows),
@@ -83,7 +83,7 @@ def test_a_bundle_without_a_quietest_second_stays_as_it_was_written(folder: Path
     edit_manifest(folder, calibration=card)
     bundle = read_bundle(folder)
     assert bundle.calibration.quietest_dbfs is None
-    assert bundle.calibration.run_gate == RunGate.learned(card["level_dbfs_low"])
+    assert bundle.calibration.run_gate == RunGate.from_quietest(card["level_dbfs_low"])
     assert json.loads(bundle.manifest.model_dump_json())["calibration"] == card
 
 

@@ -11,7 +11,7 @@ from humwatch.bundle.bundle import Golden, compose_bundle, write_bundle
 from humwatch.bundle.manifest import PredictorCard
 from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import BundleInvalid, MachineNotFound, RepositoryError, VersionNotFound
-from humwatch.monitor import ListeningSpec
+from humwatch.monitor import PipelineSpec
 from humwatch.predictor import Predictor
 from humwatch.scoring.calibration import Calibration
 
@@ -21,13 +21,13 @@ CARD = PredictorCard(
 
 
 @pytest.fixture
-def models(tmp_path: Path, listening: ListeningSpec, predictor: Predictor, calibration: Calibration) -> ModelRepository:
+def models(tmp_path: Path, pipeline: PipelineSpec, predictor: Predictor, calibration: Calibration) -> ModelRepository:
     """Machine `fan-1` with versions 1, 2 and 10."""
     repository = ModelRepository(tmp_path / "models")
     windows = np.full((1, 5, 128), -40.0, np.float32)
     for version in ("1", "2", "10"):
         manifest, arrays = compose_bundle(
-            listening, calibration, b"graph", Golden.of(predictor, windows), calibration_digest="0" * 64,
+            pipeline, calibration, b"graph", Golden.of(predictor, windows), calibration_digest="0" * 64,
             machine_id="fan-1", machine_type="fan", version=version, created_at="", created_by="", licence="",
             attribution="", channel=0, predictor=CARD,
         )  # fmt: skip

@@ -3,23 +3,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import soundfile
 
+from humwatch.arrays import Float32
 from humwatch.audio.features import FeatureSpec
 from humwatch.audio.windows import WindowSpec
+from humwatch.calibration.calibration_buffer import RECORDING_S, most_bytes_a_minute
 from humwatch.calibration.collector import LOOK_BACK_S, MAX_MINUTES, NormalCollector
-from humwatch.calibration.minutes import RECORDING_S, most_bytes_a_minute
 from humwatch.errors import CalibrationError
-from humwatch.monitor import ListeningSpec
+from humwatch.monitor import PipelineSpec
 from humwatch.predictor import Prediction, Predictor
 from humwatch.recording import normal_clips
 from humwatch.scoring.evidence import ScoreKind, ScoringSpec
 from humwatch.scoring.normal_clip import NormalClip
 from humwatch.synthetic import SyntheticMachine
-
-Float32 = npt.NDArray[np.float32]
 
 RATE_HZ = 16_000
 
@@ -35,8 +33,8 @@ class DrawingPredictor:
         return Prediction(index, mean, np.ones_like(mean))
 
 
-def spec_of(hop: int, clip_s: float, kind: ScoreKind = "likelihood_profile") -> ListeningSpec:
-    return ListeningSpec(FeatureSpec(), WindowSpec(hop_frames=hop, clip_seconds=clip_s), ScoringSpec(kind=kind))
+def spec_of(hop: int, clip_s: float, kind: ScoreKind = "likelihood_profile") -> PipelineSpec:
+    return PipelineSpec(FeatureSpec(), WindowSpec(hop_frames=hop, clip_seconds=clip_s), ScoringSpec(kind=kind))
 
 
 def pushed(collector: NormalCollector, sound: Float32, chunks: np.random.Generator | None = None) -> None:

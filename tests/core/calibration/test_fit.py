@@ -10,7 +10,7 @@ import pytest
 from humwatch.calibration.fit import calibrate
 from humwatch.detectors.profile import NormalProfile
 from humwatch.errors import CalibrationError
-from humwatch.monitor import ListeningSpec
+from humwatch.monitor import PipelineSpec
 from humwatch.run_state import RunGate
 from humwatch.scoring.calibration import Calibration, CalibrationSpec, band_contributions, raw_score
 from humwatch.scoring.evidence import Evidence, ScoreKind, ScoringSpec
@@ -100,13 +100,13 @@ def test_the_run_gate_lies_below_the_quietest_second_of_all(rng: np.random.Gener
     heard = [replace(clip, quietest_dbfs=level) for clip, level in zip(normal, seconds_dbfs, strict=False)]
     calibration = fit([*heard, normal[5]])
     assert calibration.quietest_dbfs == -38.0
-    assert calibration.run_gate == RunGate.learned(-38.0)
+    assert calibration.run_gate == RunGate.from_quietest(-38.0)
 
 
 def test_where_nobody_measured_seconds_the_quietest_recording_stands_for_them(rng: np.random.Generator) -> None:
     calibration = fit(clips(rng, 6))
     assert calibration.quietest_dbfs is None
-    assert calibration.run_gate == RunGate.learned(-35.0)
+    assert calibration.run_gate == RunGate.from_quietest(-35.0)
 
 
 def test_two_recordings_are_refused_however_many_clips_they_give(rng: np.random.Generator) -> None:
@@ -130,9 +130,9 @@ def test_contributions_of_an_error_score_are_what_exceeds_normal(rng: np.random.
 
 
 def test_every_score_can_be_calibrated(
-    calibrate_for: Callable[[ListeningSpec], Calibration], listening: ListeningSpec
+    calibrate_for: Callable[[PipelineSpec], Calibration], pipeline: PipelineSpec
 ) -> None:
     for kind in get_args(ScoreKind):
-        spec = ListeningSpec(listening.features, listening.windows, ScoringSpec.model_validate({"kind": kind}))
+        spec = PipelineSpec(pipeline.features, pipeline.windows, ScoringSpec.model_validate({"kind": kind}))
         thresholds = calibrate_for(spec).clip.thresholds
         assert thresholds.median < thresholds.warn.level <= thresholds.alarm.level

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 from pydantic import ValidationError
 
+from humwatch.arrays import Float32, Float64
 from humwatch.detectors.lines import (
     AXIS_HZ,
     FRAME_SAMPLES,
@@ -20,9 +21,6 @@ from humwatch.detectors.lines import (
 )
 from humwatch.detectors.normal_lines import NEUTRAL, SCORES, USUAL_SPREAD, LineFinding, LineScore, NormalLines
 from humwatch.errors import AudioError, AudioRateUnsupported, CalibrationError
-
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
 
 RATE_HZ = 16_000
 BLOCK_SAMPLES = 5 * HOP_SAMPLES + FRAME_SAMPLES

@@ -3,10 +3,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from pydantic import ValidationError
 
+from humwatch.arrays import Float32, Float64
 from humwatch.audio.features import FeatureSpec, log_mel
 from humwatch.audio.windows import Windower, WindowSpec
 from humwatch.detectors.rhythm import (
@@ -24,9 +24,6 @@ from humwatch.detectors.rhythm import (
 )
 from humwatch.scoring.evidence import ScoringSpec
 from humwatch.synthetic import SyntheticMachine
-
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
 
 BANDS = np.arange(8)
 HOP_S = 0.032

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from humwatch.alarm.events import WARMING_UP
-from humwatch.live.monitor import LiveModel, LiveMonitor, LiveStep
-from humwatch.monitor import ListeningSpec, Monitor, Step
+from humwatch.live.model import LiveModel
+from humwatch.live.monitor import LiveMonitor, LiveStep
+from humwatch.monitor import Monitor, PipelineSpec, Step
 from humwatch.predictor import Predictor
 from humwatch.scoring.calibration import Calibration
 from humwatch.synthetic import Fault, SyntheticMachine
@@ -19,8 +20,8 @@ Follow = Callable[..., LiveMonitor]
 
 
 @pytest.fixture
-def model(listening: ListeningSpec, predictor: Predictor, calibration: Calibration) -> LiveModel:
-    return live_model(listening, predictor, calibration)
+def model(pipeline: PipelineSpec, predictor: Predictor, calibration: Calibration) -> LiveModel:
+    return live_model(pipeline, predictor, calibration)
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def pushed(monitor: LiveMonitor, sound: np.ndarray, chunk: int = 1600) -> list[L
 
 
 def seen(step: LiveStep) -> tuple[object, ...]:
-    raw = None if step.step is None or step.step.clip is None else step.step.clip.raw_score
+    raw = None if step.scores is None or step.scores.clip is None else step.scores.clip.raw_score
     return step.start_sample, step.end_sample, step.observation, raw, step.level_dbfs, step.faults, step.running
 
 
@@ -65,9 +66,7 @@ def test_scores_are_those_of_a_file_and_do_not_depend_on_the_chunks(
 ) -> None:
     sound = SyntheticMachine(seed=3, rate_hz=rate_hz).clip(60, seconds=7.3)
     filed: list[Step] = []
-    monitor = Monitor(
-        model.bundle.manifest.listening, model.predictor, model.bundle.calibration, source_rate_hz=rate_hz
-    )
+    monitor = Monitor(model.bundle.manifest.pipeline, model.predictor, model.bundle.calibration, source_rate_hz=rate_hz)
     filed = monitor.push(sound[:, None]) + monitor.flush()
     runs = []
     for largest in (2, 4_000, 200_000):
@@ -76,7 +75,7 @@ def test_scores_are_those_of_a_file_and_do_not_depend_on_the_chunks(
         live = follow(source_rate_hz=rate_hz)
         steps = [step for piece in cut(sound, rng, largest) for step in live.push(piece)] + live.flush()
         runs.append([seen(step) for step in steps])
-        scores = [step.step for step in steps if step.step is not None]
+        scores = [step.scores for step in steps if step.scores is not None]
         assert [s.step.raw_score for s in scores] == [s.step.raw_score for s in filed]
         assert [s.clip and s.clip.raw_score for s in scores] == [s.clip and s.clip.raw_score for s in filed]
     assert all(run == runs[0] for run in runs)
@@ -104,7 +103,7 @@ def test_a_machine_that_stops_is_off_and_is_judged_only_after_a_whole_clip_of_ru
     again = pushed(live, machine.clip(63, seconds=8.0))
     assert before[-1] == "scored"
     assert conditions(still)[-3:] == ["off"] * 3
-    assert all(step.step is None for step in still if step.observation and step.observation.condition == "off")
+    assert all(step.scores is None for step in still if step.observation and step.observation.condition == "off")
     seconds = [step.end_sample for step in still if step.running is False]
     assert np.diff(seconds).tolist() == [RATE_HZ] * (len(seconds) - 1)
     after = [found for found in conditions(again) if found != "off"]
@@ -167,7 +166,7 @@ def test_silence_is_unknown_and_what_of_it_is_in_a_clip_is_not_judged(
 def test_what_was_heard_before_a_restart_warms_up_and_makes_no_observation(
     follow: Follow, machine: SyntheticMachine
 ) -> None:
-    live = follow(first_sample=100_000, heard_until=160_000)
+    live = follow(first_sample=100_000, scored_until=160_000)
     steps = pushed(live, machine.clip(75, seconds=8.0))
     assert steps[0].start_sample == 100_000
     assert all((step.observation is None) == (step.end_sample <= 160_000) for step in steps)

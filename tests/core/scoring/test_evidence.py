@@ -12,8 +12,8 @@ from humwatch.audio.features import FeatureSpec
 from humwatch.predictor import Prediction
 from humwatch.scoring.evidence import (
     DEFAULT_SCORE,
-    Assessor,
     Evidence,
+    EvidenceExtractor,
     Pooling,
     ScoreKind,
     ScoringSpec,
@@ -200,7 +200,7 @@ def test_one_index_for_all_windows_and_one_for_each_leave_the_same(
     windows = rng.normal(-50.0, 9.0, (9, 5, 12)).astype(np.float32)
     shared = predicted(rng, 9, index)
     own = Prediction(np.tile(index, (9, 1)), shared.mean, shared.std)
-    ours, theirs = (Assessor(kind, bands).evidence(windows, prediction) for prediction in (shared, own))
+    ours, theirs = (EvidenceExtractor(kind, bands).evidence(windows, prediction) for prediction in (shared, own))
     assert np.array_equal(ours.counts, theirs.counts)
     assert np.array_equal(ours.sums, theirs.sums)
     assert np.array_equal(ours.signed, theirs.signed)
@@ -223,7 +223,7 @@ def test_a_window_leaves_the_same_whatever_is_beside_it(layout: str, windows: in
 
 
 def test_targets_that_move_between_blocks_are_followed(rng: np.random.Generator) -> None:
-    assessor = Assessor("mse", np.arange(12))
+    assessor = EvidenceExtractor("mse", np.arange(12))
     windows = rng.normal(-50.0, 9.0, (3, 5, 12)).astype(np.float32)
     for layout in [*LAYOUTS.values(), *LAYOUTS.values()]:
         prediction = predicted(rng, 3, layout)
@@ -240,7 +240,7 @@ def test_where_targets_lie_is_worked_out_once(rng: np.random.Generator, monkeypa
         plain(self, *given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(TargetPlaces, "__init__", counted)
-    assessor = Assessor("mse", np.arange(12))
+    assessor = EvidenceExtractor("mse", np.arange(12))
     windows = rng.normal(-50.0, 9.0, (3, 5, 12)).astype(np.float32)
     for _ in range(3):
         assessor.evidence(windows, predicted(rng, 3, LAYOUTS["some bins"].copy()))

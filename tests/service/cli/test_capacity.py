@@ -18,14 +18,15 @@ from typer.testing import CliRunner, Result
 
 from humwatch_capacity.bench import Bench
 from humwatch_capacity.fleet import Fleet
-from humwatch_capacity.hold import hold
 from humwatch_capacity.overload import measure_overload
 from humwatch_capacity.played_sound import PlayedSound, normal_sound
-from humwatch_capacity.report import CapacityReport, Reading
+from humwatch_capacity.report import CapacityReport, SoakReading
 from humwatch_capacity.service_under_test import serving
+from humwatch_capacity.soak import soak
 from humwatch_service.cli.capacity import _workplace
 from humwatch_service.cli.main import app
 from humwatch_service.errors import FileUnreadable, RequestInvalid, ServiceUnreachable
+from tests.processes import IGNORING_SIGINT, started
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="the command needs Linux")
 
@@ -101,8 +102,8 @@ def test_two_streams_are_played_to_the_service_and_their_scores_are_timed(tmp_pa
 
 
 def test_streams_are_held_and_read_every_so_often(bench: Bench) -> None:
-    readings: list[Reading] = []
-    hold(bench, 1, 4.0, on_reading=readings.append, every_s=2.0)
+    readings: list[SoakReading] = []
+    soak(bench, 1, 4.0, on_reading=readings.append, every_s=2.0)
     assert len(readings) == 2
     assert 2 <= readings[0].at_s < readings[1].at_s
     assert (readings[1].live_streams, readings[1].breaks, readings[1].gap_s) == (1, 0, 0.0)
@@ -120,8 +121,8 @@ def test_twice_the_streams_are_refused_as_the_service_refuses_them(bench: Bench)
 def test_an_interrupt_stops_the_service_and_reports_what_is_known(tmp_path: Path, sound: Path) -> None:
     arguments = ["capacity", "--machine", "fan-1", "--sound", str(sound), "--seconds", "600", "--json"]
     program = [sys.executable, "-c", "from humwatch_service.cli.main import main; main()", *arguments]
-    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None and process.stdout is not None
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with started([*IGNORING_SIGINT, *program], **pipes) as process:
         assert "streams" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
         report = CapacityReport.model_validate_json(process.stdout.read())

@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 from humwatch_service.cli import devices as commands_devices
 from humwatch_service.cli import listen as commands_listen
 from humwatch_service.cli.main import app
-from humwatch_service.cli.meter import FLOOR_DBFS, LineDisplay, Listening, MeterDisplay, levels_dbfs
+from humwatch_service.cli.meter import FLOOR_DBFS, LineDisplay, MeterDisplay, MeterState, levels_dbfs
 from humwatch_service.client import Connected, Waiting
 from humwatch_service.client.refusal import Refusal
 from humwatch_service.protocol.messages import Clock, Ready, Score, StateChange, Warn
@@ -201,41 +201,41 @@ def change(state: str, *reasons: str) -> StateChange:
 def test_a_line_is_written_when_the_state_changes_and_once_a_minute() -> None:
     now = [0.0]
     lines: list[str] = []
-    listening = Listening("pump-2", "mic")
-    shown = LineDisplay(listening, lines.append, clock=lambda: now[0])
+    meter = MeterState("pump-2", "mic")
+    shown = LineDisplay(meter, lines.append, clock=lambda: now[0])
     for second in range(150):
         now[0] = float(second)
         if second == 70:
-            listening.message(change("alarm"))
+            meter.on_message(change("alarm"))
         shown.changed()
     assert [line.split(";")[0] for line in lines] == ["pump-2: unknown"] * 2 + ["pump-2: alarm"] * 2
-    listening.message(change("unknown", "silent"))
+    meter.on_message(change("unknown", "silent"))
     shown.changed()
     assert lines[-1].startswith("pump-2: unknown (silent); no score yet; ")
 
 
 def test_a_lost_connection_is_never_shown_as_normal() -> None:
-    listening = Listening("pump-2", "mic")
-    listening.message(change("normal"))
-    listening.link(Waiting(Refusal("service_unreachable", "gone", retry=True), 3.0))
-    assert listening.state == "unknown"
-    assert listening.connection == "service_unreachable: gone; trying again in 3 s"
+    meter = MeterState("pump-2", "mic")
+    meter.on_message(change("normal"))
+    meter.on_link(Waiting(Refusal("service_unreachable", "gone", retry=True), 3.0))
+    assert meter.state == "unknown"
+    assert meter.connection == "service_unreachable: gone; trying again in 3 s"
 
 
 def test_the_meter_shows_state_score_levels_and_faults(sound: FakeSound) -> None:
-    listening = Listening("pump[2]", "mic")
-    listening.message(change("warning", "drift"))
+    meter = MeterState("pump[2]", "mic")
+    meter.on_message(change("warning", "drift"))
     fields = {"start_sample": 0, "end_sample": 1, "step_score": 0.1, "clip_start_sample": 0, "raw_score": 2.0}
-    listening.message(Score.model_validate({**fields, "score": 0.87, "state": "warning", "level_dbfs": -20.0}))
-    listening.message(Warn(code="clipping", message="too loud", active=True))
-    listening.message(Warn(code="hum", message="50 Hz", active=True))
-    listening.message(Warn(code="hum", message="50 Hz", active=False))
-    listening.peak_dbfs, listening.rms_dbfs, listening.dropped_samples = -3.0, -15.0, 77
+    meter.on_message(Score.model_validate({**fields, "score": 0.87, "state": "warning", "level_dbfs": -20.0}))
+    meter.on_message(Warn(code="clipping", message="too loud", active=True))
+    meter.on_message(Warn(code="hum", message="50 Hz", active=True))
+    meter.on_message(Warn(code="hum", message="50 Hz", active=False))
+    meter.peak_dbfs, meter.rms_dbfs, meter.dropped_samples = -3.0, -15.0, 77
     limits = {"max_message_bytes": 1, "buffer_s": 1.0, "idle_timeout_s": 1.0}
     ready = {"stream_id": "s", "machine_id": "m", "model_version": "1", "model_sha256": "", "next_sample": 0}
-    listening.link(Connected(Ready.model_validate({**ready, "resumed": False, "state": "normal", "limits": limits}), 0))
+    meter.on_link(Connected(Ready.model_validate({**ready, "resumed": False, "state": "normal", "limits": limits}), 0))
     out = io.StringIO()
-    shown = MeterDisplay(listening, Console(file=out, force_terminal=True, width=120, color_system=None))
+    shown = MeterDisplay(meter, Console(file=out, force_terminal=True, width=120, color_system=None))
     with shown.live:
         shown.changed()
         shown.note("a [note]")

@@ -20,9 +20,8 @@ from humwatch.audio.decoding import open_recording
 from humwatch_service.cli import replay as commands_replay
 from humwatch_service.cli.main import app
 from humwatch_service.client import Patience
-from humwatch_service.sources.sequence import Playlist, encoded
+from humwatch_service.sources.sequence import RecordingSequence, encoded
 from tests.stream_server import MACHINE, StreamServer, served
-from tests.stream_server_http import HttpApp, serving_http
 
 RATE_HZ = 16_000
 
@@ -60,18 +59,6 @@ def test_a_folder_is_one_stream_of_its_files_own_samples(folder: Path) -> None:
     assert result.stdout == "pump-2: normal, worst score 0.500; 176000 samples were heard, 0 are missing\n"
 
 
-def test_by_http_it_is_the_same(folder: Path) -> None:
-    application = HttpApp(StreamServer())
-    with serving_http(application) as url:
-        result = humwatch("replay", folder, "--machine", MACHINE, "--url", url, "--speed", 0, "--http", "--json")
-    assert result.exit_code == 0, result.output
-    application.server.stream.check(own_samples(folder / "a.wav", folder / "b.flac"))
-    messages = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [messages[0]["type"], messages[-1]["type"]] == ["ready", "bye"]
-    assert messages[-1]["samples"] == 11 * RATE_HZ
-    assert len([message for message in messages if message["type"] == "score"]) == 11
-
-
 def test_breaks_lose_nothing(folder: Path) -> None:
     service = StreamServer()
     service.drops.extend([10_000, 60_000, 5_000])
@@ -102,11 +89,11 @@ def test_files_longer_than_the_buffer_are_sent_as_fast_as_they_are_taken(
 def test_samples_are_sent_bit_for_bit_as_they_are_decoded(tmp_path: Path, subtype: str, sample_format: str) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, np.concatenate([noise(0.5, 1, 1), [[-1.0], [0.0], [1.0]]]), RATE_HZ, subtype=subtype)
-    playlist = Playlist([path])
-    sent = b"".join(playlist.blocks())
+    recordings = RecordingSequence([path])
+    sent = b"".join(recordings.blocks())
     with open_recording(path) as recording:
         decoded = np.concatenate([block.samples for block in recording.blocks()])[:, 0]
-    assert playlist.format == sample_format
+    assert recordings.format == sample_format
     if sample_format == "s16le":
         assert np.array_equal(np.frombuffer(sent, "<i2") / np.float32(32_768), decoded)
     else:
@@ -121,7 +108,7 @@ def test_sixteen_bits_the_other_way_round() -> None:
 
 def test_one_file_of_more_bits_makes_all_of_them_float(folder: Path) -> None:
     soundfile.write(folder / "c.wav", noise(0.1, 2, 9), RATE_HZ, subtype="PCM_24")
-    assert Playlist([folder]).format == "f32le"
+    assert RecordingSequence([folder]).format == "f32le"
 
 
 def test_files_that_differ_are_not_one_stream(folder: Path) -> None:
@@ -171,7 +158,7 @@ def test_the_pace_is_kept(folder: Path) -> None:
     async def work() -> tuple[float, list[int]]:
         started_s = time.monotonic()
         stop = asyncio.Event()
-        chunks = Playlist([folder]).chunks(1_600, speed=20.0, loop=False, stop=stop)
+        chunks = RecordingSequence([folder]).chunks(1_600, speed=20.0, loop=False, stop=stop)
         sizes = [len(chunk) async for chunk in chunks]
         return time.monotonic() - started_s, sizes
 
@@ -200,10 +187,7 @@ def test_a_loop_goes_on_until_it_is_told_to_stop(folder: Path) -> None:
     assert stream.samples >= 30 * RATE_HZ
 
 
-@pytest.mark.parametrize("way", [[], ["--http"]])
-def test_a_stuck_service_does_not_keep_it_from_stopping(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, way: list[str]
-) -> None:
+def test_a_stuck_service_does_not_keep_it_from_stopping(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands_replay, "GOODBYE_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.listen()
@@ -211,7 +195,7 @@ def test_a_stuck_service_does_not_keep_it_from_stopping(
         timer.start()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         started_s = time.monotonic()
-        result = humwatch("replay", folder, "--machine", MACHINE, "--url", url, "--speed", 0, *way)
+        result = humwatch("replay", folder, "--machine", MACHINE, "--url", url, "--speed", 0)
         timer.join()
     assert result.exit_code == 1
     assert "error: service_unreachable: the service did not take the rest" in result.stderr

@@ -9,14 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from humwatch.arrays import Float32
 from humwatch.errors import PredictorError
 from humwatch.predictor import Prediction
-from humwatch_service.inference.batching import BatchingPredictor
+from humwatch_service.inference.batching import BatchedPredictor
 
-Float32 = npt.NDArray[np.float32]
 SAMPLE = np.zeros((2, 3, 4), np.float32)
 
 
@@ -64,8 +63,8 @@ def crowd() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def batching(gate: Gate, *, runs: int = 1, delay_s: float = 0.0) -> BatchingPredictor:
-    predictor = BatchingPredictor(gate, SAMPLE, runs=runs, delay_s=delay_s)  # type: ignore[arg-type]
+def batching(gate: Gate, *, runs: int = 1, delay_s: float = 0.0) -> BatchedPredictor:
+    predictor = BatchedPredictor(gate, SAMPLE, runs=runs, delay_s=delay_s)  # type: ignore[arg-type]
     gate.forget()
     return predictor
 
@@ -75,7 +74,7 @@ def said(future: Future[Prediction]) -> list[float]:
     return values
 
 
-def wait_for_line(predictor: BatchingPredictor, length: int) -> None:
+def wait_for_line(predictor: BatchedPredictor, length: int) -> None:
     until = time.monotonic() + 10
     while predictor.depth != length:
         assert time.monotonic() < until
@@ -190,7 +189,7 @@ def test_a_failed_run_fails_all_its_requests_and_no_others() -> None:
 def test_a_crowd_gets_what_it_asked_for_with_as_many_answers_as_questions() -> None:
     gate = Gate(batch=5)
     told: list[int] = []
-    predictor = BatchingPredictor(
+    predictor = BatchedPredictor(
         gate,  # type: ignore[arg-type]
         SAMPLE,
         runs=2,

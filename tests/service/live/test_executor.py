@@ -5,12 +5,12 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from humwatch_service.live.executor import CATCH_UP_S, TurnPool
+from humwatch_service.live.executor import CATCH_UP_S, PriorityExecutor
 
 
-def held() -> tuple[TurnPool, threading.Event]:
+def held() -> tuple[PriorityExecutor, threading.Event]:
     """A pool of one worker, which is busy until the event is set."""
-    pool, let_go = TurnPool(1), threading.Event()
+    pool, let_go = PriorityExecutor(1), threading.Event()
     started = threading.Event()
     pool.submit(lambda: (started.set(), let_go.wait(10)))
     assert started.wait(10)
@@ -53,7 +53,7 @@ def test_a_turn_that_has_waited_is_due_before_those_that_come_then() -> None:
 
 
 def test_what_a_turn_raises_is_its_callers() -> None:
-    with TurnPool(1) as pool:
+    with PriorityExecutor(1) as pool:
 
         def fail() -> None:
             raise ValueError("no")
@@ -83,7 +83,7 @@ def test_closing_can_cancel_what_waits() -> None:
 
 
 def test_turns_run_at_the_same_time_in_as_many_workers_as_there_are() -> None:
-    with TurnPool(2) as pool:
+    with PriorityExecutor(2) as pool:
         meeting = threading.Barrier(2, timeout=10)
         for future in [pool.submit(meeting.wait) for _ in range(2)]:
             future.result(10)

@@ -24,9 +24,9 @@ def pass_time(clocks: Clocks, load: Load, *, cores: float, predicting: float = 0
     for _ in range(seconds):
         clocks.now_s += 1.0
         clocks.loop_s += 0.25 * cores
-        load.worked(0.75 * cores)
-        load.predicted(predicting)
-        load.look(0, clocks.loop_s)
+        load.on_cpu_time(0.75 * cores)
+        load.on_predict_time(predicting)
+        load.streams_to_shed(0, clocks.loop_s)
 
 
 def test_an_idle_service_takes_a_stream() -> None:
@@ -53,7 +53,7 @@ def test_busy_processors_take_no_more() -> None:
 
 def test_those_who_are_sent_away_do_not_all_come_again_at_one_moment() -> None:
     load = Clocks().load()
-    load.scored(9.0)
+    load.on_score(9.0)
     told = [load.refusal(0.0, live=10) for _ in range(100)]
     assert len({refusal.retry_after_s for refusal in told if refusal is not None}) > 5
 
@@ -73,7 +73,7 @@ def test_newcomers_count_before_they_are_measured_and_no_longer_than_that() -> N
     pass_time(clocks, load, cores=0.0)
     taken = 0
     while load.refusal(0.1, live=taken) is None:
-        load.admitted(0.1, taken)
+        load.on_admission(0.1, taken)
         taken += 1
         assert taken < 100
     assert taken == int(1.7 / (0.1 + OVERHEAD_S))  # by what is expected of each
@@ -93,11 +93,11 @@ def test_late_scores_close_the_door_at_half_the_budget() -> None:
     clocks = Clocks()
     load = clocks.load(budget_s=1.0)
     for latency_s in [0.1] * 80 + [0.49] * 20:
-        load.scored(latency_s)
+        load.on_score(latency_s)
     assert load.lateness_s == pytest.approx(0.49)
     assert load.refusal(0.0, live=10) is None
     for _ in range(6):
-        load.scored(0.51)
+        load.on_score(0.51)
     assert load.lateness_s == pytest.approx(0.51)
     assert "come 0.51 s late" in str(load.refusal(0.0, live=10))
 
@@ -105,15 +105,15 @@ def test_late_scores_close_the_door_at_half_the_budget() -> None:
 def test_one_late_score_among_many_closes_nothing() -> None:
     load = Clocks().load()
     for latency_s in [0.1] * 99 + [9.0]:
-        load.scored(latency_s)
+        load.on_score(latency_s)
     assert load.lateness_s == pytest.approx(0.1)
 
 
 def test_a_late_event_loop_counts_as_well() -> None:
     load = Clocks().load()
     for _ in range(50):
-        load.scored(0.2)
-        load.lagged(0.4)
+        load.on_score(0.2)
+        load.on_loop_lag(0.4)
     assert load.lateness_s == pytest.approx(0.6)
     assert load.refusal(0.0, live=10) is not None
 
@@ -121,33 +121,33 @@ def test_a_late_event_loop_counts_as_well() -> None:
 def test_the_door_opens_again_when_scores_are_in_time() -> None:
     clocks = Clocks()
     load = clocks.load()
-    load.scored(3.0)
+    load.on_score(3.0)
     assert load.refusal(0.0, live=10) is not None
     clocks.now_s += LOOK_BACK_S + 0.1
-    load.scored(0.1)
+    load.on_score(0.1)
     assert load.refusal(0.0, live=10) is None
 
 
 def test_over_the_budget_the_newest_twentieth_has_to_go_and_then_it_is_seen_what_that_helped() -> None:
     clocks = Clocks()
     load = clocks.load(budget_s=1.0)
-    load.scored(1.0)
-    assert load.look(100, 0.0) == 0  # not over it
-    load.scored(1.5)
-    assert load.look(100, 0.0) == 5
+    load.on_score(1.0)
+    assert load.streams_to_shed(100, 0.0) == 0  # not over it
+    load.on_score(1.5)
+    assert load.streams_to_shed(100, 0.0) == 5
     clocks.now_s += 1.0
-    load.scored(1.5)
-    assert load.look(95, 0.0) == 0
+    load.on_score(1.5)
+    assert load.streams_to_shed(95, 0.0) == 0
     clocks.now_s += LOOK_BACK_S
-    load.scored(1.5)
-    assert load.look(95, 0.0) == 4
+    load.on_score(1.5)
+    assert load.streams_to_shed(95, 0.0) == 4
 
 
 @pytest.mark.parametrize(("live", "go"), [(0, 0), (1, 0), (2, 1), (19, 1), (40, 2)])
 def test_one_has_to_go_at_least_and_one_stays(live: int, go: int) -> None:
     load = Clocks().load()
-    load.scored(5.0)
-    assert load.look(live, 0.0) == go
+    load.on_score(5.0)
+    assert load.streams_to_shed(live, 0.0) == go
 
 
 def test_nothing_is_known_at_the_start() -> None:

@@ -16,17 +16,17 @@ import soundfile
 
 from humwatch_service.errors import NormalSoundNotFound
 from humwatch_service.live.audio_ring import SoundRing
-from humwatch_service.live.reference_recorder import EVERY_S, NormalWatch
+from humwatch_service.live.reference_recorder import EVERY_S, ReferenceRecorder
 from humwatch_service.storage.normal_sounds import NormalSounds
 
 RATE_HZ = 1_000
 
 
 @dataclass
-class Plant:
+class Rig:
     """A machine that is heard second by second; sample n has the value n modulo 1,000."""
 
-    watch: NormalWatch
+    recorder: ReferenceRecorder
     machine: Any = field(
         default_factory=lambda: SimpleNamespace(
             machine_id="fan-1", state="normal", alarm=SimpleNamespace(warn_level=0.6)
@@ -48,22 +48,22 @@ class Plant:
             values = np.arange(start, self.heard) % 1_000
             self.stream.ring.push(start, (values / 32_768).astype(np.float32))
             step = SimpleNamespace(start_sample=start, end_sample=self.heard, clip_score=score, faults=faults)
-            self.watch.heard(self.machine, self.stream, [step])  # type: ignore[list-item]
+            self.recorder.on_steps(self.machine, self.stream, [step])  # type: ignore[list-item]
 
 
-class Desk:
+class Writer:
     def __init__(self) -> None:
         self.now_s = 0.0
         self.kept: list[str] = []
 
-    def do(self, machine_id: str, write: Callable[[], None]) -> None:
+    def submit(self, machine_id: str, write: Callable[[], None]) -> None:
         self.kept.append(machine_id)
         write()
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def writer() -> Writer:
+    return Writer()
 
 
 @pytest.fixture
@@ -72,19 +72,19 @@ def sounds(tmp_path: Path) -> NormalSounds:
 
 
 @pytest.fixture
-def plant(desk: Desk, sounds: NormalSounds) -> Plant:
-    return Plant(NormalWatch(sounds, submit=desk.do, clock=lambda: desk.now_s))
+def rig(writer: Writer, sounds: NormalSounds) -> Rig:
+    return Rig(ReferenceRecorder(sounds, submit=writer.submit, clock=lambda: writer.now_s))
 
 
 def test_after_a_minute_of_normal_sound_its_last_ten_seconds_are_kept(
-    plant: Plant, desk: Desk, sounds: NormalSounds
+    rig: Rig, writer: Writer, sounds: NormalSounds
 ) -> None:
     with pytest.raises(NormalSoundNotFound):
         sounds.path("fan-1")
-    plant.hear(59)
-    assert desk.kept == []
-    plant.hear(1)
-    assert desk.kept == ["fan-1"]
+    rig.hear(59)
+    assert writer.kept == []
+    rig.hear(1)
+    assert writer.kept == ["fan-1"]
     samples, rate_hz = soundfile.read(sounds.path("fan-1"), dtype="int16")
     assert rate_hz == RATE_HZ
     assert np.array_equal(samples, np.arange(50_000, 60_000) % 1_000)
@@ -95,51 +95,51 @@ def test_after_a_minute_of_normal_sound_its_last_ten_seconds_are_kept(
     [{"score": 0.3}, {"score": None}, {"state": "unknown"}, {"state": "warning"}, {"faults": ("clipped",)}],
     ids=str,
 )
-def test_a_second_that_is_not_well_begins_the_minute_anew(plant: Plant, desk: Desk, break_: dict[str, Any]) -> None:
-    plant.hear(59)
-    plant.hear(1, **break_)
-    plant.hear(59)
-    assert desk.kept == []
-    plant.hear(1)
-    assert desk.kept == ["fan-1"]
+def test_a_second_that_is_not_well_begins_the_minute_anew(rig: Rig, writer: Writer, break_: dict[str, Any]) -> None:
+    rig.hear(59)
+    rig.hear(1, **break_)
+    rig.hear(59)
+    assert writer.kept == []
+    rig.hear(1)
+    assert writer.kept == ["fan-1"]
 
 
-def test_another_stream_begins_the_minute_anew(plant: Plant, desk: Desk) -> None:
-    plant.hear(59)
-    other = Plant(plant.watch, plant.machine)
+def test_another_stream_begins_the_minute_anew(rig: Rig, writer: Writer) -> None:
+    rig.hear(59)
+    other = Rig(rig.recorder, rig.machine)
     other.hear(59)
-    assert desk.kept == []
+    assert writer.kept == []
     other.hear(1)
-    assert desk.kept == ["fan-1"]
+    assert writer.kept == ["fan-1"]
 
 
-def test_it_is_kept_once_an_hour_and_replaced(plant: Plant, desk: Desk, sounds: NormalSounds) -> None:
-    plant.hear(180)
-    assert desk.kept == ["fan-1"]
-    desk.now_s = EVERY_S
-    plant.hear(1)
-    assert desk.kept == ["fan-1", "fan-1"]
+def test_it_is_kept_once_an_hour_and_replaced(rig: Rig, writer: Writer, sounds: NormalSounds) -> None:
+    rig.hear(180)
+    assert writer.kept == ["fan-1"]
+    writer.now_s = EVERY_S
+    rig.hear(1)
+    assert writer.kept == ["fan-1", "fan-1"]
     samples, _ = soundfile.read(sounds.path("fan-1"), dtype="int16")
     assert np.array_equal(samples, np.arange(171_000, 181_000) % 1_000)
     assert [path.name for path in sounds.root.iterdir()] == ["fan-1.flac"]
 
 
-def test_after_a_restart_the_hour_goes_on(desk: Desk, sounds: NormalSounds) -> None:
+def test_after_a_restart_the_hour_goes_on(writer: Writer, sounds: NormalSounds) -> None:
     sounds.write("fan-1", np.zeros(10, np.int16), RATE_HZ)
     old_s = time.time() - EVERY_S + 600
     os.utime(sounds.path("fan-1"), (old_s, old_s))
-    plant = Plant(NormalWatch(sounds, submit=desk.do, clock=lambda: desk.now_s))
-    plant.hear(60)
-    desk.now_s = 500.0
-    plant.hear(1)
-    assert desk.kept == []
-    desk.now_s = 601.0
-    plant.hear(1)
-    assert desk.kept == ["fan-1"]
+    rig = Rig(ReferenceRecorder(sounds, submit=writer.submit, clock=lambda: writer.now_s))
+    rig.hear(60)
+    writer.now_s = 500.0
+    rig.hear(1)
+    assert writer.kept == []
+    writer.now_s = 601.0
+    rig.hear(1)
+    assert writer.kept == ["fan-1"]
 
 
-def test_a_machine_that_went_is_forgotten_and_its_sound_is_not(plant: Plant, sounds: NormalSounds) -> None:
-    plant.hear(60)
-    plant.watch.forget("fan-1")
-    plant.watch.forget("nobody")
+def test_a_machine_that_went_is_forgotten_and_its_sound_is_not(rig: Rig, sounds: NormalSounds) -> None:
+    rig.hear(60)
+    rig.recorder.forget("fan-1")
+    rig.recorder.forget("nobody")
     assert sounds.path("fan-1").is_file()

@@ -13,8 +13,10 @@ import pytest
 
 from humwatch.errors import PredictorError
 from humwatch.live.monitor import LiveMonitor
-from humwatch_service.live.executor import TurnPool
-from humwatch_service.live.stream import MAX_ITEMS, SLEW_S, LiveStream
+from humwatch_service.live.executor import PriorityExecutor
+from humwatch_service.live.stream import LiveStream
+from humwatch_service.live.stream_buffer import MAX_ITEMS
+from humwatch_service.live.stream_clock import SLEW_S
 from humwatch_service.live.stream_items import Gap, StreamFormat
 
 FORM = StreamFormat("s", 16_000, 1, 0, integers=True, realtime=True)
@@ -28,18 +30,18 @@ class Listener:
         self.taken_samples = 0
         self.error: Exception | None = None
 
-    def heard(self, stream: LiveStream, steps: list[Any]) -> list[Any]:
+    def on_steps(self, stream: LiveStream, steps: list[Any]) -> list[Any]:
         return []
 
-    def taken(self, stream: LiveStream, start: int, mono: np.ndarray) -> None:
+    def on_audio(self, stream: LiveStream, start: int, mono: np.ndarray) -> None:
         if self.error is not None:
             raise self.error
         self.taken_samples += len(mono)
 
-    def noted(self, stream: LiveStream, item: Any) -> None:
+    def on_item(self, stream: LiveStream, item: Any) -> None:
         pass
 
-    def worked(self, stream: LiveStream, seconds: float) -> None:
+    def on_cpu_time(self, stream: LiveStream, seconds: float) -> None:
         pass
 
 
@@ -59,17 +61,17 @@ def no_monitor(*_: Any) -> LiveMonitor:
 
 
 def with_stream(
-    use: Callable[[LiveStream, Listener], Awaitable[None]], turns: TurnPool | None = None, **given: Any
+    use: Callable[[LiveStream, Listener], Awaitable[None]], executor: PriorityExecutor | None = None, **given: Any
 ) -> None:
     listener = Listener()
 
     async def run() -> None:
-        with turns or TurnPool(1) as workers:
+        with executor or PriorityExecutor(1) as workers:
             stream = LiveStream(
                 FORM,
                 listener,
-                listen_with=no_monitor,
-                **{"first_sample": 0, "start_time_s": 1000.0, "buffer_s": 3.0, "turns": workers, **given},
+                make_monitor=no_monitor,
+                **{"first_sample": 0, "start_time_s": 1000.0, "buffer_s": 3.0, "executor": workers, **given},
             )
             try:
                 await use(stream, listener)
@@ -80,7 +82,7 @@ def with_stream(
 
 
 def test_a_sender_waits_while_too_much_sound_waits() -> None:
-    workers = TurnPool(1)
+    workers = PriorityExecutor(1)
     blocked = threading.Event()
     workers.submit(blocked.wait)
 
@@ -104,7 +106,7 @@ async def send(stream: LiveStream, seconds: int) -> None:
 
 
 def test_messages_without_sound_are_bounded_too() -> None:
-    workers = TurnPool(1)
+    workers = PriorityExecutor(1)
     blocked = threading.Event()
     workers.submit(blocked.wait)
 
@@ -116,7 +118,7 @@ def test_messages_without_sound_are_bounded_too() -> None:
         flooding = asyncio.create_task(flood())
         await asyncio.sleep(0.5)
         assert not flooding.done()
-        assert len(stream._items) <= MAX_ITEMS + 1
+        assert len(stream.buffer._items) <= MAX_ITEMS + 1
         blocked.set()
         await flooding
         await stream.drained()
@@ -159,16 +161,14 @@ def test_times_of_samples_follow_a_slow_sound_card_but_not_a_backlog(monkeypatch
         for _ in range(2 * 3600):  # two hours of a card that gives 15,984 samples in a true second
             now["s"] += 1.001
             stream.accepted += 16_000
-            stream.heard_s = now["s"]
-            stream._keep_time()
+            stream.clock.follow(stream.accepted, now["s"])
         assert now["s"] - 1000 - 2 * 3600 == pytest.approx(7.2)
         assert 0 <= now["s"] - stream.time_of(stream.accepted) < 1.0
-        before = stream._start_time_s
+        before = stream.clock._start_time_s
         now["s"] += 300.0  # a break of five minutes, then all of it at once
         stream.accepted += 300 * 16_000
-        stream.heard_s = now["s"]
-        stream._keep_time()
-        assert stream._start_time_s - before <= SLEW_S
+        stream.clock.follow(stream.accepted, now["s"])
+        assert stream.clock._start_time_s - before <= SLEW_S
         assert stream.time_of(stream.accepted + 10**9) == now["s"]
 
     with_stream(use, clock=lambda: now["s"])
@@ -178,15 +178,15 @@ def test_a_recording_is_heard_now() -> None:
     form = StreamFormat("s", 16_000, 1, 0, integers=True, realtime=False)
 
     async def run() -> None:
-        with TurnPool(1) as workers:
+        with PriorityExecutor(1) as workers:
             stream = LiveStream(
                 form,
                 Listener(),
-                listen_with=no_monitor,
+                make_monitor=no_monitor,
                 first_sample=0,
                 start_time_s=5.0,
                 buffer_s=3.0,
-                turns=workers,
+                executor=workers,
                 clock=lambda: 77.0,
             )
             assert stream.time_of(10**9) == 77.0
@@ -201,13 +201,13 @@ class Noting(Listener):
     def __init__(self) -> None:
         super().__init__()
         self.pieces: list[int] = []
-        self.turns_s: list[float] = []
+        self.batches_s: list[float] = []
 
-    def taken(self, stream: LiveStream, start: int, mono: np.ndarray) -> None:
+    def on_audio(self, stream: LiveStream, start: int, mono: np.ndarray) -> None:
         self.pieces.append(len(mono))
 
-    def worked(self, stream: LiveStream, seconds: float) -> None:
-        self.turns_s.append(seconds)
+    def on_cpu_time(self, stream: LiveStream, seconds: float) -> None:
+        self.batches_s.append(seconds)
 
 
 class Patient:
@@ -227,20 +227,22 @@ class Patient:
         return []
 
 
-def with_monitor(use: Callable[[LiveStream, Noting, Patient], Awaitable[None]], turns: TurnPool | None = None) -> None:
+def with_monitor(
+    use: Callable[[LiveStream, Noting, Patient], Awaitable[None]], executor: PriorityExecutor | None = None
+) -> None:
     async def run() -> None:
         listener, monitor = Noting(), Patient()
-        with turns or TurnPool(1) as workers:
+        with executor or PriorityExecutor(1) as workers:
             stream = LiveStream(
                 FORM,
                 listener,
-                listen_with=no_monitor,
+                make_monitor=no_monitor,
                 first_sample=0,
                 start_time_s=1000.0,
                 buffer_s=30.0,
-                turns=workers,
+                executor=workers,
             )
-            stream.monitor = monitor  # type: ignore[assignment]
+            stream.scorer.monitor = monitor  # type: ignore[assignment]
             try:
                 await use(stream, listener, monitor)
             finally:
@@ -262,7 +264,7 @@ def test_a_worker_is_woken_once_a_step_and_given_its_sound_in_one_piece() -> Non
             await asyncio.sleep(0.01)
             assert len(monitor.pushed) == 1 + number // 10
         assert monitor.pushed == listener.pieces == [16_000] * 4
-        assert len(listener.turns_s) == 4
+        assert len(listener.batches_s) == 4
 
     with_monitor(use)
 
@@ -282,7 +284,7 @@ def test_what_is_too_little_for_a_step_does_not_wait_for_a_worker() -> None:
 
 
 def test_sound_that_comes_faster_than_time_catches_up_until_it_is_scored() -> None:
-    workers = TurnPool(1)
+    workers = PriorityExecutor(1)
     blocked = threading.Event()
     workers.submit(blocked.wait)
 

@@ -184,10 +184,10 @@ def test_another_model_replaces_what_is_said_of_the_one_before(make_server: Any,
 def test_series_are_there_though_the_database_is_not(make_server: Any, tmp_path: Path) -> None:
     (tmp_path / "blocked").write_text("a file where a folder should be")
     server = make_server(state_dir=tmp_path / "blocked" / "state", loaded=False)
-    until(lambda: server.app.state.service.machines.loaded)
+    until(lambda: server.app.state.service.models.loaded)
     until(lambda: 'humwatch_alarm_state{machine_id="pump-2"' in server.http.get("/metrics").text)
     assert shown(server, "alarm_state", state="unknown") == 1
-    server.app.state.service.live._display.measure()
+    server.app.state.service.live.recorder._gauges.measure()
     text = server.http.get("/metrics").text
     assert "\nhumwatch_ready 0.0\n" in text
     assert "\nhumwatch_state_free_bytes NaN\n" in text
@@ -199,7 +199,7 @@ def test_a_late_second_of_a_machine_that_is_gone_is_not_shown() -> None:
     metrics.live.resumed("fan-1", "out_of_service", AlarmSnapshot(last_number=3), 1_000.0)
     assert 'humwatch_alarm_last_number{machine_id="fan-1"} 3.0' in metrics.render()
     metrics.live.follow([])
-    metrics.live.heard("fan-1", at_s=1.0, level_dbfs=-20.0, faults=["silent"], state="unknown")
-    metrics.live.not_heard("fan-1")
+    metrics.live.show_second("fan-1", at_s=1.0, level_dbfs=-20.0, faults=["silent"], state="unknown")
+    metrics.live.show_silence("fan-1")
     metrics.live.events("fan-1", [], "normal", AlarmSnapshot(), None)
     assert "fan-1" not in metrics.render()

@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from humwatch_service import wiring
 from humwatch_service.config.webhooks import WebhookSettings
-from humwatch_service.live import hub
 from humwatch_service.metrics.registry import METRICS, PROCESS_METRICS, Metrics
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -95,7 +95,7 @@ def raise_an_alarm(server: Any, workshop: Any) -> list[Samples]:
             socket.send((workshop.normal(number, 5.0) * 32_767).astype("<i2").tobytes())
         while json.loads(socket.recv(timeout=20)).get("event") != "cleared":
             pass
-    server.app.state.service.live.evidence.quota_bytes = 1
+    server.app.state.service.state.evidence.quota_bytes = 1
     return [*looks, until(lambda: scraped(server), lambda found: one(found, "evidence_purged_total") > 0)]
 
 
@@ -128,7 +128,7 @@ def overload(server: Any, workshop: Any) -> None:
         socket.send(sound)
         while "score" not in str(socket.recv(timeout=20)):
             pass
-        server.app.state.service.live.load.scored(9.0)
+        server.app.state.service.live.load.on_score(9.0)
         with pytest.raises(InvalidStatus) as refused:
             connect(url.replace("pump-2", "fan-1"), proxy=None).__enter__()
         assert refused.value.response.status_code == 503
@@ -149,8 +149,8 @@ def test_every_metric_of_the_table_is_there_from_the_start_and_no_other(client: 
 
 
 def test_every_metric_moves(make_server: Any, models: Path, workshop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "MEASURE_S", 0.0)
-    monkeypatch.setattr(hub, "TIDY_S", 0.0)
+    monkeypatch.setattr(wiring, "MEASURE_S", 0.0)
+    monkeypatch.setattr(wiring, "TIDY_S", 0.0)
     server = make_server(webhooks=(NOWHERE,), webhook_hosts=("127.0.0.1",))
     service = server.app.state.service
     before = scraped(server)
@@ -176,13 +176,13 @@ def test_every_metric_moves(make_server: Any, models: Path, workshop: Any, monke
     seen += [uploaded, alarmed, purged]
     stream_with_a_gap(server, workshop)
     seen.append(scraped(server))
-    fed = service.live._overload._fed
-    monkeypatch.setattr(service.live._overload, "_fed", lambda: 2 * fed())  # the only stream is never given up
+    fed = service.live.overload._fed
+    monkeypatch.setattr(service.live.overload, "_fed", lambda: 2 * fed())  # the only stream is never given up
     overload(server, workshop)
-    monkeypatch.setattr(type(service.live), "waiting_s", property(lambda self: 1.5))
-    monkeypatch.setattr(type(service.live), "unsaved", property(lambda self: 3))
-    monkeypatch.setattr(type(service.machines), "predict_queue_depth", property(lambda self: 4))
-    monkeypatch.setattr(service.machines, "failure", "the folder is gone")
+    monkeypatch.setattr(type(service.live.machines), "waiting_s", property(lambda self: 1.5))
+    monkeypatch.setattr(type(service.live.recorder), "unsaved", property(lambda self: 3))
+    monkeypatch.setattr(type(service.models), "predict_queue_depth", property(lambda self: 4))
+    monkeypatch.setattr(service.models, "failure", "the folder is gone")
     service.broadcast._on_drop(2)  # how it comes to that is seen in test_live_events.py
     with server.http.stream("GET", "/v1/live"):
         after = scraped(server)

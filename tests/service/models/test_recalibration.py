@@ -14,22 +14,22 @@ from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import AudioFormatUnsupported, CalibrationError
 from humwatch.scoring.evidence import ScoreKind
 from humwatch_service.errors import FileUnreadable, RecordingNotNormal
-from humwatch_service.models.recalibration import Commission, normal_recordings, recalibrate
-from humwatch_service.models.registry import Machine, load_machine, verify
+from humwatch_service.models.recalibration import RecalibrationRequest, normal_recordings, recalibrate
+from humwatch_service.models.registry import LoadedModel, load_model, verify
 
 
 @pytest.fixture(scope="module")
-def pump(shared_models: Path) -> Machine:
-    return load_machine(ModelRepository(shared_models), "pump-2")
+def pump(shared_models: Path) -> LoadedModel:
+    return load_model(ModelRepository(shared_models), "pump-2")
 
 
-def test_the_same_recordings_give_the_same_thresholds(pump: Machine, workshop: Any) -> None:
+def test_the_same_recordings_give_the_same_thresholds(pump: LoadedModel, workshop: Any) -> None:
     heard: list[Path] = []
     manifest, _ = recalibrate(
         pump.bundle,
         pump.predictor,
         workshop.recordings,
-        Commission("pump-2", "2", score="spectrum_profile"),
+        RecalibrationRequest("pump-2", "2", score="spectrum_profile"),
         on_recording=heard.append,
     )
     assert manifest.clip == pump.manifest.clip
@@ -37,9 +37,9 @@ def test_the_same_recordings_give_the_same_thresholds(pump: Machine, workshop: A
     assert heard == workshop.recordings
 
 
-def test_a_new_bundle_passes_every_check(pump: Machine, workshop: Any, tmp_path: Path) -> None:
-    commission = Commission("new-machine", "1", score="nll")
-    manifest, arrays = recalibrate(pump.bundle, pump.predictor, workshop.recordings, commission)
+def test_a_new_bundle_passes_every_check(pump: LoadedModel, workshop: Any, tmp_path: Path) -> None:
+    request = RecalibrationRequest("new-machine", "1", score="nll")
+    manifest, arrays = recalibrate(pump.bundle, pump.predictor, workshop.recordings, request)
     write_bundle(tmp_path / "1", manifest, pump.bundle.graph, arrays)
     bundle = read_bundle(tmp_path / "1")
     verify(bundle, pump.predictor)
@@ -48,18 +48,18 @@ def test_a_new_bundle_passes_every_check(pump: Machine, workshop: Any, tmp_path:
     assert "pump-2@1" in bundle.manifest.created_by
 
 
-def test_the_score_is_the_consensus_however_few_the_recordings(pump: Machine, workshop: Any) -> None:
+def test_the_score_is_the_consensus_however_few_the_recordings(pump: LoadedModel, workshop: Any) -> None:
     for recordings in (workshop.recordings[:4], workshop.recordings):
-        manifest, _ = recalibrate(pump.bundle, pump.predictor, recordings, Commission("pump-2", "2"))
+        manifest, _ = recalibrate(pump.bundle, pump.predictor, recordings, RecalibrationRequest("pump-2", "2"))
         assert manifest.scoring.kind == "consensus"
         assert manifest.clip.alarm.method == "student_t"
         assert manifest.clip.detectors is not None
 
 
-def test_another_machine_of_the_type_borrows_the_spread_of_the_model_s_own(pump: Machine, workshop: Any) -> None:
+def test_another_machine_of_the_type_borrows_the_spread_of_the_model_s_own(pump: LoadedModel, workshop: Any) -> None:
     def borrowed(machine_id: str, score: ScoreKind) -> int:
-        commission = Commission(machine_id, "2", score=score)
-        manifest, _ = recalibrate(pump.bundle, pump.predictor, workshop.recordings, commission)
+        request = RecalibrationRequest(machine_id, "2", score=score)
+        manifest, _ = recalibrate(pump.bundle, pump.predictor, workshop.recordings, request)
         return manifest.calibration.prior_recordings
 
     known = pump.bundle.calibration.recordings
@@ -69,8 +69,8 @@ def test_another_machine_of_the_type_borrows_the_spread_of_the_model_s_own(pump:
     assert borrowed("pump-2", "spectrum_profile") == 0  # itself
 
 
-def test_a_consensus_borrows_from_every_machine_of_the_type(pump: Machine, workshop: Any) -> None:
-    manifest, _ = recalibrate(pump.bundle, pump.predictor, workshop.recordings, Commission("pump-3", "1"))
+def test_a_consensus_borrows_from_every_machine_of_the_type(pump: LoadedModel, workshop: Any) -> None:
+    manifest, _ = recalibrate(pump.bundle, pump.predictor, workshop.recordings, RecalibrationRequest("pump-3", "1"))
     known = pump.bundle.calibration.recordings
     assert manifest.calibration.prior_recordings == known  # a spectrum that the model's own machine lends
 
@@ -80,47 +80,47 @@ def test_a_consensus_borrows_from_every_machine_of_the_type(pump: Machine, works
 
     others = [relative("pump-8", pump.manifest.machine_type), relative("fan-8", "another type"), pump.bundle]
     manifest, _ = recalibrate(
-        pump.bundle, pump.predictor, workshop.recordings, Commission("pump-3", "1"), relatives=others
+        pump.bundle, pump.predictor, workshop.recordings, RecalibrationRequest("pump-3", "1"), relatives=others
     )
     assert manifest.calibration.prior_recordings == 2 * known
 
 
-def test_all_channels_are_clips_of_one_recording(pump: Machine, workshop: Any, tmp_path: Path) -> None:
+def test_all_channels_are_clips_of_one_recording(pump: LoadedModel, workshop: Any, tmp_path: Path) -> None:
     for number in range(4):
         clip = workshop.normal(number, 4.0)
         soundfile.write(tmp_path / f"{number}.wav", np.stack([clip, clip[::-1]], axis=1), 16_000)
     paths = normal_recordings([tmp_path])
-    every, _ = recalibrate(pump.bundle, pump.predictor, paths, Commission("pump-2", "2", all_channels=True))
-    one, _ = recalibrate(pump.bundle, pump.predictor, paths, Commission("pump-2", "2", channel=1))
+    every, _ = recalibrate(pump.bundle, pump.predictor, paths, RecalibrationRequest("pump-2", "2", all_channels=True))
+    one, _ = recalibrate(pump.bundle, pump.predictor, paths, RecalibrationRequest("pump-2", "2", channel=1))
     assert (every.calibration.recordings, every.calibration.clips) == (4, 8)
     assert (one.calibration.recordings, one.calibration.clips) == (4, 4)
     assert (every.channel, one.channel) == (0, 1)
 
 
-def test_copies_of_a_recording_count_once(pump: Machine, workshop: Any, tmp_path: Path) -> None:
+def test_copies_of_a_recording_count_once(pump: LoadedModel, workshop: Any, tmp_path: Path) -> None:
     paths = list(workshop.recordings[:5])
     for path in workshop.recordings[:5]:
         paths.append(Path(shutil.copy(path, tmp_path / f"copy-{path.name}")))
-    manifest, _ = recalibrate(pump.bundle, pump.predictor, paths, Commission("pump-2", "2"))
+    manifest, _ = recalibrate(pump.bundle, pump.predictor, paths, RecalibrationRequest("pump-2", "2"))
     assert (manifest.calibration.recordings, manifest.calibration.clips) == (5, 5)
 
 
-def test_too_little_sound_is_named(pump: Machine, workshop: Any, tmp_path: Path) -> None:
+def test_too_little_sound_is_named(pump: LoadedModel, workshop: Any, tmp_path: Path) -> None:
     with pytest.raises(CalibrationError, match="2 normal recording"):
-        recalibrate(pump.bundle, pump.predictor, workshop.recordings[:2], Commission("pump-2", "2"))
+        recalibrate(pump.bundle, pump.predictor, workshop.recordings[:2], RecalibrationRequest("pump-2", "2"))
     short = tmp_path / "short.wav"
     soundfile.write(short, workshop.normal(0, 2.0), 16_000)
     with pytest.raises(CalibrationError, match="as long as a clip"):
-        recalibrate(pump.bundle, pump.predictor, [short], Commission("pump-2", "2"))
+        recalibrate(pump.bundle, pump.predictor, [short], RecalibrationRequest("pump-2", "2"))
 
 
-def test_a_file_that_is_no_sound_is_named(pump: Machine, tmp_path: Path) -> None:
+def test_a_file_that_is_no_sound_is_named(pump: LoadedModel, tmp_path: Path) -> None:
     path = tmp_path / "notes.wav"
     path.write_text("not sound")
     with pytest.raises(AudioFormatUnsupported, match=r"notes\.wav"):
-        recalibrate(pump.bundle, pump.predictor, [path], Commission("pump-2", "2"))
+        recalibrate(pump.bundle, pump.predictor, [path], RecalibrationRequest("pump-2", "2"))
     with pytest.raises(FileUnreadable, match=r"gone\.wav"):
-        recalibrate(pump.bundle, pump.predictor, [tmp_path / "gone.wav"], Commission("pump-2", "2"))
+        recalibrate(pump.bundle, pump.predictor, [tmp_path / "gone.wav"], RecalibrationRequest("pump-2", "2"))
 
 
 def test_folders_are_searched_and_each_file_counts_once(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from humwatch.bundle.bundle import sha256
 from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import BundleError, BundleInvalid, BundleParityFailed, HumwatchError, MachineNotFound
 from humwatch_service.errors import MachineUnavailable, ModelsLoading
-from humwatch_service.inference.batching import BatchingPredictor
-from humwatch_service.models.registry import Engine, Machines, load_machine
+from humwatch_service.inference.batching import BatchedPredictor
+from humwatch_service.models.registry import Engine, ModelRegistry, load_model
 
 
 def corrupt(folder: Path) -> None:
@@ -30,8 +30,8 @@ def with_graph(folder: Path, graph: bytes) -> None:
 
 
 @pytest.fixture
-def fleet(models: Path) -> Machines:
-    return Machines(ModelRepository(models), Engine(("CPUExecutionProvider",), threads=1, processors=2))
+def registry(models: Path) -> ModelRegistry:
+    return ModelRegistry(ModelRepository(models), Engine(("CPUExecutionProvider",), threads=1, processors=2))
 
 
 def score(http: Any, workshop: Any, machine_id: str) -> Any:
@@ -42,30 +42,30 @@ def score(http: Any, workshop: Any, machine_id: str) -> Any:
     )
 
 
-def test_all_machines_are_loaded(fleet: Machines) -> None:
+def test_all_machines_are_loaded(registry: ModelRegistry) -> None:
     with pytest.raises(ModelsLoading):
-        fleet.get("fan-1")
-    fleet.reload()
-    assert sorted(fleet.fleet.machines) == ["fan-1", "pump-2"]
-    assert fleet.unready() == []
+        registry.get("fan-1")
+    registry.reload()
+    assert sorted(registry.current.models) == ["fan-1", "pump-2"]
+    assert registry.unready() == []
     with pytest.raises(MachineNotFound):
-        fleet.get("fan-9")
+        registry.get("fan-9")
 
 
-def test_machines_of_the_same_graph_share_a_session(models: Path, fleet: Machines, workshop: Any) -> None:
+def test_machines_of_the_same_graph_share_a_session(models: Path, registry: ModelRegistry, workshop: Any) -> None:
     workshop.make_bundle(models, "fan-7", "1", workshop.neighbour_graph(), workshop.recordings)
-    fleet.reload()
-    assert fleet.get("fan-1").predictor is fleet.get("fan-7").predictor
-    assert fleet.get("fan-1").predictor is not fleet.get("pump-2").predictor
-    assert fleet.get("fan-1").bundle.graph is fleet.get("fan-7").bundle.graph  # megabytes, once
+    registry.reload()
+    assert registry.get("fan-1").predictor is registry.get("fan-7").predictor
+    assert registry.get("fan-1").predictor is not registry.get("pump-2").predictor
+    assert registry.get("fan-1").bundle.graph is registry.get("fan-7").bundle.graph  # megabytes, once
 
 
-def test_what_a_stream_takes_is_measured_when_its_predictor_is_loaded(fleet: Machines) -> None:
-    machine = fleet.reload().machines["fan-1"]
-    assert isinstance(machine.predictor, BatchingPredictor)
+def test_what_a_stream_takes_is_measured_when_its_predictor_is_loaded(registry: ModelRegistry) -> None:
+    machine = registry.reload().models["fan-1"]
+    assert isinstance(machine.predictor, BatchedPredictor)
     assert machine.predictor.row_exact
     assert machine.stream_s == pytest.approx(31.25 * machine.predictor.window_s)  # a window a frame
-    assert fleet.predict_queue_depth == 0
+    assert registry.predict_queue_depth == 0
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def test_a_gpu_runs_one_batch_at_a_time() -> None:
     assert Engine(("CUDAExecutionProvider", "CPUExecutionProvider"), threads=1, processors=8).runs == 1
 
 
-def test_a_reload_keeps_the_session_of_an_unchanged_model(fleet: Machines) -> None:
-    before = fleet.reload().machines["fan-1"]
-    after = fleet.reload().machines["fan-1"]
+def test_a_reload_keeps_the_session_of_an_unchanged_model(registry: ModelRegistry) -> None:
+    before = registry.reload().models["fan-1"]
+    after = registry.reload().models["fan-1"]
     assert after.predictor is before.predictor
     assert after is before  # with what was computed of its calibration
 
@@ -101,25 +101,25 @@ def test_a_graph_that_is_not_the_bundles_is_refused(
 ) -> None:
     with_graph(models / "pump-2" / "1", workshop.constant_graph(**graph))
     with pytest.raises(error):
-        load_machine(ModelRepository(models), "pump-2")
+        load_model(ModelRepository(models), "pump-2")
 
 
 @pytest.mark.parametrize("graph", [b"not a graph", b""])
 def test_what_is_no_graph_is_refused(models: Path, graph: bytes) -> None:
     with_graph(models / "pump-2" / "1", graph)
     with pytest.raises(HumwatchError):
-        load_machine(ModelRepository(models), "pump-2")
+        load_model(ModelRepository(models), "pump-2")
 
 
-def test_a_refused_bundle_is_named_and_the_other_machines_work(models: Path, fleet: Machines) -> None:
+def test_a_refused_bundle_is_named_and_the_other_machines_work(models: Path, registry: ModelRegistry) -> None:
     corrupt(models / "fan-1" / "1")
-    fleet.reload()
-    assert sorted(fleet.fleet.machines) == ["pump-2"]
-    refusal = fleet.fleet.refusals["fan-1"]
+    registry.reload()
+    assert sorted(registry.current.models) == ["pump-2"]
+    refusal = registry.current.refusals["fan-1"]
     assert (refusal.version, refusal.code, refusal.in_use) == ("1", "bundle_digest_mismatch", None)
-    assert "fan-1" in fleet.unready()[0]
+    assert "fan-1" in registry.unready()[0]
     with pytest.raises(MachineUnavailable, match="refused"):
-        fleet.get("fan-1")
+        registry.get("fan-1")
 
 
 def test_a_reload_with_a_corrupt_bundle_keeps_the_one_in_use(make_server: Any, models: Path, workshop: Any) -> None:
@@ -191,13 +191,13 @@ def test_while_models_are_loaded_the_service_lives_and_is_not_ready(
     import threading
 
     release = threading.Event()
-    read = Machines._read
+    read = ModelRegistry._read
 
-    def slow(self: Machines, before: Any) -> Any:
+    def slow(self: ModelRegistry, before: Any) -> Any:
         release.wait(10)
         return read(self, before)
 
-    monkeypatch.setattr(Machines, "_read", slow)
+    monkeypatch.setattr(ModelRegistry, "_read", slow)
     http = make_server(loaded=False).http
     try:
         assert http.get("/livez").status_code == 200

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import soundfile
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 from websockets.sync.client import connect
 
+from humwatch.arrays import Float32
 from humwatch.detectors.detector_set import DetectorName
 from humwatch.detectors.normal_lines import LineFinding
 from humwatch.detectors.rhythm import IrregularTime
@@ -23,8 +23,6 @@ from humwatch.scoring.explain import BandRange
 from humwatch_service.cli.main import app
 from humwatch_service.protocol.detections import DETECTORS, Detection, explanation_text, line_text, rhythm_text
 from tests.detected_sounds import faster, knocked
-
-Float32 = npt.NDArray[np.float32]
 
 CLIP_S = 10.0
 KNOCKS_S = (3.0, 6.0)

@@ -4,25 +4,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import soundfile
 
 from humwatch.alarm.rule import AlarmRule
-from humwatch.alarm.state_machine import AlarmMachine
+from humwatch.alarm.state_machine import AlarmStateMachine
+from humwatch.arrays import Float32
 from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import AudioChannelMissing
-from humwatch.live.monitor import LiveModel, LiveMonitor
-from humwatch.predictor import Prediction
+from humwatch.live.model import LiveModel
+from humwatch.live.monitor import LiveMonitor
 from humwatch.synthetic import Fault
-from humwatch_service.inference.prediction_cache import RememberingPredictor
+from humwatch_service.inference.caching import CachedPredictor
 from humwatch_service.live.machine import warn_level
-from humwatch_service.models.registry import load_machine
-from humwatch_service.rehearsal.rehearsal import poisson_rate, rehearse
-from humwatch_service.sources import looped as reel_module
-from humwatch_service.sources.looped import Place, Reel
-
-Float32 = npt.NDArray[np.float32]
+from humwatch_service.models.registry import load_model
+from humwatch_service.rehearsal.rehearsal import rehearse
+from humwatch_service.rehearsal.report import poisson_rate
+from humwatch_service.sources import looped as looped_module
+from humwatch_service.sources.looped import LoopedRecording, LoopPosition
 
 ROOT = Path(__file__).parents[3]
 RATE_HZ = 16_000
@@ -31,8 +30,8 @@ QUICK = AlarmRule(on_delay_s=2.0, off_delay_s=3.0)
 
 @pytest.fixture(scope="module")
 def model(shared_models: Path) -> LiveModel:
-    machine = load_machine(ModelRepository(shared_models), "pump-2")
-    return LiveModel(machine.bundle, RememberingPredictor(machine.predictor))
+    machine = load_model(ModelRepository(shared_models), "pump-2")
+    return LiveModel(machine.bundle, CachedPredictor(machine.predictor))
 
 
 @pytest.fixture
@@ -48,112 +47,51 @@ def files(tmp_path: Path, workshop: Any) -> dict[str, Path]:
     return {name: tmp_path / f"{name}.wav" for name in sounds}
 
 
-def reel_of(*paths: Path) -> Reel:
-    return Reel(paths, channel=None, default_channel=0)
+def looped(*paths: Path) -> LoopedRecording:
+    return LoopedRecording(paths, channel=None, default_channel=0)
 
 
 def samples_of(*paths: Path) -> Float32:
     return np.concatenate([soundfile.read(path, dtype="float32")[0] for path in paths])
 
 
-class Indexed:
-    """Predicts other bins of each window; counts what it is asked."""
-
-    def __init__(self) -> None:
-        self.batches: list[int] = []
-
-    def predict(self, windows: Float32) -> Prediction:
-        self.batches.append(len(windows))
-        first = windows[:, 0, 0].astype(np.int64)
-        index = first[:, None] + np.arange(3)
-        return Prediction(index, windows[:, 0, :3] * 2, windows[:, 0, :3] + 1)
-
-
-def windows_of(*numbers: int) -> Float32:
-    return np.array(numbers, np.float32)[:, None, None] + np.zeros((1, 5, 4), np.float32)
-
-
-def test_a_memory_asks_only_for_windows_that_are_new() -> None:
-    asked = Indexed()
-    memory = RememberingPredictor(asked)
-    memory.predict(windows_of(1, 2))
-    got = memory.predict(windows_of(2, 3, 1, 3))
-    plain = Indexed().predict(windows_of(2, 3, 1, 3))
-    assert asked.batches == [2, 1]
-    assert (memory.asked, len(memory)) == (3, 3)
-    for name in ("target_index", "mean", "std"):
-        np.testing.assert_array_equal(getattr(got, name), getattr(plain, name))
-
-
-def test_a_memory_is_bounded_and_forgets_what_was_not_asked_for_longest() -> None:
-    asked = Indexed()
-    row_bytes = 5 * 4 * 4 + 3 * (4 + 4 + 8)
-    memory = RememberingPredictor(asked, capacity_bytes=3 * row_bytes)
-    memory.predict(windows_of(1, 2, 3))
-    memory.predict(windows_of(1))
-    memory.predict(windows_of(4))
-    assert (len(memory), memory.size_bytes) == (3, 3 * row_bytes)
-    memory.predict(windows_of(1, 3, 4))
-    assert asked.batches == [3, 1]
-    many = memory.predict(windows_of(*range(10, 30)))
-    np.testing.assert_array_equal(many.mean[:, 0], 2.0 * np.arange(10, 30))
-    assert memory.size_bytes <= 3 * row_bytes
-
-
-def test_scores_with_and_without_a_memory_are_equal_but_for_rounding() -> None:
-    """With the shipped network, on a loop of sixty frames, twelve windows, in which every window comes back."""
-    machine = load_machine(ModelRepository(ROOT / "models"), "fan-id_00")
-    sound = soundfile.read(ROOT / "models" / "fan-id_00" / "examples" / "normal.wav", dtype="float32")[0][: 60 * 512]
-    memory = RememberingPredictor(machine.predictor)
-    scores = []
-    for predictor in (machine.predictor, memory):
-        monitor = LiveMonitor(LiveModel(machine.bundle, predictor), source_rate_hz=RATE_HZ, time_of=float)
-        steps = [step for _ in range(7) for step in monitor.push(sound)]
-        scores.append(
-            [part.raw_score for step in steps if step.step for part in (step.step.step, step.step.clip) if part]
-        )
-    assert len(scores[0]) > 14
-    np.testing.assert_allclose(scores[1], scores[0], rtol=1e-6)
-    assert memory.asked < 40
-
-
 @pytest.mark.parametrize("kept_samples", [1 << 26, 0])
 def test_a_reel_is_an_endless_loop_of_its_files(
     files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, kept_samples: int
 ) -> None:
-    monkeypatch.setattr(reel_module, "KEPT_SAMPLES", kept_samples)
-    reel = reel_of(files["a"], files["b"])
+    monkeypatch.setattr(looped_module, "KEPT_SAMPLES", kept_samples)
+    recording = looped(files["a"], files["b"])
     loop = samples_of(files["a"], files["b"])
-    assert (reel.samples, reel.duration_s) == (len(loop), 15.0)
+    assert (recording.samples, recording.duration_s) == (len(loop), 15.0)
     rng = np.random.default_rng(4)
     for start, length in zip(rng.integers(0, 3 * len(loop), 8), rng.integers(1, 3 * len(loop), 8), strict=True):
-        got = np.concatenate(list(reel.between(start, start + length)))
+        got = np.concatenate(list(recording.between(start, start + length)))
         np.testing.assert_array_equal(got, np.take(loop, range(start, start + length), mode="wrap"))
-    assert list(reel.between(5, 5)) == []
+    assert list(recording.between(5, 5)) == []
 
 
 def test_a_reel_knows_which_file_is_heard(files: dict[str, Path]) -> None:
-    reel = reel_of(files["a"], files["b"])
-    assert reel.place(0) == Place(files["a"], 0.0)
-    assert reel.place(9 * RATE_HZ) == Place(files["b"], 0.0)
-    assert reel.place((15 + 15 + 10) * RATE_HZ) == Place(files["b"], 1.0)
+    recording = looped(files["a"], files["b"])
+    assert recording.place(0) == LoopPosition(files["a"], 0.0)
+    assert recording.place(9 * RATE_HZ) == LoopPosition(files["b"], 0.0)
+    assert recording.place((15 + 15 + 10) * RATE_HZ) == LoopPosition(files["b"], 1.0)
 
 
 def test_a_reel_listens_to_one_channel(tmp_path: Path) -> None:
     both = np.stack([np.full(100, 0.25), np.full(100, 0.5)], axis=1)
     soundfile.write(tmp_path / "two.wav", both, RATE_HZ, subtype="PCM_16")
     for channel, value in ((None, 0.5), (0, 0.25)):
-        pieces = list(Reel([tmp_path], channel=channel, default_channel=1).between(0, 150))
+        pieces = list(LoopedRecording([tmp_path], channel=channel, default_channel=1).between(0, 150))
         assert np.concatenate(pieces).tolist() == [value] * 150
     with pytest.raises(AudioChannelMissing):
-        Reel([tmp_path], channel=2, default_channel=0)
+        LoopedRecording([tmp_path], channel=2, default_channel=0)
 
 
 def test_alarms_are_those_of_a_monitor_and_an_alarm_machine(model: LiveModel, files: dict[str, Path]) -> None:
     paths = files["a"], files["fault"], files["b"]
-    told = rehearse(model, QUICK, reel_of(*paths), heard_s=60.0)
+    told = rehearse(model, QUICK, looped(*paths), heard_s=60.0)
     monitor = LiveMonitor(model, source_rate_hz=RATE_HZ, time_of=lambda sample: sample / RATE_HZ)
-    machine = AlarmMachine(QUICK, warn_level=warn_level(model))
+    machine = AlarmStateMachine(QUICK, warn_level=warn_level(model))
     loop = samples_of(*paths)
     steps = monitor.push(np.take(loop, range(60 * RATE_HZ), mode="wrap")) + monitor.flush()
     heard = [step.observation for step in steps if step.observation]
@@ -175,8 +113,8 @@ def test_alarms_are_those_of_a_monitor_and_an_alarm_machine(model: LiveModel, fi
 
 def test_normal_sound_raises_nothing_and_says_what_the_model_expects(model: LiveModel, files: dict[str, Path]) -> None:
     heard: list[float] = []
-    reel = reel_of(files["a"], files["b"])
-    told = rehearse(model, AlarmRule(), reel, heard_s=40.0, on_heard=heard.append)
+    recording = looped(files["a"], files["b"])
+    told = rehearse(model, AlarmRule(), recording, heard_s=40.0, on_played=heard.append)
     assert (told.alarms, told.warnings, told.insertions) == ((), (), ())
     assert (told.heard_s, told.distinct_s, sum(heard)) == (40.0, 15.0, pytest.approx(40.0))
     assert (told.machine_id, told.version, told.rule) == ("pump-2", "1", AlarmRule())
@@ -192,9 +130,9 @@ def test_normal_sound_raises_nothing_and_says_what_the_model_expects(model: Live
 
 
 def test_what_is_inserted_is_detected_or_missed(model: LiveModel, files: dict[str, Path]) -> None:
-    reel = reel_of(files["a"], files["b"])
-    inserted = [reel_of(files["fault"]), reel_of(files["other"])]
-    told = rehearse(model, QUICK, reel, heard_s=15.0, inserted=inserted)
+    recording = looped(files["a"], files["b"])
+    inserted = [looped(files["fault"]), looped(files["other"])]
+    told = rehearse(model, QUICK, recording, heard_s=15.0, inserted=inserted)
     fault, other = told.insertions
     assert (fault.file, fault.outcome) == (str(files["fault"]), "detected")
     assert fault.after_s is not None
@@ -204,14 +142,14 @@ def test_what_is_inserted_is_detected_or_missed(model: LiveModel, files: dict[st
     assert (other.outcome, other.after_s) == ("missed", None)
     assert other.peak_score is not None
     assert other.peak_score < 1 < fault.peak_score
-    slow = rehearse(model, AlarmRule(on_delay_s=40.0), reel, heard_s=15.0, inserted=inserted).insertions[0]
+    slow = rehearse(model, AlarmRule(on_delay_s=40.0), recording, heard_s=15.0, inserted=inserted).insertions[0]
     assert (slow.outcome, slow.after_s, slow.peak_score) == ("missed", None, fault.peak_score)
     assert told.alarms == ()
 
 
 def test_an_alarm_before_leaves_undecided_what_is_inserted(model: LiveModel, files: dict[str, Path]) -> None:
-    reel = reel_of(files["fault"])
-    told = rehearse(model, QUICK, reel, heard_s=20.0, inserted=[reel_of(files["other"])])
+    recording = looped(files["fault"])
+    told = rehearse(model, QUICK, recording, heard_s=20.0, inserted=[looped(files["other"])])
     assert [(insertion.outcome, insertion.after_s) for insertion in told.insertions] == [("undecided", None)]
     assert told.insertions[0].peak_score is not None
     assert told.insertions[0].peak_score < 1  # what was heard around it does not count
@@ -220,9 +158,12 @@ def test_an_alarm_before_leaves_undecided_what_is_inserted(model: LiveModel, fil
 
 
 def test_alarms_that_latch_end_as_if_somebody_had_acknowledged_them(model: LiveModel, files: dict[str, Path]) -> None:
-    reel = reel_of(files["a"], files["fault"], files["b"])
+    recording = looped(files["a"], files["fault"], files["b"])
     latched = QUICK.model_copy(update={"latch": True})
-    assert rehearse(model, latched, reel, heard_s=60.0).alarms == rehearse(model, QUICK, reel, heard_s=60.0).alarms
+    assert (
+        rehearse(model, latched, recording, heard_s=60.0).alarms
+        == rehearse(model, QUICK, recording, heard_s=60.0).alarms
+    )
 
 
 def test_warnings_that_become_an_alarm_are_listed_as_the_alarm(
@@ -232,9 +173,9 @@ def test_warnings_that_become_an_alarm_are_listed_as_the_alarm(
         soundfile.write(files[name], workshop.machine.clip(302, 7.0, Fault("squeal", level_db)), RATE_HZ)
     paths = files["a"], files["other"], files["a"], files["fault"], files["b"]
     rule = AlarmRule(on_delay_s=0.0, off_delay_s=1.0)
-    told = rehearse(model, rule, reel_of(*paths), heard_s=90.0)
+    told = rehearse(model, rule, looped(*paths), heard_s=90.0)
     monitor = LiveMonitor(model, source_rate_hz=RATE_HZ, time_of=lambda sample: sample / RATE_HZ)
-    machine = AlarmMachine(rule, warn_level=warn_level(model))
+    machine = AlarmStateMachine(rule, warn_level=warn_level(model))
     stretches: list[tuple[float, list[str]]] = []
     calm = True
     for step in monitor.push(np.take(samples_of(*paths), range(90 * RATE_HZ), mode="wrap")) + monitor.flush():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from humwatch.bundle.repository import ModelRepository
-from humwatch_service.models.registry import load_machine
+from humwatch_service.models.registry import load_model
 from humwatch_service.scoring.scorer import ScoreJob, Scorer
 from humwatch_service.scoring.sound_trace import MAX_COLUMNS, Columns
 
@@ -46,7 +46,7 @@ def test_a_picture_can_be_drawn_of_any_sound(shared_models: Path, workshop: Any,
         "silent": workshop.encoded(np.zeros(80_000, np.float32)),
         "8 kHz": workshop.encoded(workshop.normal(seconds=5.0)[::2], 8_000),
     }[sound]
-    machine = load_machine(ModelRepository(shared_models), machine_id)
+    machine = load_model(ModelRepository(shared_models), machine_id)
     scored = Scorer().score(ScoreJob(io.BytesIO(recording), machine, picture=True))
     assert scored.png is not None
     image = matplotlib.image.imread(io.BytesIO(scored.png))

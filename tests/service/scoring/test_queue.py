@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from humwatch_service.errors import ClientGone, Overloaded, ScoringTimedOut, ShuttingDown
-from humwatch_service.scoring.queue import ScoringQueue, Watch
+from humwatch_service.scoring.queue import CancellationToken, ScoringQueue
 
 
 async def never() -> None:
@@ -21,12 +21,12 @@ async def at_once() -> None:
     return None
 
 
-def busy_until(release: threading.Event, started: threading.Event | None = None) -> Callable[[Watch], str]:
-    def job(watch: Watch) -> str:
+def busy_until(release: threading.Event, started: threading.Event | None = None) -> Callable[[CancellationToken], str]:
+    def job(token: CancellationToken) -> str:
         if started is not None:
             started.set()
         while not release.wait(0.005):
-            watch.look()
+            token.check()
         return "done"
 
     return job
@@ -35,9 +35,9 @@ def busy_until(release: threading.Event, started: threading.Event | None = None)
 def test_a_job_gives_its_result_and_its_exception() -> None:
     async def scenario() -> None:
         queue = ScoringQueue(workers=1, waiting=0, timeout_s=5)
-        assert await queue.run(lambda watch: 42, never) == 42
+        assert await queue.run(lambda token: 42, never) == 42
         with pytest.raises(KeyError):
-            await queue.run(lambda watch: {}["nothing"], never)
+            await queue.run(lambda token: {}["nothing"], never)
         assert (queue.depth, queue.in_progress) == (0, 0)
         queue.close()
 
@@ -54,12 +54,12 @@ def test_beyond_the_waiting_line_jobs_are_refused_and_admitted_ones_finish() -> 
             await asyncio.sleep(0.005)
         assert (queue.depth, queue.in_progress) == (2, 1)
         with pytest.raises(Overloaded) as caught:
-            await queue.run(lambda watch: None, never)
+            await queue.run(lambda token: None, never)
         assert 1 <= caught.value.retry_after_s <= 60
         release.set()
         assert await asyncio.gather(*admitted) == ["done"] * 3
         assert len(waits) == 3
-        assert await queue.run(lambda watch: "again", never) == "again"
+        assert await queue.run(lambda token: "again", never) == "again"
         queue.close()
 
     asyncio.run(scenario())
@@ -71,10 +71,10 @@ def test_a_job_ends_when_nobody_waits_and_has_ended_when_run_returns(gone: Any, 
         queue = ScoringQueue(workers=1, waiting=1, timeout_s=0.1)
         release, running = threading.Event(), threading.Event()
 
-        def job(watch: Watch) -> None:
+        def job(token: CancellationToken) -> None:
             running.set()
             try:
-                busy_until(release)(watch)
+                busy_until(release)(token)
             finally:
                 running.clear()
 
@@ -95,7 +95,7 @@ def test_a_job_that_still_waits_leaves_the_line_at_once() -> None:
         await asyncio.to_thread(started.wait)
         ran = threading.Event()
         with pytest.raises(ClientGone):
-            await queue.run(lambda watch: ran.set(), at_once)
+            await queue.run(lambda token: ran.set(), at_once)
         assert queue.depth == 0
         release.set()
         await first
@@ -130,7 +130,7 @@ def test_closing_ends_all_jobs_and_takes_no_more() -> None:
         with pytest.raises(ShuttingDown):
             await task
         with pytest.raises(ShuttingDown):
-            await queue.run(lambda watch: None, never)
+            await queue.run(lambda token: None, never)
 
     asyncio.run(scenario())
 
@@ -142,7 +142,7 @@ def hold(make_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     def make(**settings: Any) -> tuple[Any, threading.Event]:
         server = make_server(**settings)
         release = threading.Event()
-        predictor = server.app.state.service.machines.get("pump-2").predictor
+        predictor = server.app.state.service.models.get("pump-2").predictor
         predict = predictor.predict
 
         def slow(windows: Any) -> Any:

@@ -16,8 +16,8 @@ from humwatch_service.sources.capture import (
     Block,
     InputDevice,
     Microphone,
-    captured,
-    chosen,
+    capture_blocks,
+    choose_device,
     input_devices,
     load_sounddevice,
 )
@@ -44,19 +44,19 @@ DEVICES = [
     ("wanted", "number"), [(None, 4), ("3", 3), ("usb MIC", 0), ("pro", 3), ("Line", 4), ("line", 4)]
 )
 def test_a_device_is_found_by_number_name_or_part_of_it(wanted: str | None, number: int) -> None:
-    assert chosen(DEVICES, wanted).number == number
+    assert choose_device(DEVICES, wanted).number == number
 
 
 @pytest.mark.parametrize(("wanted", "said"), [("9", "no input device 9"), ("gone", "gone"), ("mic", "more than one")])
 def test_a_device_that_is_not_there_or_not_the_only_one_is_named(wanted: str, said: str) -> None:
     devices = [InputDevice(0, "mic a", "ALSA", 1, 1, False), InputDevice(1, "mic b", "ALSA", 1, 1, False)]
     with pytest.raises(SoundDeviceUnavailable, match=said):
-        chosen(devices, wanted)
+        choose_device(devices, wanted)
 
 
 def test_no_device_at_all() -> None:
     with pytest.raises(SoundDeviceUnavailable, match="there is no input device; see"):
-        chosen([], None)
+        choose_device([], None)
 
 
 @pytest.mark.parametrize(
@@ -107,10 +107,10 @@ def test_blocks_are_copied_with_overflows_where_they_were() -> None:
     stream.give(buffer)
     stream.give(buffer, overflow=True)
     buffer[:] = bytes(len(buffer))
-    first, second = microphone.taken()
+    first, second = microphone.drain()
     assert (first.data, first.samples, first.overflows) == (samples.tobytes(), 10, 0)
     assert (second.data, second.overflows) == (samples.tobytes(), 1)
-    assert microphone.taken() == []
+    assert microphone.drain() == []
 
 
 def test_what_nobody_fetches_is_a_gap_of_its_size() -> None:
@@ -119,9 +119,9 @@ def test_what_nobody_fetches_is_a_gap_of_its_size() -> None:
     microphone.open()
     for _ in range(203):
         sound.streams[-1].give(bytes(200))
-    assert sum(block.samples for block in microphone.taken()) == 200 * 100
+    assert sum(block.samples for block in microphone.drain()) == 200 * 100
     sound.streams[-1].give(bytes(200))
-    assert [block.gap_samples for block in microphone.taken()] == [300]
+    assert [block.gap_samples for block in microphone.drain()] == [300]
 
 
 def test_a_device_that_gives_nothing_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +139,7 @@ async def collect(microphone: Microphone, sound: FakeSound, plan: Any) -> tuple[
     troubles: list[str] = []
 
     async def listening() -> None:
-        async for block in captured(microphone, stop=stop, on_trouble=troubles.append):
+        async for block in capture_blocks(microphone, stop=stop, on_trouble=troubles.append):
             blocks.append(block)
 
     task = asyncio.create_task(listening())

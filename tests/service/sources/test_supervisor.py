@@ -55,7 +55,7 @@ def test_a_watched_folder_is_heard_file_by_file(make_server: Callable[..., Any],
     record(folder / "0-old.wav", workshop.faulty(510))
     source = FolderSource(kind="folder", machine="pump-2", folder=folder, settle_s=0.2)
     server = make_server(sources=(source,))
-    until(lambda: server.app.state.service.live.machines)
+    until(lambda: server.app.state.service.live.machines.by_id)
     time.sleep(0.5)
     for number in range(3):
         record(folder / f"{number + 1}.wav", workshop.normal(511 + number))
@@ -96,7 +96,7 @@ def test_a_file_that_is_still_written_is_not_read(
     folder.mkdir()
     source = FolderSource(kind="folder", machine="pump-2", folder=folder, settle_s=1.5)
     server = make_server(sources=(source,))
-    until(lambda: server.app.state.service.live.machines)
+    until(lambda: server.app.state.service.live.machines.by_id)
     time.sleep(0.5)
     record(tmp_path / "whole.wav", workshop.normal(540))
     data = (tmp_path / "whole.wav").read_bytes()

@@ -90,23 +90,32 @@ class Victims:
     def __init__(self, server: subprocess.Popen[str]) -> None:
         assert server.stdin is not None and server.stdout is not None
         self._asks, self._tells = server.stdin, server.stdout
+        self.alive: int | None = None
 
-    def run_and_kill(self, folder: Path, after_s: float, *, committed: bool = True) -> list[dict[str, Any]]:
-        """Let one run until a while after its first commit, or after its birth; kill it; return all that it told."""
+    def run_and_kill(self, folder: Path, after_s: float, *, commits: int = 0) -> list[dict[str, Any]]:
+        """Let one run until a while after so many commits, or after its birth; kill it; return all that it told."""
         self._asks.write(f"{folder}\n")
         self._asks.flush()
-        told = self._until({"pid", "count"} if committed else {"pid"})
-        time.sleep(after_s)
-        os.kill(next(line["pid"] for line in told if "pid" in line), signal.SIGKILL)
-        return told + self._until({"dead"})
-
-    def _until(self, wanted: set[str]) -> list[dict[str, Any]]:
-        """Read until all of these have come, in any order: two processes write."""
         told: list[dict[str, Any]] = []
-        while wanted - {key for line in told for key in line}:
-            told.append(json.loads(self._tells.readline()))
-            assert "dead" not in told[-1] or "dead" in wanted, "it died by itself"
+        while self.alive is None or len(values(told, "count")) < commits:  # in any order: two processes write
+            told.append(self._next())
+            assert "dead" not in told[-1], "it died by itself"
+        time.sleep(after_s)
+        self.kill()
+        while not values(told, "dead"):
+            told.append(self._next())
         return told
+
+    def kill(self) -> None:
+        """Kill the one that lives, if one does."""
+        if self.alive is not None:
+            os.kill(self.alive, signal.SIGKILL)
+            self.alive = None
+
+    def _next(self) -> dict[str, Any]:
+        line: dict[str, Any] = json.loads(self._tells.readline())
+        self.alive = line.get("pid", self.alive)
+        return line
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +123,9 @@ def victims() -> Iterator[Victims]:
     with subprocess.Popen(
         [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as server:
-        yield Victims(server)
+        found = Victims(server)
+        yield found
+        found.kill()
         assert server.stdin is not None
         server.stdin.close()
         assert server.wait(10) == 0
@@ -174,8 +185,9 @@ def check_alarms(store: StateStore, last: int) -> None:
 def test_kill_at_any_moment_loses_nothing_that_was_told(tmp_path: Path, victims: Victims) -> None:
     chance, last = random.Random(1), -1
     for number in range(ROUNDS):
-        committed = number % 3 > 0
-        told = victims.run_and_kill(tmp_path, chance.uniform(0.0, 0.15), committed=committed)
+        # A third are killed around their birth; the others some commits later, at any moment of the next few.
+        commits, after_s = (chance.randint(1, 8), 0.05) if number % 3 else (0, 0.15)
+        told = victims.run_and_kill(tmp_path, chance.uniform(0.0, after_s), commits=commits)
         assert values(told, "count")[:1] in ([last + 1], [])
         last = check(tmp_path, told, last)
     assert last > 2 * ROUNDS
@@ -185,12 +197,12 @@ def test_kill_while_the_file_is_made(tmp_path: Path, victims: Victims) -> None:
     chance = random.Random(2)
     for number in range(10):
         folder = tmp_path / str(number)
-        check(folder, victims.run_and_kill(folder, chance.uniform(0.0, 0.1), committed=False), -1)
+        check(folder, victims.run_and_kill(folder, chance.uniform(0.0, 0.1)), -1)
 
 
 def test_what_a_killed_process_left_in_the_log_is_read(tmp_path: Path, victims: Victims) -> None:
     """Nobody closed the database: what was committed is in the write-ahead log alone."""
-    told = victims.run_and_kill(tmp_path, 0.02)
+    told = victims.run_and_kill(tmp_path, 0.02, commits=1)
     log = tmp_path / "humwatch.sqlite3-wal"
     assert log.stat().st_size > 0
     check(tmp_path, told, -1)

@@ -108,7 +108,7 @@ def test_a_crash_is_a_problem_without_details(
     make_server: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = make_server()
-    monkeypatch.setattr(type(server.app.state.service.machines), "get", lambda self, name: 1 / 0)
+    monkeypatch.setattr(type(server.app.state.service.models), "get", lambda self, name: 1 / 0)
     with caplog.at_level(logging.INFO, "humwatch"):
         answer = server.http.get("/v1/machines/fan-1")
         scored = server.http.post("/score?machine_id=fan-1", content=b"x")

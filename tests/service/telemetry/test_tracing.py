@@ -30,7 +30,7 @@ from typer.testing import CliRunner
 from humwatch_service.cli.main import app as cli
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import TracingUnavailable
-from humwatch_service.live.executor import TurnPool
+from humwatch_service.live.executor import PriorityExecutor
 from humwatch_service.telemetry import tracing as tracing_module
 from humwatch_service.telemetry.tracing import RequestTraces, Tracing, past_span, stage_span
 from tests.service.telemetry.test_logs import logged
@@ -247,7 +247,7 @@ def test_some_turns_of_a_stream_are_traced(spans: InMemorySpanExporter) -> None:
     tracing = Tracing(settings, make_exporter=lambda endpoint: spans, chance=lambda: next(chances))
     tracing.start()
     assert tracing.follows_turns
-    pool = TurnPool(1, around=tracing.turn)
+    pool = PriorityExecutor(1, around=tracing.turn)
 
     def turn(windows: int) -> None:
         with stage_span("predict", windows=windows):

@@ -5,7 +5,7 @@ import json
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -18,8 +18,9 @@ from humwatch.detectors.normal_lines import LineFinding
 from humwatch.detectors.rhythm import IrregularTime
 from humwatch.scoring.explain import BandRange
 from humwatch_service.config.webhooks import key_of
+from humwatch_service.webhooks.endpoint import message_id, signed_headers
+from humwatch_service.webhooks.outbox import Notification
 from humwatch_service.webhooks.payload import NotificationPayload, notification_of
-from humwatch_service.webhooks.signature import message_id, signed_headers
 
 PAGE = (Path(__file__).parents[3] / "docs" / "webhooks.md").read_text("utf-8")
 CONTEXT: Any = SimpleNamespace(
@@ -31,15 +32,6 @@ CONTEXT: Any = SimpleNamespace(
     bands=(BandRange(low_hz=2900.0, high_hz=3300.0, contribution=0.71, departure_db=9.2),),
 )
 RAISED = AlarmEvent("raised", 1_769_860_800.0, "warning", "alarm", alarm=7, score=1.42, announced=True)
-
-
-@dataclass(frozen=True)
-class Row:
-    id: int = 1
-    webhook: str = "desk"
-    body: bytes = b"{}"
-    created_s: float = 1000.25
-    attempts: int = 0
 
 
 def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str | None]]:
@@ -127,8 +119,9 @@ def test_a_signature_is_hmac_by_its_definition(secret: str) -> None:
 
 
 def test_an_id_is_the_same_for_each_attempt_and_another_for_each_notification() -> None:
-    first = message_id(Row())
-    assert first == message_id(Row(attempts=4))
+    row = Notification(1, "desk", b"{}", 1000.25)
+    first = message_id(row)
+    assert first == message_id(replace(row, attempts=4))
     assert "." not in first
-    others = [Row(id=2), Row(webhook="other"), Row(created_s=1000.5)]
+    others = [replace(row, id=2), replace(row, webhook="other"), replace(row, created_s=1000.5)]
     assert len({first, *(message_id(row) for row in others)}) == 4

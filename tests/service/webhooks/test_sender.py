@@ -23,12 +23,11 @@ import pytest
 
 from humwatch_service.config.webhooks import WebhookSettings
 from humwatch_service.errors import StateUnusable
-from humwatch_service.webhooks.breaker import CircuitBreaker
-from humwatch_service.webhooks.endpoint import answer_of
-from humwatch_service.webhooks.lane import WebhookStatus
-from humwatch_service.webhooks.policy import DeliveryPolicy
+from humwatch_service.webhooks.endpoint import attempt_of, message_id, signed_headers
+from humwatch_service.webhooks.outbox import Notification
+from humwatch_service.webhooks.policy import DeliveryPolicy, EndpointBackoff
 from humwatch_service.webhooks.sender import WebhookSender
-from humwatch_service.webhooks.signature import message_id, signed_headers
+from humwatch_service.webhooks.worker import WebhookStatus
 
 SECRET = "whsec_c2VjcmV0LW9mLXRoZS1jb250cm9sLXJvb20="
 PAGE = (Path(__file__).parents[3] / "docs" / "webhooks.md").read_text("utf-8")
@@ -113,12 +112,7 @@ async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 
 @dataclass(frozen=True)
-class Row:
-    id: int
-    webhook: str
-    body: bytes
-    created_s: float
-    attempts: int = 0
+class Row(Notification):
     due_s: float = 0.0
 
 
@@ -247,11 +241,14 @@ def test_failures_are_repeated_under_one_id_and_in_order() -> None:
     outbox = MemoryOutbox()
     told: list[tuple[str, str]] = []
 
-    def tell(name: str, outcome: str) -> None:
+    def on_outcome(name: str, outcome: str) -> None:
         told.append((name, outcome))
 
     async def scenario() -> None:
-        async with receiving(500, 503) as receiver, sending([webhook(receiver.url())], outbox, tell=tell) as sender:
+        async with (
+            receiving(500, 503) as receiver,
+            sending([webhook(receiver.url())], outbox, on_outcome=on_outcome) as sender,
+        ):
             outbox.add("1")
             outbox.add("2")
             await until(lambda: len(outbox.settled) == 2)
@@ -454,7 +451,7 @@ def test_a_pause_that_the_receiver_asks_for_is_kept(holding: int) -> None:
     ],
 )
 def test_retry_after_is_seconds_or_a_date_within_bounds(status: int, value: str, seconds: float) -> None:
-    assert answer_of(status, {"retry-after": value}, 1_000_000.0).retry_after_s == seconds
+    assert attempt_of(status, {"retry-after": value}, 1_000_000.0).retry_after_s == seconds
 
 
 def test_a_payload_that_the_receiver_chokes_on_is_passed_by_the_others() -> None:
@@ -538,7 +535,7 @@ def test_at_half_open_a_bad_payload_does_not_keep_the_circuit_open() -> None:
 
 
 def test_a_breaker_counts_failures_in_a_row() -> None:
-    breaker = CircuitBreaker(failures=2, open_s=60.0)
+    breaker = EndpointBackoff(failures=2, open_s=60.0)
     breaker.failed(0.0)
     breaker.succeeded()
     breaker.failed(1.0)
@@ -555,9 +552,9 @@ def test_a_breaker_counts_failures_in_a_row() -> None:
 def test_the_documented_delays_are_the_policy() -> None:
     policy, chance = DeliveryPolicy(), random.Random(1)
     plain = policy.model_copy(update={"jitter": 0.0})
-    assert [plain.delay_s(failures, chance) for failures in range(1, 8)] == [5, 30, 120, 600, 3600, 3600, 3600]
+    assert [plain.backoff(chance).delay_s(failures) for failures in range(1, 8)] == [5, 30, 120, 600, 3600, 3600, 3600]
     assert "After 5 s, 30 s, 2 min, 10 min, 1 h and then every hour, each give or take a fifth" in PAGE
-    delays = [policy.delay_s(1, chance) for _ in range(1000)]
+    delays = [policy.backoff(chance).delay_s(1) for _ in range(1000)]
     assert 4.0 <= min(delays) < 4.1
     assert 5.9 < max(delays) <= 6.0
     assert (policy.give_up_s, policy.breaker_failures, policy.breaker_open_s, policy.holding_attempts) == (

@@ -16,10 +16,10 @@ from humwatch_training.bench.predictors import (
     FAST,
     STRAIGHT,
     WINDOWS_HZ,
-    Contestant,
-    contestants,
+    PredictorCandidate,
     measure_predictors,
     mflop_of,
+    predictor_candidates,
     table,
 )
 from humwatch_training.bench.service import measure_service
@@ -66,9 +66,12 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> predictors.PredictorCosts:
     clock = Clock()
     monkeypatch.setattr(predictors, "_seconds", lambda run: timed(clock, run))
     straight, fast = Slow(clock, 0.020), Slow(clock, 0.004)
-    entrants = [Contestant(STRAIGHT, straight, (1, 2), 16, 600.0), Contestant(FAST, fast, (8,), 5, 14.0)]
+    candidates = [
+        PredictorCandidate(STRAIGHT, straight, (1, 2), 16, 600.0),
+        PredictorCandidate(FAST, fast, (8,), 5, 14.0),
+    ]
     rounds: list[int] = []
-    costs = measure_predictors(entrants, rounds=3, seconds=0.0, progress=rounds.append)
+    costs = measure_predictors(candidates, rounds=3, seconds=0.0, progress=rounds.append)
     assert rounds == [1, 2, 3]
     assert (straight.batches, fast.batches) == ({1, 2}, {8})
     return costs
@@ -149,7 +152,7 @@ def test_operations_are_those_of_the_products() -> None:
 def test_everybody_takes_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predictors, "_exported", lambda name, system, **how: name)
     monkeypatch.setattr(predictors, "_eager", lambda name, system: name)
-    names = [str(name) for name in contestants()]
+    names = [str(name) for name in predictor_candidates()]
     assert {STRAIGHT, FAST, "ae", "idnn", "network-free", "anp-idnn, PyTorch eager"} <= set(names)
     assert len(names) == len(set(names)) == 12
 
@@ -187,10 +190,10 @@ def test_a_service_that_cannot_be_measured_is_named(
 
 
 def test_the_command_writes_its_json_and_says_its_tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def entrants() -> list[Contestant]:
-        return [Contestant(name, lambda windows: windows.sum(), (1,), 1, 1.0) for name in (STRAIGHT, FAST)]
+    def candidates() -> list[PredictorCandidate]:
+        return [PredictorCandidate(name, lambda windows: windows.sum(), (1,), 1, 1.0) for name in (STRAIGHT, FAST)]
 
-    monkeypatch.setattr("humwatch_training.cli.bench.contestants", entrants)
+    monkeypatch.setattr("humwatch_training.cli.bench.predictor_candidates", candidates)
     monkeypatch.setattr("humwatch_training.cli.bench.ROUND_S", 0.001)
     answering(monkeypatch, json.dumps(CAPACITY))
     files = ("--json", str(tmp_path / "out" / "bench.json"), "--picture", str(tmp_path / "curve.png"))
@@ -204,7 +207,7 @@ def test_the_command_writes_its_json_and_says_its_tables(monkeypatch: pytest.Mon
 
 
 def test_a_failed_measurement_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("humwatch_training.cli.bench.contestants", list)
+    monkeypatch.setattr("humwatch_training.cli.bench.predictor_candidates", list)
     monkeypatch.setattr("humwatch_training.cli.bench.measure_predictors", lambda *_, **__: None)
     answering(monkeypatch, "")
     result = CliRunner().invoke(app, ["bench", "--no-training"])

@@ -157,7 +157,7 @@ def test_a_second_time_trains_and_hears_nothing(done: Done, monkeypatch: pytest.
         path: path.stat().st_mtime_ns for path in done.out.rglob("*.*") if path.suffix in {".pt", ".onnx", ".npz"}
     }
     assert len(before) >= 6
-    monkeypatch.setattr(runner.Hearing, "clip", lambda *_: pytest.fail("was heard already"))
+    monkeypatch.setattr(runner.EvidenceSpec, "clip_evidence", lambda *_: pytest.fail("was collected already"))
     result = evaluate("--logmel", done.data, *BUDGET, "--out", done.out, "--no-report")
     assert result.exit_code == 0, result.output
     assert result.stderr.count("trained already") == 2
@@ -175,32 +175,32 @@ def test_another_budget_is_refused_until_it_may_replace(done: Done) -> None:
     assert "other settings (steps)" in result.stderr
 
 
-def test_an_interrupted_hearing_goes_on_where_it_was(
+def test_an_interrupted_collection_goes_on_where_it_was(
     done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard: list[int] = []
-    clip, listening = runner.Hearing.clip, StopSignal.listening
+    collected: list[int] = []
+    clip, installed = runner.EvidenceSpec.clip_evidence, StopSignal.installed
     signals: list[StopSignal] = []
 
     def remembered(self: StopSignal) -> object:
         signals.append(self)
-        return listening(self)
+        return installed(self)
 
-    def counted(self: runner.Hearing, frames_db: np.ndarray, predictor: object) -> object:
-        heard.append(len(heard))
-        if len(heard) == 7:
+    def counted(self: runner.EvidenceSpec, frames_db: np.ndarray, predictor: object) -> object:
+        collected.append(len(collected))
+        if len(collected) == 7:
             signals[-1].name = "SIGTERM"
         return clip(self, frames_db, predictor)
 
-    monkeypatch.setattr(StopSignal, "listening", remembered)
-    monkeypatch.setattr(runner.Hearing, "clip", counted)
+    monkeypatch.setattr(StopSignal, "installed", remembered)
+    monkeypatch.setattr(runner.EvidenceSpec, "clip_evidence", counted)
     words = ("--logmel", done.data, "--systems", "network-free", "--threads", "1", "--out", tmp_path, "--no-report")
     words = (*words, "--few-draws", "0")
     stopped = evaluate(*words)
     assert stopped.exit_code == 1
     assert "SIGTERM after 7 of 46 clips; the same command goes on from there" in stopped.stderr
     assert evaluate(*words).exit_code == 0
-    assert len(heard) == 46
+    assert len(collected) == 46
     rows = json.loads((tmp_path / "results.json").read_text())["table1"]
     same = [row for row in done.results["table1"] if row["system"] == "network-free"]
     assert [row["per_id"]["id_01"]["auc"] for row in rows] == [row["per_id"]["id_01"]["auc"] for row in same]
@@ -259,13 +259,13 @@ def test_a_signal_between_two_draws_stops_and_the_same_command_goes_on(
     done: Done, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signals: list[StopSignal] = []
-    listening, measured = StopSignal.listening, DrawFigures.of
+    installed, measured = StopSignal.installed, DrawFigures.of
 
     def interrupted(*scores: object) -> DrawFigures:
         signals[-1].name = "SIGTERM"
         return measured(*scores)
 
-    monkeypatch.setattr(StopSignal, "listening", lambda self: signals.append(self) or listening(self))
+    monkeypatch.setattr(StopSignal, "installed", lambda self: signals.append(self) or installed(self))
     monkeypatch.setattr(DrawFigures, "of", interrupted)
     words = ("--logmel", done.data, *BUDGET, "--out", done.out, "--no-report")
     stopped = evaluate(*words)

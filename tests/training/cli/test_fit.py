@@ -13,7 +13,7 @@ import humwatch_training.fit.config
 from humwatch.audio.features import FeatureSpec
 from humwatch_training.cli.main import app
 from humwatch_training.fit.checkpoint import load_checkpoint
-from humwatch_training.fit.progress import RunWatcher
+from humwatch_training.fit.progress import RunObserver
 from humwatch_training.fit.systems import RECIPES
 from tests.training.conftest import SMALL_NETWORKS
 
@@ -51,8 +51,8 @@ def test_fit_trains_and_fills_the_run_folder(fit: Callable[..., Result], recordi
     run = tmp_path / "run"
     result = fit(recordings, "--run", run, "--steps", 4, "--channel", "all", "--batch", 4, "--json")
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
-    assert (told["step"], told["planned_steps"], told["skipped_steps"]) == (4, 4, 0)
+    printed = json.loads(result.stdout)
+    assert (printed["step"], printed["planned_steps"], printed["skipped_steps"]) == (4, 4, 0)
     assert {file.name for file in run.iterdir()} == {
         "config.json",
         "split.json",
@@ -72,15 +72,15 @@ def test_an_interrupted_run_says_how_to_resume_and_goes_on(
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     assert fit(recordings, "--run", straight, "--steps", 6, "--batch", 4).exit_code == 0
 
-    plain = RunWatcher.stepped
+    plain = RunObserver.on_step
 
-    def interrupt(self: RunWatcher, progress: humwatch_training.fit.progress.Progress) -> None:
+    def interrupt(self: RunObserver, progress: humwatch_training.fit.progress.Progress) -> None:
         plain(self, progress)
         if progress.step == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunWatcher, "stepped", interrupt)
+        patch.setattr(RunObserver, "on_step", interrupt)
         result = fit(recordings, "--run", stopped, "--steps", 6, "--batch", 4)
     assert result.exit_code == 1
     assert "error: training_interrupted: SIGINT after step 3 of 6" in result.stderr
@@ -144,8 +144,8 @@ def test_every_system_is_trained_by_its_name(
 def test_the_network_free_system_needs_no_budget(fit: Callable[..., Result], recordings: Path, tmp_path: Path):
     result = fit(recordings, "--run", tmp_path / "run", "--system", "network-free", "--json")
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
-    assert (told["step"], told["planned_steps"]) == (1, 1)
+    printed = json.loads(result.stdout)
+    assert (printed["step"], printed["planned_steps"]) == (1, 1)
 
 
 def test_anomalous_recordings_are_refused(fit: Callable[..., Result], recordings: Path, tmp_path: Path):

@@ -1,24 +1,26 @@
 import dataclasses
+import re
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import scipy.signal
 
+from humwatch.arrays import Float64
 from humwatch.synthetic import SyntheticMachine
 from humwatch_training.detectability.catalogue import CATALOGUE
 from humwatch_training.detectability.changed_faults import MissingStrokes
-from humwatch_training.detectability.fault import Fault
+from humwatch_training.detectability.fault import SimulatedFault
 
+DOCS = Path(__file__).parents[3] / "docs" / "detectability.md"
 RATE_HZ = 16_000
 BY_NAME = {fault.name: fault for fault in CATALOGUE}
 LEVELLED = [fault for fault in CATALOGUE if fault.unit == "dB"]
 CLEAN = SyntheticMachine(seed=5).clip(0, seconds=6.0)
 
-Float64 = npt.NDArray[np.float64]
 
-
-def change(fault: Fault, level: float, clean: npt.NDArray[np.float32] = CLEAN, **seeds: int) -> Float64:
+def change(fault: SimulatedFault, level: float, clean: npt.NDArray[np.float32] = CLEAN, **seeds: int) -> Float64:
     return fault.mix(clean, RATE_HZ, level, **seeds).astype(np.float64) - clean
 
 
@@ -36,7 +38,7 @@ def noise(seed: int = 0, seconds: float = 4.0) -> npt.NDArray[np.float32]:
     return np.random.default_rng(seed).normal(0, 0.05, round(seconds * RATE_HZ)).astype(np.float32)
 
 
-def by_name(fault: Fault) -> str:
+def by_name(fault: SimulatedFault) -> str:
     return fault.name
 
 
@@ -49,13 +51,13 @@ def test_names_are_unique_and_every_entry_explains_itself():
 
 @pytest.mark.parametrize("fault", LEVELLED, ids=by_name)
 @pytest.mark.parametrize("level", [-30.0, -13.7, 10.0])
-def test_the_level_is_exact(fault: Fault, level: float):
+def test_the_level_is_exact(fault: SimulatedFault, level: float):
     level = min(level, fault.limit(CLEAN, RATE_HZ))
     assert level_db(change(fault, level)) == pytest.approx(level, abs=0.1)
 
 
 @pytest.mark.parametrize("fault", CATALOGUE, ids=by_name)
-def test_seed_and_clip_number_make_the_sound_and_nothing_else_does(fault: Fault):
+def test_seed_and_clip_number_make_the_sound_and_nothing_else_does(fault: SimulatedFault):
     severity = fault.severities[2]
     before = CLEAN.copy()
     mixed = fault.mix(CLEAN, RATE_HZ, severity, seed=3, clip=7)
@@ -67,7 +69,7 @@ def test_seed_and_clip_number_make_the_sound_and_nothing_else_does(fault: Fault)
 
 
 @pytest.mark.parametrize("fault", LEVELLED, ids=by_name)
-def test_another_seed_or_clip_is_another_event(fault: Fault):
+def test_another_seed_or_clip_is_another_event(fault: SimulatedFault):
     one, *others = (change(fault, -25.0, seed=seed, clip=clip) for seed, clip in ((0, 0), (1, 0), (0, 1)))
     assert all(np.var(one - other) > 1e-4 * np.var(one) for other in others)
 
@@ -198,8 +200,8 @@ def test_pitch_drift_neither_empties_nor_doubles_the_highest_bands():
     mixed = BY_NAME["pitch_drift"].mix(clean, RATE_HZ, 16.0)
     hz, before = scipy.signal.welch(clean, RATE_HZ, nperseg=256)
     _, after = scipy.signal.welch(mixed, RATE_HZ, nperseg=256)
-    heard = (hz > 200) & (hz < 7_800)
-    assert np.abs(10 * np.log10(after[heard] / before[heard])).max() < 1.5
+    in_band = (hz > 200) & (hz < 7_800)
+    assert np.abs(10 * np.log10(after[in_band] / before[in_band])).max() < 1.5
 
 
 def test_no_drift_is_no_change():
@@ -209,7 +211,7 @@ def test_no_drift_is_no_change():
 
 
 @pytest.mark.parametrize("fault", CATALOGUE, ids=by_name)
-def test_an_offset_is_no_part_of_the_machine(fault: Fault):
+def test_an_offset_is_no_part_of_the_machine(fault: SimulatedFault):
     severity = min(fault.severities[1], fault.limit(CLEAN, RATE_HZ) - 1e-3)
     shifted = fault.mix(CLEAN + np.float32(0.25), RATE_HZ, severity)
     np.testing.assert_allclose(shifted - 0.25, fault.mix(CLEAN, RATE_HZ, severity), atol=2e-4)
@@ -217,7 +219,7 @@ def test_an_offset_is_no_part_of_the_machine(fault: Fault):
 
 @pytest.mark.parametrize("rate_hz", [15_200, 22_050, 44_100, 48_000])
 @pytest.mark.parametrize("fault", CATALOGUE, ids=by_name)
-def test_other_rates_are_taken(fault: Fault, rate_hz: int):
+def test_other_rates_are_taken(fault: SimulatedFault, rate_hz: int):
     clean = SyntheticMachine(seed=5, rate_hz=rate_hz).clip(0, seconds=2.0)
     severity = min(fault.severities[1], fault.limit(clean, rate_hz))
     mixed = fault.mix(clean, rate_hz, severity)
@@ -238,3 +240,13 @@ def test_loud_faults_are_not_clipped():
 def test_entries_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         BY_NAME["rub"].low_hz = 0.0  # type: ignore[attr-defined]
+
+
+def test_every_fault_is_documented_with_its_figures():
+    rows = {row.split("`")[1]: row for row in DOCS.read_text("utf-8").splitlines() if row.startswith("| `")}
+    assert set(rows) == set(BY_NAME)
+    for name, fault in BY_NAME.items():
+        figures = [value for value in fault.parameters.values() if isinstance(value, float)]
+        documented = {float(figure) for figure in re.findall(r"(?<![\w.])\d+(?:\.\d+)?", rows[name].replace(",", ""))}
+        assert set(figures) <= documented, name
+        assert f"{fault.severities[0]:g} to {fault.severities[-1]:g} {fault.unit}" in rows[name]

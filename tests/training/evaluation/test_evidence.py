@@ -12,8 +12,8 @@ from humwatch.scoring.evidence import Evidence, ScoreKind, ScoringSpec, evidence
 from humwatch_training.evaluation.evidence import (
     KINDS,
     ClipEvidence,
+    EvidenceSpec,
     EvidenceStore,
-    Hearing,
     all_windows,
     evidence_path,
     kinds_of,
@@ -23,7 +23,7 @@ from humwatch_training.evaluation.pictures import residual_map
 from humwatch_training.fit.systems import RECIPES
 
 FEATURES = FeatureSpec(n_mels=8)
-HEARING = Hearing(
+EVIDENCE_SPEC = EvidenceSpec(
     graph_sha256="ab" * 32,
     features=FEATURES,
     windows=WindowSpec(hop_frames=2),
@@ -56,7 +56,7 @@ def frames(seed: int, count: int = 60) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_clip_pooled_into_one_window_has_the_raw_score_of_all_its_windows(kind: ScoreKind) -> None:
-    windows = all_windows(frames(0), HEARING.windows, FEATURES)
+    windows = all_windows(frames(0), EVIDENCE_SPEC.windows, FEATURES)
     scoring = ScoringSpec.model_validate({"kind": kind})
     whole = evidence_of(windows, Uneven().predict(windows), kind, scoring.bands(FEATURES))
     assert len(set(whole.counts.sum(axis=1))) > 1
@@ -80,20 +80,22 @@ def test_windows_of_a_clip_are_those_of_the_hop() -> None:
 
 def test_the_squared_error_counts_every_band() -> None:
     clip = np.full((20, 8), -47, np.float32)
-    assert HEARING.clip(clip, Centre()).squared_error_db2 == pytest.approx(9.0)
+    assert EVIDENCE_SPEC.clip_evidence(clip, Centre()).squared_error_db2 == pytest.approx(9.0)
     assert len(ScoringSpec().bands(FEATURES)) < 8
 
 
 def test_evidence_comes_back_from_the_disk_as_it_was(tmp_path: Path) -> None:
-    path = evidence_path(tmp_path, "ae", HEARING)
-    store = EvidenceStore(path, HEARING)
-    heard = {name: HEARING.clip(frames(i, 40 + i), Uneven()) for i, name in enumerate(("one", "two", "three"))}
-    for name, clip in heard.items():
+    path = evidence_path(tmp_path, "ae", EVIDENCE_SPEC)
+    store = EvidenceStore(path, EVIDENCE_SPEC)
+    collected = {
+        name: EVIDENCE_SPEC.clip_evidence(frames(i, 40 + i), Uneven()) for i, name in enumerate(("one", "two", "three"))
+    }
+    for name, clip in collected.items():
         store.add(name, clip)
     store.save()
-    again = EvidenceStore(path, HEARING)
+    again = EvidenceStore(path, EVIDENCE_SPEC)
     assert "four" not in again
-    for name, clip in heard.items():
+    for name, clip in collected.items():
         assert_same(again[name], clip)
 
 
@@ -107,12 +109,12 @@ def assert_same(a: ClipEvidence, b: ClipEvidence) -> None:
 
 
 def test_damaged_evidence_is_heard_again(tmp_path: Path) -> None:
-    path = evidence_path(tmp_path, "ae", HEARING)
-    store = EvidenceStore(path, HEARING)
-    store.add("one", HEARING.clip(frames(0), Uneven()))
+    path = evidence_path(tmp_path, "ae", EVIDENCE_SPEC)
+    store = EvidenceStore(path, EVIDENCE_SPEC)
+    store.add("one", EVIDENCE_SPEC.clip_evidence(frames(0), Uneven()))
     store.save()
     path.write_bytes(path.read_bytes()[:300])
-    assert "one" not in EvidenceStore(path, HEARING)
+    assert "one" not in EvidenceStore(path, EVIDENCE_SPEC)
 
 
 @pytest.mark.parametrize(
@@ -121,8 +123,8 @@ def test_damaged_evidence_is_heard_again(tmp_path: Path) -> None:
     ids=lambda change: next(iter(change)),
 )
 def test_what_is_heard_otherwise_is_kept_elsewhere(other: dict[str, object]) -> None:
-    changed = HEARING.model_copy(update=other)
-    assert evidence_path(Path(), "ae", changed) != evidence_path(Path(), "ae", HEARING)
+    changed = EVIDENCE_SPEC.model_copy(update=other)
+    assert evidence_path(Path(), "ae", changed) != evidence_path(Path(), "ae", EVIDENCE_SPEC)
 
 
 def test_a_system_has_only_the_scores_that_mean_something_for_it() -> None:

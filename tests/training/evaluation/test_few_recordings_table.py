@@ -105,8 +105,8 @@ def test_studies_of_several_k_have_their_rows_once(rows: Callable[..., tuple[Few
 
 def test_a_row_tells_all_of_it_as_json(rows: Callable[..., tuple[FewRow, ...]]) -> None:
     [row] = [row.as_json() for row in rows(study()) if row.is_default and row.k == "all"]
-    told = {name: row[name] for name in ("protocol", "type", "group", "system", "score", "default", "k", "clips")}
-    assert told == {
+    labels = {name: row[name] for name in ("protocol", "type", "group", "system", "score", "default", "k", "clips")}
+    assert labels == {
         "protocol": "matched",
         "type": "toy",
         "group": "dev",

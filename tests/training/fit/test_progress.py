@@ -55,7 +55,7 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines():
 def test_a_signal_is_remembered_and_the_handlers_come_back(number: signal.Signals):
     before = signal.getsignal(number)
     stop = StopSignal()
-    with stop.listening():
+    with stop.installed():
         assert stop.name is None
         os.kill(os.getpid(), number)
         assert stop.name == number.name

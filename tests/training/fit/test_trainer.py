@@ -24,10 +24,10 @@ class Watching:
         self.checkpoints: list[int] = []
         self._stop_after = stop_after
 
-    def stepped(self, progress: Progress) -> None:
+    def on_step(self, progress: Progress) -> None:
         self.seen.append(progress)
 
-    def checkpoint(self, trainer: Trainer) -> None:
+    def on_checkpoint(self, trainer: Trainer) -> None:
         self.checkpoints.append(trainer.step_number)
 
     def stop_requested(self) -> bool:

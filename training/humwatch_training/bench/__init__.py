@@ -1,1 +1,1 @@
-"""What Humwatch costs in time, measured beside what it is compared with."""
+"""Measurements of Humwatch's cost in time, beside that of the alternatives."""

@@ -1,4 +1,6 @@
-"""The curve that an operator asks for: latency and processors against the number of streams."""
+"""Picture of a service's capacity: latency and busy processors against the number of streams."""
+
+from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ LATE, USED = "#c2410c", "#1d4ed8"
 
 
 def draw_capacity(report: dict[str, Any], path: Path) -> None:
-    """Draw the levels of a `humwatch capacity` report as PNG: latency above, busy processors below."""
+    """Draw the levels of a ``humwatch capacity`` report as PNG: latency above, busy processors below."""
     levels = sorted(report["levels"], key=lambda level: int(level["streams"]))
     figure = Figure(figsize=(8.0, 5.6), dpi=110, layout="constrained")
     latency, cores = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))

@@ -1,8 +1,10 @@
-"""What a window costs: every predictor of the tables beside the straight export of the paper's, in one run.
+"""Cost of a window: every predictor of the tables beside the straight export of the paper's, in one run.
 
 Weights do not change what a product costs, so the networks are new. All run on one thread and in turn, round after
-round, so that a slow moment of the machine meets all of them; what is reported is the median of the rounds.
+round, so that a slow moment of the machine meets all of them; the figure reported is the median of the rounds.
 """
+
+from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,13 +15,13 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from onnx import TensorProto
 from onnxruntime.quantization import quantize_dynamic
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from humwatch.arrays import Float32
 from humwatch.audio.features import FeatureSpec
 from humwatch.onnx_predictor import DEFAULT_BATCH, OnnxPredictor
 from humwatch_training.bench.threads import torch_threads
@@ -31,35 +33,33 @@ from humwatch_training.networks.kinds import NetworkConfig, build_network
 from humwatch_training.networks.strategies import Strategy
 from humwatch_training.networks.strategy_choice import StrategyConfig, build_strategy
 
-Float32 = npt.NDArray[np.float32]
-
 STRAIGHT = "anp-idnn, straight export"
-"""What all others are compared with: the paper's network and mask, exported as torch has them."""
+"""Reference of all comparisons: the paper's network and mask, exported as torch has them."""
 FAST = f"{DEFAULT_SYSTEM}, folded (default)"
-"""What `export` writes where nothing else is chosen."""
+"""Predictor that ``export`` writes where nothing else is chosen."""
 
 BATCHES = (1, 8, 32)
-"""Beside the advised batch: the best of them counts, for every predictor."""
+"""Batches tried beside the advised one: the best of them counts, for every predictor."""
 WINDOWS_HZ = FeatureSpec().frame_rate_hz
 """Windows of a stream in a second at hop 1."""
 LEVEL_DB, SPREAD_DB = -40.0, 10.0
 GEMM_SIZE = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PredictorCost:
-    """What one predictor costs on one core.
+    """Cost of one predictor on one core.
 
     Attributes:
-        name: of the predictor.
-        batch: windows at a time, the best that was tried.
-        window_ms: median of the rounds.
-        streams_per_core: live streams that one core's time is enough for at hop 1, the predictor alone.
-        speedup: of it over `STRAIGHT`, by windows.
-        hop_frames: distance of the windows that it is used with.
-        streams_per_core_at_hop: the same at that distance.
-        mflop: floating-point operations of a window's products, 10^6; two a multiply-add.
-        gemm_share: of the GEMM peak that its products reach, were they all that takes time.
+        name: name of the predictor.
+        batch: number of windows at a time, the best that was tried.
+        window_ms: time of a window, ms, median of the rounds.
+        streams_per_core: number of live streams that one core's time is enough for at hop 1, the predictor alone.
+        speedup: ratio of ``STRAIGHT``'s time of a window to this predictor's.
+        hop_frames: distance of the windows in use, frames.
+        streams_per_core_at_hop: number of live streams of one core at that distance.
+        mflop: number of floating-point operations of a window's products, 10^6; two a multiply-add.
+        gemm_share: share of the GEMM peak that the products would reach if nothing else took time.
     """
 
     name: str
@@ -73,9 +73,9 @@ class PredictorCost:
     gemm_share: float
 
 
-@dataclass(frozen=True, slots=True)
-class Contestant:
-    """A predictor that takes part: float32 (B, L, F) in dB in, anything out."""
+@dataclass(frozen=True)
+class PredictorCandidate:
+    """A predictor to be measured: float32 (B, L, F) in dB in, anything out."""
 
     name: str
     predict: Callable[[Float32], object]
@@ -84,15 +84,15 @@ class Contestant:
     mflop: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PredictorCosts:
-    """What all cost, in order, and the fastest float32 product of two large matrices in the same run, GFLOP/s."""
+    """Costs of all predictors, in order, and the fastest float32 matrix product of the same run, GFLOP/s."""
 
     gemm_peak_gflops: float
     predictors: list[PredictorCost]
 
     def of(self, name: str) -> PredictorCost:
-        """Return what one of them costs."""
+        """Return the cost of one predictor."""
         return next(cost for cost in self.predictors if cost.name == name)
 
 
@@ -105,8 +105,8 @@ def mflop_of(strategy: Strategy) -> float:
     return int(counter.get_total_flops()) / 1e6
 
 
-def contestants() -> Iterator[Contestant]:
-    """Yield every predictor, each made when it is asked for: an export takes seconds."""
+def predictor_candidates() -> Iterator[PredictorCandidate]:
+    """Yield every predictor, each made only when it is needed: an export takes seconds."""
     anp, default = SYSTEMS["anp-idnn"], SYSTEMS[DEFAULT_SYSTEM]
     same_mask = System("latent-anp-idnn", "", "latent-anp", StrategyConfig(name="idnn"), 1)
     yield _eager("anp-idnn, PyTorch eager", anp)
@@ -123,33 +123,33 @@ def contestants() -> Iterator[Contestant]:
 
 
 def measure_predictors(
-    entrants: Sequence[Contestant], *, rounds: int, seconds: float, progress: Callable[[int], None]
+    candidates: Sequence[PredictorCandidate], *, rounds: int, seconds: float, progress: Callable[[int], None]
 ) -> PredictorCosts:
-    """Return what each costs; `STRAIGHT` has to be among them.
+    """Measure the cost of each predictor; ``STRAIGHT`` has to be among them.
 
-    In each of `rounds` everyone predicts for `seconds` with each of its batches, and two matrices are multiplied;
-    `progress` is told how many rounds are over.
+    In each of ``rounds`` every candidate predicts for ``seconds`` with each of its batches, and two matrices are
+    multiplied; ``progress`` is called with the number of rounds that are over.
     """
     rng = np.random.default_rng(0)
-    windows = rng.normal(LEVEL_DB, SPREAD_DB, (max(max(one.batches) for one in entrants), 5, 128)).astype(np.float32)
+    windows = rng.normal(LEVEL_DB, SPREAD_DB, (max(max(one.batches) for one in candidates), 5, 128)).astype(np.float32)
     left, right = torch.rand(2, GEMM_SIZE, GEMM_SIZE)
     products_s: list[float] = []
     taken: dict[tuple[str, int], list[float]] = {}
     with torch_threads(1):
         for done in range(rounds):
-            products_s.append(_for_a_while(lambda: left @ right, seconds))
-            for one in entrants:
+            products_s.append(_median_run_s(lambda: left @ right, seconds))
+            for one in candidates:
                 for batch in one.batches:
-                    batch_s = _for_a_while(partial(one.predict, windows[:batch]), seconds)
+                    batch_s = _median_run_s(partial(one.predict, windows[:batch]), seconds)
                     taken.setdefault((one.name, batch), []).append(batch_s / batch)
             progress(done + 1)
     peak_gflops = 2e-9 * GEMM_SIZE**3 / min(products_s)
-    best = {one.name: min((median(taken[one.name, batch]), batch) for batch in one.batches) for one in entrants}
+    best = {one.name: min((median(taken[one.name, batch]), batch) for batch in one.batches) for one in candidates}
     straight_s, _ = best[STRAIGHT]
-    return PredictorCosts(peak_gflops, [_cost(one, *best[one.name], straight_s, peak_gflops) for one in entrants])
+    return PredictorCosts(peak_gflops, [_cost(one, *best[one.name], straight_s, peak_gflops) for one in candidates])
 
 
-def _cost(one: Contestant, window_s: float, batch: int, straight_s: float, peak_gflops: float) -> PredictorCost:
+def _cost(one: PredictorCandidate, window_s: float, batch: int, straight_s: float, peak_gflops: float) -> PredictorCost:
     streams = 1.0 / (WINDOWS_HZ * window_s)
     return PredictorCost(
         name=one.name,
@@ -164,16 +164,16 @@ def _cost(one: Contestant, window_s: float, batch: int, straight_s: float, peak_
     )
 
 
-def _eager(name: str, system: System) -> Contestant:
+def _eager(name: str, system: System) -> PredictorCandidate:
     strategy = _strategy(system)
     predictor = TorchPredictor(strategy, max_batch=max(BATCHES))
-    return Contestant(name, predictor.predict, _batches(system), system.hop_frames, mflop_of(strategy))
+    return PredictorCandidate(name, predictor.predict, _batches(system), system.hop_frames, mflop_of(strategy))
 
 
 def dynamic_int8(graph: bytes) -> bytes:
     """Return a graph whose products are of 8-bit integers, with scales that are found anew for each batch.
 
-    So what is said of a window depends on its company: this is measured, not exported.
+    The prediction of a window then depends on its batch: this graph is measured, not exported.
     """
     with TemporaryDirectory() as folder:
         before, after = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
@@ -189,16 +189,19 @@ def _exported(
     straight: bool = False,
     opset: int = OPSET,
     change: Callable[[bytes], bytes] = lambda graph: graph,
-) -> Contestant:
+) -> PredictorCandidate:
     strategy = _strategy(system)
     graph = change(export_graph(strategy, straight=straight, opset=opset))
     predictor = OnnxPredictor(graph, max_batch=max(BATCHES))
     counted = strategy if straight else fold(strategy)
-    return Contestant(name, predictor.predict, _batches(system), system.hop_frames, mflop_of(counted))
+    return PredictorCandidate(name, predictor.predict, _batches(system), system.hop_frames, mflop_of(counted))
 
 
 def _batches(system: System) -> tuple[int, ...]:
-    """Large batches are for networks that gain by them: with attention over all points they take seconds."""
+    """Return the batches to try.
+
+    Large ones are for networks that gain by them: with attention over all points they take seconds.
+    """
     advised = BATCH_OF_KIND[RECIPES[system.trains].network.kind]
     return tuple(sorted({advised, *(batch for batch in BATCHES if batch == 1 or advised > DEFAULT_BATCH)}))
 
@@ -209,8 +212,8 @@ def _strategy(system: System) -> Strategy:
     return build_strategy(build_network(config), system.strategy)
 
 
-def _for_a_while(run: Callable[[], object], seconds: float) -> float:
-    """Return the median time of a run, repeated for so long, at least three times, seconds."""
+def _median_run_s(run: Callable[[], object], seconds: float) -> float:
+    """Return the median time of a run, s, repeated for ``seconds`` and three times at least."""
     taken = [_seconds(run) for _ in range(3)]
     until_s = time.perf_counter() + seconds - sum(taken)
     while time.perf_counter() < until_s:

@@ -1,4 +1,6 @@
-"""The service on this machine: `humwatch capacity` starts it, plays to it and measures it; here it is asked to."""
+"""Measurement of the service on this machine by ``humwatch capacity``, which starts it and plays streams to it."""
+
+from __future__ import annotations
 
 import json
 import subprocess
@@ -10,7 +12,7 @@ from humwatch_training.errors import BenchError
 
 
 def measure_service(models: Path, machine: str | None, *, seconds: float) -> dict[str, Any]:
-    """Return what `humwatch capacity --json` reports (docs/capacity.md), `POST /score` included.
+    """Return the report of ``humwatch capacity --json`` (docs/capacity.md), ``POST /score`` included.
 
     A process of its own, as training knows nothing of the service. Its progress goes to stderr. Raises BenchError where
     it fails.

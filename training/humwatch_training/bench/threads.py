@@ -1,4 +1,6 @@
-"""So many threads of torch, for a while."""
+"""A number of torch's CPU threads within a block."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +10,7 @@ import torch
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Let torch use so many threads of the CPU."""
+    """Let torch use ``count`` threads of the CPU within the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -1,10 +1,12 @@
-"""Training in windows a second: the Trainer beside a straightforward loop that learns the same.
+"""Speed of training in windows a second: the Trainer beside a straightforward loop that learns the same.
 
-The straightforward loop is what one would write first: a Dataset that gives a window an item, a DataLoader that
+The straightforward loop is the first that one would write: a Dataset that gives a window an item, a DataLoader that
 stacks them, every window with a mask of its own whose parameters are gathered for it, the layers as torch has them,
 Adam as it is, clipping by the public function. Both draw the same windows and masks from the same seed, so the losses
 of their steps must agree up to rounding; by how much they do is part of the result.
 """
+
+from __future__ import annotations
 
 import copy
 import math
@@ -34,20 +36,20 @@ from humwatch_training.networks.network import Network, NeuralProcess
 
 MEASURED_RECIPES = ("latent-anp", "anp", "ae", "idnn")
 WARMUP_STEPS = 3
-"""Compared, but not timed."""
+"""Steps that are compared, but not timed."""
 
 LOSS_TOLERANCE = 1e-4
-"""Of `loss_difference` over 30 steps of a neural process under its recipe. One step differs by the last digit of
+"""Largest ``loss_difference`` over 30 steps of a neural process under its recipe. One step differs by the last digit of
 float32, 1e-7, and the next ones learn from the difference. Through the nine batch norms of the autoencoders, at their
 full rate from the first step, it grows to 1e-2 in as many steps. In float64 it is below 1e-12 for all of them.
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TrainingSpeed:
-    """One recipe trained by both loops, a step each in turn.
+    """Speed of one recipe trained by both loops, a step each in turn.
 
-    Windows a second are those of a batch over the median step. `loss_difference` is the largest of all steps,
+    Windows a second are those of a batch over the median step. ``loss_difference`` is the largest of all steps,
     relative to the straightforward loop's loss, or to 1 where that is smaller.
     """
 
@@ -61,12 +63,12 @@ class TrainingSpeed:
 
     @property
     def ratio(self) -> float:
-        """How many times as fast the Trainer is."""
+        """Ratio of the Trainer's windows a second to the straightforward loop's."""
         return self.trainer_windows_per_s / self.plain_windows_per_s
 
 
 def synthetic_clips(seed: int = 0, recordings: int = 4, seconds: float = 10.0) -> list[Clip]:
-    """Return recordings of a machine that never was, through the real front end; repeatable."""
+    """Return synthetic recordings of a machine as the real front end gives them; repeatable."""
     machine, spec = SyntheticMachine(seed), FeatureSpec()
     return [
         Clip(f"synthetic-{number}", 0, log_mel(machine.clip(number, seconds), spec)) for number in range(recordings)
@@ -74,7 +76,7 @@ def synthetic_clips(seed: int = 0, recordings: int = 4, seconds: float = 10.0) -
 
 
 class WindowItems(Dataset[Tensor]):
-    """The windows of `WindowSet`, in its order, one an item: float32 (L, F) in dB."""
+    """The windows of ``WindowSet``, in its order, one an item: float32 (L, F) in dB."""
 
     def __init__(self, clips: Iterable[Clip], n_frames: int) -> None:
         self._clips = [torch.from_numpy(clip.frames_db) for clip in clips]
@@ -93,7 +95,7 @@ class WindowItems(Dataset[Tensor]):
 
 
 class RandomBatches(Sampler[list[int]]):
-    """Batches of indices drawn with replacement, without end, each when it is asked for."""
+    """Batches of indices drawn with replacement, without end, each when it is needed."""
 
     def __init__(self, items: int, batch: int, generator: torch.Generator) -> None:
         self._items, self._batch, self._generator = items, batch, generator
@@ -104,19 +106,19 @@ class RandomBatches(Sampler[list[int]]):
 
 
 def plain_latent_output(network: LatentNeuralProcess, mask: Partition, context_y_db: Tensor) -> Tensor:
-    """Return two numbers a target bin (B, T, 2) of masks (B, C), (B, T): `LatentNeuralProcess` window by window."""
-    context, target, reader, asked = mask.context, mask.target, network.context_reader, network.target_reader
+    """Return two numbers a target bin (B, T, 2) of masks (B, C), (B, T): ``LatentNeuralProcess`` window by window."""
+    context, target, reader, target_reader = mask.context, mask.target, network.context_reader, network.target_reader
     values = (context_y_db - network.usual(context)) / network.std_db
     weights = torch.softmax(reader.scores[context], dim=1) * context.shape[1]  # (B, C, M, H)
-    said = reader.place[context] + reader.value[context] * values[..., None, None]  # (B, C, H, D)
-    read = torch.einsum("bcmh,bchd->bmhd", weights, said).flatten(2)  # (B, M, W)
+    contributions = reader.place[context] + reader.value[context] * values[..., None, None]  # (B, C, H, D)
+    read = torch.einsum("bcmh,bchd->bmhd", weights, contributions).flatten(2)  # (B, M, W)
     latents = network.norm(network.latents + network.output(read))
     for layer in network.layers:
         latents = layer(latents)
-    query = asked.query[target]  # (B, T, K)
-    attention = torch.softmax(query @ asked.key(latents).transpose(1, 2) / math.sqrt(query.shape[-1]), dim=-1)
-    heard = attention @ asked.readout(latents)  # (B, T, R)
-    return torch.einsum("btr,btkr->btk", heard, asked.vectors[target]) + asked.bias[target]
+    query = target_reader.query[target]  # (B, T, K)
+    attention = torch.softmax(query @ target_reader.key(latents).transpose(1, 2) / math.sqrt(query.shape[-1]), dim=-1)
+    readouts = attention @ target_reader.readout(latents)  # (B, T, R)
+    return torch.einsum("btr,btkr->btk", readouts, target_reader.vectors[target]) + target_reader.bias[target]
 
 
 def plain_latent(network: LatentNeuralProcess, mask: Partition, context_y_db: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,7 +146,7 @@ def plain_attentive(network: AttentiveNeuralProcess, mask: Partition, context_y_
 
 
 def plain_loss(network: Network, windows_db: Tensor, generator: torch.Generator, context_points: int | None) -> Tensor:
-    """Return the loss of `Network.training_loss` of windows (B, L, F) in dB, from the same random draws."""
+    """Return the loss of ``Network.training_loss`` of windows (B, L, F) in dB, from the same random draws."""
     if not isinstance(network, NeuralProcess):
         return network.training_loss(windows_db, generator, context_points)
     batch, n_frames, n_mels = windows_db.shape
@@ -162,7 +164,7 @@ def plain_loss(network: Network, windows_db: Tensor, generator: torch.Generator,
 
 
 class PlainLoop:
-    """The straightforward loop. `network` is trained in place; the first batch is drawn at the first step."""
+    """The straightforward loop. ``network`` is trained in place; the first batch is drawn at the first step."""
 
     def __init__(self, spec: TrainingSpec, clips: Sequence[Clip], network: Network) -> None:
         self.spec, self.network = spec, network.train()
@@ -208,7 +210,7 @@ def compare_loops(
 ) -> TrainingSpeed:
     """Train a recipe's network on clips by both loops, a step each in turn, so that a busy machine slows both.
 
-    `steps` are timed, after a few that are not. Raises ValueError for a recipe that takes no steps.
+    ``steps`` are timed, after a few that are not. Raises ValueError for a recipe that takes no steps.
     """
     if steps < 1 or recipe.steps == 1:
         raise ValueError(f"recipe {recipe.name}, {steps} steps: there is nothing to time")

@@ -1,1 +1,1 @@
-"""The command line `humwatch-train`, a module for each command."""
+"""The command line ``humwatch-train``, a module for each command."""

@@ -1,4 +1,6 @@
-"""`humwatch-train bench`: what predictors, training and the service cost on this machine, in one run."""
+"""``humwatch-train bench``: costs of predictors, training and the service on this machine, in one run."""
+
+from __future__ import annotations
 
 import json
 import os
@@ -11,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from humwatch_training.bench.picture import draw_capacity
-from humwatch_training.bench.predictors import FAST, PredictorCosts, contestants, measure_predictors, table
+from humwatch_training.bench.predictors import FAST, PredictorCosts, measure_predictors, predictor_candidates, table
 from humwatch_training.bench.service import measure_service
 from humwatch_training.bench.training_speed import TrainingSpeed, measure_training_speed
 from humwatch_training.console import failures, say, show, stage_progress
@@ -35,9 +37,9 @@ def bench(
     """Measure predictors, training and the service on this machine."""
     with failures(as_json=False):
         with stage_progress() as progress:
-            entrants = list(contestants())
+            candidates = list(predictor_candidates())
             costs = measure_predictors(
-                entrants, rounds=rounds, seconds=ROUND_S, progress=lambda done: progress("predictors", done, rounds)
+                candidates, rounds=rounds, seconds=ROUND_S, progress=lambda done: progress("predictors", done, rounds)
             )
         speeds = _training() if training else []
         capacity = measure_service(models, machine, seconds=level_s) if service else None
@@ -56,9 +58,9 @@ def _training() -> list[TrainingSpeed]:
 
 
 def as_result(costs: PredictorCosts, speeds: list[TrainingSpeed], capacity: dict[str, Any] | None) -> dict[str, object]:
-    """Return all figures as they are written to JSON.
+    """Return all figures in the form that is written to JSON.
 
-    `speedup_vs_straight_export` and `streams_per_core` are of the predictor that new bundles get, at hop 1.
+    ``speedup_vs_straight_export`` and ``streams_per_core`` are of the predictor that new bundles get, at hop 1.
     """
     default = costs.of(FAST)
     return {
@@ -79,7 +81,7 @@ def as_result(costs: PredictorCosts, speeds: list[TrainingSpeed], capacity: dict
 
 
 def as_text(costs: PredictorCosts, speeds: list[TrainingSpeed], capacity: dict[str, Any] | None) -> str:
-    """Return the figures as people read them: Markdown tables."""
+    """Return the figures as Markdown tables."""
     parts = [f"float32 GEMM peak of one core: {costs.gemm_peak_gflops:.0f} GFLOP/s", table(costs.predictors)]
     if speeds:
         rows = [
@@ -123,7 +125,7 @@ def _ms(seconds: float | None) -> str:
 
 
 def _processor() -> str:
-    """Return what the processor calls itself (Linux), else what Python knows of it."""
+    """Return the processor's own name (Linux), else the one that Python has for it."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:

@@ -1,4 +1,6 @@
-"""`humwatch-train detectability`: what a machine's model would hear, shown with faults mixed into normal sound."""
+"""``humwatch-train detectability``: faults that a machine's model detects, mixed into held-out normal sound."""
+
+from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +13,15 @@ from humwatch.bundle.repository import ModelRepository
 from humwatch_training.console import failures, say, show, stage_progress
 from humwatch_training.datasets.recordings import find_recordings
 from humwatch_training.detectability.catalogue import CATALOGUE
-from humwatch_training.detectability.fault import Fault
-from humwatch_training.detectability.held_out import held_out_clips, seen_by
-from humwatch_training.detectability.measure import At, ScoreBook, System, common_ground, measure_systems
+from humwatch_training.detectability.fault import SimulatedFault
+from humwatch_training.detectability.held_out import digests_seen, held_out_clips
+from humwatch_training.detectability.measure import (
+    At,
+    ScoreCache,
+    SystemUnderTest,
+    common_clip_and_channel,
+    measure_systems,
+)
 from humwatch_training.detectability.report import AT_WORDS, Report, write_report
 
 MAX_LEVELS = 100
@@ -48,31 +56,31 @@ def detectability(
     chosen, level = parse_faults(faults, parse_levels(levels)), parse_at(at)
     folder = out or Path("runs", "detectability", machine[0].partition("@")[0])
     with failures(as_json=as_json):
-        read = (System.read(ModelRepository(models), name, threads=threads) for name in machine)
+        read = (SystemUnderTest.read(ModelRepository(models), name, threads=threads) for name in machine)
         systems = list({system.name: system for system in read}.values())
-        clip_s, default = common_ground(systems, channel)
-        files, known = find_recordings(normal), seen_by(split or [])
+        clip_s, default = common_clip_and_channel(systems, channel)
+        files, known = find_recordings(normal), digests_seen(split or [])
         held_out = held_out_clips(
             files, clip_s=clip_s, count=clips, channel=channel, default_channel=default, known=known
         )
         with stage_progress() as progress:
-            book = ScoreBook(folder / "scores.jsonl")
-            measured = measure_systems(systems, held_out, chosen, book, seed=seed, progress=progress)
+            cache = ScoreCache(folder / "scores.jsonl")
+            measured = measure_systems(systems, held_out, chosen, cache, seed=seed, progress=progress)
         report = Report(measured, chosen, held_out, seed, level)
-        for place in (folder, *(beside_versions(models, system) for system in systems if with_bundle)):
+        for place in (folder, *(version_report_folder(models, system) for system in systems if with_bundle)):
             write_report(report, place)
             say(f"written: {place}")
     show(report.as_json(), report.table(), as_json=as_json)
 
 
-def beside_versions(models: Path, system: System) -> Path:
-    """Return the folder of a version's report; a version's own folder is never changed."""
+def version_report_folder(models: Path, system: SystemUnderTest) -> Path:
+    """Return the folder of a version's report, beside the version's own, which is never changed."""
     manifest = system.bundle.manifest
     return models / manifest.machine_id / "detectability" / manifest.version
 
 
 def parse_levels(text: str) -> tuple[float, ...]:
-    """Return the levels "lowest:highest:step", dB; typer.BadParameter (exit code 2) for anything else."""
+    """Parse levels "lowest:highest:step", dB; raise typer.BadParameter (exit code 2) for anything else."""
     try:
         lowest, highest, step = (float(part) for part in text.split(":"))
     except ValueError:
@@ -85,8 +93,11 @@ def parse_levels(text: str) -> tuple[float, ...]:
     return tuple(round(lowest + step * i, 6) for i in range(int(count) + 1))
 
 
-def parse_faults(names: str | None, levels_db: tuple[float, ...]) -> tuple[Fault, ...]:
-    """Return faults of the catalogue by name, those with a level at `levels_db`; typer.BadParameter if unknown."""
+def parse_faults(names: str | None, levels_db: tuple[float, ...]) -> tuple[SimulatedFault, ...]:
+    """Return faults of the catalogue by name, those with a level at ``levels_db``.
+
+    Raises typer.BadParameter for a name that is unknown.
+    """
     known = {fault.name: fault for fault in CATALOGUE}
     wanted = list(known) if names is None else list(dict.fromkeys(name.strip() for name in names.split(",")))
     if unknown := [name for name in wanted if name not in known]:
@@ -96,7 +107,7 @@ def parse_faults(names: str | None, levels_db: tuple[float, ...]) -> tuple[Fault
 
 
 def parse_at(text: str) -> At:
-    """Return what counts as detected; typer.BadParameter (exit code 2) for anything else."""
+    """Parse the level of a detection; raise typer.BadParameter (exit code 2) for anything else."""
     for at in AT_WORDS:
         if text == at:
             return at

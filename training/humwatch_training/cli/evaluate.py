@@ -1,4 +1,6 @@
-"""`humwatch-train evaluate`: systems compared on a data set, from training to the report."""
+"""``humwatch-train evaluate``: comparison of systems on a data set, from training to the report."""
+
+from __future__ import annotations
 
 import json
 import os
@@ -27,11 +29,11 @@ from humwatch_training.fit.systems import SYSTEMS, System
 Name = TypeVar("Name", bound=str)
 
 MIN_STATISTICS_CLIPS = 3
-"""Fewer of a machine's own clips have no spread to speak of; none is a question of its own."""
+"""Least number of a machine's own clips that has a spread; none at all is a case of its own."""
 
 
 MINUTES = 10.0
-"""Of training, for each network: the paper's own budget would take days on a small machine."""
+"""Minutes of training of each network: the paper's own budget would take days on a small machine."""
 
 
 def evaluate(
@@ -77,7 +79,7 @@ def evaluate(
         raise typer.BadParameter("has to be above 0", param_hint="--minutes")
     layout = "logmel" if logmel is not None else parse_kind(kind)
     chosen, wanted_group, ks = parse_systems(systems), parse_group(group), parse_ks(k)
-    asked = parse_protocol(protocol, train_ids)
+    chosen_protocol = parse_protocol(protocol, train_ids)
     spec = EvaluationSpec(
         systems=chosen,
         out=out or Path("runs", "evaluate", root.absolute().name),
@@ -93,11 +95,11 @@ def evaluate(
     with failures(as_json=False):
         dataset = read_dataset(root, layout, labels=labels, machine_type=machine_type)
         ids = () if train_ids is None else tuple(train_ids.split(","))
-        studies = plan_studies(dataset, asked, group=wanted_group, train_ids=ids, ks=ks, seed=seed)
+        studies = plan_studies(dataset, chosen_protocol, group=wanted_group, train_ids=ids, ks=ks, seed=seed)
         if dataset.unlabelled:
             say(f"{dataset.unlabelled} test clips have no label and are left out")
         reader = ClipReader(dataset, FeatureCache(default_cache_folder(os.environ)), channel=channel)
-        about: dict[str, object] = {"data": root.absolute().name, "protocol": asked, "seed": seed}
+        about: dict[str, object] = {"data": root.absolute().name, "protocol": chosen_protocol, "seed": seed}
         about |= {"draws": draws, "few_draws": few_draws}
         evaluate_and_write(spec, studies, reader, about, json_file=json_file, report=report)
 
@@ -114,7 +116,7 @@ def evaluate_and_write(
     """Evaluate, write all files, and show the tables."""
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
-    with StopSignal().listening() as stop:
+    with StopSignal().installed() as stop:
         evaluation = Evaluator(spec, reader, stop).evaluate(studies)
     results = results_json(evaluation, about)
     write_results(evaluation, results, spec.out)
@@ -131,7 +133,7 @@ def evaluate_and_write(
 def read_dataset(
     root: Path, kind: DataSetKind | Literal["auto"], *, labels: Path | None, machine_type: str | None
 ) -> DataSet:
-    """Open a data set; `machine_type` chooses one of its types, or names the type of one that does not say it."""
+    """Open a data set; ``machine_type`` chooses one of its types, or names that of one without types."""
     dataset = open_dataset(root, kind, labels=labels)
     if machine_type is None:
         return dataset
@@ -153,7 +155,7 @@ def _one_of(logmel: Path | None, data: Path | None) -> Path:
 
 
 def parse_systems(text: str | None) -> tuple[System, ...]:
-    """Return systems by their names, comma-separated; typer.BadParameter (exit code 2) where one is unknown."""
+    """Parse systems, comma-separated; raise typer.BadParameter (exit code 2) where one is unknown."""
     names = list(SYSTEMS) if text is None else list(dict.fromkeys(name.strip() for name in text.split(",")))
     if unknown := [name for name in names if name not in SYSTEMS]:
         raise typer.BadParameter(f"{', '.join(unknown)}; there are {', '.join(SYSTEMS)}", param_hint="--systems")
@@ -161,19 +163,19 @@ def parse_systems(text: str | None) -> tuple[System, ...]:
 
 
 def parse_kind(text: str) -> DataSetKind | Literal["auto"]:
-    """Return a data set's layout; typer.BadParameter where it is none."""
+    """Parse the layout of a data set; raise typer.BadParameter where it is none."""
     if text == "auto":
         return "auto"
     return _choice(text, KINDS, "--kind")
 
 
 def parse_group(text: str | None) -> Group | None:
-    """Return a group of machines; typer.BadParameter where it is none."""
+    """Parse a group of machines; raise typer.BadParameter where it is none."""
     return None if text is None else _choice(text, GROUPS, "--group")
 
 
 def parse_protocol(text: str, train_ids: str | None) -> ProtocolName:
-    """Return a protocol; typer.BadParameter where it is none, or has no use for `train_ids`."""
+    """Parse a protocol; raise typer.BadParameter where it is none, or has no use for ``train_ids``."""
     protocol = _choice(text, PROTOCOLS, "--protocol")
     if train_ids is not None and protocol != "zero-shot":
         raise typer.BadParameter("is for --protocol zero-shot", param_hint="--train-ids")
@@ -181,7 +183,7 @@ def parse_protocol(text: str, train_ids: str | None) -> ProtocolName:
 
 
 def parse_ks(text: str) -> tuple[StatisticsClips, ...]:
-    """Return numbers of clips, comma-separated, "all" among them; typer.BadParameter for anything else."""
+    """Parse numbers of clips, comma-separated, "all" among them; raise typer.BadParameter for anything else."""
     found: list[StatisticsClips] = []
     for word in dict.fromkeys(part.strip() for part in text.split(",")):
         if word == "all":

@@ -1,4 +1,6 @@
-"""`humwatch-train evaluate-bundle`: AUC of a bundle's scores on recordings that it has not seen."""
+"""``humwatch-train evaluate-bundle``: AUC of a bundle's scores on recordings that it has not seen."""
+
+from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +12,7 @@ import typer
 from humwatch.bundle.repository import ModelRepository
 from humwatch_training.cli.fit import parse_channel
 from humwatch_training.console import failures, show, stage_progress
-from humwatch_training.evaluation.bundle import ScoreRow, evaluate_run
+from humwatch_training.evaluation.bundle import BundleScoreRow, evaluate_run
 from humwatch_training.export.bundle import TrainedRun, channels_of
 
 
@@ -42,7 +44,7 @@ def evaluate_bundle(
     )
 
 
-def _table(title: str, rows: list[ScoreRow]) -> list[str]:
+def _table(title: str, rows: list[BundleScoreRow]) -> list[str]:
     first = rows[0]
     lines = [f"{title}: {first.normal_clips} normal and {first.anomalous_clips} anomalous clips"]
     lines += [
@@ -53,7 +55,7 @@ def _table(title: str, rows: list[ScoreRow]) -> list[str]:
     return lines
 
 
-def _means(tables: list[list[ScoreRow]]) -> list[str]:
+def _means(tables: list[list[BundleScoreRow]]) -> list[str]:
     lines = [f"mean of {len(tables)} channels"]
     for rows in zip(*tables, strict=True):
         auc, pauc = (float(np.mean([getattr(row, name) for row in rows])) for name in ("auc", "pauc"))

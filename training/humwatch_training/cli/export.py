@@ -1,4 +1,6 @@
-"""`humwatch-train export`: turn a run into a bundle that the service loads."""
+"""``humwatch-train export``: export of a run as a bundle that the service loads."""
+
+from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, get_args

@@ -1,4 +1,6 @@
-"""`humwatch-train fit`: train a network on recordings of normal sound."""
+"""``humwatch-train fit``: training of a network on recordings of normal sound."""
+
+from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,7 +16,7 @@ from humwatch_training.fit.systems import DEFAULT_RECIPE, RECIPES, Recipe
 
 
 def parse_channel(text: str) -> int | Literal["all"]:
-    """Return a 0-based channel or "all"; typer.BadParameter (exit code 2) for anything else."""
+    """Parse a 0-based channel or "all"; raise typer.BadParameter (exit code 2) for anything else."""
     if text == "all":
         return "all"
     if not (text.isascii() and text.isdigit()):
@@ -23,14 +25,14 @@ def parse_channel(text: str) -> int | Literal["all"]:
 
 
 def parse_system(text: str | None) -> Recipe:
-    """Return how a system is trained, by its name; typer.BadParameter (exit code 2) for a name that is none."""
+    """Return the recipe of a system by its name; raise typer.BadParameter (exit code 2) for a name that is none."""
     if text is not None and text not in RECIPES:
         raise typer.BadParameter(f"{text!r} is none of {', '.join(RECIPES)}", param_hint="--system")
     return RECIPES[text or DEFAULT_RECIPE]
 
 
 def parse_split(text: str) -> SplitFractions:
-    """Return three fractions "train,calibration,test"; typer.BadParameter (exit code 2) for anything else."""
+    """Parse fractions "train,calibration,test"; raise typer.BadParameter (exit code 2) for anything else."""
     try:
         train, calibration, test = (float(part) for part in text.split(","))
         return SplitFractions(train=train, calibration=calibration, test=test)

@@ -1,4 +1,8 @@
-"""`humwatch-train`: exit code 0 fine, 1 a failure that is named, 2 bad usage."""
+"""``humwatch-train``: exit code 0 for success, 1 for a failure that is named, 2 for bad usage."""
+
+from __future__ import annotations
+
+import signal
 
 import typer
 
@@ -25,4 +29,5 @@ for command in (fit, export, verify, evaluate, evaluate_bundle, detectability, b
 
 def main() -> None:
     """Run the command line."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a script starts in the background
     app()

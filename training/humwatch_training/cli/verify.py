@@ -1,4 +1,6 @@
-"""`humwatch-train verify`: torch = ONNX = file = stream, shown on recordings."""
+"""``humwatch-train verify``: agreement of torch, ONNX, file and stream, shown on recordings."""
+
+from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""One clip of a data set: what is known of it, and where its sound is."""
+"""One clip of a data set: its labels, and the place of its sound."""
+
+from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
@@ -12,7 +14,7 @@ Group = Literal["dev", "eval"]
 
 
 class FileSource(BaseModel):
-    """A recording of its own, WAV or FLAC."""
+    """Source of a clip that is a recording of its own, WAV or FLAC."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -20,7 +22,7 @@ class FileSource(BaseModel):
 
 
 class ArraySource(BaseModel):
-    """One clip among the log-mel arrays of an ``.npz`` file."""
+    """Source of a clip among the log-mel arrays of an ``.npz`` file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,7 +31,7 @@ class ArraySource(BaseModel):
 
 
 class DataClip(BaseModel):
-    """One clip and what its data set says of it; the sound is read with `read_log_mel`."""
+    """One clip with the labels of its data set; the sound is read with ``read_log_mel``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

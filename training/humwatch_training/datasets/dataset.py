@@ -1,5 +1,7 @@
 """A data set: all its clips, in one order, with names that are unique."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,11 +15,11 @@ from humwatch_training.errors import TrainingDataError
 DataSetKind = Literal["dcase2020", "dcase2021", "mimii", "folder", "logmel"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DataSet:
-    """The clips under `root`, sorted by name; made with `DataSet.of`.
+    """The clips under ``root``, sorted by name; made with ``DataSet.of``.
 
-    `features` is the front end of a data set that holds log-mel frames and no sound, None where any can be computed.
+    ``features`` is the front end of a data set that holds log-mel frames and no sound, None where any can be computed.
     """
 
     kind: DataSetKind
@@ -27,7 +29,7 @@ class DataSet:
 
     @classmethod
     def of(cls, kind: DataSetKind, root: Path, clips: Iterable[DataClip], features: FeatureSpec | None = None) -> Self:
-        """Sort the clips; TrainingDataError where there are none, or where two have one name."""
+        """Sort the clips; raise TrainingDataError where there are none, or where two have one name."""
         ordered = tuple(sorted(clips, key=lambda clip: clip.name))
         if not ordered:
             raise TrainingDataError(f"{root}: no clips of a {kind} data set there")
@@ -38,12 +40,12 @@ class DataSet:
 
     @property
     def machines(self) -> tuple[tuple[str, str], ...]:
-        """Type and id of every machine, sorted."""
+        """Types and ids of all machines, sorted."""
         return tuple(sorted({clip.machine for clip in self.clips}))
 
     @property
     def machine_types(self) -> tuple[str, ...]:
-        """Every type of machine, sorted."""
+        """Types of all machines, sorted."""
         return tuple(sorted({clip.machine_type for clip in self.clips}))
 
     @property

@@ -1,9 +1,11 @@
 """DCASE 2020 Task 2: ``<type>/train`` and ``<type>/test`` with ``normal_id_00_00000000.wav``.
 
 The root may be one type's folder, a folder of types, or one that holds several of these (``dev_data`` and
-``eval_data``). The evaluation set's machines are those whose folders say so, whose test clips have no label, or whose
+``eval_data``). The evaluation set's machines are those whose folders name it, whose test clips have no label, or whose
 ids were published as such.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,13 +26,16 @@ _EVAL_IDS = {
 
 
 def found_in(root: Path) -> bool:
-    """Whether the first recording of a part's folder is named as in 2020."""
+    """Return whether the first recording of a part's folder is named as in 2020."""
     firsts = (first_audio_file(folder) for folder in folders_named(root, _PARTS))
     return any(of_2020(file.stem) for file in firsts if file is not None)
 
 
 def read_clips(root: Path) -> list[DataClip]:
-    """Return all clips; TrainingDataError names a recording whose name is not understood."""
+    """Return all clips.
+
+    Raises TrainingDataError, with the recording, for a name that is not understood.
+    """
     named = [(file, _name_of_clip(file)) for file in _files(root)]
     withheld = {(_type_of(file), name.machine_id) for file, name in named if name.label is None}
     return [_clip(root, file, name, withheld) for file, name in named]

@@ -2,9 +2,11 @@
 
 Test clips are in ``source_test`` and ``target_test`` (2021) or in ``test``. Attributes come from the names, and from
 ``attributes_<section>.csv`` beside the folders (2022 on). ``supplemental`` (2025: the machine or the noise alone) is
-neither train nor test sound and is left out. The evaluation set's machines are those whose folders say so, whose test
+neither train nor test sound and is left out. The evaluation set's machines are those whose folders name it, whose test
 clips have no label, or whose sections or types were published as such.
 """
+
+from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
@@ -41,17 +43,20 @@ _EVAL_TYPES = {
 }
 
 Attributes = dict[str, dict[str, str]]
-"""Of the clips of one machine type, by file name without its suffix."""
+"""Attributes of the clips of one machine type, by file name without its suffix."""
 
 
 def found_in(root: Path) -> bool:
-    """Whether the first recording of a part's folder is named as in 2021 or later."""
+    """Return whether the first recording of a part's folder is named as in 2021 or later."""
     firsts = (first_audio_file(folder) for folder in folders_named(root, _FOLDERS))
     return any(of_2021(file.stem) for file in firsts if file is not None)
 
 
 def read_clips(root: Path) -> list[DataClip]:
-    """Return all clips; TrainingDataError names a recording whose name is not understood."""
+    """Return all clips.
+
+    Raises TrainingDataError, with the recording, for a name that is not understood.
+    """
     folders = list(folders_named(root, _FOLDERS))
     attributes = {folder: read_attributes(folder) for folder in {folder.parent for folder in folders}}
     named = [(file, _name_of_clip(file)) for folder in folders for file in audio_files(folder)]
@@ -115,6 +120,6 @@ def _rows(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _pairs(row: dict[str, str]) -> dict[str, str]:
-    """Return what the columns ``d1p``, ``d2p``, ... name, with the value beside each."""
+    """Return the names in the columns ``d1p``, ``d2p``, ..., each with the value beside it."""
     keys = {column: row[column] for column in row if column and column.startswith("d") and column.endswith("p")}
     return {key: row.get(f"{column[:-1]}v", "") for column, key in keys.items() if key and key.lower() != "noattribute"}

@@ -1,8 +1,10 @@
-"""Log-mel frames kept on disk, so that a recording is decoded and transformed once.
+"""Cache of log-mel frames on disk, so that a recording is decoded and transformed once.
 
-An entry is found by what determines it: the recording's bytes, the feature spec, the channel and `CACHE_FORMAT`. One
-that is damaged is computed again. Nothing is ever deleted; the folder may be, at any time.
+An entry is found by all that determines it: the recording's bytes, the feature spec, the channel and ``CACHE_FORMAT``.
+One that is damaged is computed again. Nothing is ever deleted; the folder may be, at any time.
 """
+
+from __future__ import annotations
 
 import hashlib
 import io
@@ -12,9 +14,9 @@ from typing import BinaryIO, Final
 from uuid import uuid4
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from humwatch.arrays import Float32
 from humwatch.audio.features import FeatureSpec
 from humwatch.durable import write_durably
 from humwatch_training.datasets.clip import ArraySource, DataClip
@@ -22,17 +24,15 @@ from humwatch_training.datasets.reading import read_log_mel
 from humwatch_training.datasets.recordings import sha256_of
 from humwatch_training.errors import TrainingDataError
 
-Float32 = npt.NDArray[np.float32]
-
 CACHE_FORMAT: Final = 1
-"""Raised whenever `humwatch.audio.features`, `humwatch.audio.decoding` or the form of an entry gives other numbers
-than before."""
+"""Version of the entries, raised whenever ``humwatch.audio.features``, ``humwatch.audio.decoding`` or the form of an
+entry gives other numbers than before."""
 
 _DIGEST_BYTES: Final = hashlib.sha256().digest_size
 
 
 class CacheKey(BaseModel):
-    """What determines the frames of a clip."""
+    """All that determines the frames of a clip."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,7 +53,7 @@ def default_cache_folder(environment: Mapping[str, str]) -> Path:
 
 
 class FeatureCache:
-    """Frames of clips in a folder, which is made when there is something to keep.
+    """Cache of clips' frames in a folder, which is made when there is something to keep.
 
     An entry is a ``.npy`` file, float32 (frames, n_mels) in dB, with the SHA-256 of its bytes behind it. Processes may
     share the folder.
@@ -63,7 +63,7 @@ class FeatureCache:
         self.folder = folder
 
     def log_mel(self, clip: DataClip, spec: FeatureSpec, channel: int = 0, *, min_frames: int = 1) -> Float32:
-        """Return what `read_log_mel` returns, float32 (frames, n_mels) in dB, and refuse what it refuses.
+        """Return the frames of ``read_log_mel``, float32 (frames, n_mels) in dB, and raise its errors.
 
         Log-mel arrays are passed through: they are features already. TrainingDataError also where the folder cannot be
         written.

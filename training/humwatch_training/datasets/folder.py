@@ -1,8 +1,10 @@
 """Recordings of one machine in a plain folder.
 
-`train` (normal sound) and `test` with `normal` and one of `anomalous`, `abnormal`, `anomaly` in it; or `normal` and one
-of these, divided as MIMII is; or recordings alone, all normal and for training.
+``train`` (normal sound) and ``test`` with ``normal`` and one of ``anomalous``, ``abnormal``, ``anomaly`` in it; or
+``normal`` and one of these, divided as MIMII is; or recordings alone, all normal and for training.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,7 +27,7 @@ Entry = tuple[Path, PartName, Label]
 
 
 def found_in(root: Path) -> bool:
-    """Whether there is a recording at all."""
+    """Return whether there is a recording at all."""
     return bool(audio_files_below(root))
 
 
@@ -87,7 +89,7 @@ def _refuse_test_folders(root: Path, entries: Iterable[Entry]) -> None:
 
 
 def _refuse_leaks(root: Path, entries: Iterable[Entry]) -> None:
-    """Refuse what is named anomalous among train recordings, and a recording that links lead to from both parts."""
+    """Raise TrainingDataError for train recordings named anomalous, and for one that links lead to from both parts."""
     parts: dict[Path, PartName] = {}
     for file, split, _ in entries:
         resolved = file.resolve()  # a link may have an innocent name

@@ -1,4 +1,6 @@
-"""A split into train and test for data sets that have none."""
+"""Split into train and test for data sets that have none."""
+
+from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection

@@ -1,11 +1,14 @@
 """Published labels of evaluation clips, from files that the user gives."""
 
+from __future__ import annotations
+
 import csv
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from humwatch.audio.files import SUFFIXES
 from humwatch_training.datasets import names
 from humwatch_training.datasets.clip import DataClip, Domain, Label
 from humwatch_training.errors import TrainingDataError
@@ -23,9 +26,9 @@ _PER_MACHINE = re.compile(r"ground_truth_(.+)_section_\d{2}(?:_(?:source|target)
 _NO_TYPES = {"test", "source_test", "target_test", "dev_data", "eval_data", "development", "evaluation", "raw", "."}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Truth:
-    """What was published of one clip."""
+    """Published label of one clip."""
 
     label: Label
     domain: Domain | None = None
@@ -33,7 +36,7 @@ class Truth:
 
 
 Truths = dict[tuple[str | None, str], Truth]
-"""By machine type (None: the file does not say it) and file name without its suffix."""
+"""Published labels by machine type (None where the file does not name one) and file name without its suffix."""
 
 
 def read_labels(path: Path) -> Truths:
@@ -100,13 +103,13 @@ def _truth(cells: list[str]) -> Truth | None:
 
 def _key(cell: str, machine_type: str | None) -> tuple[str | None, str]:
     path = PurePosixPath(cell.replace("\\", "/"))
-    stem = path.stem if path.suffix.lower() in {".wav", ".flac"} else path.name
+    stem = path.stem if path.suffix.lower() in SUFFIXES else path.name
     in_path = [part for part in path.parts[:-1] if part not in _NO_TYPES]
     return (in_path[-1] if in_path else machine_type, stem)
 
 
 def with_labels(clips: Iterable[DataClip], truths: Truths, path: Path) -> list[DataClip]:
-    """Return the clips, those without a label with the one in `truths`.
+    """Return the clips, with the label in ``truths`` where they have none.
 
     TrainingDataError where no label is of any clip, or where a label without a machine type could be of several.
     """

@@ -1,14 +1,16 @@
-"""What lies in the folders of a data set: names only, nothing is opened."""
+"""Folders and files of a data set by their names; nothing is opened."""
+
+from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from humwatch.audio.files import SUFFIXES
 from humwatch_training.datasets.clip import Group
-from humwatch_training.datasets.recordings import AUDIO_SUFFIXES
 
 DEPTH = 4
-"""Folders between the root that is given and the recordings' folder, at most."""
+"""Largest number of folders between the root that is given and the recordings' folder."""
 
 _GROUPS: dict[str, Group] = {
     "dev_data": "dev",
@@ -20,23 +22,23 @@ _GROUPS: dict[str, Group] = {
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Return the folders in `folder`, sorted; hidden ones are left out."""
+    """Return the folders in ``folder``, sorted; hidden ones are left out."""
     with os.scandir(folder) as entries:
         return sorted(folder / entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """Return the WAV and FLAC files in `folder`, sorted; hidden ones (``._x.wav`` of some archives) are left out."""
-    return list(_files(folder, tuple(AUDIO_SUFFIXES)))
+    """Return the WAV and FLAC files in ``folder``, sorted; hidden ones (``._x.wav`` of some archives) are left out."""
+    return list(_files(folder, SUFFIXES))
 
 
 def first_audio_file(folder: Path) -> Path | None:
-    """Return the first of `audio_files`; None where there is none."""
-    return next(_files(folder, tuple(AUDIO_SUFFIXES)), None)
+    """Return the first of ``audio_files``; None where there is none."""
+    return next(_files(folder, SUFFIXES), None)
 
 
 def array_files(folder: Path) -> list[Path]:
-    """Return the ``.npz`` files in `folder`, sorted."""
+    """Return the ``.npz`` files in ``folder``, sorted."""
     return list(_files(folder, (".npz",)))
 
 
@@ -47,12 +49,12 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
 
 
 def audio_files_below(folder: Path) -> list[Path]:
-    """Return the WAV and FLAC files in `folder` and in all folders under it, sorted."""
+    """Return the WAV and FLAC files in ``folder`` and in all folders under it, sorted."""
     return sorted([*audio_files(folder), *(file for child in subfolders(folder) for file in audio_files_below(child))])
 
 
 def folders_named(root: Path, names: Collection[str], depth: int = DEPTH) -> Iterator[Path]:
-    """Yield the folders under `root` that have one of `names`; nothing is looked for inside of these."""
+    """Yield the folders under ``root`` that have one of ``names``; nothing is looked for inside of these."""
     for child in subfolders(root):
         if child.name in names:
             yield child
@@ -66,7 +68,7 @@ def name_of(root: Path, file: Path) -> str:
 
 
 def group_by_folder(folder: Path, root: Path) -> Group | None:
-    """Return what the folders between the root's parent and `folder` say, the innermost first; None for nothing."""
+    """Return the group that the folders between the root's parent and ``folder`` name, the innermost first, or None."""
     inside = len(folder.relative_to(root).parts)
     for part in reversed(folder.parts[-(inside + 2) :]):
         if part in _GROUPS:

@@ -2,8 +2,10 @@
 
 Arrays: ``logmel_db_q`` uint8 (clips, frames, mels), in dB ``q * 0.4 - 90``, or ``logmel_db`` float (clips, frames,
 mels) in dB; ``role`` (clips,): 0 normal for training, 1 normal for testing, 2 anomalous for testing; and, if there is
-one, ``name`` (clips,). They are taken to come from the default front end (`FeatureSpec`) with their number of bands.
+one, ``name`` (clips,). They are taken to come from the default front end (``FeatureSpec``) with their number of bands.
 """
+
+from __future__ import annotations
 
 import zipfile
 import zlib
@@ -13,8 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from humwatch.arrays import AnyArray, Float32
 from humwatch.audio.features import FeatureSpec
 from humwatch_training.datasets.clip import ArraySource, DataClip, Label, PartName
 from humwatch_training.datasets.layout import array_files
@@ -29,12 +31,9 @@ _QUANTISED = "logmel_db_q"
 _FRAMES: dict[str, type[np.generic]] = {_QUANTISED: np.uint8, "logmel_db": np.floating}
 _ROLES: dict[int, tuple[PartName, Label]] = {0: ("train", "normal"), 1: ("test", "normal"), 2: ("test", "anomalous")}
 
-Float32 = npt.NDArray[np.float32]
-Array = npt.NDArray[np.generic]
-
 
 def found_in(root: Path) -> bool:
-    """Whether there are array files."""
+    """Return whether there are array files."""
     return bool(_files(root))
 
 
@@ -99,13 +98,13 @@ def _frames_key_and_shape(file: Path) -> tuple[str, tuple[int, ...]]:
     return key, shape
 
 
-def _load(file: Path, keys: Collection[str]) -> dict[str, Array]:
+def _load(file: Path, keys: Collection[str]) -> dict[str, AnyArray]:
     with _named_errors(file), np.load(file, allow_pickle=False) as arrays:
         return {key: arrays[key] for key in arrays.files if key in keys}
 
 
 @lru_cache(maxsize=2)  # clips are read in order, and a file is decompressed whole for each
-def _frames(file: Path, _modified_ns: int) -> tuple[str, Array]:
+def _frames(file: Path, _modified_ns: int) -> tuple[str, AnyArray]:
     key, _ = _frames_key_and_shape(file)
     return key, _load(file, {key})[key]
 

@@ -4,6 +4,8 @@ The set has no split: as many normal clips as there are abnormal ones are for te
 same clip mixed at several SNRs is one clip here, so that it is never train sound at one SNR and test sound at another.
 """
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 
@@ -20,7 +22,7 @@ _SNR_IN_NAME = re.compile(r"^(?:-|min|minus)?\d+_?dB_[A-Za-z]+_+")
 
 
 def found_in(root: Path) -> bool:
-    """Whether a folder of a machine's id has `normal` or `abnormal` in it."""
+    """Return whether a folder of a machine's id has ``normal`` or ``abnormal`` in it."""
     return any(_MACHINE.fullmatch(folder.parent.name) for folder in folders_named(root, _LABELS))
 
 
@@ -41,7 +43,10 @@ def _clips(root: Path, machine: tuple[str, str], files: list[Path]) -> list[Data
 
 
 def _key(file: Path) -> str:
-    """What a clip is called at every SNR: some copies of the set begin the name with the SNR and the type."""
+    """Return a clip's name that is the same at every SNR.
+
+    Some copies of the set begin the name with the SNR and the type.
+    """
     return _SNR_IN_NAME.sub("", file.stem)
 
 

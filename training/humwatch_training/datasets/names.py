@@ -1,9 +1,11 @@
-"""The file names of DCASE Task 2, in which the labels stand.
+"""File names of DCASE Task 2, which hold the labels.
 
 2020: ``normal_id_00_00000000``, and ``id_01_00000000`` where the label is withheld. 2021 to 2025:
 ``section_00_source_train_normal_0000_strength_1_ambient``, and ``section_00_0000``, ``section_00_test_0000`` or
 ``section_03_source_test_0000`` where it is withheld.
 """
+
+from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
@@ -22,9 +24,9 @@ _OF_2021 = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ClipName:
-    """What a file's name says; None where it says nothing."""
+    """Labels in a file's name; None for those that it does not hold."""
 
     machine_id: str
     label: Label | None
@@ -34,7 +36,7 @@ class ClipName:
 
 
 def of_2020(stem: str) -> ClipName | None:
-    """Parse a name of 2020; None for another."""
+    """Parse a name of 2020; return None for another."""
     match = _OF_2020.fullmatch(stem)
     if match is None:
         return None
@@ -42,7 +44,7 @@ def of_2020(stem: str) -> ClipName | None:
 
 
 def of_2021(stem: str) -> ClipName | None:
-    """Parse a name of 2021 or later; None for another."""
+    """Parse a name of 2021 or later; return None for another."""
     match = _OF_2021.fullmatch(stem)
     if match is None:
         return None

@@ -1,4 +1,6 @@
-"""Opening a data set: which layout it has, and its clips."""
+"""Opening of a data set: its layout and its clips."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
@@ -36,14 +38,14 @@ def open_dataset(
     machine_type: str | None = None,
     machine_id: str | None = None,
 ) -> DataSet:
-    """Return the clips under `path`, read from folder and file names; no sound is opened, nothing is downloaded.
+    """Return the clips under ``path``, read from folder and file names; no sound is opened, nothing is downloaded.
 
     Args:
-        path: the data set, or a part of it (one machine type, one SNR); for ``logmel`` also one ``.npz`` file.
-        kind: its layout; "auto" finds it out.
+        path: folder of the data set or of a part of it (one machine type, one SNR), or one ``.npz`` file of ``logmel``.
+        kind: layout of the folder; "auto" finds it out.
         labels: published labels of a DCASE evaluation set, a CSV file or a folder of them.
-        machine_type: of a folder or of log-mel arrays, which do not say it.
-        machine_id: of a folder.
+        machine_type: machine type of a folder or of log-mel arrays, which do not hold it.
+        machine_id: machine id of a folder, which does not hold it.
 
     Raises:
         TrainingDataError: the path is not there or not of that layout, a recording is not named as it should be, or an
@@ -91,7 +93,7 @@ def _kind_of(root: Path) -> DataSetKind:
 
 
 def _contents(root: Path) -> str:
-    """Say what there is, for an error's text."""
+    """Describe the folder's contents for an error's text."""
     if not root.is_dir():
         return "it is a file"
     folders = [child.name for child in subfolders(root)]

@@ -1,23 +1,23 @@
-"""The log-mel frames of a data set's clips, by the same path as training and the service."""
+"""Log-mel frames of a data set's clips, by the same path as training and the service."""
+
+from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from humwatch.arrays import Float32
 from humwatch.audio.features import FeatureSpec
 from humwatch_training.datasets import logmel
 from humwatch_training.datasets.clip import ArraySource, DataClip
 from humwatch_training.datasets.windows import read_clips
 from humwatch_training.errors import TrainingDataError
 
-Float32 = npt.NDArray[np.float32]
-
 
 def read_log_mel(clip: DataClip, spec: FeatureSpec, channel: int = 0, *, min_frames: int = 1) -> Float32:
     """Return a clip's frames, float32 (frames, n_mels) in dB, not below the spec's floor.
 
-    Raises TrainingDataError, with the clip's name, for what training refuses: a channel that is not there, sound that
-    cannot be decoded as its header says, values that are not finite, fewer than `min_frames` frames; and for log-mel
-    arrays of another front end than `spec`.
+    Raises TrainingDataError, with the clip's name, for all that training refuses: a missing channel, sound that cannot
+    be decoded as its header says, values that are not finite, fewer than ``min_frames`` frames; and for log-mel
+    arrays of another front end than ``spec``.
     """
     if isinstance(clip.source, ArraySource):
         return _from_arrays(clip, clip.source, spec, channel, min_frames)

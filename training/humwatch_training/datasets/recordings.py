@@ -1,6 +1,7 @@
-"""Finding normal recordings, and dividing them into train, calibration and test by recording."""
+"""Search for normal recordings, and their split into train, calibration and test by recording."""
 
-import hashlib
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,12 +10,12 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from humwatch.audio.files import audio_files, sha256_of_file
 from humwatch.bundle.bundle import digest_of
 from humwatch_training.errors import TrainingDataError
 
 Part = Literal["train", "calibration", "test"]
 PARTS: tuple[Part, ...] = ("train", "calibration", "test")
-AUDIO_SUFFIXES = frozenset({".wav", ".flac"})
 
 
 class SplitFractions(BaseModel):
@@ -44,7 +45,7 @@ class RecordingEntry(BaseModel):
 
 
 class Split(BaseModel):
-    """Which recordings are for training, calibration and testing; `split.json` of a run folder."""
+    """Recordings for training, calibration and testing; ``split.json`` of a run folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -58,7 +59,7 @@ class Split(BaseModel):
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `model_dump_json` wrote; TrainingDataError where it is something else."""
+        """Read the JSON of ``model_dump_json``; raise TrainingDataError for any other text."""
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
@@ -66,12 +67,12 @@ class Split(BaseModel):
 
 
 def find_recordings(roots: Sequence[Path]) -> dict[str, Path]:
-    """Return the normal recordings under `roots`, relative path to file, sorted by relative path.
+    """Return the normal recordings under ``roots``, relative path to file, sorted by relative path.
 
     A root is a folder of normal WAV or FLAC files at any depth, one such file, or MIMII's layout: a folder with
-    a `normal` folder in it (`.../fan/id_00`) or the parent of such folders (`.../fan`), of which only `normal`
+    a ``normal`` folder in it (``.../fan/id_00``) or the parent of such folders (``.../fan``), of which only ``normal``
     is taken. Paths are relative to the roots' common parent. Raises TrainingDataError where there is nothing, or
-    where a name says that a recording is not normal.
+    where the name of a recording is not that of a normal one.
     """
     if not roots:
         raise TrainingDataError("no folder of recordings was given")
@@ -95,13 +96,11 @@ def _audio_files(root: Path) -> Iterator[Path]:
     if not root.is_dir():
         raise TrainingDataError(f"{root}: no such file or folder")
     for folder in _normal_folders(root) or [root]:
-        for file in folder.rglob("*"):
-            if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file():
-                yield file
+        yield from audio_files(folder)
 
 
 def _normal_folders(root: Path) -> list[Path]:
-    """Return the `normal` folders of MIMII's layout; empty for a plain folder."""
+    """Return the ``normal`` folders of MIMII's layout; empty for a plain folder."""
     candidates = [root / "normal", *(child / "normal" for child in sorted(root.iterdir()))]
     return [folder for folder in candidates if folder.is_dir()]
 
@@ -115,16 +114,15 @@ def _refuse_anomalous(file: Path) -> None:
 
 
 def sha256_of(file: Path) -> str:
-    """Return the SHA-256 of a file's bytes in hex; TrainingDataError where it cannot be read."""
+    """Return the SHA-256 of a file's bytes in hex; raise TrainingDataError where it cannot be read."""
     try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256_of_file(file)
     except OSError as error:
         raise TrainingDataError(f"{file}: {error.strerror}") from error
 
 
 def split_recordings(files: dict[str, Path], fractions: SplitFractions, seed: int) -> Split:
-    """Divide recordings (relative path to file) by a seeded shuffle; never by window or channel.
+    """Divide recordings (relative path to file) by a seeded shuffle, never by window or channel.
 
     Files of the same content stay together. Every part with a fraction above 0 gets at least one recording;
     TrainingDataError where there are too few for that.
@@ -158,7 +156,7 @@ def _part_of_each(sizes: Sequence[int], fractions: SplitFractions) -> list[Part]
 
 
 def _counts(total: int, shares: Sequence[float]) -> list[int]:
-    """Return rounded shares of `total`, each at least 1 where `total` allows, that sum to `total`."""
+    """Return rounded shares of ``total``, each at least 1 where ``total`` allows, that sum to ``total``."""
     counts = [max(1, round(total * share)) for share in shares]
     while surplus := sum(counts) - total:
         change = -1 if surplus > 0 else 1

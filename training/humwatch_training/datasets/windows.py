@@ -1,24 +1,24 @@
 """Log-mel windows of recordings, kept once in memory and drawn at random."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from humwatch.arrays import Float32, Int64
 from humwatch.audio.decoding import open_recording, read_mono
 from humwatch.audio.features import FeatureSpec, log_mel
 from humwatch.errors import HumwatchError
 from humwatch_training.errors import TrainingDataError
 
-Float32 = npt.NDArray[np.float32]
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Clip:
     """One channel of one recording as log-mel frames, float32 (frames, n_mels) in dB."""
 
@@ -27,16 +27,16 @@ class Clip:
     frames_db: Float32
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Normalisation:
-    """The one mean and one standard deviation, in dB, that standardise the network's input."""
+    """Mean and standard deviation, in dB, that standardise the network's input."""
 
     mean_db: float
     std_db: float
 
     @classmethod
     def of(cls, clips: Iterable[Clip]) -> Self:
-        """Measure over all values of all clips, in float64; TrainingDataError where all values are equal."""
+        """Measure all values of all clips, in float64; raise TrainingDataError where all are equal."""
         count, total, squares = 0, 0.0, 0.0
         for clip in clips:
             values = clip.frames_db.astype(np.float64)
@@ -61,9 +61,9 @@ def _channels_of(name: str, file: Path, channel: int | Literal["all"]) -> range 
 
 
 def read_clips(name: str, file: Path, spec: FeatureSpec, channel: int | Literal["all"], n_frames: int) -> list[Clip]:
-    """Return a recording's clips, one a channel; TrainingDataError names the recording and what is wrong.
+    """Return a recording's clips, one a channel.
 
-    A recording shorter than one window of `n_frames` frames is refused.
+    Raises TrainingDataError, with the recording and the reason, also for one shorter than ``n_frames`` frames.
     """
     try:
         clips = [
@@ -91,7 +91,7 @@ def load_clips(
     n_frames: int,
     on_read: Callable[[], None] | None = None,
 ) -> list[Clip]:
-    """Return the clips of the named recordings in order, calling `on_read` after each recording."""
+    """Return the clips of the named recordings in order, calling ``on_read`` after each recording."""
     clips: list[Clip] = []
     for name in names:
         if name not in files:
@@ -103,13 +103,13 @@ def load_clips(
 
 
 class WindowSet:
-    """All windows of `n_frames` consecutive frames (hop 1) that lie within one clip.
+    """All windows of ``n_frames`` consecutive frames (hop 1) that lie within one clip.
 
     The frames are kept once, float32 (frames of all clips, n_mels); a window is the index of its first frame.
     """
 
     def __init__(self, clips: Iterable[Clip], n_frames: int, device: torch.device | None = None) -> None:
-        starts: list[npt.NDArray[np.int64]] = []
+        starts: list[Int64] = []
         blocks: list[Float32] = []
         first = 0
         for clip in clips:
@@ -129,7 +129,7 @@ class WindowSet:
         return len(self._starts)
 
     def windows(self, index: Tensor) -> Tensor:
-        """Return the windows at `index`, int64 (B,), as float32 (B, n_frames, n_mels) in dB."""
+        """Return the windows at ``index``, int64 (B,), as float32 (B, n_frames, n_mels) in dB."""
         return self._runs.index_select(0, self._starts[index].to(self._runs.device))
 
     def sample(self, batch: int, generator: torch.Generator) -> Tensor:

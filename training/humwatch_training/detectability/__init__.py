@@ -1,1 +1,1 @@
-"""The faults that a model would hear, mixed into held-out normal sound."""
+"""Faults that a model detects, mixed into held-out normal sound."""

@@ -1,12 +1,14 @@
-"""The catalogue of faults to mix into normal sound: what would this monitor hear?"""
+"""Catalogue of faults to mix into normal sound."""
+
+from __future__ import annotations
 
 from typing import Final
 
 from humwatch_training.detectability.added_faults import Impacts, Rub, Tone
 from humwatch_training.detectability.changed_faults import LevelDrift, MissingStrokes, PitchDrift, ShiftedLine
-from humwatch_training.detectability.fault import Fault
+from humwatch_training.detectability.fault import SimulatedFault
 
-CATALOGUE: Final[tuple[Fault, ...]] = (
+CATALOGUE: Final[tuple[SimulatedFault, ...]] = (
     Impacts(
         name="impacts",
         imitates="a pitted bearing or a chipped tooth: short ringing knocks at a period",

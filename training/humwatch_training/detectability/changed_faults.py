@@ -10,14 +10,15 @@ import scipy.fft
 import scipy.ndimage
 import scipy.signal
 
-from humwatch_training.detectability.fault import Fault, Float64, level_of, near, power, wanted_power
+from humwatch.arrays import Float64
+from humwatch_training.detectability.fault import SimulatedFault, jittered, level_of, power, target_power
 
 _OVERSAMPLING: Final = 4
 _ENVELOPE_HZ: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class MissingStrokes(Fault):
+class MissingStrokes(SimulatedFault):
     """Events of the machine's own sound that do not happen.
 
     Strokes are where the level of the differentiated sound lies ``prominence_db`` over its median. They go down to the
@@ -33,7 +34,7 @@ class MissingStrokes(Fault):
 
     def _mixed(self, clean: Float64, rate_hz: int, severity: float, rng: np.random.Generator) -> Float64:
         mixed = clean.copy()
-        left = wanted_power(clean, severity) * len(clean)
+        left = target_power(clean, severity) * len(clean)
         for start, change in self._losses(clean, rate_hz, rng):
             energy = float(change @ change)
             mixed[start : start + len(change)] += change * min(1.0, np.sqrt(left / energy))
@@ -47,7 +48,7 @@ class MissingStrokes(Fault):
         return level_of(lost / len(clean), clean)
 
     def _losses(self, clean: Float64, rate_hz: int, rng: np.random.Generator) -> list[tuple[int, Float64]]:
-        """First sample of each stroke, and what its absence adds to the sound, in random order."""
+        """Return the first sample of each stroke and the change that its absence makes, in random order."""
         strokes = self._strokes(clean, rate_hz)
         if len(strokes) >= 3:
             between = np.ones(len(clean), bool)
@@ -75,16 +76,16 @@ class MissingStrokes(Fault):
         return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)] if loud.mean() <= 0.5 else []
 
     def _pauses(self, n: int, rate_hz: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-        period = round(rate_hz / near(self.pauses_hz, rng))
+        period = round(rate_hz / jittered(self.pauses_hz, rng))
         length = round(self.pause_s * rate_hz)
         return [(start, start + length) for start in range(int(rng.integers(period // 2)), n - length, period)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShiftedLine(Fault):
-    """The clip's strongest spectral line moves up: one component turns at another speed.
+class ShiftedLine(SimulatedFault):
+    """A shift of the clip's strongest spectral line upwards: one component turns at another speed.
 
-    What lies within ``half_width_hz`` of the line goes, and comes back ``shift`` (relative; at least
+    All within ``half_width_hz`` of the line goes, and comes back ``shift`` (relative; at least
     ``least_shift_hz``) higher; at lower levels only a part of it does.
     """
 
@@ -96,26 +97,26 @@ class ShiftedLine(Fault):
 
     def _mixed(self, clean: Float64, rate_hz: int, severity: float, rng: np.random.Generator) -> Float64:
         change = self._change(clean, rate_hz, rng)
-        mixed: Float64 = clean + change * np.sqrt(wanted_power(clean, severity) / power(change))
+        mixed: Float64 = clean + change * np.sqrt(target_power(clean, severity) / power(change))
         return mixed
 
     def _limit(self, clean: Float64, rate_hz: int, rng: np.random.Generator) -> float:
         return level_of(power(self._change(clean, rate_hz, rng)), clean)
 
     def _change(self, clean: Float64, rate_hz: int, rng: np.random.Generator) -> Float64:
-        """The shifted line less the line: float64 (n,)."""
+        """Return the shifted line less the line: float64 (n,)."""
         line_hz = self._strongest_hz(clean, rate_hz)
         spectrum = scipy.fft.fft(clean)
         away_hz = np.abs(scipy.fft.fftfreq(len(clean), 1 / rate_hz) - line_hz)
         spectrum *= np.clip(2.0 - away_hz / self.half_width_hz, 0.0, 1.0)  # flat, then down to 0 at twice the width
         line = 2.0 * scipy.fft.ifft(spectrum)  # analytic: of positive frequencies alone
-        shift_hz = near(max(self.shift * line_hz, self.least_shift_hz), rng)
+        shift_hz = jittered(max(self.shift * line_hz, self.least_shift_hz), rng)
         turned = line * np.exp(2j * np.pi * shift_hz * np.arange(len(clean)) / rate_hz)
         change: Float64 = turned.real - line.real
         return change
 
     def _strongest_hz(self, clean: Float64, rate_hz: int) -> float:
-        """The frequency whose power stands furthest out of its neighbourhood, in steps of 4 Hz."""
+        """Return the frequency whose power stands furthest out of its neighbourhood, in steps of 4 Hz."""
         hz, power = scipy.signal.welch(clean, rate_hz, nperseg=min(len(clean), rate_hz // 4))
         standing_out = power - scipy.ndimage.median_filter(power, 31)
         searched = (hz >= self.low_hz) & (hz <= self.high_hz)
@@ -123,8 +124,8 @@ class ShiftedLine(Fault):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LevelDrift(Fault):
-    """All of the sound grows steadily louder, by ``severity`` dB at the end of the clip."""
+class LevelDrift(SimulatedFault):
+    """A steady rise of the whole sound's level, by ``severity`` dB at the end of the clip."""
 
     def _mixed(self, clean: Float64, rate_hz: int, severity: float, rng: np.random.Generator) -> Float64:
         mixed: Float64 = clean * 10 ** (np.linspace(0.0, severity, len(clean)) / 20)
@@ -132,8 +133,8 @@ class LevelDrift(Fault):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PitchDrift(Fault):
-    """All of the sound runs steadily faster, by ``severity`` per cent at the end of the clip.
+class PitchDrift(SimulatedFault):
+    """A steady rise of the whole sound's speed, by ``severity`` per cent at the end of the clip.
 
     Faster, as a slower one would leave the highest bands empty, which no slow machine does. The end is made of the
     clip's beginning, cross-faded over ``fade_s``.
@@ -155,7 +156,7 @@ class PitchDrift(Fault):
 
 
 def _cross_faded(ending: Float64, beginning: Float64) -> Float64:
-    """From one sound to another of equal power that knows nothing of it."""
+    """Fade from one sound to an uncorrelated one of equal power: float64 (n,)."""
     angle = np.linspace(0.0, np.pi / 2, len(ending))
     faded: Float64 = np.cos(angle) * ending + np.sin(angle) * beginning
     return faded

@@ -1,4 +1,4 @@
-"""How often a fault is detected at each severity, and from which severity on half and nine tenths are."""
+"""Detection rate of a fault at each severity, and the severities from which on half and nine tenths are detected."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.stats
 
+from humwatch.arrays import Bool, Float64, Int64
 from humwatch.detectors.detector_set import DetectorName
-
-Float64 = npt.NDArray[np.float64]
 
 CrossingStatus = Literal["reached", "at_or_below_lowest", "not_reached", "always"]
 
@@ -26,13 +25,13 @@ class Crossing:
     """The severity from which on a share of the clips is detected.
 
     Attributes:
-        share: of the clips.
-        severity: in the fault's unit; None unless ``status`` is ``reached`` or ``at_or_below_lowest``.
-        status: ``reached``: interpolated between two severities of the grid; ``at_or_below_lowest``: as many are
-            detected at the lowest already; ``not_reached``: fewer are at the highest that could be measured;
-            ``always``: as many untouched clips are over the level.
-        low: of the bootstrap interval; None where it lies at or below the lowest severity.
-        high: of the bootstrap interval; None where it is not reached.
+        share: share of the clips.
+        severity: severity in the fault's unit; None unless ``status`` is ``reached`` or ``at_or_below_lowest``.
+        status: kind of the result. ``reached``: interpolated between two severities of the grid;
+            ``at_or_below_lowest``: as many are detected at the lowest already; ``not_reached``: fewer are at the
+            highest that could be measured; ``always``: as many untouched clips are over the level.
+        low: lower bound of the bootstrap interval; None where it lies at or below the lowest severity.
+        high: upper bound of the bootstrap interval; None where it is not reached.
     """
 
     share: float
@@ -62,49 +61,49 @@ class RateEstimate:
 
 @dataclass(frozen=True)
 class DetectionCurve:
-    """What became of some clips with a fault, severity by severity.
+    """Scores of some clips with a fault, severity by severity.
 
     Attributes:
-        severities: float64 (severities,), ascending.
-        scores: float64 (clips, severities), normalised; infinite where the sweep could tell without scoring, NaN
-            where the clip cannot hold the fault.
-        recordings: int64 (clips,), which recording each was cut from.
-        detectors: object (clips, severities), name of the detector that decided each score; None where there is no
-            score, or nobody noted it. None where that holds throughout.
+        severities: severities of the grid, float64 (severities,), ascending.
+        scores: normalised scores, float64 (clips, severities); infinite where the sweep could tell without scoring,
+            NaN where the clip cannot hold the fault.
+        recordings: number of the recording that each clip was cut from, int64 (clips,).
+        detectors: name of the detector that decided each score, object (clips, severities); None where there is no
+            score or no detector is known, and in place of the array where that holds throughout.
     """
 
     severities: Float64
     scores: Float64
-    recordings: npt.NDArray[np.int64]
+    recordings: Int64
     detectors: npt.NDArray[np.object_] | None = None
 
     @property
-    def holding(self) -> npt.NDArray[np.int64]:
-        """How many clips can hold the fault at each severity: int64 (severities,)."""
-        counts: npt.NDArray[np.int64] = np.sum(~np.isnan(self.scores), axis=0)
+    def holding(self) -> Int64:
+        """Number of clips that can hold the fault at each severity: int64 (severities,)."""
+        counts: Int64 = np.sum(~np.isnan(self.scores), axis=0)
         return counts
 
     @property
-    def measured(self) -> npt.NDArray[np.bool_]:
-        """Whether clips were scored at each severity, and not taken as (un)detected: bool (severities,)."""
+    def measured(self) -> Bool:
+        """Severities at which clips were scored, and not taken as (un)detected: bool (severities,)."""
         return np.asarray(np.any(np.isfinite(self.scores), axis=0))
 
     @property
-    def usable(self) -> npt.NDArray[np.bool_]:
+    def usable(self) -> Bool:
         """Severities that half of the clips or more can hold: bool (severities,)."""
         return 2 * self.holding >= len(self.scores)
 
     def rates(self, threshold: float) -> Float64:
-        """Share of the clips that can hold it which score ``threshold`` or more; NaN where few can."""
+        """Return the share scoring ``threshold`` or more of the clips that can hold the fault; NaN where few can."""
         return np.where(self.usable, self._rates(threshold, np.ones((1, len(self.scores))))[0], np.nan)
 
     def share_detected(self, threshold: float) -> float | None:
-        """Mean of :meth:`rates` over the severities that half of the clips can hold; None where there are none."""
+        """Return the mean of :meth:`rates` over the severities that half of the clips can hold; None without any."""
         rates = self.rates(threshold)[self.usable]
         return float(rates.mean()) if rates.size else None
 
     def detections_by(self, threshold: float) -> dict[DetectorName, int]:
-        """How many of the scores at ``threshold`` or above each detector decided, the most first.
+        """Return the number of scores at ``threshold`` or above that each detector decided, the most first.
 
         Detections that the sweep could tell without scoring are not counted.
         """
@@ -114,15 +113,15 @@ class DetectionCurve:
         return dict(Counter(name for name in deciding if name is not None).most_common())
 
     def crossing(self, threshold: float, share: float, normal_scores: Float64, *, seed: int = 0) -> Crossing:
-        """From which severity on ``share`` of the clips score ``threshold`` or more, with a bootstrap interval.
+        """Return the severity from which on ``share`` of the clips score ``threshold`` or more, with its interval.
 
-        The interval (percentile, 90 %) draws whole recordings: clips of one are not independent.
+        The bootstrap interval (percentile, 90 %) draws whole recordings: clips of one are not independent.
 
         Args:
             threshold: normalised score of a detection.
-            share: of the clips.
-            normal_scores: float64 (clips,), of the untouched clips.
-            seed: of the bootstrap.
+            share: share of the clips.
+            normal_scores: scores of the untouched clips, float64 (clips,).
+            seed: seed of the bootstrap.
         """
         if not self.usable.any():
             return Crossing(share, None, "not_reached", None, None)
@@ -142,21 +141,21 @@ class DetectionCurve:
         return severity, "reached"
 
     def _draws(self, seed: int) -> Float64:
-        """How often each clip is in each bootstrap sample: float64 (BOOTSTRAPS, clips)."""
+        """Return the number of times that each clip is in each bootstrap sample: float64 (BOOTSTRAPS, clips)."""
         names, group = np.unique(self.recordings, return_inverse=True)
         rng = np.random.default_rng(seed)
         counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), BOOTSTRAPS)
         return counts[:, group].astype(np.float64)
 
     def _rates(self, threshold: float, weights: Float64) -> Float64:
-        """Detection rate in each weighted sample of clips: float64 (samples, severities); 0 where none can hold it."""
+        """Return detection rates of weighted samples: float64 (samples, severities); 0 where no clip can hold it."""
         held = ~np.isnan(self.scores)
         counted = weights @ held
         detected = weights @ (held & (self.scores >= threshold))
         return np.divide(detected, counted, out=np.zeros_like(counted), where=counted > 0)
 
     def _crossed(self, rates: Float64, share: float) -> Float64:
-        """Severity from which on each sample stays at ``share`` or more: float64 (samples,), infinite off the grid."""
+        """Return the severities from which on samples stay at ``share``: float64 (samples,), infinite off the grid."""
         severities, rates = self.severities[self.usable], rates[:, self.usable]
         short = rates < share - 1e-9
         found = np.full(len(rates), -np.inf)
@@ -177,9 +176,9 @@ def _finite(severity: float) -> float | None:
 
 
 def just_above(normal_scores: Float64) -> float:
-    """A threshold that no untouched clip reaches: over the highest by a twentieth of its distance to the median.
+    """Return a threshold over the highest untouched clip by a twentieth of its distance to the median.
 
-    Without that margin the highest clip is detected with whatever is mixed into it.
+    Without that margin the highest clip is detected with anything mixed into it.
     """
     highest = float(normal_scores.max())
     return max(highest + MARGIN * (highest - float(np.median(normal_scores))), float(np.nextafter(highest, np.inf)))

@@ -1,4 +1,4 @@
-"""The picture of what a monitor would hear: detection rate against severity, a panel for each fault."""
+"""Picture of a monitor's detection rate against severity, a panel for each fault."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from humwatch_training.detectability.curves import Crossing
-from humwatch_training.detectability.fault import Fault
-from humwatch_training.detectability.measure import At, Measured
+from humwatch_training.detectability.fault import SimulatedFault
+from humwatch_training.detectability.measure import At, DetectabilityResult
 
 SHARES: Final = (0.5, 0.9)
 
 _COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Okabe and Ito's, which those who tell red from green badly can tell apart."""
+"""Colours of Okabe and Ito, distinct also for people with red-green colour blindness."""
 _MARKERS: Final = "osD^vPX"
 _LINES: Final = ("-", "--", "-.", ":")
 _INK: Final = "#222222"
@@ -29,24 +29,24 @@ _COLUMNS: Final = 3
 
 @dataclass(frozen=True)
 class DetectionFigure:
-    """Detection rates of several systems.
+    """Detection rates of several systems, to be drawn.
 
     Attributes:
-        measured: by each system.
-        labels: of the systems.
-        faults: that were measured.
+        measured: results of each system.
+        labels: labels of the systems.
+        faults: faults that were measured.
         at: level of a detection.
-        halves: from which severity on half are detected, by names of system and fault.
+        halves: severities from which on half are detected, by names of system and fault.
     """
 
-    measured: Sequence[Measured]
+    measured: Sequence[DetectabilityResult]
     labels: Sequence[str]
-    faults: Sequence[Fault]
+    faults: Sequence[SimulatedFault]
     at: At
     halves: Mapping[tuple[str, str], Crossing]
 
     def draw(self, heading: str) -> Figure:
-        """A panel for each fault, a line for each system."""
+        """Draw a panel for each fault, a line for each system."""
         rows = -(-len(self.faults) // _COLUMNS)
         figure = Figure(figsize=(11.5, 1.1 + 2.7 * rows), dpi=110, facecolor="white", layout="constrained")
         FigureCanvasAgg(figure)
@@ -61,7 +61,7 @@ class DetectionFigure:
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
         return figure
 
-    def _draw(self, axes: Axes, fault: Fault) -> None:
+    def _draw(self, axes: Axes, fault: SimulatedFault) -> None:
         for share in SHARES:
             axes.axhline(100 * share, color=_FAINT, linewidth=0.8, linestyle=(0, (1, 3)))
         for number in range(len(self.measured)):
@@ -78,7 +78,7 @@ class DetectionFigure:
         axes.set_yticks([0, 50, 90])
         axes.spines[["top", "right"]].set_visible(False)
 
-    def _draw_curve(self, axes: Axes, fault: Fault, number: int) -> None:
+    def _draw_curve(self, axes: Axes, fault: SimulatedFault, number: int) -> None:
         one = self.measured[number]
         curve = one.curves[fault.name]
         colour = _COLOURS[number % len(_COLOURS)]

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from humwatch.arrays import Float32
 from humwatch.audio.decoding import Recording, open_recording
 from humwatch.recording import choose_channel
 from humwatch_training.datasets.recordings import Split, sha256_of
 from humwatch_training.detectability.fault import LOWEST_RATE_HZ
 from humwatch_training.errors import TrainingDataError
-
-Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -22,10 +20,10 @@ class HeldOutClip:
     """A clip of normal sound that no system was trained or calibrated on.
 
     Attributes:
-        recording: its name.
-        sha256: of the recording's file.
-        samples: float32 (n,), one channel at the recording's own rate.
-        sample_bits: the recording's resolution.
+        recording: name of the recording.
+        sha256: SHA-256 of the recording's file.
+        samples: samples of one channel at the recording's own rate, float32 (n,).
+        sample_bits: resolution of the recording, bits.
     """
 
     recording: str
@@ -44,10 +42,10 @@ def held_out_clips(
     default_channel: int = 0,
     known: frozenset[str] = frozenset(),
 ) -> list[HeldOutClip]:
-    """Cut clips from normal recordings: the first of each, then the second of each, and so on, `count` at most.
+    """Cut clips from normal recordings: the first of each, then the second of each, and so on, ``count`` at most.
 
-    Channels are as for `humwatch.recording.hear`. Recordings of the same content count once; those whose SHA-256 is
-    in `known` were trained or calibrated on and are left out.
+    Channels are as for ``humwatch.recording.analyse``. Recordings of the same content count once; those whose SHA-256
+    is in ``known`` were trained or calibrated on and are left out.
 
     Raises:
         TrainingDataError: no clip is left.
@@ -86,8 +84,8 @@ def _one_channel(recording: Recording, channel: int) -> Float32:
     return np.concatenate([block.samples[:, channel] for block in recording.blocks()])
 
 
-def seen_by(splits: list[Path]) -> frozenset[str]:
-    """Return digests of the recordings that runs trained or calibrated on."""
+def digests_seen(splits: list[Path]) -> frozenset[str]:
+    """Return the digests of the recordings that runs trained or calibrated on."""
     found = []
     for path in splits:
         try:

@@ -1,6 +1,6 @@
-"""What a monitor would hear: faults of a catalogue mixed into held-out normal sound, scored as the service scores.
+"""Detectability of faults, mixed into held-out normal sound and scored as the service scores.
 
-Every system (a machine's model) hears the same sounds, sample for sample. Scores are kept by the digests of bundle and
+Every system (a machine's model) gets the same sounds, sample for sample. Scores are kept by the digests of bundle and
 sound, so that a report that was stopped goes on where it was.
 """
 
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, get_args
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
+from humwatch.arrays import Bool, Float32, Float64
 from humwatch.bundle.bundle import Bundle
 from humwatch.bundle.repository import ModelRepository
 from humwatch.detectors.detector_set import DetectorName
@@ -26,17 +26,16 @@ from humwatch.errors import BundleInvalid
 from humwatch.monitor import Monitor
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.recording import COARSE_BITS, score_recording
-from humwatch_training.detectability.curves import DetectionCurve, Float64, RateEstimate, just_above
-from humwatch_training.detectability.fault import Fault
+from humwatch_training.detectability.curves import DetectionCurve, RateEstimate, just_above
+from humwatch_training.detectability.fault import SimulatedFault
 from humwatch_training.detectability.held_out import HeldOutClip
 from humwatch_training.errors import TrainingDataError
 
-Float32 = npt.NDArray[np.float32]
 At = Literal["alarm", "matched"]
 
 ALARM_SCORE: Final = 1.0
 SETTLED: Final = 2
-"""So many severities in a row with all clips detected (or none), and the rest is taken as the same."""
+"""Number of severities in a row with all clips detected (or none) after which the rest is taken as the same."""
 
 
 class SoundScore(NamedTuple):
@@ -53,33 +52,33 @@ UNJUDGED: Final = SoundScore(-np.inf, None)
 
 
 @dataclass(frozen=True)
-class System:
-    """A machine's model that is asked what it hears."""
+class SystemUnderTest:
+    """A machine's model whose detections are measured."""
 
     name: str
     bundle: Bundle
     predictor: OnnxPredictor
 
     @staticmethod
-    def read(repository: ModelRepository, machine: str, *, threads: int = 1) -> System:
+    def read(repository: ModelRepository, machine: str, *, threads: int = 1) -> SystemUnderTest:
         """Load and check ``ID`` or ``ID@VERSION``. Raises RepositoryError, BundleError, PredictorError."""
         machine_id, _, chosen = machine.partition("@")
         bundle = repository.read(machine_id, chosen or None)
         predictor = OnnxPredictor(bundle.graph, threads=threads)
         bundle.golden.check(predictor)
-        return System(f"{machine_id}@{bundle.manifest.version}", bundle, predictor)
+        return SystemUnderTest(f"{machine_id}@{bundle.manifest.version}", bundle, predictor)
 
     @property
     def clip_s(self) -> float:
-        """Length of the clips that it judges, s."""
+        """Length of the clips that the model judges, s."""
         return self.bundle.manifest.windows.clip_seconds
 
     def score(self, samples: Float32, rate_hz: int) -> SoundScore:
-        """Score a clip, float32 (n,), by the service's own path; it cannot be judged where the state is `unknown`."""
+        """Score a clip, float32 (n,), by the service's own path; it cannot be judged where the state is ``unknown``."""
         sound = io.BytesIO()
         soundfile.write(sound, samples, rate_hz, format="WAV", subtype="FLOAT")  # does not clip at full scale
         sound.seek(0)
-        answer = score_recording(sound, self.bundle.manifest.listening, self._monitor)
+        answer = score_recording(sound, self.bundle.manifest.pipeline, self._monitor)
         if answer.scale != "clip":
             raise TrainingDataError(f"{self.name}: {answer.duration_s:.2f} s of sound are less than a clip")
         return UNJUDGED if answer.state == "unknown" else SoundScore(answer.worst.score, answer.worst.detector)
@@ -88,11 +87,11 @@ class System:
         return self.bundle.monitor(self.predictor, source_rate_hz=source_rate_hz, channel=channel)
 
 
-def common_ground(systems: Sequence[System], channel: int | None) -> tuple[float, int]:
+def common_clip_and_channel(systems: Sequence[SystemUnderTest], channel: int | None) -> tuple[float, int]:
     """Return clip length (s), and the channel of recordings that have several, on which systems can be compared.
 
     Raises:
-        BundleInvalid: they judge clips of different lengths, or listen to different channels and none was chosen.
+        BundleInvalid: the systems judge clips of different lengths, or different channels and none was chosen.
     """
     lengths = {system.clip_s for system in systems}
     channels = {system.bundle.manifest.channel for system in systems} if channel is None else {channel}
@@ -102,8 +101,8 @@ def common_ground(systems: Sequence[System], channel: int | None) -> tuple[float
     return lengths.pop(), channels.pop()
 
 
-class ScoreBook:
-    """Scores by bundle and sound, a line of JSON each in a file that grows."""
+class ScoreCache:
+    """Cache of scores by bundle and sound, a line of JSON each in a file that grows."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -117,8 +116,8 @@ class ScoreBook:
             if not text.endswith("\n"):
                 self._append("")  # what a stopped report left must not spoil the next line
 
-    def score(self, system: System, samples: Float32, rate_hz: int) -> SoundScore:
-        """Score of a sound, looked up or worked out and written down."""
+    def score(self, system: SystemUnderTest, samples: Float32, rate_hz: int) -> SoundScore:
+        """Return the score of a sound: the cached one, or a new one, which is then cached."""
         sound = hashlib.sha256(f"{rate_hz} ".encode() + samples.tobytes()).hexdigest()
         key = (system.bundle.digest, sound)
         if key not in self._scores:
@@ -153,46 +152,46 @@ def _detector(name: object) -> DetectorName | None:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What one system made of everything.
+class DetectabilityResult:
+    """Results of one system.
 
     Attributes:
-        normal_scores: float64 (clips,), of the untouched clips.
-        curves: of each fault, by its name.
+        normal_scores: scores of the untouched clips, float64 (clips,).
+        curves: detection curves of the faults, by their names.
     """
 
-    system: System
+    system: SystemUnderTest
     normal_scores: Float64
     curves: dict[str, DetectionCurve]
 
     def threshold(self, at: At) -> float:
-        """Score of a detection: the bundle's alarm, or just above the highest untouched clip."""
+        """Return the score of a detection: the bundle's alarm, or just above the highest untouched clip."""
         return ALARM_SCORE if at == "alarm" else just_above(self.normal_scores)
 
     def false_alarms(self, at: At) -> int:
-        """How many untouched clips reach that."""
+        """Return the number of untouched clips that reach the threshold."""
         return int(np.sum(self.normal_scores >= self.threshold(at)))
 
     def false_alarm_rate(self, at: At) -> RateEstimate:
-        """Share of the untouched clips that reach it."""
+        """Return the share of the untouched clips that reach the threshold."""
         return RateEstimate.of(self.false_alarms(at), len(self.normal_scores))
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """One system against the catalogue.
+    """Measurement of one system against the catalogue.
 
     Attributes:
-        on_sounds: called with how many sounds have been dealt with since the last call.
+        on_sounds: callback with the number of sounds finished since the last call.
     """
 
-    system: System
+    system: SystemUnderTest
     clips: Sequence[HeldOutClip]
-    book: ScoreBook
+    cache: ScoreCache
     seed: int = 0
     on_sounds: Callable[[int], None] = field(default=lambda count: None)
 
-    def measure(self, faults: Sequence[Fault]) -> Measured:
+    def measure(self, faults: Sequence[SimulatedFault]) -> DetectabilityResult:
         """Score the untouched clips, then each fault at its severities.
 
         Raises:
@@ -200,7 +199,7 @@ class Sweep:
         """
         normal = np.array([self._normal_score(clip) for clip in self.clips])
         bounds = sorted((ALARM_SCORE, just_above(normal)))
-        return Measured(self.system, normal, {fault.name: self._curve(fault, *bounds) for fault in faults})
+        return DetectabilityResult(self.system, normal, {fault.name: self._curve(fault, *bounds) for fault in faults})
 
     def _normal_score(self, clip: HeldOutClip) -> float:
         score = self._score(clip.samples, clip.rate_hz).score
@@ -210,10 +209,10 @@ class Sweep:
             raise TrainingDataError(f"{clip.recording}: {self.system.name} cannot judge it: {why}")
         return score
 
-    def _curve(self, fault: Fault, never: float, surely: float) -> DetectionCurve:
+    def _curve(self, fault: SimulatedFault, never: float, surely: float) -> DetectionCurve:
         """Score upwards from the middle until all clips are detected, then downwards until none is.
 
-        `never` and `surely` are the lowest and highest threshold that the scores will be held against.
+        ``never`` and ``surely`` are the lowest and highest threshold that the scores will be held against.
         """
         severities = np.array(fault.severities)
         limits = [fault.limit(clip.samples, clip.rate_hz, seed=self.seed, clip=i) for i, clip in enumerate(self.clips)]
@@ -230,9 +229,9 @@ class Sweep:
 
     def _scan(
         self,
-        fault: Fault,
+        fault: SimulatedFault,
         order: range,
-        holds: npt.NDArray[np.bool_],
+        holds: Bool,
         curve: DetectionCurve,
         settled: Callable[[Float64], bool],
         beyond: float,
@@ -253,25 +252,25 @@ class Sweep:
                 self.on_sounds(len(self.clips) - len(held))
             in_a_row = in_a_row + 1 if held.size and settled(scores[held, level]) else 0
 
-    def _mixed_score(self, fault: Fault, number: int, severity: float) -> SoundScore:
+    def _mixed_score(self, fault: SimulatedFault, number: int, severity: float) -> SoundScore:
         clip = self.clips[number]
         return self._score(fault.mix(clip.samples, clip.rate_hz, severity, seed=self.seed, clip=number), clip.rate_hz)
 
     def _score(self, samples: Float32, rate_hz: int) -> SoundScore:
-        score = self.book.score(self.system, samples, rate_hz)
+        score = self.cache.score(self.system, samples, rate_hz)
         self.on_sounds(1)
         return score
 
 
 def measure_systems(
-    systems: Sequence[System],
+    systems: Sequence[SystemUnderTest],
     clips: Sequence[HeldOutClip],
-    faults: Sequence[Fault],
-    book: ScoreBook,
+    faults: Sequence[SimulatedFault],
+    cache: ScoreCache,
     *,
     seed: int,
     progress: Callable[[str, int, int], None],
-) -> list[Measured]:
+) -> list[DetectabilityResult]:
     """Measure one system after another on the same sounds; ``progress`` counts each one's sounds."""
     total = len(clips) * (1 + sum(len(fault.severities) for fault in faults))
     found = []
@@ -283,5 +282,5 @@ def measure_systems(
             done += sounds
             progress(name, done, total)
 
-        found.append(Sweep(system, clips, book, seed, count).measure(faults))
+        found.append(Sweep(system, clips, cache, seed, count).measure(faults))
     return found

@@ -1,4 +1,4 @@
-"""The report of what a monitor would hear: as JSON, as a table, as a page and as a picture."""
+"""Report of detectability: as JSON, as a table, as a page and as a picture."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from matplotlib.figure import Figure
 
 from humwatch.durable import replace_durably
 from humwatch_training.detectability.curves import Crossing
-from humwatch_training.detectability.fault import Fault
+from humwatch_training.detectability.fault import SimulatedFault
 from humwatch_training.detectability.figure import SHARES, DetectionFigure
 from humwatch_training.detectability.held_out import HeldOutClip
-from humwatch_training.detectability.measure import At, Measured
+from humwatch_training.detectability.measure import At, DetectabilityResult
 
 BEHIND: Final = 1.0
-"""A system is said to be behind another when its half level is further than this above the other's, severity units."""
+"""Distance of a system's half level over another's from which on it is behind, severity units."""
 AT_WORDS: Final[dict[At, str]] = {
     "alarm": "at the alarm level",
     "matched": "at a level just above the highest untouched clip",
@@ -42,13 +42,13 @@ decided most of these detections.
 
 
 @dataclass(frozen=True)
-class Behind:
-    """A fault that the first system hears later than another one.
+class DetectionGap:
+    """A fault that the first system detects later than another one.
 
     Attributes:
-        best: the other one.
-        by: how much later, in ``unit``; None where the first does not hear it at all.
-        at_least: whether the other one hears it at the lowest severity already, so that it may be more.
+        best: name of the other system.
+        by: difference of the severities, in ``unit``; None where the first does not detect it at all.
+        at_least: detection by the other system at the lowest severity already, so that the difference may be larger.
     """
 
     fault: str
@@ -60,25 +60,25 @@ class Behind:
 
 @dataclass(frozen=True)
 class Report:
-    """All that was measured.
+    """Report of all results.
 
     Attributes:
-        measured: by each system; the first is the one that others are compared with.
-        faults: of the catalogue, with the severities that were measured.
-        clips: that they were mixed into.
-        seed: of faults and bootstrap.
-        at: which level the table and the picture are for; JSON has both.
+        measured: results of each system; the first is the one that others are compared with.
+        faults: faults of the catalogue, with the severities that were measured.
+        clips: clips that the faults were mixed into.
+        seed: seed of faults and bootstrap.
+        at: level of a detection in the table and the picture; JSON has both.
     """
 
-    measured: Sequence[Measured]
-    faults: Sequence[Fault]
+    measured: Sequence[DetectabilityResult]
+    faults: Sequence[SimulatedFault]
     clips: Sequence[HeldOutClip]
     seed: int
     at: At = "alarm"
 
     @cached_property
     def crossings(self) -> dict[tuple[str, str, At, float], Crossing]:
-        """From which severity on a share is detected: by system, fault, level and share."""
+        """Severities from which on a share is detected, by system, fault, level and share."""
         return {
             (one.system.name, name, at, share): curve.crossing(
                 one.threshold(at), share, one.normal_scores, seed=self.seed
@@ -89,8 +89,8 @@ class Report:
             for share in SHARES
         }
 
-    def behind(self, at: At) -> list[Behind]:
-        """Where the first system is more than 1 dB (or unit) behind the best of the others, at half detected."""
+    def behind(self, at: At) -> list[DetectionGap]:
+        """Return the faults where the first system is more than 1 dB (or unit) behind the best, at half detected."""
         found = []
         first, *others = (one.system.name for one in self.measured)
         for fault in self.faults:
@@ -99,11 +99,11 @@ class Report:
             if reach[first] > reach[best] + BEHIND:
                 by = reach[first] - reach[best]
                 at_least = self.crossings[best, fault.name, at, 0.5].status == "at_or_below_lowest"
-                found.append(Behind(fault.name, fault.unit, best, by if np.isfinite(by) else None, at_least))
+                found.append(DetectionGap(fault.name, fault.unit, best, by if np.isfinite(by) else None, at_least))
         return found
 
     def as_json(self) -> dict[str, object]:
-        """Everything, as JSON knows it."""
+        """Return the report as JSON's types."""
         return {
             "schema_version": 1,
             "created_by": f"humwatch-train {version('humwatch')}",
@@ -124,7 +124,7 @@ class Report:
             "behind": {at: [asdict(row) for row in self.behind(at)] for at in AT_WORDS},
         }
 
-    def _system_json(self, one: Measured) -> dict[str, object]:
+    def _system_json(self, one: DetectabilityResult) -> dict[str, object]:
         manifest = one.system.bundle.manifest
         return {
             "machine_id": manifest.machine_id,
@@ -139,7 +139,7 @@ class Report:
         }
 
     @staticmethod
-    def _level_json(one: Measured, at: At) -> dict[str, object]:
+    def _level_json(one: DetectabilityResult, at: At) -> dict[str, object]:
         found = one.false_alarm_rate(at)
         return {
             "score": one.threshold(at),
@@ -149,7 +149,7 @@ class Report:
             "false_alarm_rate_high": found.high,
         }
 
-    def _fault_json(self, one: Measured, fault: Fault) -> dict[str, object]:
+    def _fault_json(self, one: DetectabilityResult, fault: SimulatedFault) -> dict[str, object]:
         curve = one.curves[fault.name]
         result: dict[str, object] = {"clips": curve.holding.tolist(), "measured": curve.measured.tolist()}
         for at in AT_WORDS:
@@ -165,7 +165,7 @@ class Report:
         return result
 
     def table(self) -> str:
-        """Lines for a terminal: from which severity on half and nine tenths are detected, and what decided that."""
+        """Return lines for a terminal: severities of half and nine tenths detected, and the detector that decided."""
         names = [one.system.name for one in self.measured]
         rows = [["half / nine tenths detected; share of all, mostly by", *names]]
         rows.append(["untouched clips detected", *(self._untouched(one) for one in self.measured)])
@@ -177,7 +177,7 @@ class Report:
         return "\n".join([f"{self._heading()}:", *lines, *self._notes()])
 
     def page(self) -> str:
-        """Markdown that links to the picture."""
+        """Return the page: Markdown that links to the picture."""
         words = ("half", "nine tenths", "detected")
         machines = dict.fromkeys(one.system.bundle.manifest.machine_id for one in self.measured)
         rows = [
@@ -209,30 +209,30 @@ class Report:
         recordings = len({clip.sha256 for clip in self.clips})
         return f"Detected {AT_WORDS[self.at]}; {len(self.clips)} clips of {recordings} recordings, seed {self.seed}"
 
-    def _untouched(self, one: Measured) -> str:
+    def _untouched(self, one: DetectabilityResult) -> str:
         return f"{one.false_alarms(self.at)} of {len(self.clips)}"
 
-    def _in_last_column(self, text: Callable[[Measured], str]) -> Iterator[str]:
-        """Yield the cells of a row that says one thing of each system, in the last of its three columns."""
+    def _in_last_column(self, text: Callable[[DetectabilityResult], str]) -> Iterator[str]:
+        """Yield the cells of a row with one figure of each system, in the last of its three columns."""
         for one in self.measured:
             yield from ("", "", text(one))
 
-    def _false_alarm_rate(self, one: Measured) -> str:
+    def _false_alarm_rate(self, one: DetectabilityResult) -> str:
         found = one.false_alarm_rate(self.at)
         return f"{found.rate:.1%} ({found.low:.1%} to {found.high:.1%})"
 
-    def _cell(self, one: Measured, fault: Fault) -> str:
+    def _cell(self, one: DetectabilityResult, fault: SimulatedFault) -> str:
         reached = (_severity(self.crossings[one.system.name, fault.name, self.at, share]) for share in SHARES)
         return f"{' / '.join(reached)}; {self._detected(one, fault)}"
 
-    def _detected(self, one: Measured, fault: Fault) -> str:
+    def _detected(self, one: DetectabilityResult, fault: SimulatedFault) -> str:
         curve, threshold = one.curves[fault.name], one.threshold(self.at)
         share, deciding = curve.share_detected(threshold), curve.detections_by(threshold)
         if share is None:
             return "not measured"
         return f"{share:.0%}, {next(iter(deciding))}" if deciding else f"{share:.0%}"
 
-    def _described(self, name: str, fault: Fault, share: float) -> str:
+    def _described(self, name: str, fault: SimulatedFault, share: float) -> str:
         crossing = self.crossings[name, fault.name, self.at, share]
         if crossing.status != "reached":
             return _severity(crossing)
@@ -259,7 +259,7 @@ class Report:
                 yield f"{row.fault}: {first} needs {least}{row.by:.1f} {row.unit} more than {row.best}"
 
     def figure(self) -> Figure:
-        """A panel for each fault: detection rate against severity, for every system."""
+        """Draw a panel for each fault: detection rate against severity, for every system."""
         labels = [f"{one.system.name} ({self._untouched(one)} untouched detected)" for one in self.measured]
         halves = {
             (one.system.name, fault.name): self.crossings[one.system.name, fault.name, self.at, 0.5]
@@ -279,7 +279,7 @@ def write_report(report: Report, folder: Path) -> None:
     replace_durably(folder / f"{STEM}.md", lambda file: file.write(report.page().encode()))
 
 
-def _expected(one: Measured) -> str:
+def _expected(one: DetectabilityResult) -> str:
     return f"{one.system.bundle.manifest.clip.alarm.expected_rate:.1%} of normal clips"
 
 

@@ -1,1 +1,1 @@
-"""Comparing systems on a data set: trained, exported, scored, tabled and drawn."""
+"""Comparison of systems on a data set: trained, exported, scored, tabled and drawn."""

@@ -1,7 +1,9 @@
-"""How well a run's scores tell anomalous from normal recordings that neither trained nor calibrated it.
+"""AUC of a run's scores on normal and anomalous recordings that neither trained nor calibrated it.
 
 Labels are for this report alone: statistics and thresholds come from the run's calibration recordings.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,24 +13,24 @@ from typing import get_args
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from humwatch.audio.files import audio_files
 from humwatch.bundle.bundle import Bundle
 from humwatch.calibration.fit import calibrate
-from humwatch.monitor import ListeningSpec, network_response
+from humwatch.monitor import PipelineSpec, network_response
 from humwatch.onnx_predictor import OnnxPredictor
-from humwatch.recording import clip_lines, hear, whole_clips
+from humwatch.recording import analyse, clip_lines, whole_clips
 from humwatch.scoring.calibration import CalibrationSpec, judge
 from humwatch.scoring.evidence import Evidence, ScoreKind, evidence_of
 from humwatch.scoring.normal_clip import NormalClip
-from humwatch_training.datasets.recordings import AUDIO_SUFFIXES
 from humwatch_training.errors import TrainingDataError
 from humwatch_training.export.bundle import Progress, TrainedRun, channels_of
 
 KINDS: tuple[ScoreKind, ...] = get_args(ScoreKind)
 
 
-@dataclass(frozen=True, slots=True)
-class ScoreRow:
-    """One score on the test recordings: `auc` and `pauc` (p = 0.1, McClish), and what its alarm level would do."""
+@dataclass(frozen=True)
+class BundleScoreRow:
+    """One score on the test recordings: ``auc`` and ``pauc`` (p = 0.1, McClish), and decisions at its alarm level."""
 
     score: ScoreKind
     auc: float
@@ -42,19 +44,19 @@ class ScoreRow:
 ClipEvidence = dict[ScoreKind, NormalClip]
 
 
-class Evaluator:
-    """Scores recordings with every kind of score from one pass of the predictor."""
+class BundleEvaluator:
+    """Scoring of recordings with every kind of score from one pass of the predictor."""
 
     def __init__(self, bundle: Bundle) -> None:
-        own = bundle.manifest.listening
-        self.listening = ListeningSpec(own.features, own.windows, own.scoring.of_kind("consensus"))
+        own = bundle.manifest.pipeline
+        self.pipeline = PipelineSpec(own.features, own.windows, own.scoring.of_kind("consensus"))
         self._predictor = OnnxPredictor(bundle.graph)
-        self._response = network_response(self.listening, self._predictor, bundle.golden.windows)
-        self._bands = self.listening.scoring.bands(self.listening.features)
+        self._response = network_response(self.pipeline, self._predictor, bundle.golden.windows)
+        self._bands = self.pipeline.scoring.bands(self.pipeline.features)
 
     def clips(self, path: Path, name: str, channel: int) -> list[ClipEvidence]:
         """Return the evidence of the clips of one channel of a recording, for every score."""
-        heard = hear(path, self.listening, self._predictor, channel=channel)
+        recording = analyse(path, self.pipeline, self._predictor, channel=channel)
         evidence = {
             kind: Evidence.concatenate(
                 [
@@ -63,18 +65,21 @@ class Evaluator:
                         block.prediction,
                         kind,
                         self._bands,
-                        profiles_hop=self.listening.windows.hop_frames if kind == "consensus" else None,
+                        profiles_hop=self.pipeline.windows.hop_frames if kind == "consensus" else None,
                     )
-                    for block in heard.blocks
+                    for block in recording.blocks
                 ]
             )
             for kind in KINDS
         }
-        size = self.listening.clip_windows
-        cut = {kind: whole_clips(evidence[kind], self.listening) for kind in KINDS}
-        lines = [clip_lines(heard.blocks, self.listening, i * size) for i in range(len(cut[KINDS[0]]))]
+        size = self.pipeline.clip_windows
+        cut = {kind: whole_clips(evidence[kind], self.pipeline) for kind in KINDS}
+        lines = [clip_lines(recording.blocks, self.pipeline, i * size) for i in range(len(cut[KINDS[0]]))]
         return [
-            {kind: NormalClip(name, cut[kind][i], heard.level_dbfs, heard.sample_bits, lines=own) for kind in KINDS}
+            {
+                kind: NormalClip(name, cut[kind][i], recording.level_dbfs, recording.sample_bits, lines=own)
+                for kind in KINDS
+            }
             for i, own in enumerate(lines)
         ]
 
@@ -84,15 +89,15 @@ class Evaluator:
         calibration: Sequence[ClipEvidence],
         normal: Sequence[ClipEvidence],
         anomalous: Sequence[ClipEvidence],
-    ) -> ScoreRow:
+    ) -> BundleScoreRow:
         """Calibrate one score and measure it on the test clips."""
-        scoring = self.listening.scoring.of_kind(kind)
+        scoring = self.pipeline.scoring.of_kind(kind)
         scale = calibrate(
             [clip[kind] for clip in calibration],
             scoring=scoring,
             spec=CalibrationSpec(),
-            step_windows=self.listening.step_windows,
-            clip_seconds=self.listening.windows.clip_seconds,
+            step_windows=self.pipeline.step_windows,
+            clip_seconds=self.pipeline.windows.clip_seconds,
             response=self._response if kind == "consensus" else None,
         ).clip
         scores = [
@@ -102,7 +107,7 @@ class Evaluator:
         labels = np.repeat([0, 1], [len(part) for part in scores])
         together = np.concatenate(scores)
         level = scale.thresholds.alarm.level
-        return ScoreRow(
+        return BundleScoreRow(
             score=kind,
             auc=float(roc_auc_score(labels, together)),
             pauc=float(roc_auc_score(labels, together, max_fpr=0.1)),
@@ -121,13 +126,13 @@ def evaluate_run(
     channels: Sequence[int],
     data: Sequence[Path] = (),
     progress: Progress,
-) -> dict[int, list[ScoreRow]]:
-    """Return, for each channel, a row for every score: test normals of the run against a folder of anomalies.
+) -> dict[int, list[BundleScoreRow]]:
+    """Return a row for every score, by channel: test normals of the run against a folder of anomalies.
 
     Statistics come from all channels of the calibration recordings, as the bundle's do.
     """
-    evaluator = Evaluator(bundle)
-    anomalies = sorted(path for path in anomalous.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    evaluator = BundleEvaluator(bundle)
+    anomalies = audio_files(anomalous)
     if not anomalies or not run.split.test:
         raise TrainingDataError("anomalous recordings and normal ones set aside for testing are both needed")
     calibration = _read(evaluator, run.files(run.split.calibration, data), None, "calibration recordings", progress)
@@ -141,13 +146,13 @@ def evaluate_run(
 
 
 def _read(
-    evaluator: Evaluator,
+    evaluator: BundleEvaluator,
     files: dict[str, Path],
     channels: Sequence[int] | None,
     stage: str,
     progress: Callable[[str, int, int], None],
 ) -> dict[int, list[ClipEvidence]]:
-    """Return the clips of each channel; of all channels that there are when `channels` is None."""
+    """Return the clips of each channel; of all channels that there are when ``channels`` is None."""
     found: dict[int, list[ClipEvidence]] = {}
     for done, (name, path) in enumerate(files.items()):
         progress(stage, done, len(files))

@@ -1,19 +1,19 @@
-"""The sound of a data set's clips, as training and every system get it."""
+"""Log-mel frames of a data set's clips, as training and every system get them."""
+
+from __future__ import annotations
 
 import hashlib
 
 import numpy as np
-import numpy.typing as npt
 
+from humwatch.arrays import Float32
 from humwatch.audio.features import FeatureSpec
 from humwatch_training.datasets import DataClip, DataSet
 from humwatch_training.datasets.feature_cache import FeatureCache
 
-Float32 = npt.NDArray[np.float32]
-
 
 class ClipReader:
-    """Reads log-mel frames of one channel, and knows clips by the digest of their frames."""
+    """Reader of one channel's log-mel frames, with the digest of each clip's frames."""
 
     def __init__(self, dataset: DataSet, cache: FeatureCache, *, channel: int = 0, min_frames: int = 5) -> None:
         self.features = dataset.features or FeatureSpec()
@@ -23,7 +23,7 @@ class ClipReader:
         self._digests: dict[str, str] = {}
 
     def frames_db(self, clip: DataClip) -> Float32:
-        """Return float32 (frames, n_mels) in dB; TrainingDataError where the clip cannot be used."""
+        """Return a clip's frames, float32 (frames, n_mels) in dB; raise TrainingDataError where it cannot be used."""
         frames_db = self._cache.log_mel(clip, self.features, self._channel, min_frames=self._min_frames)
         self._digests.setdefault(clip.name, hashlib.sha256(np.ascontiguousarray(frames_db).tobytes()).hexdigest())
         return frames_db

@@ -1,5 +1,7 @@
 """Results as the files of DCASE Task 2: scores and decisions of each machine, and the areas of all."""
 
+from __future__ import annotations
+
 import csv
 import io
 from collections import Counter
@@ -14,10 +16,10 @@ Line = Sequence[str | int | float]
 
 
 def write_dcase_files(rows: Iterable[ScoreRow], folder: Path) -> None:
-    """Write, for each row, `<study>/<system>/<score>/` with three kinds of CSV file, none with a header.
+    """Write, for each row, ``<study>/<system>/<score>/`` with three kinds of CSV file, none with a header.
 
-    `anomaly_score_<type>_<id>.csv`: file name, raw score. `decision_result_<type>_<id>.csv`: file name, 1 where the
-    score reaches the alarm level. `result.csv`: type; id, AUC, pAUC of each machine; their average.
+    ``anomaly_score_<type>_<id>.csv``: file name, raw score. ``decision_result_<type>_<id>.csv``: file name, 1 where the
+    score reaches the alarm level. ``result.csv``: type; id, AUC, pAUC of each machine; their average.
     """
     for row in rows:
         place = folder / row.study.name / row.system.name / row.score

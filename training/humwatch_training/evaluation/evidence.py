@@ -1,8 +1,10 @@
-"""What each clip leaves for every score, from one pass of the predictor, kept on disk.
+"""Evidence of each clip for every score, from one pass of the predictor, kept on disk.
 
 A clip's windows are pooled as soon as they are scored: a data set's windows, bands and scores together would not fit
 in memory, and no score here needs more than a clip's value of each band, or its mean error.
 """
+
+from __future__ import annotations
 
 import hashlib
 import time
@@ -13,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from humwatch.arrays import Float32, Float64
 from humwatch.audio.features import FeatureSpec
 from humwatch.audio.windows import Windower, WindowSpec
 from humwatch.durable import replace_durably
@@ -23,11 +25,8 @@ from humwatch.predictor import Prediction, Predictor
 from humwatch.scoring.evidence import Evidence, ProfileEvidence, ScoreKind, ScoringSpec, evidence_of
 from humwatch_training.networks.kinds import NetworkConfig
 
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
-
 EVIDENCE_FORMAT: Final = 2
-"""Raised whenever `humwatch.scoring.evidence.evidence_of`, or what is kept of it, gives other numbers than before."""
+"""Version of the evidence, raised whenever ``evidence_of``, or the part of it kept, gives other numbers than before."""
 
 KINDS: tuple[ScoreKind, ...] = get_args(ScoreKind)
 
@@ -38,10 +37,10 @@ _LIKELIHOODS: Final = frozenset({"nll", "likelihood"})
 
 
 def kinds_of(network: NetworkConfig) -> tuple[ScoreKind, ...]:
-    """Return the scores that mean something for a network, and something of their own.
+    """Return the scores that are defined for a network and differ from each other.
 
     Likelihoods need a standard deviation of the network's own. Scores of the level itself, "spectrum_...", need no
-    network; they stand in the rows of the constant one, for which all other profiles would say the same.
+    network; they stand in the rows of the constant one, for which all other profiles would be equal.
     """
     without_network = network.kind == "constant"
 
@@ -56,15 +55,15 @@ def kinds_of(network: NetworkConfig) -> tuple[ScoreKind, ...]:
     return tuple(kind for kind in KINDS if has_meaning(kind))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ClipEvidence:
-    """What one clip leaves.
+    """Evidence of one clip.
 
     Attributes:
-        evidence: for each score, pooled over the clip's windows into one.
-        squared_error_db2: mean over all targets of all windows, every band, dB^2 (Table 2 of the paper).
-        duration_s: of the sound.
-        scoring_s: that prediction and evidence took.
+        evidence: evidence of each score, pooled over the clip's windows into one.
+        squared_error_db2: mean squared error over all targets of all windows, dB^2 (Table 2 of the paper).
+        duration_s: length of the sound, s.
+        scoring_s: time of prediction and evidence, s.
     """
 
     evidence: dict[ScoreKind, Evidence]
@@ -73,8 +72,8 @@ class ClipEvidence:
     scoring_s: float
 
 
-class Hearing(BaseModel):
-    """How clips are heard: all that evidence depends on, but for the clip."""
+class EvidenceSpec(BaseModel):
+    """All that evidence depends on, except for the clip."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -89,8 +88,8 @@ class Hearing(BaseModel):
         bands = {k: ScoringSpec.model_validate({"kind": k}).bands(self.features).tolist() for k in self.kinds}
         return hashlib.sha256(f"{self.model_dump_json()} {bands}".encode()).hexdigest()
 
-    def clip(self, frames_db: Float32, predictor: Predictor) -> ClipEvidence:
-        """Hear one clip, float32 (frames, n_mels) in dB."""
+    def clip_evidence(self, frames_db: Float32, predictor: Predictor) -> ClipEvidence:
+        """Return the evidence of one clip, float32 (frames, n_mels) in dB."""
         begun = time.perf_counter()
         windows = all_windows(frames_db, self.windows, self.features)
         prediction = predictor.predict(windows)
@@ -112,7 +111,7 @@ def all_windows(frames_db: Float32, spec: WindowSpec, features: FeatureSpec) -> 
 
 
 def residual_db(windows: Float32, prediction: Prediction) -> Float64:
-    """Level minus expectation at each target: float64 (B, T) in dB."""
+    """Return level minus expectation at each target: float64 (B, T) in dB."""
     index = np.broadcast_to(prediction.target_index, prediction.mean.shape)
     level = np.take_along_axis(windows.reshape(len(windows), -1), index, axis=1).astype(np.float64)
     residual: Float64 = level - prediction.mean
@@ -147,11 +146,11 @@ def _pooled_profiles(profiles: ProfileEvidence | None, shares: Float64) -> Profi
 
 
 class EvidenceStore:
-    """The evidence of many clips by the digest of their frames, in one file; damaged or of another key, it is empty."""
+    """Evidence of many clips by the digest of their frames, in one file; a damaged one counts as empty."""
 
-    def __init__(self, path: Path, hearing: Hearing) -> None:
+    def __init__(self, path: Path, evidence_spec: EvidenceSpec) -> None:
         self._path = path
-        self._kinds = hearing.kinds
+        self._kinds = evidence_spec.kinds
         self._clips = self._read()
         self._saved = len(self._clips)
 
@@ -162,11 +161,11 @@ class EvidenceStore:
         return self._clips[digest]
 
     def add(self, digest: str, clip: ClipEvidence) -> None:
-        """Keep a clip's evidence; on the disk only after `save`."""
+        """Add a clip's evidence; it is on disk only after ``save``."""
         self._clips[digest] = clip
 
     def save(self) -> None:
-        """Write what is new."""
+        """Write the file if there is new evidence."""
         if len(self._clips) == self._saved:
             return
         clips = list(self._clips.values())
@@ -193,12 +192,12 @@ class EvidenceStore:
             return {}
         return {str(digest): self._clip(arrays, i) for i, digest in enumerate(arrays["digests"])}
 
-    def _clip(self, arrays: dict[str, npt.NDArray[np.float64]], i: int) -> ClipEvidence:
+    def _clip(self, arrays: dict[str, Float64], i: int) -> ClipEvidence:
         evidence = {kind: _stored_evidence(arrays, kind, i) for kind in self._kinds}
         return ClipEvidence(evidence, *(float(arrays[name][i]) for name in _FIGURES))
 
 
-def _stored_evidence(arrays: dict[str, npt.NDArray[np.float64]], kind: ScoreKind, i: int) -> Evidence:
+def _stored_evidence(arrays: dict[str, Float64], kind: ScoreKind, i: int) -> Evidence:
     profiles = None
     if kind == "consensus":
         profiles = ProfileEvidence(**{part: arrays[f"{kind}.profiles.{part}"][i : i + 1] for part in _PROFILE_PARTS})
@@ -209,6 +208,6 @@ def _stored_evidence(arrays: dict[str, npt.NDArray[np.float64]], kind: ScoreKind
 _FIGURES: Final = ("squared_error_db2", "duration_s", "scoring_s")
 
 
-def evidence_path(folder: Path, system: str, hearing: Hearing) -> Path:
-    """Return where a system's evidence is kept: another key, another file."""
-    return folder / "evidence" / f"{system}-{hearing.digest()[:16]}.npz"
+def evidence_path(folder: Path, system: str, evidence_spec: EvidenceSpec) -> Path:
+    """Return the path of a system's evidence: one file for each specification."""
+    return folder / "evidence" / f"{system}-{evidence_spec.digest()[:16]}.npz"

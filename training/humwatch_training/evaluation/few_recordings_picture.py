@@ -1,4 +1,6 @@
-"""The picture of few recordings: recall and false alarms at each score's own alarm level, against the clips drawn."""
+"""Picture of few recordings: recall and false alarms at each score's own alarm level, against the clips drawn."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
@@ -31,7 +33,7 @@ MARKERS: Final[dict[ScoreKind, str]] = {
 }
 ASKED_FOR: Final = "false alarm rate that is asked for"
 MOST_FAR_PERCENT: Final = 20.0
-"""A false alarm rate above that is drawn there: nobody tells 30 % from 40 %, and everybody 1 % from 3 %."""
+"""Largest false alarm rate of the axis; higher ones are drawn there: 30 % or 40 % matters less than 1 % or 3 %."""
 
 
 def few_recordings_figure(subjects: Mapping[str, Sequence[FewRow]]) -> Figure:

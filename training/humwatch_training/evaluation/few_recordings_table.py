@@ -1,4 +1,6 @@
-"""The table of what scores are worth where a machine has few normal recordings: as rows, JSON and Markdown."""
+"""Table of scores with few normal recordings of a machine: as rows, JSON and Markdown."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,12 +14,12 @@ from humwatch_training.evaluation.tables import Grid, is_default, study_json
 from humwatch_training.fit.systems import System
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FewFigures:
     """Means over draws, and the standard deviation over them (None of a single one); of a machine, or of several.
 
-    Of several machines all of it is the mean over machines, the standard deviation too: it is what one machine's owner
-    has to reckon with. `draws` is then the number of the machine with the fewest.
+    Of several machines all of it is the mean over machines, the standard deviation too: it is the one that a single
+    machine's owner meets. ``draws`` is then the number of the machine with the fewest.
     """
 
     draws: int
@@ -33,8 +35,8 @@ class FewFigures:
     coverage: float
 
     @classmethod
-    def of(cls, draws: Sequence[DrawFigures]) -> "FewFigures":
-        """Take together the draws of one machine."""
+    def of(cls, draws: Sequence[DrawFigures]) -> FewFigures:
+        """Average the draws of one machine."""
         recalls, fars = [draw.recall for draw in draws], [draw.far for draw in draws]
         return cls(
             draws=len(draws),
@@ -51,8 +53,8 @@ class FewFigures:
         )
 
     @classmethod
-    def together(cls, machines: Sequence["FewFigures"]) -> "FewFigures":
-        """Take the mean of several machines."""
+    def together(cls, machines: Sequence[FewFigures]) -> FewFigures:
+        """Average the figures of several machines."""
 
         def std(values: Sequence[float | None]) -> float | None:
             known = [value for value in values if value is not None]
@@ -73,11 +75,11 @@ class FewFigures:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FewRow:
-    """A row of the table: one system under one score, calibrated on `k` clips of each machine of a study.
+    """A row of the table: one system under one score, calibrated on ``k`` clips of each machine of a study.
 
-    `clips` is k as a number; of "all", those of the machine with the fewest.
+    ``clips`` is k as a number; of "all", those of the machine with the fewest.
     """
 
     study: Study
@@ -94,11 +96,11 @@ class FewRow:
 
     @property
     def is_default(self) -> bool:
-        """Whether new bundles have this score of this system."""
+        """State of being the score and system of new bundles."""
         return is_default(self.system, self.score)
 
     def as_json(self) -> dict[str, object]:
-        """The row, as JSON knows it."""
+        """Return the row as JSON's types."""
         return {
             **study_json(self.study),
             "system": self.system.name,

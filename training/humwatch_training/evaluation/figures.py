@@ -1,4 +1,6 @@
-"""Pictures of an evaluation: ROC curves, histograms with thresholds, spectrograms with what was not expected."""
+"""Pictures of an evaluation: ROC curves, histograms with thresholds, spectrograms with residuals."""
+
+from __future__ import annotations
 
 import io
 from collections.abc import Sequence
@@ -6,21 +8,19 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from PIL import Image
 
+from humwatch.arrays import Float32
 from humwatch.audio.features import FeatureSpec, hz_to_mel
 from humwatch_training.evaluation.intervals import MAX_FALSE_ALARM_RATE, roc
 from humwatch_training.evaluation.tables import MachineRow, ScoreRow
 
-Float32 = npt.NDArray[np.float32]
-
 COLOURS: Final = ("#000000", "#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#cc79a7", "#009e73")
-"""Okabe and Ito's, which those who tell red from green badly can tell apart."""
+"""Colours of Okabe and Ito, distinct also for people with red-green colour blindness."""
 NORMAL: Final = "#0072b2"
 ANOMALOUS: Final = "#d55e00"
 TICKS_HZ: Final = (250, 500, 1000, 2000, 4000, 8000)
@@ -30,9 +30,9 @@ _DPI: Final = 90
 _COLOURS_OF_PNG: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ClipPicture:
-    """A clip to be drawn: frames and residual, float32 (frames, n_mels) in dB; residual NaN where none was said."""
+    """A clip to be drawn: frames and residual (NaN where nothing was predicted), float32 (frames, n_mels) in dB."""
 
     title: str
     frames_db: Float32
@@ -50,7 +50,7 @@ def png(figure: Figure) -> bytes:
 
 
 def panels(rows: Sequence[ScoreRow]) -> dict[str, list[ScoreRow]]:
-    """Return the rows by what is compared: each score, and with each kind of profile the one that needs no network."""
+    """Group the rows to compare: each score, and with each kind of profile the one that needs no network."""
     found: dict[str, list[ScoreRow]] = {}
     for row in rows:
         if not row.score.startswith("spectrum_"):
@@ -97,7 +97,7 @@ def _roc_curve(axes: Axes, machine: MachineRow, label: str, colour: str) -> None
 def histogram_figure(rows: Sequence[ScoreRow]) -> Figure:
     """Return histograms of raw scores: a row of panels for each system and score, a column for each machine.
 
-    The last bin of a panel holds all that is beyond.
+    The last bin of a panel holds all scores beyond.
     """
     machines = len(rows[0].machines)
     figure = Figure(figsize=(1.8 + 3.2 * machines, 0.6 + 1.55 * len(rows)), layout="constrained")
@@ -129,7 +129,7 @@ def _histogram(axes: Axes, machine: MachineRow) -> None:
 
 
 def clips_figure(pictures: Sequence[ClipPicture], features: FeatureSpec) -> Figure:
-    """Return clips side by side: above the spectrogram, below it what the system did not expect."""
+    """Return clips side by side: above the spectrogram, below it the residual."""
     figure = Figure(figsize=(1.2 + 2.9 * len(pictures), 5.0), layout="constrained")
     grid = figure.subplots(2, len(pictures), squeeze=False, sharey=True)
     levels = np.concatenate([picture.frames_db.ravel() for picture in pictures])
@@ -173,5 +173,5 @@ def _frequency_axis(axes: Axes, features: FeatureSpec) -> None:
 
 
 def plain(text: str) -> str:
-    """Return text of a data set as it is, not as a formula."""
+    """Escape text of a data set, so that matplotlib draws it literally and not as a formula."""
     return text.replace("$", r"\$")

@@ -1,4 +1,6 @@
-"""The predictor graph of each system, exported once, checked against torch, and kept beside its network."""
+"""Predictor graph of each system, exported once, checked against torch, and kept beside its network."""
+
+from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
@@ -6,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from humwatch.arrays import Float32
 from humwatch.durable import replace_durably
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch_training.evaluation.training import TrainedNetwork
@@ -19,13 +20,11 @@ from humwatch_training.export.graph import OPSET, check_parity, export_graph
 from humwatch_training.fit.systems import System
 from humwatch_training.networks.strategy_choice import build_strategy
 
-Float32 = npt.NDArray[np.float32]
-
 PARITY_WINDOWS: Final = 16
 
 
 class GraphCard(BaseModel):
-    """What a kept graph was made from, and how far it is from torch (relative, `graph.PARITY_RTOL` at most)."""
+    """Digest of a kept graph's sources, and its difference from torch (relative, ``graph.PARITY_RTOL`` at most)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,22 +33,22 @@ class GraphCard(BaseModel):
     parity: dict[str, float]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SystemGraph:
-    """A system's graph, as it would stand in a bundle."""
+    """A system's graph in the form of a bundle's."""
 
     content: bytes
     card: GraphCard
 
     def predictor(self, *, threads: int) -> OnnxPredictor:
-        """Load it."""
+        """Load the graph into ONNX Runtime."""
         return OnnxPredictor(self.content, threads=threads)
 
 
 def system_graph(system: System, trained: TrainedNetwork, windows: Callable[[], Float32]) -> SystemGraph:
-    """Return a system's graph: the one that is kept, or a new one.
+    """Return a system's graph: the one on disk, or a new one.
 
-    `windows`, called for a new one, gives float32 (n, L, F) in dB to compare it with torch on. Raises
+    ``windows``, called for a new one, gives float32 (n, L, F) in dB to compare it with torch on. Raises
     ExportParityError where the two do not agree.
     """
     made_from = _source_digest(system, trained)
@@ -72,7 +71,7 @@ def _card_of(place: Path) -> Path:
 
 
 def _kept(place: Path, made_from: str) -> tuple[bytes, GraphCard] | None:
-    """Return what is on disk; None where it is damaged, or made from something else."""
+    """Return the graph on disk; None where it is damaged, or made from other sources."""
     try:
         content = place.read_bytes()
         card = GraphCard.model_validate_json(_card_of(place).read_bytes())
@@ -83,7 +82,7 @@ def _kept(place: Path, made_from: str) -> tuple[bytes, GraphCard] | None:
 
 
 def _source_digest(system: System, trained: TrainedNetwork) -> str:
-    """Digest of the weights, of the strategy and of what exports them."""
+    """Return a digest of the weights, of the strategy and of the exporter's versions."""
     digest = hashlib.sha256(trained.checkpoint.network_config.encode())
     for name, values in sorted(trained.checkpoint.network.items()):
         digest.update(name.encode() + values.detach().cpu().contiguous().numpy().tobytes())

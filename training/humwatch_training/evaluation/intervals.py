@@ -1,24 +1,25 @@
-"""AUC and pAUC of scores, and how far other clips of the same kind would move them.
+"""AUC and pAUC of scores with bootstrap intervals.
 
-The areas are those of `sklearn.metrics.roc_auc_score`, for many weightings of the same clips at once: that is what
-a bootstrap needs.
+The areas are those of ``sklearn.metrics.roc_auc_score``, for many weightings of the same clips at once, as a
+bootstrap needs.
 """
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-Float64 = npt.NDArray[np.float64]
+from humwatch.arrays import Float64
 
 CONFIDENCE: Final = 0.95
 MAX_FALSE_ALARM_RATE: Final = 0.1
 """p of the partial AUC."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Estimate:
     """A figure with its bootstrap interval (percentiles)."""
 
@@ -27,7 +28,7 @@ class Estimate:
     high: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Areas:
     """AUC and pAUC of one machine, and of bootstrap draws of its clips: float64 (draws,)."""
 
@@ -72,7 +73,7 @@ def roc(
 
 
 def _area_up_to(limit: float, false_alarms: Float64, detections: Float64) -> Float64:
-    """Area under each row's curve from no false alarms to `limit`: float64 (draws,)."""
+    """Return the area under each row's curve from no false alarms to ``limit``: float64 (draws,)."""
     left, right = false_alarms[:, :-1], false_alarms[:, 1:]
     whole = right - left
     width = np.clip(np.minimum(right, limit) - left, 0.0, None)
@@ -83,7 +84,7 @@ def _area_up_to(limit: float, false_alarms: Float64, detections: Float64) -> Flo
 
 
 def _mcclish(area: Float64) -> Float64:
-    """Bring a partial area to 0.5 for chance and 1 for perfection (McClish, 1989)."""
+    """Scale a partial area to 0.5 for chance and 1 for perfection (McClish, 1989)."""
     least, most = MAX_FALSE_ALARM_RATE**2 / 2, MAX_FALSE_ALARM_RATE
     return 0.5 * (1.0 + (area - least) / (most - least))
 

@@ -1,4 +1,6 @@
-"""The files of an evaluation: JSON, Markdown, DCASE's CSV, the picture of few recordings."""
+"""Files of an evaluation: JSON, Markdown, DCASE's CSV, the picture of few recordings."""
+
+from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
@@ -18,7 +20,7 @@ FEW_RECORDINGS = "few_recordings"
 
 
 def results_json(evaluation: Evaluation, about: Mapping[str, object]) -> dict[str, object]:
-    """Return all tables, after what they are `about`: data, protocol, seed."""
+    """Return all tables, after the entries of ``about``: data, protocol, seed."""
     rows = list(all_rows(evaluation))
     return {
         "schema_version": SCHEMA_VERSION,
@@ -36,7 +38,7 @@ def all_rows(evaluation: Evaluation) -> Iterable[ScoreRow]:
 
 
 def by_subject(evaluation: Evaluation) -> dict[str, list[ScoreRow]]:
-    """Return the rows of studies that differ in k alone together."""
+    """Group the rows of studies that differ in k alone."""
     found: dict[str, list[ScoreRow]] = {}
     for row in all_rows(evaluation):
         found.setdefault(row.study.subject, []).append(row)
@@ -52,7 +54,7 @@ def error_rows(rows: Iterable[ScoreRow]) -> list[ErrorRow]:
 
 
 def table1_text(evaluation: Evaluation) -> str:
-    """Return Table 1 of every subject, and what each system took, as Markdown."""
+    """Return Table 1 of every subject, and the cost of each system, as Markdown."""
     return "\n".join(
         f"## {subject}\n\n{markdown(table1_grid(rows))}\n{markdown(cost_grid(rows))}"
         for subject, rows in by_subject(evaluation).items()

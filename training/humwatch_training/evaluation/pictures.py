@@ -1,4 +1,6 @@
-"""Which clips are worth a look, and what a system did not expect of them."""
+"""Example clips of a score, and a system's residuals of them."""
+
+from __future__ import annotations
 
 import zipfile
 import zlib
@@ -7,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from humwatch.arrays import Float32
 from humwatch.audio.windows import WindowSpec
 from humwatch.durable import replace_durably
 from humwatch.predictor import Predictor
@@ -16,13 +18,11 @@ from humwatch_training.datasets import DataClip
 from humwatch_training.evaluation.clips import ClipReader
 from humwatch_training.evaluation.evidence import all_windows, residual_db
 from humwatch_training.evaluation.figures import ClipPicture
-from humwatch_training.evaluation.runner import HeardSystem
+from humwatch_training.evaluation.runner import EvaluatedSystem
 from humwatch_training.evaluation.tables import ScoreRow
 
-Float32 = npt.NDArray[np.float32]
-
 Chosen = tuple[str, int, DataClip, float]
-"""What the clip is an example of, the machine's place in the row, the clip, and its normalised score."""
+"""Title of the example, the machine's place in the row, the clip, and its normalised score."""
 
 _EXAMPLES: Final[tuple[tuple[str, str, Callable[[Sequence[float]], int]], ...]] = (
     ("normal", "clearly normal", lambda scores: int(np.argmin(scores))),
@@ -32,7 +32,7 @@ _EXAMPLES: Final[tuple[tuple[str, str, Callable[[Sequence[float]], int]], ...]] 
 )
 
 
-def telling_clips(row: ScoreRow) -> list[Chosen]:
+def example_clips(row: ScoreRow) -> list[Chosen]:
     """Return the clips that a score gets most right and most wrong, of all machines, on the service's scale."""
     chosen = []
     for label, title, choose in _EXAMPLES:
@@ -49,16 +49,16 @@ def _normalised(row: ScoreRow, label: str) -> Iterator[tuple[int, DataClip, floa
             yield place, clip, float(score)
 
 
-def clip_picture(chosen: Chosen, heard: HeardSystem, reader: ClipReader) -> ClipPicture:
+def clip_picture(chosen: Chosen, evaluated: EvaluatedSystem, reader: ClipReader) -> ClipPicture:
     """Return a clip with its residual, computed at every frame once and kept beside the evidence."""
     title, _, clip, score = chosen
     frames_db = reader.frames_db(clip)
-    place = heard.folder / "residuals" / f"{heard.graph.card.sha256[:16]}-{reader.digest(clip)[:16]}.npz"
+    place = evaluated.folder / "residuals" / f"{evaluated.graph.card.sha256[:16]}-{reader.digest(clip)[:16]}.npz"
     residual = _kept(place)
     if residual is None:
-        spec = WindowSpec(length_frames=heard.hearing.windows.length_frames, hop_frames=1)
+        spec = WindowSpec(length_frames=evaluated.evidence_spec.windows.length_frames, hop_frames=1)
         windows = all_windows(frames_db, spec, reader.features)
-        residual = residual_map(windows, heard.graph.predictor(threads=heard.cost.threads))
+        residual = residual_map(windows, evaluated.graph.predictor(threads=evaluated.cost.threads))
         place.parent.mkdir(parents=True, exist_ok=True)
         kept = residual.astype(np.float16)  # 0.01 dB of 12: more than a picture shows
         replace_durably(place, lambda file: np.savez_compressed(file, residual_db=kept))

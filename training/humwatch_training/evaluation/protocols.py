@@ -1,11 +1,13 @@
-"""Which clips train a network, which give a machine its statistics, and which test it.
+"""Division of clips into those that train a network, give a machine its statistics, and test it.
 
-Two questions. *Matched*: the network has heard normal sound of the machine that it is tested on (development machines
-among themselves, evaluation machines among themselves). *Zero-shot*: it has heard other machines of the type only, and
-all that is known of the new machine are k normal clips for its statistics (Wichern et al., WASPAA 2021, section 4).
+Two protocols. *Matched*: the network was trained on normal sound of the machine that it is tested on (development
+machines among themselves, evaluation machines among themselves). *Zero-shot*: it was trained on other machines of the
+type only, with k normal clips of the new machine for its statistics (Wichern et al., WASPAA 2021, section 4).
 
-An `Experiment` cannot be made in which a test clip trains or calibrates anything.
+An ``Experiment`` cannot be made in which a test clip trains or calibrates anything.
 """
+
+from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
@@ -22,15 +24,15 @@ Pool = Literal["type", "machine"]
 
 GROUPS: tuple[Group, ...] = ("dev", "eval")
 STATISTICS_CLIPS: tuple[int | None, ...] = (0, 5, 10, 20, 40, None)
-"""Customary numbers of clips for a new machine's statistics; None is all that there are."""
+"""Customary numbers of clips for a new machine's statistics; None for all clips."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MachineTask:
     """One machine that is tested.
 
-    `statistics` are normal train clips of that machine (none for k = 0), `test` its test clips with a label, and
-    `unlabelled` the number of its test clips without one, which are left out.
+    ``statistics`` are normal train clips of that machine (none for k = 0), ``test`` its test clips with a label, and
+    ``unlabelled`` the number of its test clips without one, which are left out.
     """
 
     machine_type: str
@@ -52,7 +54,7 @@ class MachineTask:
             raise TrainingDataError(f"{' '.join(machine)}: no test clips with a label")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Experiment:
     """Clips that train one network, and the machines that it is tested on."""
 
@@ -71,15 +73,15 @@ class Experiment:
 
     @property
     def unlabelled(self) -> int:
-        """Number of test clips left out because they have no label."""
+        """Number of test clips left out for want of a label."""
         return sum(task.unlabelled for task in self.machines)
 
 
 def matched(dataset: DataSet, *, pool: Pool, group: Group | None = None) -> list[Experiment]:
     """Train and test on the same machines: one experiment a type and group, or one a machine.
 
-    `pool` "type" trains one network on all machines of a type and group (the paper's way), "machine" one on each. All
-    normal train clips of a machine give its statistics. `group` None takes development and evaluation machines, never
+    ``pool`` "type" trains one network on all machines of a type and group (the paper's way), "machine" one on each. All
+    normal train clips of a machine give its statistics. ``group`` None takes development and evaluation machines, never
     mixed. Machines without labelled test clips are trained on, and not tested. TrainingDataError where that leaves
     nothing, or where a machine that is tested has no train clips.
     """
@@ -96,9 +98,9 @@ def zero_shot(
 ) -> list[Experiment]:
     """Train on some machines and test on others of the same type: one experiment for every type that has both.
 
-    Statistics of a test machine come from `k` of its own normal train clips, drawn by `seed`, or from all of them
+    Statistics of a test machine come from ``k`` of its own normal train clips, drawn by ``seed``, or from all of them
     (None). The draw of fewer is part of the draw of more. TrainingDataError where ids are on both sides or unknown, or
-    where a machine has fewer clips than `k`.
+    where a machine has fewer clips than ``k``.
     """
     both = sorted(set(train_ids) & set(test_ids))
     known = {machine_id for _, machine_id in dataset.machines}
@@ -114,7 +116,7 @@ def zero_shot(
 
 
 def zero_shot_groups(dataset: DataSet, *, train: Group, test: Group, k: int | None, seed: int) -> list[Experiment]:
-    """Train on the machines of one group and test on those of the other, as `zero_shot` does: DEV to EVAL or back."""
+    """Train on the machines of one group and test on those of the other, as ``zero_shot`` does: DEV to EVAL or back."""
     if train == test:
         raise TrainingDataError(f"{train} machines cannot be trained on and be new")
     name = f"zero-shot/{train}-to-{test}/{_k_name(k)}"
@@ -167,7 +169,7 @@ def _task(clips: Sequence[DataClip], k: int | None, seed: int) -> MachineTask:
 
 
 def drawn(clips: Sequence[DataClip], k: int, seed: int) -> tuple[DataClip, ...]:
-    """Return `k` of a machine's clips (at most all), in the order of a draw by `seed`: the first of a draw of more."""
+    """Return ``k`` clips of a machine (at most all) in the order of a draw by ``seed``, the first of a draw of more."""
     if k < 0:
         raise TrainingDataError(f"{k} clips for statistics are fewer than none")
     if not clips:

@@ -1,4 +1,6 @@
-"""The report: one page that stands alone, with every table and picture inside."""
+"""Report of an evaluation: one page that stands alone, with every table and picture inside."""
+
+from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +13,7 @@ from humwatch_training.evaluation.few_recordings_picture import few_recordings_f
 from humwatch_training.evaluation.few_recordings_table import FewRow, few_recordings_grid
 from humwatch_training.evaluation.figures import clips_figure, histogram_figure, png, roc_figure
 from humwatch_training.evaluation.outputs import by_subject, error_rows, few_by_subject, write_text
-from humwatch_training.evaluation.pictures import clip_picture, telling_clips
+from humwatch_training.evaluation.pictures import clip_picture, example_clips
 from humwatch_training.evaluation.runner import Evaluation
 from humwatch_training.evaluation.tables import Grid, ScoreRow, cost_grid, table1_grid, table2_grid
 from humwatch_training.export.bundle import Progress
@@ -67,9 +69,9 @@ def write_report(
         sections += _few_recordings(subject, few_by_subject(evaluation).get(subject, []))
     progress("report", len(subjects), len(subjects))
     named = {"protocol": "protocol", "seed": "seed", "draws": "draws", "few_draws": "draws of few recordings"}
-    told = ", ".join(f"{words} {about[name]}" for name, words in named.items() if name in about)
+    facts = ", ".join(f"{words} {about[name]}" for name, words in named.items() if name in about)
     title = f"Evaluation of {about['data']}"
-    page = _PAGE.format(title=escape(title), style=_STYLE, about=escape(told), body="\n".join(sections))
+    page = _PAGE.format(title=escape(title), style=_STYLE, about=escape(facts), body="\n".join(sections))
     write_text(path, page)
 
 
@@ -101,7 +103,7 @@ def _few_recordings(subject: str, rows: Sequence[FewRow]) -> Iterator[str]:
 
 def _clips_png(evaluation: Evaluation, row: ScoreRow, reader: ClipReader) -> bytes:
     pictures = []
-    for chosen in telling_clips(row):
+    for chosen in example_clips(row):
         experiment, _ = row.study.machines[chosen[1]]
         pictures.append(clip_picture(chosen, evaluation.system_of(experiment, row.system), reader))
     return png(clips_figure(pictures, reader.features))

@@ -1,4 +1,6 @@
-"""One evaluation from beginning to end: train, export, hear, score; each step only where it was not done yet."""
+"""One evaluation from beginning to end: train, export, collect evidence, score; each step only where it is missing."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from humwatch.arrays import Float32, Float64
 from humwatch.audio.windows import WindowSpec
-from humwatch.monitor import ListeningSpec, network_response
+from humwatch.monitor import PipelineSpec, network_response
 from humwatch.scoring.evidence import ScoreKind, ScoringSpec
 from humwatch_training.console import stage_progress
 from humwatch_training.datasets import DataClip
@@ -18,13 +20,13 @@ from humwatch_training.datasets.recordings import RecordingEntry
 from humwatch_training.datasets.windows import Clip
 from humwatch_training.errors import TrainingInterrupted
 from humwatch_training.evaluation.clips import ClipReader
-from humwatch_training.evaluation.evidence import ClipEvidence, EvidenceStore, Hearing, evidence_path, kinds_of
-from humwatch_training.evaluation.few_recordings import FEW_DRAWS, Drawing, FewDraws, FewKey, FewRecordings
+from humwatch_training.evaluation.collection import collect_evidence, stage_of
+from humwatch_training.evaluation.evidence import ClipEvidence, EvidenceSpec, EvidenceStore, evidence_path, kinds_of
+from humwatch_training.evaluation.few_recordings import FEW_DRAWS, DrawSpec, FewDraws, FewKey, FewRecordings
 from humwatch_training.evaluation.few_recordings_table import FewRow, few_rows
 from humwatch_training.evaluation.graphs import PARITY_WINDOWS, SystemGraph, system_graph
-from humwatch_training.evaluation.listening import hear_clips, stage_of
 from humwatch_training.evaluation.protocols import Experiment, MachineTask
-from humwatch_training.evaluation.scores import Heard, MachineScores, clips_needed, score_machine
+from humwatch_training.evaluation.scores import EvidenceLookup, MachineScores, clips_needed, score_machine
 from humwatch_training.evaluation.studies import Study, network_folder
 from humwatch_training.evaluation.tables import Cost, MachineRow, ScoreRow, machine_row
 from humwatch_training.evaluation.training import NetworkJob, TrainedNetwork, train_network
@@ -32,19 +34,16 @@ from humwatch_training.fit.config import TrainingSpec
 from humwatch_training.fit.progress import StopSignal
 from humwatch_training.fit.systems import Recipe, System
 
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
-
 DRAWS: Final = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EvaluationSpec:
-    """What is compared, and with which means.
+    """Systems to compare, and the means to do so.
 
-    `threads` are CPU threads, torch's choice where None. `steps` and `minutes` are the budget of each network, the
-    recipe's own steps where both are None; `hop_frames` None takes each system's own. `draws` are those of bootstrap
-    intervals, `few_draws` those of few recordings, 0 to leave them out.
+    ``threads`` are CPU threads, torch's choice where None. ``steps`` and ``minutes`` are the budget of each network,
+    the recipe's own steps where both are None; ``hop_frames`` None takes each system's own. ``draws`` are those of
+    bootstrap intervals, ``few_draws`` those of few recordings, 0 to leave them out.
     """
 
     systems: tuple[System, ...]
@@ -60,11 +59,11 @@ class EvaluationSpec:
 
     @property
     def cpu_threads(self) -> int:
-        """Threads that are in use."""
+        """Number of CPU threads in use."""
         return self.threads or torch.get_num_threads()
 
     def training_spec(self, recipe: Recipe, reader: ClipReader) -> TrainingSpec:
-        """Return how a recipe's network is trained on a data set."""
+        """Return the specification of a recipe's training on a data set."""
         settings = {**recipe.network.model_dump(), "n_mels": reader.features.n_mels}
         budget = {"steps": self.steps, "minutes": self.minutes}
         return recipe.spec(
@@ -80,31 +79,31 @@ class EvaluationSpec:
         return WindowSpec(length_frames=system.recipe.network.n_frames, hop_frames=self.hop_frames or system.hop_frames)
 
 
-@dataclass(frozen=True, slots=True)
-class HeardSystem:
-    """A system after it has heard the clips of one network's machines, and what that took."""
+@dataclass(frozen=True)
+class EvaluatedSystem:
+    """A system with the evidence of one network's machines, and its cost."""
 
     system: System
     graph: SystemGraph
-    hearing: Hearing
+    evidence_spec: EvidenceSpec
     folder: Path
     cost: Cost
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evaluation:
-    """All that was measured: rows by study, in the order of the systems, and systems by folder of networks and name."""
+    """Results: rows by study, in the order of the systems, and systems by folder of networks and name."""
 
     rows: dict[Study, list[ScoreRow]]
-    heard: dict[tuple[str, str], HeardSystem]
+    evaluated: dict[tuple[str, str], EvaluatedSystem]
     few_recordings: tuple[FewRow, ...] = ()
 
-    def system_of(self, experiment: Experiment, system: System) -> HeardSystem:
+    def system_of(self, experiment: Experiment, system: System) -> EvaluatedSystem:
         """Return a system with the network of an experiment."""
-        return self.heard[network_folder(experiment), system.name]
+        return self.evaluated[network_folder(experiment), system.name]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Networks:
     """Experiments that share their train clips, and so their networks."""
 
@@ -120,8 +119,8 @@ class _Networks:
         for experiment in self.experiments:
             yield from ((experiment, task) for task in experiment.machines)
 
-    def heard_clips(self) -> list[DataClip]:
-        """Clips that scores need."""
+    def needed_clips(self) -> list[DataClip]:
+        """Return the clips that scores need."""
         found: dict[str, DataClip] = {}
         for experiment in self.experiments:
             found |= clips_needed(experiment)
@@ -133,7 +132,7 @@ _Key = tuple[str, str, str, ScoreKind]
 
 
 class Evaluator:
-    """Evaluates studies under one specification; `stop` ends it between two steps or clips."""
+    """Evaluation of studies under one specification; ``stop`` ends it between two steps or clips."""
 
     def __init__(self, spec: EvaluationSpec, reader: ClipReader, stop: StopSignal) -> None:
         self._spec = spec
@@ -141,23 +140,23 @@ class Evaluator:
         self._stop = stop
 
     def evaluate(self, studies: Sequence[Study]) -> Evaluation:
-        """Return a row for each study, system and score; what is on disk is taken from there.
+        """Return a row for each study, system and score; results on disk are taken from there.
 
         Raises ResumeMismatch where the folder holds other networks, ExportParityError, CalibrationError, and
         TrainingInterrupted where a signal came: the next call goes on.
         """
         scores: dict[_Key, MachineScores] = {}
-        heard: dict[tuple[str, str], HeardSystem] = {}
+        evaluated: dict[tuple[str, str], EvaluatedSystem] = {}
         few: dict[FewKey, FewDraws] = {}
         for networks in self._networks(studies):
             trained = self._train(networks)
             for system in self._spec.systems:
                 found, measured, with_few = self._measure(networks, system, trained[system.trains])
-                heard[networks.name, system.name] = found
+                evaluated[networks.name, system.name] = found
                 scores |= measured
                 few |= with_few
-        rows = {study: self._rows(study, scores, heard) for study in studies}
-        return Evaluation(rows, heard, few_rows(studies, self._spec.systems, few))
+        rows = {study: self._rows(study, scores, evaluated) for study in studies}
+        return Evaluation(rows, evaluated, few_rows(studies, self._spec.systems, few))
 
     def _networks(self, studies: Sequence[Study]) -> list[_Networks]:
         by_name: dict[str, list[Experiment]] = {}
@@ -184,26 +183,26 @@ class Evaluator:
 
     def _measure(
         self, networks: _Networks, system: System, trained: TrainedNetwork
-    ) -> tuple[HeardSystem, dict[_Key, MachineScores], dict[FewKey, FewDraws]]:
-        """Let one system hear all clips, and score them, calibrated on all statistics clips and on few of them."""
+    ) -> tuple[EvaluatedSystem, dict[_Key, MachineScores], dict[FewKey, FewDraws]]:
+        """Collect one system's evidence of all clips; score them, calibrated on all statistics clips and on few."""
         graph = system_graph(system, trained, lambda: self._parity_windows(networks.train, system))
-        hearing = Hearing(
+        evidence_spec = EvidenceSpec(
             graph_sha256=graph.card.sha256,
             features=self._reader.features,
             windows=self._spec.windows(system),
             kinds=kinds_of(system.recipe.network),
         )
-        store = EvidenceStore(evidence_path(trained.folder, system.name, hearing), hearing)
-        clips = networks.heard_clips()
+        store = EvidenceStore(evidence_path(trained.folder, system.name, evidence_spec), evidence_spec)
+        clips = networks.needed_clips()
 
-        def heard(clip: DataClip) -> ClipEvidence:
+        def lookup(clip: DataClip) -> ClipEvidence:
             return store[self._reader.digest(clip)]
 
         with stage_progress() as progress:
-            hear_clips(
+            collect_evidence(
                 clips,
                 self._reader,
-                hearing,
+                evidence_spec,
                 graph,
                 store,
                 threads=self._spec.cpu_threads,
@@ -212,19 +211,19 @@ class Evaluator:
             )
             stage = self._until_stopped(stage_of(progress, f"{networks.name}: {system.name} scores"))
             response = self._response(networks.train, system, graph)
-            scores = self._scores(networks, system, hearing.kinds, heard, stage, response)
-            few = FewRecordings(Drawing(self._spec.few_draws, self._spec.seed), heard, response)
+            scores = self._scores(networks, system, evidence_spec.kinds, lookup, stage, response)
+            few = FewRecordings(DrawSpec(self._spec.few_draws, self._spec.seed), lookup, response)
             stage = self._until_stopped(stage_of(progress, f"{networks.name}: {system.name} has few recordings"))
-            drawn = few.measure(networks.name, networks.experiments, system.name, hearing.kinds, stage)
-        cost = self._cost(system, trained, [heard(clip) for clip in clips])
-        return HeardSystem(system, graph, hearing, trained.folder, cost), scores, drawn
+            drawn = few.measure(networks.name, networks.experiments, system.name, evidence_spec.kinds, stage)
+        cost = self._cost(system, trained, [lookup(clip) for clip in clips])
+        return EvaluatedSystem(system, graph, evidence_spec, trained.folder, cost), scores, drawn
 
     def _scores(
         self,
         networks: _Networks,
         system: System,
         kinds: Sequence[ScoreKind],
-        heard: Heard,
+        lookup: EvidenceLookup,
         progress: Callable[[int, int], None],
         response: Float64 | None,
     ) -> dict[_Key, MachineScores]:
@@ -233,23 +232,23 @@ class Evaluator:
         for done, (experiment, task, kind) in enumerate(wanted):
             progress(done, len(wanted))
             key = (experiment.name, task.machine_id, system.name, kind)
-            scores[key] = score_machine(kind, experiment, task, heard, response=response)
+            scores[key] = score_machine(kind, experiment, task, lookup, response=response)
         progress(len(wanted), len(wanted))
         return scores
 
     def _until_stopped(self, progress: Callable[[int, int], None]) -> Callable[[int, int], None]:
-        def told(done: int, total: int) -> None:
+        def on_progress(done: int, total: int) -> None:
             progress(done, total)
             if self._stop.name is not None:
                 raise TrainingInterrupted(f"{self._stop.name}; the same command goes on from there")
 
-        return told
+        return on_progress
 
     def _response(self, train: Sequence[DataClip], system: System, graph: SystemGraph) -> Float64 | None:
-        """What changes of the sound do to the network's surprise; None for a system without a consensus."""
+        """Return the network's response to changes of the sound; None for a system without a consensus."""
         if "consensus" not in kinds_of(system.recipe.network):
             return None
-        spec = ListeningSpec(self._reader.features, self._spec.windows(system), ScoringSpec())
+        spec = PipelineSpec(self._reader.features, self._spec.windows(system), ScoringSpec())
         predictor = graph.predictor(threads=self._spec.cpu_threads)
         return network_response(spec, predictor, self._parity_windows(train, system))
 
@@ -276,11 +275,11 @@ class Evaluator:
         )
 
     def _rows(
-        self, study: Study, scores: dict[_Key, MachineScores], heard: dict[tuple[str, str], HeardSystem]
+        self, study: Study, scores: dict[_Key, MachineScores], evaluated: dict[tuple[str, str], EvaluatedSystem]
     ) -> list[ScoreRow]:
         rows = []
         for system in self._spec.systems:
-            costs = [heard[network_folder(experiment), system.name].cost for experiment in study.experiments]
+            costs = [evaluated[network_folder(experiment), system.name].cost for experiment in study.experiments]
             for kind in kinds_of(system.recipe.network):
                 machines = tuple(
                     self._machine(experiment, task, scores[experiment.name, task.machine_id, system.name, kind])

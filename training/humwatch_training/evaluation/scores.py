@@ -1,12 +1,14 @@
 """Raw scores of a machine's test clips, with statistics and thresholds from normal clips alone."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from humwatch.arrays import Float64
 from humwatch.calibration.fit import calibrate_clips
 from humwatch.calibration.type_prior import ScalePrior, TypePrior
 from humwatch.detectors.profile import NormalProfile
@@ -17,12 +19,10 @@ from humwatch_training.datasets import DataClip
 from humwatch_training.evaluation.evidence import ClipEvidence
 from humwatch_training.evaluation.protocols import Experiment, MachineTask
 
-Float64 = npt.NDArray[np.float64]
-
-Heard = Callable[[DataClip], ClipEvidence]
+EvidenceLookup = Callable[[DataClip], ClipEvidence]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TestClips:
     """Test clips of one machine and label with their raw scores, float64 (n,), and squared errors, dB^2."""
 
@@ -33,17 +33,17 @@ class TestClips:
     squared_errors_db2: Float64
 
     def count_at(self, level: float) -> int:
-        """How many reach a level."""
+        """Return the number of clips that reach a level."""
         return int((self.scores >= level).sum())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MachineScores:
     """One machine's test clips under one score.
 
-    `median` is the raw score of the median normal clip, `warn` and `alarm` are levels of it. They and the statistics
-    come from `statistics_clips` normal clips of the machine and, for a profile's spread, from `type_clips` of other
-    machines; from these alone where there are none of the machine's own.
+    ``median`` is the raw score of the median normal clip, ``warn`` and ``alarm`` are levels of it. They and the
+    statistics come from ``statistics_clips`` normal clips of the machine and, for a profile's spread, from
+    ``type_clips`` of other machines; from these alone where there are none of the machine's own.
     """
 
     normal: TestClips
@@ -55,7 +55,7 @@ class MachineScores:
     type_clips: int
 
     def normalised(self, scores: Float64) -> Float64:
-        """Return raw scores as the service shows them: 0 at the median of normal clips, 1 at the alarm level."""
+        """Normalise raw scores as the service does: 0 at the median of normal clips, 1 at the alarm level."""
         return (scores - self.median) / (self.alarm - self.median)
 
 
@@ -65,26 +65,31 @@ def statistics_of(experiment: Experiment, task: MachineTask) -> tuple[DataClip, 
 
 
 def clips_needed(experiment: Experiment) -> dict[str, DataClip]:
-    """Return the clips that `score_machine` asks for, by name."""
+    """Return the clips that ``score_machine`` needs, by name."""
     tested = (clip for task in experiment.machines for clip in (*task.statistics, *task.test))
     return {clip.name: clip for clip in (*experiment.train, *tested)}
 
 
 def score_machine(
-    kind: ScoreKind, experiment: Experiment, task: MachineTask, heard: Heard, *, response: Float64 | None = None
+    kind: ScoreKind,
+    experiment: Experiment,
+    task: MachineTask,
+    lookup: EvidenceLookup,
+    *,
+    response: Float64 | None = None,
 ) -> MachineScores:
-    """Calibrate on a machine's normal clips (`statistics_of`) and score its test clips.
+    """Calibrate on a machine's normal clips (``statistics_of``) and score its test clips.
 
-    Where the network was trained on other machines too, their normal clips tell how a profile varies.
+    Where the network was trained on other machines too, their normal clips give the prior of a profile's spread.
     Raises humwatch.errors.CalibrationError where clips are too few for statistics.
     """
     scoring = ScoringSpec.model_validate({"kind": kind})
-    prior = type_prior(scoring, other_machines(experiment, task), heard) if task.statistics else None
-    scale = calibrated(scoring, statistics_of(experiment, task), heard, prior, response=response)
+    prior = type_prior(scoring, other_machines(experiment, task), lookup) if task.statistics else None
+    scale = calibrated(scoring, statistics_of(experiment, task), lookup, prior, response=response)
 
     def tested(label: str) -> TestClips:
         clips = tuple(clip for clip in task.test if clip.label == label)
-        evidence = [heard(clip) for clip in clips]
+        evidence = [lookup(clip) for clip in clips]
         scores = [judge(scale, one.evidence[kind], scoring) for one in evidence]
         return TestClips(clips, np.array(scores), np.array([one.squared_error_db2 for one in evidence]))
 
@@ -109,15 +114,17 @@ def other_machines(experiment: Experiment, task: MachineTask) -> list[list[DataC
     return [clips for machine, clips in by_machine.items() if machine != own]
 
 
-def type_prior(scoring: ScoringSpec, machines: Sequence[Sequence[DataClip]], heard: Heard) -> TypePrior | None:
-    """Return how profiles vary on other machines; None where there are none with a spread, or for an error."""
+def type_prior(
+    scoring: ScoringSpec, machines: Sequence[Sequence[DataClip]], lookup: EvidenceLookup
+) -> TypePrior | None:
+    """Return the spread of profiles on other machines; None where there are none with a spread, or for an error."""
     known = [clips for clips in machines if len(clips) > 1]
     if not known or not (scoring.is_profile or scoring.kind == "consensus"):
         return None
 
     def pooled(values: Callable[[Evidence], Float64]) -> NormalProfile:
         return NormalProfile.pooled(
-            [NormalProfile.fit(np.stack([values(heard(c).evidence[scoring.kind]) for c in clips])) for clips in known]
+            [NormalProfile.fit(np.stack([values(lookup(c).evidence[scoring.kind]) for c in clips])) for clips in known]
         )
 
     if scoring.kind == "consensus":
@@ -132,16 +139,17 @@ def type_prior(scoring: ScoringSpec, machines: Sequence[Sequence[DataClip]], hea
 def calibrated(
     scoring: ScoringSpec,
     clips: Sequence[DataClip],
-    heard: Heard,
+    lookup: EvidenceLookup,
     prior: TypePrior | None,
     *,
     response: Float64 | None = None,
 ) -> ScaleCalibration:
     """Calibrate the time scale of a clip on normal clips, each a recording of its own.
 
-    `response` is what changes of the sound do to the slope (`humwatch.monitor.network_response`), for the consensus.
+    ``response`` is the slope's response to changes of the sound (``humwatch.monitor.network_response``), for the
+    consensus.
     """
-    evidence = [heard(clip) for clip in clips]
+    evidence = [lookup(clip) for clip in clips]
     return calibrate_clips(
         # Level and resolution say nothing about a score; log-mel arrays do not tell them.
         [

@@ -1,4 +1,6 @@
-"""What one row of the tables is about: machines of one type under one protocol, and the networks that test them."""
+"""Subjects of the tables' rows: machines of one type under one protocol, and the networks that test them."""
+
+from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
@@ -27,11 +29,11 @@ StatisticsClips = int | Literal["all"]
 """Normal clips of a new machine that its statistics may use."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Study:
     """One row of Table 1 for each system and score: the mean over these machines.
 
-    `k` is for zero-shot alone: the normal clips that a new machine's statistics come from.
+    ``k`` is for zero-shot alone: the normal clips that a new machine's statistics come from.
     """
 
     protocol: ProtocolName
@@ -42,17 +44,17 @@ class Study:
 
     @property
     def name(self) -> str:
-        """As a folder: "matched/dev/ToyCar", "zero-shot/dev/ToyCar/k-5"."""
+        """Name as a folder: "matched/dev/ToyCar", "zero-shot/dev/ToyCar/k-5"."""
         return self.subject if self.k is None else f"{self.subject}/k-{self.k}"
 
     @property
     def subject(self) -> str:
-        """What studies of several k have in common: networks, machines and test clips."""
+        """Name that studies of several k share, like their networks, machines and test clips."""
         return f"{self.protocol}/{self.group}/{self.machine_type}"
 
     @property
     def machines(self) -> list[tuple[Experiment, MachineTask]]:
-        """The machines that are tested, each with its experiment, sorted by id."""
+        """Machines that are tested, each with its experiment, sorted by id."""
         found = [(experiment, task) for experiment in self.experiments for task in experiment.machines]
         return sorted(found, key=lambda pair: pair[1].machine_id)
 
@@ -69,8 +71,8 @@ def plan_studies(
     """Divide a data set by a protocol.
 
     "matched" trains one network on all machines of a type, "per-machine" one on each, "zero-shot" on other machines
-    than are tested: on `train_ids` to test the others, on the machines of a group where that is its name ("dev",
-    "eval"), or, without any, on all but one in turn. `group` keeps its machines alone.
+    than are tested: on ``train_ids`` to test the others, on the machines of a group where that is its name ("dev",
+    "eval"), or, without any, on all but one in turn. ``group`` keeps its machines alone.
 
     Raises TrainingDataError where nothing is left, or a machine cannot be tested: without clips of both labels.
     """
@@ -88,7 +90,7 @@ def plan_studies(
 
 
 def network_folder(experiment: Experiment) -> str:
-    """Return the relative folder of an experiment's networks: the same for every k, which trains nothing."""
+    """Return the relative folder of an experiment's networks, the same for every k, which trains nothing."""
     return "/".join(part for part in experiment.name.split("/") if not _K_PART.fullmatch(part))
 
 
@@ -111,7 +113,7 @@ def _new_machines(dataset: DataSet, train_ids: Collection[str], k: StatisticsCli
 
 
 def _studies(protocol: ProtocolName, k: StatisticsClips | None, experiments: Sequence[Experiment]) -> list[Study]:
-    """Bring together the experiments of one type and group."""
+    """Group the experiments by type and group."""
     by_row: dict[tuple[str, Group], list[Experiment]] = {}
     for experiment in experiments:
         task = experiment.machines[0]

@@ -1,23 +1,23 @@
 """Table 1 (AUC and pAUC) and Table 2 (squared error of normal clips) of the paper, as rows, JSON and Markdown."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from humwatch.arrays import Float64
 from humwatch.scoring.evidence import DEFAULT_SCORE, ScoreKind, ScoringSpec
 from humwatch_training.evaluation.intervals import Areas, Estimate, areas, estimate
 from humwatch_training.evaluation.scores import MachineScores
 from humwatch_training.evaluation.studies import Study
 from humwatch_training.fit.systems import DEFAULT_SYSTEM, System
 
-Float64 = npt.NDArray[np.float64]
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cost:
-    """What a system took: training of its networks, and scoring of a clip; `threads` CPU threads each."""
+    """Cost of a system: training of its networks, and scoring of a clip; ``threads`` CPU threads each."""
 
     steps: int
     training_s: float
@@ -28,8 +28,8 @@ class Cost:
     hop_frames: int
 
     @classmethod
-    def together(cls, costs: Sequence["Cost"]) -> "Cost":
-        """The cost of several networks: training adds up, a clip takes the mean."""
+    def together(cls, costs: Sequence[Cost]) -> Cost:
+        """Return the cost of several networks: the sum of training, the mean of a clip."""
         return replace(
             costs[0],
             training_s=sum(cost.training_s for cost in costs),
@@ -38,7 +38,7 @@ class Cost:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MachineRow:
     """One machine's part of a row: its scores, and the areas under their ROC curve."""
 
@@ -58,7 +58,7 @@ class MachineRow:
         return estimate([self.areas.pauc], [self.areas.pauc_draws])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ScoreRow:
     """A row of Table 1: one system under one score, on the machines of a study."""
 
@@ -79,7 +79,7 @@ class ScoreRow:
         return estimate([m.areas.pauc for m in self.machines], [m.areas.pauc_draws for m in self.machines])
 
     def as_json(self) -> dict[str, object]:
-        """The row, as JSON knows it."""
+        """Return the row as JSON's types."""
         return {
             **study_json(self.study),
             "system": self.system.name,
@@ -123,7 +123,7 @@ def machine_row(
     return MachineRow(machine_id, tuple(sorted(set(train_ids))), scores, measured)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ErrorRow:
     """A row of Table 2: squared errors of test clips, dB^2, float64 (clips,) a machine, of normal and anomalous."""
 
@@ -133,8 +133,8 @@ class ErrorRow:
     anomalous: Mapping[str, Float64]
 
     @classmethod
-    def of(cls, row: ScoreRow) -> "ErrorRow":
-        """Take the errors from any of a system's rows."""
+    def of(cls, row: ScoreRow) -> ErrorRow:
+        """Return the errors of any of a system's rows."""
         return cls(
             row.study,
             row.system,
@@ -143,7 +143,7 @@ class ErrorRow:
         )
 
     def as_json(self) -> dict[str, object]:
-        """The row, as JSON knows it: mean and standard deviation over all clips, and over those of each machine."""
+        """Return the row as JSON's types: mean and standard deviation over all clips, and over each machine's."""
         return {
             **study_json(self.study),
             "system": self.system.name,
@@ -174,7 +174,7 @@ def is_default(system: System, score: ScoreKind) -> bool:
 
 
 def study_json(study: Study) -> dict[str, object]:
-    """Return what a row is about, as JSON knows it."""
+    """Return the subject of a row as JSON's types."""
     return {"protocol": study.protocol, "type": study.machine_type, "group": study.group}
 
 
@@ -223,7 +223,7 @@ def _table1_cells(row: ScoreRow) -> list[str]:
 
 
 def cost_grid(rows: Sequence[ScoreRow]) -> Grid:
-    """Return what each system took."""
+    """Return the cost of each system."""
     head = ["system", "parameters", "steps", "training", "hop", "scoring a clip", "times real time", "threads"]
     costs = {row.system.title: row.cost for row in rows}
     return head, [
@@ -265,7 +265,7 @@ def _spread(errors_db2: Float64) -> str:
 
 
 def markdown(grid: Grid) -> str:
-    """Return a table as Markdown, its columns aligned for who reads the text."""
+    """Return a table as Markdown, its columns aligned for reading as text."""
     head, cells = grid
     lines = [[cell.replace("|", "\\|") for cell in line] for line in (head, *cells)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]

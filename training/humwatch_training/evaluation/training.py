@@ -1,4 +1,6 @@
-"""Networks on disk: trained where they are not there yet, taken up where they were left, never mixed up."""
+"""Networks on disk: trained where they are missing, resumed where they were left, never mixed up."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,27 +14,27 @@ from humwatch_training.datasets.windows import Clip, Normalisation, WindowSet
 from humwatch_training.errors import CheckpointError, ResumeMismatch, TrainingInterrupted
 from humwatch_training.fit.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, trained_network
 from humwatch_training.fit.config import TrainingSpec
-from humwatch_training.fit.progress import Display, StopSignal, display_for
+from humwatch_training.fit.progress import ProgressDisplay, StopSignal, display_for
 from humwatch_training.fit.trainer import Progress, Trainer, resolve_device
 from humwatch_training.networks.network import Network
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TrainedNetwork:
-    """A network whose budget is used up; `reused` tells whether an earlier run had trained it."""
+    """A network whose budget is used up; ``reused`` is true where an earlier run had trained it."""
 
     folder: Path
     checkpoint: Checkpoint
     reused: bool
 
     def network(self) -> Network:
-        """Build it, on the CPU and ready to predict."""
+        """Build the network, on the CPU and ready to predict."""
         return trained_network(self.checkpoint)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NetworkJob:
-    """A network that is wanted: where, by which specification, and on which clips (name and digest)."""
+    """A network to train: its folder, specification, and clips (name and digest)."""
 
     folder: Path
     spec: TrainingSpec
@@ -40,11 +42,11 @@ class NetworkJob:
 
     @property
     def checkpoint_path(self) -> Path:
-        """The file that holds it."""
+        """File of the network."""
         return self.folder / "checkpoint.pt"
 
     def stored(self, *, retrain: bool) -> Checkpoint | None:
-        """Return the checkpoint that is there; None where there is none, or another one and `retrain`.
+        """Return the checkpoint on disk; None where there is none, or another one and ``retrain``.
 
         Raises ResumeMismatch where there is one of other settings or clips.
         """
@@ -72,7 +74,7 @@ class NetworkJob:
         return None if Split.from_json(checkpoint.split).train == self.clips else "other train clips"
 
     def finished(self, checkpoint: Checkpoint) -> bool:
-        """Whether a checkpoint's budget is used up."""
+        """Return whether a checkpoint's budget is used up."""
         minutes = self.spec.minutes
         out_of_time = minutes is not None and checkpoint.elapsed_s >= minutes * 60.0
         return checkpoint.step >= checkpoint.planned_steps or out_of_time
@@ -81,10 +83,10 @@ class NetworkJob:
 def train_network(
     job: NetworkJob, read_clips: Callable[[], list[Clip]], stop: StopSignal, *, retrain: bool = False
 ) -> TrainedNetwork:
-    """Return the network of a job: as it is on disk, trained further, or trained from the beginning.
+    """Return the network of a job: from disk, trained further, or trained from the beginning.
 
-    `read_clips` is called where there is something to train. Raises ResumeMismatch for a checkpoint of something else,
-    and TrainingInterrupted, with the state saved, where a signal came.
+    ``read_clips`` is called where there is something to train. Raises ResumeMismatch for a checkpoint of something
+    else, and TrainingInterrupted, with the state saved, where a signal came.
     """
     stored = job.stored(retrain=retrain)
     if stored is not None and job.finished(stored):
@@ -101,7 +103,7 @@ def train_network(
         say(f"{job.folder}: going on from step {stored.step}")
         trainer = Trainer.resume(stored, job.spec, windows)
     with display_for(Console(stderr=True), say) as display:
-        trainer.run(_Watcher(job, display, stop))
+        trainer.run(_NetworkObserver(job, display, stop))
     if not trainer.finished:
         raise TrainingInterrupted(
             f"{stop.name} after step {trainer.step_number} of {trainer.planned_steps} of {job.folder};"
@@ -110,18 +112,18 @@ def train_network(
     return TrainedNetwork(job.folder, trainer.state(), reused=False)
 
 
-class _Watcher:
-    """Shows a training, keeps its checkpoints, and ends it when a signal came."""
+class _NetworkObserver:
+    """Observer that shows a training, keeps its checkpoints, and ends it when a signal came."""
 
-    def __init__(self, job: NetworkJob, display: Display, stop: StopSignal) -> None:
+    def __init__(self, job: NetworkJob, display: ProgressDisplay, stop: StopSignal) -> None:
         self._job = job
         self._display = display
         self._stop = stop
 
-    def stepped(self, progress: Progress) -> None:
+    def on_step(self, progress: Progress) -> None:
         self._display.update(progress)
 
-    def checkpoint(self, trainer: Trainer) -> None:
+    def on_checkpoint(self, trainer: Trainer) -> None:
         save_checkpoint(trainer.state(), self._job.checkpoint_path)
 
     def stop_requested(self) -> bool:

@@ -1,1 +1,1 @@
-"""The way of a trained network into a bundle: graph, parity with torch, calibration."""
+"""Export of a trained network into a bundle: graph, parity with torch, calibration."""

@@ -1,4 +1,6 @@
-"""From a run folder to a bundle: the graph, its parity with torch, and the machine's calibration."""
+"""Export of a run folder to a bundle: the graph, its parity with torch, and the machine's calibration."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from humwatch.arrays import Float32
 from humwatch.audio.decoding import open_recording, read_mono
 from humwatch.audio.features import log_mel
 from humwatch.audio.windows import WindowSpec
@@ -18,7 +20,7 @@ from humwatch.bundle.manifest import PredictorCard
 from humwatch.bundle.repository import ModelRepository
 from humwatch.calibration.fit import calibrate
 from humwatch.calibration.type_prior import TypePrior
-from humwatch.monitor import ListeningSpec, network_response
+from humwatch.monitor import PipelineSpec, network_response
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.recording import normal_clips
 from humwatch.scoring.calibration import CalibrationSpec
@@ -43,12 +45,12 @@ PARITY_WINDOWS = 64
 GOLDEN_WINDOWS = 4
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many are done, and how many there are."""
+"""Callback with the name of a stage, the number of items done, and their total."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TrainedRun:
-    """A run folder, read: the network and the recordings that it may and may not be judged on."""
+    """Contents of a run folder: the network and the recordings that it may and may not be judged on."""
 
     config: FitConfig
     split: Split
@@ -56,8 +58,8 @@ class TrainedRun:
     network: Network
 
     @staticmethod
-    def read(folder: Path) -> "TrainedRun":
-        """Read a run folder; CheckpointError or RunFolderError where it does not hold a trained model."""
+    def read(folder: Path) -> TrainedRun:
+        """Read a run folder; raise CheckpointError or RunFolderError where it does not hold a trained model."""
         checkpoint = RunFolder(folder).load()
         try:
             network = trained_network(checkpoint)
@@ -66,7 +68,7 @@ class TrainedRun:
         return TrainedRun(stored_config(checkpoint), Split.from_json(checkpoint.split), checkpoint, network)
 
     def files(self, entries: Sequence[RecordingEntry], data: Sequence[Path] = ()) -> dict[str, Path]:
-        """Name and place of recordings, checked by content; `data` stands for the run's own folders when given."""
+        """Return name and path of recordings, checked by content; ``data`` replaces the run's own folders."""
         there = find_recordings(list(data) or [Path(root) for root in self.config.data])
         for entry in entries:
             if entry.path not in there:
@@ -76,12 +78,12 @@ class TrainedRun:
         return {entry.path: there[entry.path] for entry in entries}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ExportSpec:
-    """What the bundle is to be; everything else comes from the run.
+    """Settings of the bundle; everything else comes from the run.
 
-    `strategy` None takes the default of the run's network, `score` None the default of new
-    bundles, `hop_frames` None that of the strategy.
+    ``strategy`` None takes the default of the run's network, ``score`` None the default of new
+    bundles, ``hop_frames`` None that of the strategy.
     """
 
     machine_id: str
@@ -96,9 +98,9 @@ class ExportSpec:
     channel: int | Literal["all"] = "all"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """Result of an export."""
 
     folder: Path
     version: str
@@ -133,28 +135,28 @@ def export_bundle(
         hop_frames=spec.hop_frames or default_hop(chosen, length),
         clip_seconds=spec.clip_seconds,
     )
-    listening = ListeningSpec(run.config.features, cut, scoring)
-    clips = calibration_clips(files, listening, predictor, spec.channel, progress)
+    pipeline = PipelineSpec(run.config.features, cut, scoring)
+    clips = calibration_clips(files, pipeline, predictor, spec.channel, progress)
     calibration_digest = digest_of([entry.sha256 for entry in run.split.calibration])
     calibration = calibrate(
         clips,
         scoring=scoring,
         spec=spec.calibration,
-        step_windows=listening.step_windows,
+        step_windows=pipeline.step_windows,
         clip_seconds=spec.clip_seconds,
         prior=TypePrior.of(
             repository.bundles_of_type(spec.machine_type),
-            listening,
+            pipeline,
             machine_id=spec.machine_id,
             machine_type=spec.machine_type,
             network=sha256(graph),
             calibration_digest=calibration_digest,
         ),
-        response=network_response(listening, predictor, windows[:GOLDEN_WINDOWS]),
+        response=network_response(pipeline, predictor, windows[:GOLDEN_WINDOWS]),
     )
     version = repository.next_version(spec.machine_id)
     manifest, arrays = compose_bundle(
-        listening,
+        pipeline,
         calibration,
         graph,
         Golden.of(predictor, windows[:GOLDEN_WINDOWS]),
@@ -176,7 +178,7 @@ def export_bundle(
 
 def calibration_clips(
     files: dict[str, Path],
-    listening: ListeningSpec,
+    pipeline: PipelineSpec,
     predictor: OnnxPredictor,
     channel: int | Literal["all"],
     progress: Progress,
@@ -186,25 +188,25 @@ def calibration_clips(
     for done, (name, path) in enumerate(files.items()):
         progress("calibrating", done, len(files))
         for one in channels_of(path, channel):
-            clips += normal_clips(path, name, listening, predictor, channel=one)
+            clips += normal_clips(path, name, pipeline, predictor, channel=one)
     progress("calibrating", len(files), len(files))
     return clips
 
 
 def channels_of(path: Path, channel: int | Literal["all"]) -> range | tuple[int]:
-    """Return the 0-based channels of a recording that are meant."""
+    """Return the chosen 0-based channels of a recording."""
     if channel != "all":
         return (channel,)
     with open_recording(path) as recording:
         return range(recording.info.channels)
 
 
-def sample_windows(paths: Sequence[Path], config: FitConfig, count: int) -> npt.NDArray[np.float32]:
+def sample_windows(paths: Sequence[Path], config: FitConfig, count: int) -> Float32:
     """Draw windows from recordings for parity and golden checks: float32 (count, L, F) in dB, seeded."""
     rng = np.random.default_rng(config.seed)
     length = config.network.n_frames
     drawn = []
-    frames: dict[Path, npt.NDArray[np.float32]] = {}
+    frames: dict[Path, Float32] = {}
     for _ in range(count):
         path = paths[int(rng.integers(len(paths)))]
         if path not in frames:

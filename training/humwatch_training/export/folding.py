@@ -1,12 +1,14 @@
-"""Predictors folded for their masks: what does not depend on the sound is computed once, at export.
+"""Predictors folded for their masks: all that does not depend on the sound is computed once, at export.
 
-A strategy that asks every window the same (`FixedMasks`) makes places, queries, keys and most weights constants. What
-is left for each window is what its values go through. The folded strategy says what the plain one says, up to
-rounding: export compares the two (`humwatch_training.export.graph.check_parity`).
+A strategy with the same masks for every window (``FixedMasks``) makes places, queries, keys and most weights constants.
+Only the products of its values are left for each window. The folded strategy predicts the same as the plain one, up to
+rounding: export compares the two (``humwatch_training.export.graph.check_parity``).
 
 Shapes: B windows, N = L * F bins, P passes, W the width; M latents, K the width of a key, R that of a readout, T_p
 target bins of pass p, S_a bins of atom a.
 """
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import cast
@@ -21,11 +23,11 @@ from humwatch_training.networks.masks import Partition
 from humwatch_training.networks.strategies import FixedMasks, Predicted, Strategy
 
 FOLDING = 1
-"""Raised whenever a folded strategy becomes another graph: kept graphs are then made anew."""
+"""Version of folding, raised whenever a folded strategy becomes another graph: kept graphs are then made anew."""
 
 
 def fold(strategy: Strategy) -> Strategy:
-    """Return the strategy with its constants computed; as it is where there are none to speak of."""
+    """Return the strategy with its constants computed, or itself where there are hardly any."""
     if isinstance(strategy, FixedMasks):
         network = strategy.network
         if isinstance(network, LatentNeuralProcess):
@@ -39,7 +41,7 @@ def atoms_of(passes: Sequence[Partition], bins: int) -> tuple[list[Tensor], Tens
     """Cut the bins into sets that every pass's context holds whole or not at all.
 
     Returns:
-        The bins of each atom, int64 (S_a,), and which pass reads which atom, bool (P, A). Bins that no pass reads are
+        Bins of each atom, int64 (S_a,), and the atoms that each pass reads, bool (P, A). Bins that no pass reads are
         in no atom.
     """
     member = torch.zeros(bins, len(passes), dtype=torch.bool)
@@ -51,11 +53,11 @@ def atoms_of(passes: Sequence[Partition], bins: int) -> tuple[list[Tensor], Tens
 
 
 class FoldedReader(nn.Module):
-    """What the latents read of the context in every pass (`latent.ContextReader`), from one look at each bin.
+    """Reading of the context by the latents in every pass (``latent.ContextReader``), each bin read once.
 
-    A latent's weights over two contexts differ by one factor, that of the softmax, so what an atom of bins says is
-    summed once and serves all passes that read it. Place, value, standardisation, the band's usual level and the
-    output layer's bias are in the matrices.
+    A latent's weights over two contexts differ by one factor, that of the softmax, so the sum over an
+    atom of bins is computed once and serves all passes that read it. Place, value, standardisation, the band's usual
+    level and the output layer's bias are in the matrices.
     """
 
     combination: Tensor
@@ -70,7 +72,9 @@ class FoldedReader(nn.Module):
         likes = torch.exp(scores - scores.amax(dim=0))  # (N, M, H)
         slope = value / network.std_db.double()  # (N, H, D), a dB
         level = network.usual(torch.arange(config.bins)).double()  # (N,)
-        said = torch.einsum("nmh,nhd->nmhd", likes, place - slope * level[:, None, None]).flatten(2)  # (N, M, W)
+        contributions = torch.einsum("nmh,nhd->nmhd", likes, place - slope * level[:, None, None]).flatten(
+            2
+        )  # (N, M, W)
         matrix = torch.einsum("nmh,nhd->nmhd", likes, slope).flatten(1)  # (N, M*W)
         atoms, reads = atoms_of(passes, config.bins)
         self.atoms = len(atoms)
@@ -80,7 +84,7 @@ class FoldedReader(nn.Module):
         contexts = [partition.context for partition in passes]
         share = torch.stack([len(bins) / likes[bins].sum(dim=0) for bins in contexts])  # (P, M, H)
         share = share.repeat_interleave(config.width // config.heads, dim=2)  # (P, M, W)
-        fixed = torch.stack([said[bins].sum(dim=0) for bins in contexts]) * share  # (P, M, W)
+        fixed = torch.stack([contributions[bins].sum(dim=0) for bins in contexts]) * share  # (P, M, W)
         output = network.output.weight.detach().double().T  # (W, W)
         offset = network.latents.detach().double() + network.output.bias.detach().double() + fixed @ output
         for name, tensor in (("combination", reads), ("share", share), ("output", output), ("offset", offset)):
@@ -88,17 +92,17 @@ class FoldedReader(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Map values (B, N) in dB to latents before their norm (B, P, M, W)."""
-        said = [
+        contributions = [
             values[:, self.get_buffer(f"bins_{a}")] @ self.get_buffer(f"matrix_{a}") for a in range(self.atoms)
         ]  # A of (B, M*W)
         passes, latents, width = self.share.shape
-        by_atom = torch.stack(said).flatten(1)  # (A, B*M*W)
+        by_atom = torch.stack(contributions).flatten(1)  # (A, B*M*W)
         read = (self.combination @ by_atom).view(passes, -1, latents, width).transpose(0, 1)  # (B, P, M, W)
         return (read * self.share) @ self.output + self.offset
 
 
 class FoldedLayer(nn.Module):
-    """A `nn.TransformerEncoderLayer` (post-norm, ReLU, no dropout) with fewer steps between its products."""
+    """A ``nn.TransformerEncoderLayer`` (post-norm, ReLU, no dropout) with fewer steps between its products."""
 
     query_key_value: Tensor
     bias: Tensor
@@ -122,14 +126,14 @@ class FoldedLayer(nn.Module):
         by_head = mixed.view(*points.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (3, Q, H, M, D)
         query, key, value = by_head[0], by_head[1], by_head[2]
         weights = torch.softmax(query @ key.transpose(-1, -2), dim=-1)  # (Q, H, M, M)
-        heard = (weights @ value).transpose(1, 2).flatten(2)  # (Q, M, W)
-        points = self.norm1(points + self.output(heard))
+        attended = (weights @ value).transpose(1, 2).flatten(2)  # (Q, M, W)
+        points = self.norm1(points + self.output(attended))
         result: Tensor = self.norm2(points + self.feed_forward(points))
         return result
 
 
 class FoldedTargets(nn.Module):
-    """What the target bins of every pass make of its latents (`latent.TargetReader`), in dB.
+    """Outputs of the target bins of every pass from its latents (``latent.TargetReader``), in dB.
 
     Queries, vectors, the scale of the outputs and the bands' usual levels are constants; the keys' bias weighs all
     latents alike and is left out.
@@ -153,26 +157,26 @@ class FoldedTargets(nn.Module):
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Map latents (B, P, M, W) to the mean in dB and the raw spread of all passes' targets, both (B, T)."""
-        keys, heard = latents @ self.key_weight, self.readout(latents)  # (B, P, M, K), (B, P, M, R)
-        parts = [self._pass(number, keys[:, number], heard[:, number]) for number in range(self.passes)]
+        keys, readouts = latents @ self.key_weight, self.readout(latents)  # (B, P, M, K), (B, P, M, R)
+        parts = [self._pass(number, keys[:, number], readouts[:, number]) for number in range(self.passes)]
         return torch.cat([part[:, 0] for part in parts], dim=1), torch.cat([part[:, 1] for part in parts], dim=1)
 
-    def _pass(self, number: int, keys: Tensor, heard: Tensor) -> Tensor:
+    def _pass(self, number: int, keys: Tensor, readouts: Tensor) -> Tensor:
         """Map keys (B, M, K) and readouts (B, M, R) to two numbers a target (B, 2, T).
 
         The softmax over latents is written out: ONNX Runtime's own turns the last axis to it and back.
         """
         scores = keys @ self.get_buffer(f"query_{number}")  # (B, M, T)
         likes = torch.exp(scores - scores.amax(dim=1, keepdim=True))
-        said = heard @ self.get_buffer(f"vectors_{number}")  # (B, M, 2*T)
-        said = said.view(*said.shape[:2], 2, -1)  # (B, M, 2, T)
-        total = (likes.unsqueeze(2) * said).sum(dim=1) / likes.sum(dim=1, keepdim=True)  # (B, 2, T)
+        outputs = readouts @ self.get_buffer(f"vectors_{number}")  # (B, M, 2*T)
+        outputs = outputs.view(*outputs.shape[:2], 2, -1)  # (B, M, 2, T)
+        total = (likes.unsqueeze(2) * outputs).sum(dim=1) / likes.sum(dim=1, keepdim=True)  # (B, 2, T)
         read: Tensor = total + self.get_buffer(f"bias_{number}")
         return read
 
 
 class FoldedLatents(Strategy):
-    """A latent neural process that asks every window the same."""
+    """A latent neural process with the same masks for every window."""
 
     network: LatentNeuralProcess
     target_index: Tensor
@@ -197,7 +201,7 @@ class FoldedLatents(Strategy):
 
 
 class FoldedCrossAttention(nn.Module):
-    """From the context's encodings to the targets of one pass (`attentive.CrossAttention` and the decoder)."""
+    """Cross-attention of one pass from the context's encodings to the targets, and the decoder."""
 
     queries: Tensor
     weights: Tensor
@@ -231,8 +235,8 @@ class FoldedCrossAttention(nn.Module):
 
     def forward(self, encodings: Tensor) -> Tensor:
         """Map encodings (B, C, W) to the decoder's output (B, T, 2)."""
-        said = self._by_head(encodings @ self.value_weight + self.value_bias)  # (B, H, C, D)
-        attended = self.cross.attention.out_proj((self.weights @ said).transpose(-3, -2).flatten(-2))  # (B, T, W)
+        values = self._by_head(encodings @ self.value_weight + self.value_bias)  # (B, H, C, D)
+        attended = self.cross.attention.out_proj((self.weights @ values).transpose(-3, -2).flatten(-2))  # (B, T, W)
         summary = self.cross.attention_norm(self.queries + attended)
         summary = self.cross.feed_forward_norm(summary + self.cross.feed_forward(summary))
         output: Tensor = self.rest(summary @ self.first_weight + self.target_place)
@@ -244,7 +248,7 @@ class FoldedCrossAttention(nn.Module):
 
 
 class FoldedContext(nn.Module):
-    """Values of one pass's context to encodings (`attentive.Encoder`)."""
+    """Encoder of one pass's context values (``attentive.Encoder``)."""
 
     bins: Tensor
     place: Tensor
@@ -270,10 +274,10 @@ class FoldedContext(nn.Module):
 
 
 class FoldedAttention(Strategy):
-    """The paper's attentive neural process that asks every window the same.
+    """The paper's attentive neural process with the same masks for every window.
 
     Queries and keys of the cross-attention are functions of places, so its weights are constants; so is the places'
-    part of the first layer. What is left, and most of the cost, is the context's attention to itself.
+    part of the first layer. The rest, and most of the cost, is the context's attention to itself.
     """
 
     network: AttentiveNeuralProcess

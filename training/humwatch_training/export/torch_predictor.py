@@ -1,17 +1,16 @@
 """A strategy in torch behind core's predictor interface, for comparison with the exported graph."""
 
-import numpy as np
-import numpy.typing as npt
+from __future__ import annotations
+
 import torch
 
+from humwatch.arrays import Float32
 from humwatch.predictor import Prediction
 from humwatch_training.networks.strategies import Strategy
 
-Float32 = npt.NDArray[np.float32]
-
 
 class TorchPredictor:
-    """Runs a strategy in torch; `max_batch` windows at a time."""
+    """Predictor that runs a strategy in torch, ``max_batch`` windows at a time."""
 
     def __init__(self, strategy: Strategy, max_batch: int = 8) -> None:
         self._strategy = strategy

@@ -1,12 +1,14 @@
-"""Whether torch, ONNX, a file and a stream give one answer."""
+"""Comparison of the scores of torch, ONNX, a file and a stream."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from humwatch.arrays import Float32, Float64
 from humwatch.audio.decoding import open_recording
 from humwatch.bundle.bundle import Bundle
 from humwatch.monitor import Monitor, Step, StepScores
@@ -21,9 +23,9 @@ from humwatch_training.networks.strategies import Strategy
 STREAM_TRIALS = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Verified:
-    """What was compared for one recording: scores, and the largest difference of torch and ONNX in them."""
+    """Comparison of one recording: scores, and the largest difference of torch and ONNX in them."""
 
     recording: str
     score: float
@@ -35,7 +37,7 @@ class Verified:
 def verify_recording(strategy: Strategy, bundle: Bundle, path: Path, *, seed: int = 0) -> Verified:
     """Score a recording through torch, through ONNX, and as a stream in random chunks.
 
-    Raises ExportParityError where torch and ONNX differ by more than `PARITY_RTOL` (of the score or of 1) or decide
+    Raises ExportParityError where torch and ONNX differ by more than ``PARITY_RTOL`` (of the score or of 1) or decide
     otherwise, or where a stream differs from the file at all.
     """
     graph = OnnxPredictor(bundle.graph)
@@ -60,7 +62,7 @@ def _score(bundle: Bundle, predictor: Predictor, path: Path) -> RecordingScore:
     def monitor(source_rate_hz: int, channel: int) -> Monitor:
         return bundle.monitor(predictor, source_rate_hz=source_rate_hz, channel=channel)
 
-    return score_recording(path, bundle.manifest.listening, monitor, default_channel=bundle.manifest.channel)
+    return score_recording(path, bundle.manifest.pipeline, monitor, default_channel=bundle.manifest.channel)
 
 
 def _stream(bundle: Bundle, predictor: Predictor, path: Path, rng: np.random.Generator) -> list[Step]:
@@ -75,7 +77,7 @@ def _stream(bundle: Bundle, predictor: Predictor, path: Path, rng: np.random.Gen
     return steps + monitor.flush()
 
 
-def _random_chunks(samples: npt.NDArray[np.float32], rng: np.random.Generator) -> Iterator[npt.NDArray[np.float32]]:
+def _random_chunks(samples: Float32, rng: np.random.Generator) -> Iterator[Float32]:
     start = 0
     while start < len(samples):
         size = int(10 ** rng.uniform(0.0, 4.5))
@@ -83,8 +85,8 @@ def _random_chunks(samples: npt.NDArray[np.float32], rng: np.random.Generator) -
         start += size
 
 
-def _as_numbers(steps: Sequence[StepScores]) -> npt.NDArray[np.float64]:
-    """Step and clip scores with their bounds: float64 (steps, 6), NaN where there is no clip yet."""
+def _as_numbers(steps: Sequence[StepScores]) -> Float64:
+    """Return step and clip scores with their bounds: float64 (steps, 6), NaN where there is no clip yet."""
     rows = []
     for step in steps:
         scales = (step.step, step.clip)

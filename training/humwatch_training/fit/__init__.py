@@ -1,1 +1,1 @@
-"""The training of one network: settings, budget, steps, checkpoints and the run folder."""
+"""Training of one network: settings, budget, steps, checkpoints and the run folder."""

@@ -1,5 +1,7 @@
 """Adaptive gradient clipping (Seetharaman et al., MLSP 2020)."""
 
+from __future__ import annotations
+
 import math
 from bisect import insort
 from collections.abc import Iterable
@@ -9,10 +11,10 @@ from torch import Tensor, nn
 
 
 class AutoClip:
-    """Clips each gradient at a percentile of all the norms seen so far, its own included.
+    """Gradient clipping at a percentile of all the norms seen so far, the present one included.
 
     The history is kept sorted, so a step costs one insertion, not a sort; its order carries no information.
-    `percentile` None clips nothing, and still tells a gradient that is not finite.
+    ``percentile`` None clips nothing, and still detects a gradient that is not finite.
     """
 
     def __init__(self, percentile: float | None = 10.0) -> None:
@@ -23,7 +25,7 @@ class AutoClip:
         return len(self._norms)
 
     def threshold(self) -> float:
-        """Return the percentile of the history, with linear interpolation; infinite while there is none."""
+        """Return the percentile of the history, with linear interpolation; infinite for an empty one."""
         if not self._norms or self._percentile is None:
             return math.inf
         position = (len(self._norms) - 1) * self._percentile / 100.0
@@ -41,7 +43,7 @@ class AutoClip:
         return self.threshold()
 
     def clip(self, parameters: Iterable[nn.Parameter]) -> tuple[float, float | None]:
-        """Clip the gradients in place; return their norm before, and the threshold or None for "skip"."""
+        """Clip the gradients in place; return their norm before, and the threshold, or None to skip the step."""
         clipped = [parameter for parameter in parameters if parameter.grad is not None]
         total = nn.utils.get_total_norm([p.grad for p in clipped if p.grad is not None], foreach=None)
         threshold = self.push(float(total))
@@ -54,5 +56,5 @@ class AutoClip:
         return {"norms": torch.tensor(self._norms, dtype=torch.float64)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take over a history that `state_dict` gave."""
+        """Restore the history of a ``state_dict``."""
         self._norms = state["norms"].tolist()

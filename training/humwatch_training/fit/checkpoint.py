@@ -1,4 +1,6 @@
-"""A training run in one file: all that is needed to go on bit for bit."""
+"""Checkpoint of a training run in one file: all that is needed to go on bit for bit."""
+
+from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass, fields
@@ -17,14 +19,14 @@ FORMAT = "humwatch-training-checkpoint"
 VERSION = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Checkpoint:
-    """The state of a run after `step` steps; tensors, numbers, strings, lists and dictionaries only.
+    """State of a run after ``step`` steps; tensors, numbers, strings, lists and dictionaries only.
 
-    `config` is the run's TrainingSpec or FitConfig, `network_config` the network's configuration with the measured
+    ``config`` is the run's TrainingSpec or FitConfig, ``network_config`` the network's configuration with the measured
     normalisation, both as JSON.
-    `planned_steps` is the budget that the schedule follows, and `seconds_per_step` what it was derived from
-    where only minutes were given. `pending_losses` are the losses since the last line of the log.
+    ``planned_steps`` is the budget that the schedule follows, and ``seconds_per_step`` the time that it was derived
+    from where only minutes were given. ``pending_losses`` are the losses since the last line of the log.
     """
 
     config: str
@@ -49,7 +51,7 @@ _FIELDS = tuple(field.name for field in fields(Checkpoint))
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint in one piece; CheckpointError where the disk does not take it."""
+    """Write a checkpoint in one piece; raise CheckpointError where the disk does not take it."""
     state = {name: getattr(checkpoint, name) for name in _FIELDS}
     try:
         replace_durably(path, lambda stream: torch.save({"format": FORMAT, "version": VERSION, **state}, stream))
@@ -81,7 +83,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def trained_network(checkpoint: Checkpoint) -> Network:
-    """Return a checkpoint's network, ready to predict; CheckpointError where its parts do not fit together."""
+    """Return a checkpoint's network, ready to predict; raise CheckpointError where its parts do not fit together."""
     try:
         network = build_network(parse_network_config(checkpoint.network_config))
         network.load_state_dict(checkpoint.network)

@@ -1,4 +1,6 @@
-"""Everything that determines a training run."""
+"""Settings that determine a training run."""
+
+from __future__ import annotations
 
 from typing import Literal, Self
 
@@ -13,9 +15,9 @@ from humwatch_training.networks.kinds import NetworkConfig
 
 
 class TrainingSpec(BaseModel):
-    """Everything that the Trainer needs and nothing about where data lies.
+    """Settings of the Trainer, without the place of the data.
 
-    `network.mean_db` and `network.std_db` are not settings: they are measured on the train recordings and stand in
+    ``network.mean_db`` and ``network.std_db`` are not settings: they are measured on the train recordings and stand in
     the checkpoint's own network configuration.
     """
 
@@ -48,10 +50,10 @@ class TrainingSpec(BaseModel):
             raise ValueError(f"the network has {self.network.n_mels} bands, the features {self.features.n_mels}")
         return self
 
-    def differences(self, other: "TrainingSpec") -> list[str]:
-        """Return the names of the settings in which a run would not be the same run, sorted.
+    def differences(self, other: TrainingSpec) -> list[str]:
+        """Return the names of the settings that make another run, sorted.
 
-        Where the recordings lie (`data`) and how often a checkpoint is written do not count: the recordings
+        The place of the recordings (``data``) and the interval of checkpoints do not count: the recordings
         are compared by content.
         """
         mine, theirs = self.model_dump(), other.model_dump()
@@ -59,7 +61,7 @@ class TrainingSpec(BaseModel):
 
 
 class FitConfig(TrainingSpec):
-    """The settings of one run on recordings; written to `config.json` and into every checkpoint."""
+    """Settings of one run on recordings; written to ``config.json`` and into every checkpoint."""
 
     data: tuple[str, ...] = Field(min_length=1, description="folders of normal recordings")
     channel: int | Literal["all"] = Field(default=0, description="0-based channel, or each as a clip of its own")
@@ -76,7 +78,7 @@ _FREE_TO_CHANGE = frozenset({"data", "checkpoint_every_s"})
 
 
 def fit_config(settings: dict[str, object]) -> FitConfig:
-    """Return the checked configuration; FitConfigError names every setting that is wrong."""
+    """Return the checked configuration; raise FitConfigError with every setting that is wrong."""
     try:
         return FitConfig.model_validate(settings)
     except ValidationError as error:

@@ -1,4 +1,6 @@
-"""Following a run: a progress bar or log lines, checkpoints into the run folder, and an end by signal."""
+"""Progress of a run: a bar or log lines, checkpoints into the run folder, and an end by signal."""
+
+from __future__ import annotations
 
 import signal
 import time
@@ -28,15 +30,15 @@ def progress_text(progress: Progress) -> str:
     return f"loss {progress.loss:.4f}  {progress.steps_per_s:.2f} steps/s  {duration_text(progress.left_s)} left"
 
 
-class Display(Protocol):
-    """Shows progress to a person."""
+class ProgressDisplay(Protocol):
+    """Display of a run's progress for people."""
 
     def update(self, progress: Progress) -> None:
-        """Show where the run stands."""
+        """Show the present state of the run."""
 
 
 class PlainDisplay:
-    """A line every ten seconds and at the end, for logs and pipes."""
+    """Display of a line every ten seconds and at the end, for logs and pipes."""
 
     def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._write = write
@@ -60,7 +62,7 @@ class PlainDisplay:
 
 
 class BarDisplay:
-    """A bar on a terminal."""
+    """Display of a bar on a terminal."""
 
     def __init__(self, console: Console) -> None:
         columns = (
@@ -88,14 +90,14 @@ class BarDisplay:
 
 
 class StopSignal:
-    """Remembers that SIGINT or SIGTERM came; a second one acts as if nobody were listening."""
+    """Record of a SIGINT or SIGTERM; a second one takes its default effect."""
 
     def __init__(self) -> None:
         self.name: str | None = None
 
     @contextmanager
-    def listening(self) -> Iterator[Self]:
-        """Listen for the two signals within the block."""
+    def installed(self) -> Iterator[Self]:
+        """Handle the two signals within the block."""
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
         def remember(number: int, _frame: FrameType | None) -> None:
@@ -114,19 +116,19 @@ class StopSignal:
             restore()
 
 
-class RunWatcher:
-    """Shows a run, saves its checkpoints, and ends it when a signal came."""
+class RunObserver:
+    """Observer that shows a run, saves its checkpoints, and ends it when a signal came."""
 
-    def __init__(self, folder: RunFolder, display: Display, stop: StopSignal) -> None:
+    def __init__(self, folder: RunFolder, display: ProgressDisplay, stop: StopSignal) -> None:
         self._folder = folder
         self._display = display
         self._stop = stop
 
-    def stepped(self, progress: Progress) -> None:
+    def on_step(self, progress: Progress) -> None:
         """Show a finished step."""
         self._display.update(progress)
 
-    def checkpoint(self, trainer: Trainer) -> None:
+    def on_checkpoint(self, trainer: Trainer) -> None:
         """Save into the run folder."""
         self._folder.save(trainer.state())
 

@@ -1,4 +1,6 @@
-"""One run on recordings of normal sound: begun, or taken up from its checkpoint, and trained to its end."""
+"""One run on recordings of normal sound: begun, or resumed from its checkpoint, and trained to its end."""
+
+from __future__ import annotations
 
 from pathlib import Path
 
@@ -10,13 +12,13 @@ from humwatch_training.datasets.recordings import Split, find_recordings, sha256
 from humwatch_training.datasets.windows import Clip, Normalisation, WindowSet, load_clips
 from humwatch_training.errors import ResumeMismatch, TrainingInterrupted
 from humwatch_training.fit.config import FitConfig, fit_config
-from humwatch_training.fit.progress import RunWatcher, StopSignal, display_for
+from humwatch_training.fit.progress import RunObserver, StopSignal, display_for
 from humwatch_training.fit.run_folder import RunFolder, stored_config
 from humwatch_training.fit.trainer import Trainer, resolve_device
 
 
 def train_clips(config: FitConfig, split: Split, files: dict[str, Path]) -> list[Clip]:
-    """Read the train recordings, a line for each tenth of them."""
+    """Read the train recordings, printing a line for each tenth of them."""
     names = [entry.path for entry in split.train]
     read = 0
 
@@ -45,7 +47,7 @@ def begin_run(config: FitConfig, folder: RunFolder) -> Trainer:
 
 
 def continue_run(settings: dict[str, object], folder: RunFolder) -> Trainer:
-    """Take up a run from its checkpoint; ResumeMismatch where settings or recordings are not those it had."""
+    """Resume a run from its checkpoint; raise ResumeMismatch where settings or recordings are not those it had."""
     checkpoint = folder.load()
     stored = stored_config(checkpoint)
     config = fit_config({**stored.model_dump(), **settings})
@@ -70,10 +72,10 @@ def use_threads(config: FitConfig) -> None:
 
 
 def run_to_end(trainer: Trainer, folder: RunFolder) -> dict[str, object]:
-    """Train until a budget ends and return the result; TrainingInterrupted where a signal came first."""
+    """Train until a budget ends and return the result; raise TrainingInterrupted where a signal came first."""
     stop = StopSignal()
-    with stop.listening(), display_for(Console(stderr=True), say) as display:
-        trainer.run(RunWatcher(folder, display, stop))
+    with stop.installed(), display_for(Console(stderr=True), say) as display:
+        trainer.run(RunObserver(folder, display, stop))
     if stop.name is not None and not trainer.finished:
         raise TrainingInterrupted(
             f"{stop.name} after step {trainer.step_number} of {trainer.planned_steps}; the checkpoint is "

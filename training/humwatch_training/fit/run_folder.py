@@ -1,4 +1,6 @@
-"""The folder of a run: `config.json`, `split.json`, `log.jsonl`, `loss.png`, `checkpoint.pt`."""
+"""Folder of a run: ``config.json``, ``split.json``, ``log.jsonl``, ``loss.png``, ``checkpoint.pt``."""
+
+from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
@@ -16,18 +18,18 @@ from humwatch_training.fit.config import FitConfig
 
 
 class RunFolder:
-    """One run's files. Every file is replaced in one piece, so a crash leaves the last complete one."""
+    """Files of one run. Every file is replaced in one piece, so a crash leaves the last complete one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @property
     def checkpoint_path(self) -> Path:
-        """The file that a run is resumed from."""
+        """File that a run is resumed from."""
         return self.path / "checkpoint.pt"
 
     def create(self, config: FitConfig, split: Split) -> None:
-        """Begin a new run; RunFolderError where one is there already or the folder cannot be written."""
+        """Begin a new run; raise RunFolderError where one is there already or the folder cannot be written."""
         self.refuse_existing_run()
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
@@ -41,13 +43,13 @@ class RunFolder:
             raise RunFolderError(f"{self.path}: holds a run already; continue it with --resume, or name another folder")
 
     def load(self) -> Checkpoint:
-        """Return the run's checkpoint; RunFolderError where there is none to resume."""
+        """Return the run's checkpoint; raise RunFolderError where there is none to resume."""
         if not self.checkpoint_path.is_file():
             raise RunFolderError(f"{self.path}: there is no checkpoint there")
         return load_checkpoint(self.checkpoint_path)
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write the checkpoint, then the log and the loss curve as the checkpoint knows them."""
+        """Write the checkpoint, then its log and its loss curve."""
         with self._writing():
             save_checkpoint(checkpoint, self.checkpoint_path)
         self._write("log.jsonl", "".join(_log_line(row) for row in checkpoint.log))
@@ -74,7 +76,7 @@ def _log_line(row: dict[str, float]) -> str:
 
 
 def loss_figure(log: Sequence[dict[str, float]], label: str) -> Figure:
-    """Return the loss over the steps; `label` says what it is."""
+    """Draw the loss over the steps; ``label`` is that of the loss."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -86,7 +88,7 @@ def loss_figure(log: Sequence[dict[str, float]], label: str) -> Figure:
 
 
 def stored_config(checkpoint: Checkpoint) -> FitConfig:
-    """Return the configuration a checkpoint carries; CheckpointError where it is not one."""
+    """Return the configuration of a checkpoint; raise CheckpointError where it is not one."""
     try:
         return FitConfig.model_validate_json(checkpoint.config)
     except ValueError as error:

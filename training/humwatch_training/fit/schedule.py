@@ -1,4 +1,6 @@
-"""The learning rate over the steps."""
+"""Learning rate over the steps."""
+
+from __future__ import annotations
 
 import math
 from typing import Literal
@@ -8,7 +10,7 @@ Schedule = Literal["inverse_sqrt", "constant", "cosine"]
 FULL_WARMUP_STEPS = 4000
 FULL_BUDGET_STEPS = 30_000
 COSINE_FLOOR = 0.02
-"""Where the cosine ends, relative to the peak: the last steps are small, not lost."""
+"""Rate at the end of the cosine, relative to the peak: the last steps are small, not lost."""
 
 
 def warmup_steps(steps: int) -> int:
@@ -19,7 +21,7 @@ def warmup_steps(steps: int) -> int:
 
 
 def learning_rate(step: int, *, peak: float, warmup: int) -> float:
-    """Return `peak * min(step / warmup, sqrt(warmup / step))` (Vaswani et al., 2017, section 5.3, scaled to a peak).
+    """Return ``peak * min(step / warmup, sqrt(warmup / step))`` (Vaswani et al., 2017, section 5.3, scaled to a peak).
 
     Steps count from 1.
     """
@@ -27,9 +29,9 @@ def learning_rate(step: int, *, peak: float, warmup: int) -> float:
 
 
 def scheduled_rate(schedule: Schedule, step: int, *, peak: float, warmup: int | None, steps: int) -> float:
-    """Return the rate of a step (from 1) in a budget of `steps`; `warmup` None takes the schedule's own.
+    """Return the rate of a step (from 1) in a budget of ``steps``; ``warmup`` None takes the schedule's own.
 
-    "constant" has no warm-up of its own. "cosine" falls over the whole budget to `COSINE_FLOOR` of the peak.
+    "constant" has no warm-up of its own. "cosine" falls over the whole budget to ``COSINE_FLOOR`` of the peak.
     """
     if schedule == "inverse_sqrt":
         return learning_rate(step, peak=peak, warmup=warmup or warmup_steps(steps))

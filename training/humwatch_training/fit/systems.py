@@ -1,7 +1,9 @@
-"""Every system of the paper's tables, and the product's own: what is trained, how, and what it is then asked.
+"""Systems of the paper's tables, and the product's own: recipe of the training, and mask of the predictions.
 
 The mask is chosen at export, not at training: one trained ANP stands behind three systems.
 """
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -15,9 +17,9 @@ from humwatch_training.networks.latent import LatentAnpConfig
 from humwatch_training.networks.strategy_choice import StrategyConfig
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Recipe:
-    """How a network is trained. `steps` is a budget on which it is known to settle, not a limit."""
+    """Recipe of a network's training. ``steps`` is a budget on which it is known to settle, not a limit."""
 
     name: str
     network: NetworkConfig
@@ -42,16 +44,16 @@ class Recipe:
         }
 
     def spec(self, **overrides: object) -> TrainingSpec:
-        """Return the recipe as a specification; without `steps` or `minutes` among the overrides, on its own budget."""
+        """Return the recipe as a specification, on its own budget unless ``steps`` or ``minutes`` override it."""
         budget = {} if {"steps", "minutes"} & overrides.keys() else {"steps": self.steps}
         return TrainingSpec.model_validate({**self.settings(), **budget, **overrides})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class System:
-    """A row of the tables: `trains` names the recipe of its network, `strategy` what the network is asked.
+    """A row of the tables: ``trains`` names the recipe of its network, ``strategy`` is the choice of its masks.
 
-    `hop_frames` is the distance of the windows that it is measured on: what two cores have time for.
+    ``hop_frames`` is the distance of the windows that it is measured on, one that two cores have time for.
     """
 
     name: str
@@ -62,12 +64,12 @@ class System:
 
     @property
     def recipe(self) -> Recipe:
-        """How its network is trained."""
+        """Recipe of the system's network."""
         return RECIPES[self.trains]
 
 
 def _baseline(name: str, network: NetworkConfig) -> Recipe:
-    """As the DCASE 2020 baseline trains: Adam at 1e-3 throughout, batches of 512, nothing clipped."""
+    """Return the recipe of a DCASE 2020 baseline: Adam at 1e-3 throughout, batches of 512, nothing clipped."""
     return Recipe(name, network, steps=20_000, batch_windows=512, schedule="constant", autoclip_percentile=None)
 
 
@@ -92,7 +94,7 @@ RECIPES: dict[str, Recipe] = {
 }
 
 DEFAULT_SYSTEM = "latent-anp"
-"""The system of new bundles: what `fit` trains and `export` asks where nothing else is chosen."""
+"""System of new bundles: the default of ``fit`` and ``export``."""
 
 DEFAULT_RECIPE = DEFAULT_SYSTEM
 

@@ -1,4 +1,6 @@
-"""The training loop: steps, budgets, and a state that can be saved and taken up again bit for bit."""
+"""Training loop: steps, budgets, and a state that can be saved and resumed bit for bit."""
+
+from __future__ import annotations
 
 import math
 import time
@@ -19,21 +21,21 @@ from humwatch_training.networks.kinds import NetworkConfig, build_network, parse
 
 MAX_SKIPPED_IN_A_ROW = 50
 SOLVED_AT_ONCE = 4096
-"""Windows that a network of closed form is shown at a time."""
+"""Number of windows that a network of closed form gets at a time."""
 TIMING_WARMUP_STEPS = 2
 TIMING_STEPS = 12
-"""Timed for a minutes budget: about two of each combination of target columns and rows."""
+"""Number of steps timed for a minutes budget: about two of each combination of target columns and rows."""
 
 PLANNED_SHARE = 0.85
-"""Of a minutes budget, in steps of the timed speed: a machine slows down when it is warm or busy, and a schedule that
-time cuts off has not come down to its small last steps."""
+"""Share of a minutes budget that is planned in steps of the timed speed: a machine slows down when it is warm or busy,
+and a schedule that time cuts off has not come down to its small last steps."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StepResult:
-    """One step: its number from 1, the loss (`config.network.loss_label`), the rate, the gradient norm, its limit.
+    """Result of a step: its number from 1, loss (``config.network.loss_label``), rate, gradient norm and its limit.
 
-    `clip_norm` is None where the norm was not finite and the step was skipped.
+    ``clip_norm`` is None where the norm was not finite and the step was skipped.
     """
 
     step: int
@@ -43,9 +45,9 @@ class StepResult:
     clip_norm: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Progress:
-    """Where a run stands: steps of the planned budget, seconds of the time budget (None without one)."""
+    """Progress of a run: steps of the planned budget, seconds of the time budget (None without one)."""
 
     step: int
     planned_steps: int
@@ -62,21 +64,21 @@ class Progress:
         return max(0.0, min(by_steps, by_time))
 
 
-class Watcher(Protocol):
-    """What a run tells while it goes on, and what may end it."""
+class TrainingObserver(Protocol):
+    """Observer of a run, which may end it."""
 
-    def stepped(self, progress: Progress) -> None:
-        """Take notice of a finished step."""
+    def on_step(self, progress: Progress) -> None:
+        """Handle a finished step."""
 
-    def checkpoint(self, trainer: "Trainer") -> None:
-        """Save the run's state."""
+    def on_checkpoint(self, trainer: Trainer) -> None:
+        """Handle a state worth saving."""
 
     def stop_requested(self) -> bool:
         """Return whether to end after this step."""
 
 
 def resolve_device(config: TrainingSpec) -> torch.device:
-    """Return the device of a run; DeviceError where this machine does not offer it, or not that precision."""
+    """Return the device of a run; raise DeviceError where this machine does not offer it, or not that precision."""
     available = torch.cuda.is_available()
     if config.device == "cuda" and not available:
         raise DeviceError("device cuda was asked for, but torch sees no CUDA device")
@@ -89,7 +91,7 @@ def resolve_device(config: TrainingSpec) -> torch.device:
 class Trainer:
     """A network in training on a set of windows, under one TrainingSpec.
 
-    `network_config` is the specification's network with the measured normalisation. All random choices come from
+    ``network_config`` is the specification's network with the measured normalisation. All random choices come from
     one CPU generator, so a run is the same on every device up to rounding, and the same to the bit on one CPU
     with one number of threads.
     """
@@ -118,8 +120,8 @@ class Trainer:
     @classmethod
     def start(
         cls, config: TrainingSpec, windows: WindowSet, normalisation: Normalisation, *, split: str = "{}"
-    ) -> "Trainer":
-        """Begin a run; where only minutes are given, choose its steps by timing some on a throwaway copy."""
+    ) -> Trainer:
+        """Begin a run; where only minutes are given, choose its steps by timing some on a copy."""
         network_config = config.network.model_copy(
             update={"mean_db": normalisation.mean_db, "std_db": normalisation.std_db}
         )
@@ -133,12 +135,12 @@ class Trainer:
 
     @property
     def budget_s(self) -> float | None:
-        """The time budget in seconds, None without one."""
+        """Time budget in seconds, None without one."""
         return None if self.config.minutes is None else self.config.minutes * 60.0
 
     @property
     def finished(self) -> bool:
-        """Whether a budget is used up."""
+        """State of a budget that is used up."""
         out_of_time = self.budget_s is not None and self.elapsed_s >= self.budget_s
         return self.step_number >= self.planned_steps or out_of_time
 
@@ -150,7 +152,7 @@ class Trainer:
     def step(self) -> StepResult:
         """Draw a batch and take one step; a gradient that is not finite changes nothing but the count of skips.
 
-        What needs no gradient is learnt at the first step; for a network of closed form that is all. Raises
+        Parts that need no gradient are learnt at the first step; for a network of closed form that is all. Raises
         TrainingDiverged after 50 skips in a row.
         """
         self.step_number += 1
@@ -194,25 +196,25 @@ class Trainer:
                 f"the gradient was not finite in {MAX_SKIPPED_IN_A_ROW} steps in a row, up to step {self.step_number}"
             )
 
-    def run(self, watcher: Watcher, clock: Callable[[], float] = time.monotonic) -> None:
-        """Step until a budget ends or the watcher stops it; a checkpoint from time to time and at the end."""
+    def run(self, observer: TrainingObserver, clock: Callable[[], float] = time.monotonic) -> None:
+        """Step until a budget ends or the observer stops it; a checkpoint from time to time and at the end."""
         self.network.train()
         begun = clock() - self.elapsed_s
         first_step, first_time = self.step_number, clock()
         saved_at = first_time
-        while not self.finished and not watcher.stop_requested():
+        while not self.finished and not observer.stop_requested():
             result = self.step()
             now = clock()
             self.elapsed_s = now - begun
             speed = (self.step_number - first_step) / max(now - first_time, 1e-9)
             self._record(result, speed)
-            watcher.stepped(
+            observer.on_step(
                 Progress(self.step_number, self.planned_steps, result.loss, speed, self.elapsed_s, self.budget_s)
             )
             if now - saved_at >= self.config.checkpoint_every_s:
-                watcher.checkpoint(self)
+                observer.on_checkpoint(self)
                 saved_at = now
-        watcher.checkpoint(self)
+        observer.on_checkpoint(self)
 
     def _record(self, result: StepResult, steps_per_s: float) -> None:
         self._pending_losses.append(result.loss)
@@ -232,7 +234,7 @@ class Trainer:
         self._pending_losses.clear()
 
     def state(self) -> Checkpoint:
-        """Return everything that the next step depends on, and the run's story so far."""
+        """Return everything that the next step depends on, and the run's history so far."""
         return Checkpoint(
             config=self.config.model_dump_json(),
             network_config=self.network.config.model_dump_json(),
@@ -253,10 +255,10 @@ class Trainer:
         )
 
     @classmethod
-    def resume(cls, checkpoint: Checkpoint, config: TrainingSpec, windows: WindowSet) -> "Trainer":
-        """Go on from a checkpoint; CheckpointError where its parts do not fit together.
+    def resume(cls, checkpoint: Checkpoint, config: TrainingSpec, windows: WindowSet) -> Trainer:
+        """Resume a run from a checkpoint; raise CheckpointError where its parts do not fit together.
 
-        `config` is the checkpoint's own, or one without differences that matter (`TrainingSpec.differences`).
+        ``config`` is the checkpoint's own, or one without differences that matter (``TrainingSpec.differences``).
         """
         try:
             trainer = cls(

@@ -1,1 +1,1 @@
-"""Networks over windows of log-mel frames, and the questions that they can be asked."""
+"""Networks over windows of log-mel frames, and the strategies of their predictions."""

@@ -1,8 +1,10 @@
-"""The attentive neural process of Wichern et al., WASPAA 2021, section 2.1, bottom-up.
+"""Attentive neural process of Wichern et al., WASPAA 2021, section 2.1, bottom-up.
 
 Shapes: B windows, C context points, T target points, W the width. There is no latent path: equations 3 to 6
-are deterministic. No branch of `predict` depends on values, so it exports with fixed or dynamic C and T.
+are deterministic. No branch of ``predict`` depends on values, so it exports with fixed or dynamic C and T.
 """
+
+from __future__ import annotations
 
 import math
 from itertools import pairwise
@@ -18,9 +20,9 @@ from humwatch_training.networks.network import NeuralProcess, WindowConfig, rows
 
 
 class AnpConfig(WindowConfig):
-    """What fixes the network's shape and its scale.
+    """Configuration of the network's shape and its scale.
 
-    `std_floor` and `std_scale` are in dB: `std_db = std_floor + std_scale * softplus(z)` (section 2.1).
+    ``std_floor`` and ``std_scale`` are in dB: ``std_db = std_floor + std_scale * softplus(z)`` (section 2.1).
     """
 
     kind: Literal["anp"] = "anp"
@@ -32,7 +34,7 @@ class AnpConfig(WindowConfig):
     std_scale: float = Field(default=0.9, gt=0)
 
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> "AnpConfig":
+    def _heads_divide_width(self) -> AnpConfig:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         return self
@@ -49,7 +51,7 @@ def grid_coordinates(n_frames: int, n_mels: int) -> Tensor:
 
 
 def gaussian_nll(y: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Return `log std + (y - mean)^2 / (2 std^2)` element by element (equation 7, without its constant).
+    """Return ``log std + (y - mean)^2 / (2 std^2)`` element by element (equation 7, without its constant).
 
     All three have one shape and one unit (dB here). With std = 1 it is half the squared error.
     """
@@ -57,12 +59,12 @@ def gaussian_nll(y: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 def inverse_softplus(value: float) -> float:
-    """Return z with `softplus(z) = value`, for value > 0."""
+    """Return z with ``softplus(z) = value``, for value > 0."""
     return value + math.log(-math.expm1(-value))
 
 
 def start_at_data_std(decoder: nn.Sequential, excess: float) -> None:
-    """Set the last bias so that `softplus(z) = excess` at first: the predicted std begins at the data's own.
+    """Set the last bias so that ``softplus(z) = excess`` at first: the predicted std begins at the data's own.
 
     z is in dB while the network's inputs are standardised: from z = 0 (std 0.7 dB) the first errors, of about the
     data's std (some 10 dB), would cost (10 / 0.7)^2 / 2 nats, and AutoClip's history would fill with norms that
@@ -75,7 +77,7 @@ def start_at_data_std(decoder: nn.Sequential, excess: float) -> None:
 
 
 def fully_connected(n_in: int, width: int, n_out: int, layers: int) -> nn.Sequential:
-    """Return `layers` linear layers with ReLU between them; the last one is linear."""
+    """Return ``layers`` linear layers with ReLU between them; the last one is linear."""
     sizes = [n_in, *[width] * (layers - 1), n_out]
     modules: list[nn.Module] = []
     for size_in, size_out in pairwise(sizes):
@@ -92,7 +94,7 @@ def projections(attention: nn.MultiheadAttention) -> list[tuple[Tensor, Tensor]]
 def attend(attention: nn.MultiheadAttention, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Return multi-head attention (B, T, W) of projected queries (.., T, W), keys (.., C, W) and values (B, C, W).
 
-    What `attention` itself would do after its projections, without its copies of all three with the batch second.
+    It equals ``attention`` itself after its projections, without its copies of all three with the batch second.
     """
     batch, heads, depth = values.shape[0], attention.num_heads, attention.head_dim
     query, key, value = (
@@ -104,7 +106,7 @@ def attend(attention: nn.MultiheadAttention, queries: Tensor, keys: Tensor, valu
 
 
 def self_attention(layer: nn.TransformerEncoderLayer, points: Tensor) -> Tensor:
-    """Map points (B, C, W) as a post-norm `layer` with ReLU and without dropout does, faster in training."""
+    """Map points (B, C, W) as a post-norm ``layer`` with ReLU and without dropout does, faster in training."""
     attention = layer.self_attn
     queries, keys, values = (functional.linear(points, *projection) for projection in projections(attention))
     points = layer.norm1(points + attend(attention, queries, keys, values))
@@ -113,7 +115,7 @@ def self_attention(layer: nn.TransformerEncoderLayer, points: Tensor) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """Context points to encodings r_C (equation 3): three layers, then self-attention among the points."""
+    """Encoder of context points to r_C (equation 3): three layers, then self-attention among the points."""
 
     def __init__(self, config: AnpConfig) -> None:
         super().__init__()
@@ -139,7 +141,7 @@ class Encoder(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """What the context says about each target point, r_T (equation 4).
+    """Summary of the context for each target point, r_T (equation 4).
 
     Queries and keys are positions only, through one shared network; values are the encodings.
     """
@@ -155,8 +157,8 @@ class CrossAttention(nn.Module):
     def forward(self, coordinates: Tensor, target: Tensor, context: Tensor, encodings: Tensor) -> Tensor:
         """Map target bins (T,) or (B, T), context bins (C,) or (B, C) and encodings (B, C, W) to summaries (B, T, W).
 
-        There are far fewer bins, with `coordinates` (N, 2), than targets in a batch: what is said of positions alone
-        is computed once a bin.
+        There are far fewer bins, with ``coordinates`` (N, 2), than targets in a batch: the part of positions
+        alone is computed once a bin.
         """
         position = self.position(coordinates)  # (N, W)
         query, key, value = projections(self.attention)
@@ -169,7 +171,7 @@ class CrossAttention(nn.Module):
 
 
 class AttentiveNeuralProcess(NeuralProcess):
-    """Predicts a Gaussian for every target bin of a log-mel window from its context bins (equations 1 to 5)."""
+    """Network that predicts a Gaussian for every target bin of a window from its context bins (equations 1 to 5)."""
 
     config: AnpConfig
     coordinates: Tensor

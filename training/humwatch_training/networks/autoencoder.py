@@ -1,8 +1,10 @@
-"""The two baselines of DCASE 2020 task 2: an autoencoder of a window, and one that interpolates its middle frame.
+"""Baselines of DCASE 2020 task 2: an autoencoder of a window, and one that interpolates its middle frame.
 
 Fully connected, L*F - 128 x 4 - 8 - 128 x 4 - output, batch norm and ReLU on every hidden layer, the bottleneck's
-too. They predict no standard deviation and choose no mask: what is left out is fixed when they are trained.
+too. They predict no standard deviation and have no choice of mask: it is fixed when they are trained.
 """
+
+from __future__ import annotations
 
 from typing import ClassVar, Literal, Self
 
@@ -14,7 +16,7 @@ from humwatch_training.networks.network import Network, WindowConfig
 
 
 class BottleneckConfig(WindowConfig):
-    """The layers: `depth` of `width` before the bottleneck and as many after it."""
+    """Configuration of the layers: ``depth`` of ``width`` before the bottleneck and as many after it."""
 
     loss_label: ClassVar[str] = "mean squared error, dB^2"
 
@@ -24,13 +26,13 @@ class BottleneckConfig(WindowConfig):
 
 
 class AutoencoderConfig(BottleneckConfig):
-    """The autoencoder: all frames in, all frames out."""
+    """Configuration of the autoencoder: all frames in, all frames out."""
 
     kind: Literal["autoencoder"] = "autoencoder"
 
 
 class IdnnConfig(BottleneckConfig):
-    """The interpolation network (Suefusa et al., ICASSP 2020): the middle frame from the others."""
+    """Configuration of the interpolation network (Suefusa et al., ICASSP 2020): the middle frame from the others."""
 
     kind: Literal["idnn"] = "idnn"
 
@@ -42,7 +44,7 @@ class IdnnConfig(BottleneckConfig):
 
 
 def bottleneck_layers(config: BottleneckConfig, n_in: int, n_out: int) -> nn.Sequential:
-    """Return the layers from `n_in` to `n_out` values; the last one is linear."""
+    """Return the layers from ``n_in`` to ``n_out`` values; the last one is linear."""
     hidden = [*[config.width] * config.depth, config.bottleneck, *[config.width] * config.depth]
     modules: list[nn.Module] = []
     for size_in, size_out in zip([n_in, *hidden], hidden, strict=False):
@@ -51,7 +53,7 @@ def bottleneck_layers(config: BottleneckConfig, n_in: int, n_out: int) -> nn.Seq
 
 
 class Autoencoder(Network):
-    """Reconstructs the whole window through a bottleneck."""
+    """Network that reconstructs the whole window through a bottleneck."""
 
     config: AutoencoderConfig
 
@@ -72,7 +74,7 @@ class Autoencoder(Network):
 
 
 class InterpolatingNetwork(Network):
-    """Predicts the middle frame through a bottleneck from the frames around it."""
+    """Network that predicts the middle frame through a bottleneck from the frames around it."""
 
     config: IdnnConfig
 

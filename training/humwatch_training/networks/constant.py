@@ -1,8 +1,10 @@
-"""The network-free opponent: a predictor whose mean is constant.
+"""Network-free baseline: a predictor whose mean is constant.
 
 Under the residual profile the mean cancels, so its score is the distance of the clip-mean log-mel spectrum from
-that of normal clips, with no network at all. What a network is worth is what it adds to that.
+that of normal clips, with no network at all. The worth of a network is the gain over that.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import ClassVar, Literal
@@ -17,13 +19,13 @@ SMALLEST_STD_DB = 0.1
 
 
 class ConstantConfig(WindowConfig):
-    """One mean and one standard deviation a band, in dB, that the training windows give."""
+    """Configuration of the mean and standard deviation of each band, in dB, that the training windows give."""
 
     kind: Literal["constant"] = "constant"
 
 
 class ConstantSpectrum(Network):
-    """Expects the training set's mean spectrum, whatever the window holds."""
+    """Predictor of the training set's mean spectrum for every window."""
 
     config: ConstantConfig
     closed_form: ClassVar[bool] = True
@@ -34,7 +36,7 @@ class ConstantSpectrum(Network):
         self.band_std_db = nn.Parameter(torch.full((config.n_mels,), config.std_db), requires_grad=False)
 
     def solve(self, batches: Iterable[Tensor]) -> None:
-        """Take mean and standard deviation of each band over windows, batches of (B, L, F) in dB."""
+        """Measure mean and standard deviation of each band over windows, batches of (B, L, F) in dB."""
         mean, variance = band_moments(batches, self.config.n_mels)
         self.band_mean_db.copy_(mean)
         self.band_std_db.copy_(torch.sqrt(torch.clamp(variance, min=SMALLEST_STD_DB**2)))

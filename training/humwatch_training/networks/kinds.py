@@ -1,4 +1,6 @@
-"""The networks by the kind that their configuration names."""
+"""Networks by the kind that their configuration names."""
+
+from __future__ import annotations
 
 from typing import Annotated
 
@@ -33,5 +35,5 @@ def build_network(config: NetworkConfig) -> Network:
 
 
 def parse_network_config(text: str) -> NetworkConfig:
-    """Read what a network configuration's `model_dump_json` wrote; ValueError where it is something else."""
+    """Read the JSON of a network configuration; raise ValueError for any other text."""
     return _NETWORK_CONFIG.validate_json(text)

@@ -1,7 +1,7 @@
-"""The latent-bottlenecked attentive neural process (Feng et al., ICLR 2023), made small: M latents between the sets.
+"""Latent-bottlenecked attentive neural process (Feng et al., ICLR 2023), made small: M latents between the sets.
 
-Latents read the context bins, speak among themselves, and the target bins read the latents, so the cost is linear in
-the bins. As in the paper's cross-attention, who reads whom is a matter of places: a bin's place is not its two
+Latents read the context bins, attend to each other, and the target bins read the latents, so the cost is linear in
+the bins. As in the paper's cross-attention, the weights of reading depend on places alone: a bin's place is not its two
 coordinates but its own learned numbers, which learn sharp spectra in minutes where a network of coordinates takes
 hours. The weights with which latents read therefore do not depend on the sound, and for one mask over a batch the
 reading of all bins is one matrix product.
@@ -9,6 +9,8 @@ reading of all bins is one matrix product.
 Shapes: B windows, N = L * F bins, C of them context and T target, W the width, M latents, H heads of D = W / H, K the
 width of a key, R that of a readout.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Literal, cast
@@ -24,9 +26,9 @@ from humwatch_training.networks.network import NeuralProcess, WindowConfig, band
 
 
 class LatentAnpConfig(WindowConfig):
-    """What fixes the network's shape, its scale, and the masks that it learns from.
+    """Configuration of the network's shape, its scale, and the masks of its training.
 
-    `std_floor` and `std_scale` are as in `AnpConfig`.
+    ``std_floor`` and ``std_scale`` are as in ``AnpConfig``.
     """
 
     kind: Literal["latent_anp"] = "latent_anp"
@@ -43,7 +45,7 @@ class LatentAnpConfig(WindowConfig):
     std_scale: float = Field(default=0.9, gt=0)
 
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> "LatentAnpConfig":
+    def _heads_divide_width(self) -> LatentAnpConfig:
         for heads in (self.heads, self.latent_heads):
             if self.width % heads:
                 raise ValueError(f"width {self.width} is not a multiple of heads {heads}")
@@ -51,15 +53,15 @@ class LatentAnpConfig(WindowConfig):
 
     @property
     def bins(self) -> int:
-        """Bins of a window."""
+        """Number of bins of a window."""
         return self.n_frames * self.n_mels
 
 
 class ContextReader(nn.Module):
-    """What M latents read of a context: for each head a weighted sum of what its bins say.
+    """Reading of a context by M latents: for each head a weighted sum over its bins.
 
-    A bin says `place + value * y`, both its own (H, D). Its weights are a softmax over the context of the scores that
-    the latents give its place, times C, so that they are 1 on average for a context of any size.
+    A bin contributes ``place + value * y``, both its own (H, D). Its weights are a softmax over the context of the
+    scores that the latents give its place, times C, so that they are 1 on average for a context of any size.
     """
 
     def __init__(self, config: LatentAnpConfig) -> None:
@@ -72,16 +74,16 @@ class ContextReader(nn.Module):
         self.value = nn.Parameter(small * torch.randn(by_head))
 
     def weights(self, context: Tensor) -> Tensor:
-        """Return how much each latent and head listens to bins (C,) or (B, C): (..., C, M, H)."""
+        """Return the weights of bins (C,) or (B, C) for each latent and head: (..., C, M, H)."""
         scores = rows(self.scores, context)
         return torch.softmax(scores, dim=-3) * scores.shape[-3]
 
     def forward(self, context: Tensor, values: Tensor) -> Tensor:
-        """Map bins (C,) or (B, C) and their values (B, C) to what the latents read (B, M, W)."""
+        """Map bins (C,) or (B, C) and their values (B, C) to the latents' readings (B, M, W)."""
         weights, place, value = self.weights(context), rows(self.place, context), rows(self.value, context)
         if context.ndim > 1:
-            said = place + value * values[..., None, None]  # (B, C, H, D)
-            return torch.einsum("bcmh,bchd->bmhd", weights, said).flatten(2)
+            contributions = place + value * values[..., None, None]  # (B, C, H, D)
+            return torch.einsum("bcmh,bchd->bmhd", weights, contributions).flatten(2)
         matrix = torch.einsum("cmh,chd->cmhd", weights, value).flatten(1)  # (C, M*W)
         offset = torch.einsum("cmh,chd->mhd", weights, place).flatten()  # (M*W,)
         read: Tensor = values @ matrix + offset  # (B, M*W)
@@ -89,7 +91,7 @@ class ContextReader(nn.Module):
 
 
 class TargetReader(nn.Module):
-    """What target bins make of M latents: each bin weighs the latents' readouts, by its own two vectors.
+    """Outputs of target bins from M latents: each bin weighs the latents' readouts, by its own two vectors.
 
     The weights are a softmax over the latents of the products of the bin's query with the latents' keys.
     """
@@ -114,9 +116,9 @@ class TargetReader(nn.Module):
 
 
 class LatentNeuralProcess(NeuralProcess):
-    """Predicts a Gaussian for every target bin from M latents that have read the context bins.
+    """Network that predicts a Gaussian for every target bin from M latents that have read the context bins.
 
-    Values are counted from the training set's mean of their band, which `solve` learns before the first step.
+    Values are counted from the training set's mean of their band, which ``solve`` learns before the first step.
     """
 
     config: LatentAnpConfig
@@ -138,12 +140,12 @@ class LatentNeuralProcess(NeuralProcess):
         self.target_reader = TargetReader(config)
 
     def solve(self, batches: Iterable[Tensor]) -> None:
-        """Take the mean of each band over windows, batches of (B, L, F) in dB."""
+        """Measure the mean of each band over windows, batches of (B, L, F) in dB."""
         mean, _ = band_moments(batches, self.config.n_mels)
         self.band_mean_db.copy_(mean)
 
     def usual(self, bins: Tensor) -> Tensor:
-        """Return the mean of the bands of bins, in dB, in the shape of `bins`."""
+        """Return the mean of the bands of bins, in dB, in the shape of ``bins``."""
         return self.band_mean_db[bins % self.config.n_mels]
 
     def encode(self, context: Tensor, context_y_db: Tensor) -> Tensor:
@@ -182,6 +184,6 @@ class LatentNeuralProcess(NeuralProcess):
 
 
 def _some(mask: Tensor, count: int | None, generator: torch.Generator) -> Tensor:
-    """Return `count` random true bins of a mask (N,), or all of them: int64 (n,)."""
+    """Return ``count`` random true bins of a mask (N,), or all of them: int64 (n,)."""
     bins = mask.nonzero().squeeze(1)
     return bins[torch.randperm(len(bins), generator=generator)[:count]]

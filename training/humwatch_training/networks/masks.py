@@ -1,7 +1,9 @@
-"""Which bins of a window are context and which are target (section 2.2 of the paper).
+"""Masks of a window: context and target bins (section 2.2 of the paper).
 
 Bins are flat indices l * F + f of a window of L frames and F bands.
 """
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,13 +12,13 @@ import torch
 from torch import Tensor
 
 TrainingMasks = Literal["rrc", "mixed"]
-"""What a neural process learns from: random rows and columns, or these and hidden bands in turn."""
+"""Masks of a neural process's training: random rows and columns, or these and hidden bands in turn."""
 
 MAX_TARGET_COLUMNS = 2
 MAX_TARGET_ROWS = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Partition:
     """Context and target bins: int64 flat indices (C,) and (T,), or (B, C) and (B, T) for a batch."""
 
@@ -25,7 +27,7 @@ class Partition:
 
 
 def rrc_target_count(n_frames: int, n_mels: int, columns: int, rows: int) -> int:
-    """Return how many bins the union of `columns` frames and `rows` bands holds."""
+    """Return the number of bins in the union of ``columns`` frames and ``rows`` bands."""
     return columns * n_mels + rows * (n_frames - columns)
 
 
@@ -51,13 +53,13 @@ def rrc_mask(batch: int, n_frames: int, n_mels: int, columns: int, rows: int, ge
 def rrc_partition(
     batch: int, n_frames: int, n_mels: int, columns: int, rows: int, generator: torch.Generator
 ) -> Partition:
-    """Return random distinct frames and bands as target, the rest as context, for each of `batch` windows."""
+    """Return random distinct frames and bands as target, the rest as context, for each of ``batch`` windows."""
     target = rrc_mask(batch, n_frames, n_mels, columns, rows, generator)
     return Partition(context=_bins(~target), target=_bins(target))
 
 
 def draw_rrc_counts(generator: torch.Generator) -> tuple[int, int]:
-    """Return how many columns ~ U{1, 2} and rows ~ U{0, 1, 2} are hidden."""
+    """Draw the numbers of hidden columns ~ U{1, 2} and rows ~ U{0, 1, 2}."""
     columns = int(torch.randint(1, MAX_TARGET_COLUMNS + 1, (), generator=generator))
     rows = int(torch.randint(0, MAX_TARGET_ROWS + 1, (), generator=generator))
     return columns, rows
@@ -69,7 +71,7 @@ def sample_rrc(
     """Draw the training partition of ANP-RRC: counts once for the batch, places for each window.
 
     Columns ~ U{1, 2}, rows ~ U{0, 1, 2}; context (B, C) and target (B, T) have one size over the batch. With
-    `context_points`, a random subset of that many context bins is kept (or all, where there are not more).
+    ``context_points``, a random subset of that many context bins is kept (or all, where there are not more).
     """
     columns, rows = draw_rrc_counts(generator)
     partition = rrc_partition(batch, n_frames, n_mels, columns, rows, generator)
@@ -86,13 +88,13 @@ def _draw_band_count(n_mels: int, generator: torch.Generator) -> int:
 
 
 def hidden_bands(batch: int, n_mels: int, count: int, generator: torch.Generator) -> Tensor:
-    """Return a mask (batch, n_mels) that hides `count` random bands of each window."""
+    """Return a mask (batch, n_mels) that hides ``count`` random bands of each window."""
     places = _distinct_places(count, n_mels, batch, generator)
     return torch.zeros(batch, n_mels, dtype=torch.bool).scatter(1, places, True)
 
 
 def hidden_block(batch: int, n_mels: int, count: int, generator: torch.Generator) -> Tensor:
-    """Return a mask (batch, n_mels) that hides `count` adjacent bands; the last band is followed by the first.
+    """Return a mask (batch, n_mels) that hides ``count`` adjacent bands; the last band is followed by the first.
 
     So every band is hidden as often as any other.
     """
@@ -140,17 +142,17 @@ def boot_lattice_partition(n_frames: int, n_mels: int) -> Partition:
 
 
 def comb_partitions(n_frames: int, n_mels: int, groups: int) -> list[Partition]:
-    """Return a mask a pass: pass g predicts every `groups`-th band from offset g, over all frames, from the others."""
+    """Return a mask a pass: pass g predicts every ``groups``-th band from offset g, all frames, from the others."""
     return _band_partitions(n_frames, torch.arange(n_mels) % groups, groups)
 
 
 def block_partitions(n_frames: int, n_mels: int, groups: int) -> list[Partition]:
-    """Return a mask a pass: pass g predicts the g-th of `groups` blocks of adjacent bands from the others."""
+    """Return a mask a pass: pass g predicts the g-th of ``groups`` blocks of adjacent bands from the others."""
     return _band_partitions(n_frames, torch.arange(n_mels) * groups // n_mels, groups)
 
 
 def _band_partitions(n_frames: int, group_of_band: Tensor, groups: int) -> list[Partition]:
-    """Raises ValueError where a pass would predict nothing, or predict from nothing."""
+    """Return a mask a pass; raise ValueError where one would predict nothing, or predict from nothing."""
     if not 2 <= groups <= len(group_of_band):
         raise ValueError(f"{len(group_of_band)} bands cannot be predicted in {groups} passes")
     return [_partition_of((group_of_band == g).expand(n_frames, -1)) for g in range(groups)]

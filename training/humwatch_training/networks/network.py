@@ -1,7 +1,9 @@
-"""What every network has in common: it sees windows in dB, says what it expects in dB, and knows its training loss.
+"""Interface of every network: windows in dB in, expectation in dB out, and a training loss.
 
-Shapes: B windows of L frames and F bands; C context bins and T target bins, flat indices `l * F + f`.
+Shapes: B windows of L frames and F bands; C context bins and T target bins, flat indices ``l * F + f``.
 """
+
+from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -15,9 +17,9 @@ from humwatch_training.networks.masks import Partition
 
 
 class WindowConfig(BaseModel):
-    """The windows that a network is made for, and their scale.
+    """Configuration of the windows that a network is made for, and their scale.
 
-    `mean_db` and `std_db` are the scalar mean and standard deviation of the training set's log-mel values.
+    ``mean_db`` and ``std_db`` are the scalar mean and standard deviation of the training set's log-mel values.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,7 +39,7 @@ class Network(nn.Module, ABC):
     std_db: Tensor
 
     closed_form: ClassVar[bool] = False
-    """Whether one pass over the windows (`solve`) is all of the training, without steps along a gradient."""
+    """Training in one pass over the windows (``solve``), without steps along a gradient."""
 
     def __init__(self, config: WindowConfig) -> None:
         super().__init__()
@@ -49,24 +51,24 @@ class Network(nn.Module, ABC):
     def training_loss(
         self, windows_db: Tensor, generator: torch.Generator, context_points: int | None = None
     ) -> Tensor:
-        """Return the scalar loss of windows (B, L, F) in dB; `config.loss_label` says what it is.
+        """Return the scalar loss of windows (B, L, F) in dB; ``config.loss_label`` names it.
 
-        Random choices come from `generator`, on the CPU. `context_points` limits the context that a neural
+        Random choices come from ``generator``, on the CPU. ``context_points`` limits the context that a neural
         process sees of a window; None leaves the network's own choice.
         """
 
     def solve(self, batches: Iterable[Tensor]) -> None:
-        """Learn what needs no gradient from batches of windows (B, L, F) in dB, before the first step.
+        """Learn the parts that need no gradient from windows (B, L, F) in dB, before the first step.
 
         A network of closed form learns everything here; most learn nothing.
         """
 
     def standardised(self, values_db: Tensor) -> Tensor:
-        """Return values in dB as the network sees them."""
+        """Standardise values in dB."""
         return (values_db - self.mean_db) / self.std_db
 
     def in_db(self, values: Tensor) -> Tensor:
-        """Return what the network says, standardised, in dB."""
+        """Return standardised values in dB."""
         return values * self.std_db + self.mean_db
 
     def parameter_count(self) -> int:
@@ -75,14 +77,14 @@ class Network(nn.Module, ABC):
 
 
 class NeuralProcess(Network):
-    """Predicts any bins of a window from any others: the mask is chosen by whoever asks."""
+    """Network that predicts any bins of a window from any others: the mask is an argument."""
 
     @abstractmethod
     def predict(self, context: Tensor, context_y_db: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation, both (B, T) in dB, of the target bins.
 
-        `context` and `target` are int64 flat indices, (C,) and (T,) for one mask over the batch or (B, C) and
-        (B, T) for a mask a window; `context_y_db` (B, C) are the context's values in dB.
+        ``context`` and ``target`` are int64 flat indices, (C,) and (T,) for one mask over the batch or (B, C) and
+        (B, T) for a mask a window; ``context_y_db`` (B, C) are the context's values in dB.
         """
 
     def predict_passes(self, values_db: Tensor, passes: Sequence[Partition]) -> list[tuple[Tensor, Tensor]]:
@@ -91,9 +93,9 @@ class NeuralProcess(Network):
 
 
 def rows(table: Tensor, bins: Tensor) -> Tensor:
-    """Return what a table (N, ...) holds of bins (T,) or (B, T): (T, ...) or (B, T, ...).
+    """Return the rows of a table (N, ...) for bins (T,) or (B, T): (T, ...) or (B, T, ...).
 
-    The same as `table[bins]`, whose gradient is several times slower to add up.
+    The same as ``table[bins]``, whose gradient is several times slower to add up.
     """
     taken = table.index_select(0, bins.flatten())
     return taken if bins.ndim == 1 else taken.view(*bins.shape, *table.shape[1:])

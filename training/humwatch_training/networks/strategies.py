@@ -1,9 +1,11 @@
-"""Predictors from a trained network: which bins are context and which are target is chosen here, after training.
+"""Predictors from a trained network: the choice of context and target bins, after training.
 
-A strategy maps windows (B, L, F) in dB to what a predictor graph gives (`humwatch.predictor`): `target_index`
-int64 (T,) or (B, T), `mean` and `std` float32 (B, T) in dB. It says the same of a window in any batch, in any
-order and in every runtime, so what looks random in it (RRC) is drawn from the window's own values.
+A strategy maps windows (B, L, F) in dB to the outputs of a predictor graph (``humwatch.predictor``): ``target_index``
+int64 (T,) or (B, T), ``mean`` and ``std`` float32 (B, T) in dB. It predicts the same for a window in any batch, in any
+order and in every runtime, so random choices (RRC) are drawn from the window's own values.
 """
+
+from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -25,19 +27,19 @@ from humwatch_training.networks.masks import (
 from humwatch_training.networks.network import Network, NeuralProcess
 
 Predicted = tuple[Tensor, Tensor, Tensor]
-"""`target_index` (T,) or (B, T), `mean` (B, T), `std` (B, T)."""
+"""``target_index`` (T,) or (B, T), ``mean`` (B, T), ``std`` (B, T)."""
 
 RRC_PASSES = 3
 RRC_PLACES = 64
 RRC_SEED = 20211017
 STEPS_A_DB = 1024
-"""A window's key counts in steps of 1/1024 dB: a power of two, so that scaling by it is exact."""
+"""Steps of a window's key in a dB: a power of two, so that scaling by it is exact."""
 
 BOOT_ROWS = 2
 
 
 class Strategy(nn.Module, ABC):
-    """A network and the question that it is asked."""
+    """A network with the choice of its context and target bins."""
 
     network: Network
 
@@ -47,7 +49,7 @@ class Strategy(nn.Module, ABC):
 
 
 class WholeWindow(Strategy):
-    """The autoencoder's answer: every bin, with std 1."""
+    """Prediction of the autoencoder: every bin, with std 1."""
 
     target_index: Tensor
 
@@ -63,7 +65,7 @@ class WholeWindow(Strategy):
 
 
 class MiddleFrame(Strategy):
-    """The interpolation network's answer: the middle frame, with std 1."""
+    """Prediction of the interpolation network: the middle frame, with std 1."""
 
     target_index: Tensor
 
@@ -79,7 +81,7 @@ class MiddleFrame(Strategy):
 
 
 class ConstantAnswer(Strategy):
-    """The network-free answer: every bin, the same for every window."""
+    """Network-free prediction: every bin, the same for every window."""
 
     target_index: Tensor
 
@@ -89,13 +91,13 @@ class ConstantAnswer(Strategy):
         self.register_buffer("target_index", torch.arange(network.config.n_frames * network.config.n_mels))
 
     def forward(self, windows: Tensor) -> Predicted:
-        """Expect the training set's spectrum in windows (B, L, F) in dB."""
+        """Predict the training set's spectrum for windows (B, L, F) in dB."""
         mean, std = self.network(windows)
         return self.target_index.clone(), mean.clone(), std.clone()
 
 
 class FixedMasks(Strategy):
-    """A neural process asked the same of every window, in one pass or several: the masks are constants."""
+    """A neural process with the same masks for every window, in one pass or several."""
 
     target_index: Tensor
 
@@ -110,7 +112,7 @@ class FixedMasks(Strategy):
 
     @property
     def partitions(self) -> list[Partition]:
-        """The mask of each pass."""
+        """Masks of the passes."""
         return [Partition(self.get_buffer(f"context_{n}"), self.get_buffer(f"target_{n}")) for n in range(self.passes)]
 
     def forward(self, windows: Tensor) -> Predicted:
@@ -123,8 +125,9 @@ class FixedMasks(Strategy):
 class RandomRowsAndColumns(Strategy):
     """ANP-RRC: three random partitions of each window, drawn by a key that the window's own values give.
 
-    The key, a sum of integers, picks one of 64 sets of places that were drawn once, with a fixed seed. How many
-    columns (1 or 2) and rows (0 to 2) each of the three passes hides was drawn with them: the outputs have one size.
+    The key, a sum of integers, picks one of 64 sets of places that were drawn once, with a fixed seed. The numbers
+    of columns (1 or 2) and rows (0 to 2) that each of the three passes hides were drawn with them: the outputs have one
+    size.
     """
 
     def __init__(self, network: NeuralProcess, seed: int = RRC_SEED) -> None:
@@ -162,7 +165,7 @@ class RandomRowsAndColumns(Strategy):
 def rrc_places(n_frames: int, n_mels: int, random: Random) -> list[Partition]:
     """Return the partitions of each pass, context (64, C) and target (64, T); counts are drawn once a pass.
 
-    Only `random.random()` is used, the one method whose sequence Python promises to keep.
+    Only ``random.random()`` is used, the one method whose sequence Python promises to keep.
     """
     passes = []
     for _ in range(RRC_PASSES):
@@ -182,7 +185,7 @@ def _some(choices: int, count: int, random: Random) -> list[int]:
 
 
 class LikelihoodBootstrap(Strategy):
-    """ANP-Boot: a first pass over a lattice finds what is hard to predict, the second is scored on that alone.
+    """ANP-Boot: a first pass over a lattice finds the bins that are hard to predict; the second predicts those alone.
 
     The two bands and the one frame of the highest mean NLL become the target, all else the context. Indices are
     computed from the chosen places by arithmetic, so every size is fixed.

@@ -1,4 +1,6 @@
-"""Which strategies a network can follow, which it follows by default, and how a bundle names them."""
+"""Choice of strategies: those of each kind of network, its default, and their names in a bundle."""
+
+from __future__ import annotations
 
 from typing import Literal, cast
 
@@ -32,7 +34,7 @@ STRATEGIES_OF: dict[str, tuple[StrategyName, ...]] = {
     "idnn": ("interpolate",),
     "constant": ("constant",),
 }
-"""The strategies of each kind of network; the first is its default."""
+"""Strategies of each kind of network; the first is its default."""
 
 _TITLE_OF = {
     "anp": "anp",
@@ -44,11 +46,11 @@ _TITLE_OF = {
 
 
 class StrategyConfig(BaseModel):
-    """What a network is asked.
+    """Configuration of a strategy.
 
-    `groups` is for the strategies that hide bands: "combs" hides every `groups`-th band, in as many passes; "blocks"
-    one of `groups` blocks of adjacent bands; "bands" does both, in combs and in twice as many blocks, so that every bin
-    is predicted once from bands beside it and once from bands further off.
+    ``groups`` is for the strategies that hide bands: "combs" hides every ``groups``-th band, in as many passes;
+    "blocks" one of ``groups`` blocks of adjacent bands; "bands" does both, in combs and in twice as many blocks, so
+    that every bin is predicted once from bands beside it and once from bands further off.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,12 +60,12 @@ class StrategyConfig(BaseModel):
 
 
 def default_strategy(network: NetworkConfig) -> StrategyConfig:
-    """Return what a network of this kind is asked where nothing else is chosen."""
+    """Return the strategy of a kind of network where nothing else is chosen."""
     return StrategyConfig(name=STRATEGIES_OF[network.kind][0])
 
 
 def default_hop(config: StrategyConfig, n_frames: int) -> int:
-    """Return the hop of windows of `n_frames` at which a strategy predicts every frame: of all of them, or of one."""
+    """Return the hop of windows of ``n_frames`` at which a strategy predicts every frame: of all of them, or of one."""
     return n_frames if config.name in (*_GROUPED, "reconstruct", "constant") else 1
 
 
@@ -76,7 +78,7 @@ def strategy_title(network: NetworkConfig, config: StrategyConfig) -> str:
 
 
 def strategy_of_title(network: NetworkConfig, title: str) -> StrategyConfig:
-    """Return what a bundle's title of this network means; StrategyError where it is of another."""
+    """Parse a bundle's title of this network; raise StrategyError where it is of another."""
     name = title.removeprefix(_TITLE_OF[network.kind]).removeprefix("-")
     stem = name.rstrip("0123456789")
     try:

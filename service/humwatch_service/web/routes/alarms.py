@@ -1,4 +1,4 @@
-"""``/v1/alarms``: what was raised, on which sound, and what people made of it."""
+"""``/v1/alarms``: alarms with their sound, and what people made of them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def alarms(
     before: Annotated[int | None, Query(ge=1, description="`next_before` of the page before")] = None,
 ) -> AlarmPage:
     """Alarms, the newest first."""
-    store = service_of(request).live.store
+    store = service_of(request).state.store
     return await run_in_threadpool(
         lambda: store.alarms(
             machine_id=machine_id,
@@ -57,13 +57,13 @@ async def alarms(
 @router.get("/v1/alarms/{alarm_id}", responses=problems(404, 422, 503))
 async def alarm(request: Request, alarm_id: AlarmPath) -> AlarmRecord:
     """One alarm, with its score trace, the rule in force and the bands in Hz."""
-    return await run_in_threadpool(service_of(request).live.store.alarm, alarm_id)
+    return await run_in_threadpool(service_of(request).state.store.alarm, alarm_id)
 
 
 @router.get("/v1/alarms/{alarm_id}/events", responses=problems(404, 422, 503))
 async def events(request: Request, alarm_id: AlarmPath) -> EventPage:
     """What happened to an alarm and who did it, the newest first."""
-    store = service_of(request).live.store
+    store = service_of(request).state.store
     return await run_in_threadpool(lambda: store.events(alarm_id=alarm_id, limit=500))
 
 
@@ -74,9 +74,9 @@ async def events(request: Request, alarm_id: AlarmPath) -> EventPage:
 )
 async def clip(request: Request, alarm_id: AlarmPath) -> FileResponse:
     """The sound of an alarm, with ten seconds before and after."""
-    live = service_of(request).live
-    await run_in_threadpool(live.store.alarm, alarm_id)
-    path = await run_in_threadpool(live.evidence.clip_path, alarm_id)
+    service = service_of(request)
+    await run_in_threadpool(service.state.store.alarm, alarm_id)
+    path = await run_in_threadpool(service.state.evidence.clip_path, alarm_id)
     return FileResponse(path, media_type="audio/flac", filename=f"{alarm_id}.flac")
 
 
@@ -87,9 +87,9 @@ async def clip(request: Request, alarm_id: AlarmPath) -> FileResponse:
 )
 async def picture(request: Request, alarm_id: AlarmPath) -> FileResponse:
     """Spectrogram, departure from what the model expects, and scores of the alarm's sound."""
-    live = service_of(request).live
-    await run_in_threadpool(live.store.alarm, alarm_id)
-    path = await run_in_threadpool(live.evidence.picture_path, alarm_id)
+    service = service_of(request)
+    await run_in_threadpool(service.state.store.alarm, alarm_id)
+    path = await run_in_threadpool(service.state.evidence.picture_path, alarm_id)
     return FileResponse(path, media_type="image/png")
 
 
@@ -104,19 +104,19 @@ async def acknowledge(request: Request, alarm_id: AlarmPath, order: Order) -> Al
 async def shelve(request: Request, alarm_id: AlarmPath, order: ShelveOrder) -> AlarmRecord:
     """Tell nobody of the machine's alarms for a while; the rule says how long at most."""
     service = service_of(request)
-    await run_in_threadpool(service.live.store.alarm, alarm_id)
-    machine = service.live.get(split_alarm_id(alarm_id)[0])
+    await run_in_threadpool(service.state.store.alarm, alarm_id)
+    machine = service.live.machines.get(split_alarm_id(alarm_id)[0])
     await run_in_threadpool(
         machine.operate,
         lambda alarm: alarm.shelve(who=order.who, why=order.why, at_s=time.time(), for_s=order.for_s),
     )
-    return await run_in_threadpool(service.live.store.alarm, alarm_id)
+    return await run_in_threadpool(service.state.store.alarm, alarm_id)
 
 
 @router.post("/v1/alarms/{alarm_id}:feedback", responses=problems(404, 422, 503))
 async def feedback(request: Request, alarm_id: AlarmPath, order: FeedbackOrder) -> AlarmRecord:
     """Say whether the alarm was right, what the cause was and what was done; it exports as training data."""
-    store = service_of(request).live.store
+    store = service_of(request).state.store
     return await run_in_threadpool(
         lambda: store.feedback(
             alarm_id, order.verdict, cause=order.cause, action=order.action, who=order.who, at_s=time.time()
@@ -126,10 +126,10 @@ async def feedback(request: Request, alarm_id: AlarmPath, order: FeedbackOrder) 
 
 def _acknowledged(service: Service, alarm_id: str, order: Order) -> AlarmRecord:
     """Acknowledge an alarm in force through its machine, one that is over in the database."""
-    store = service.live.store
+    store = service.state.store
     machine_id, number = split_alarm_id(alarm_id)
     record = store.alarm(alarm_id)
-    machine = service.live.machines.get(machine_id)
+    machine = service.live.machines.by_id.get(machine_id)
     if record.status == "active" and machine is not None:
         active = machine.alarm.snapshot.active
         if active is not None and active.number == number:

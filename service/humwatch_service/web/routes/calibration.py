@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Self
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from pydantic import Field, model_validator
 
 from humwatch.bundle.manifest import MachineId
@@ -16,11 +16,9 @@ from humwatch_service.calibration.collection import DEFAULT_MINUTES
 from humwatch_service.web.application import service_of
 from humwatch_service.web.routes.documentation import problems
 from humwatch_service.web.routes.orders import Order
-from humwatch_service.web.routes.score import checked_machine_id
+from humwatch_service.web.routes.parameters import MachinePath, checked_machine_id
 
 router = APIRouter(tags=["calibration"])
-
-MachinePath = Annotated[str, Path(description="id of the machine")]
 
 
 class CalibrationOrder(Order):

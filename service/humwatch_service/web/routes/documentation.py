@@ -1,4 +1,4 @@
-"""What the OpenAPI description says of answers that are not an endpoint's own."""
+"""The part of the OpenAPI description about answers that are not an endpoint's own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PROBLEMS: Final = {
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI responses for these statuses and those that every endpoint has."""
+    """Return the OpenAPI responses for these statuses and for those that every endpoint has."""
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         status: {"description": _PROBLEMS[status], "content": {MEDIA_TYPE: {"schema": schema}}}

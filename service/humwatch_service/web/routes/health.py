@@ -13,7 +13,7 @@ from humwatch.alarm.events import MachineState
 from humwatch_service.web.access import prefers_html
 from humwatch_service.web.application import Service, service_of
 from humwatch_service.web.routes.documentation import problems
-from humwatch_service.webhooks.lane import WebhookStatus
+from humwatch_service.webhooks.worker import WebhookStatus
 
 _TEXT: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 
@@ -109,25 +109,25 @@ async def readyz(request: Request) -> Response:
 async def healthz(request: Request) -> Health:
     """A summary; always 200."""
     service = service_of(request)
-    fleet, reasons = service.machines.fleet, _unready(service)
+    current, reasons = service.models.current, _unready(service)
     return Health(
-        status="not_ready" if reasons else "degraded" if fleet.refusals else "ok",
+        status="not_ready" if reasons else "degraded" if current.refusals else "ok",
         version=version("humwatch"),
-        machines=sorted(fleet.machines),
-        refused=sorted(fleet.refusals),
+        machines=sorted(current.models),
+        refused=sorted(current.refusals),
         scores_in_progress=service.queue.in_progress,
         score_queue_depth=service.queue.depth,
-        live_streams=service.live.live,
-        states={machine_id: machine.state for machine_id, machine in sorted(service.live.machines.items())},
-        unsaved_changes=service.live.unsaved,
+        live_streams=len(service.live.machines.fed),
+        states={machine_id: machine.state for machine_id, machine in sorted(service.live.machines.by_id.items())},
+        unsaved_changes=service.live.recorder.unsaved,
         webhooks=[_webhook_of(status) for status in service.webhooks.status()],
         reasons=reasons,
     )
 
 
 def _unready(service: Service) -> list[str]:
-    """Why the service cannot do all of its work: models, and the database of alarms."""
-    return [*service.machines.unready(), *service.live.unready()]
+    """Return the reasons why the service cannot do all of its work: models, and the database of alarms."""
+    return [*service.models.unready(), *service.live.machines.unready()]
 
 
 @router.get("/metrics", response_class=PlainTextResponse, responses={**_TEXT, **problems()})
@@ -141,7 +141,7 @@ async def metrics(request: Request) -> Response:
 
 
 def _webhook_of(status: WebhookStatus) -> WebhookHealth:
-    """A webhook, as it is now."""
+    """Return the health of a webhook."""
     return WebhookHealth(
         name=status.name,
         circuit=status.circuit,

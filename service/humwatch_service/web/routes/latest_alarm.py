@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 from humwatch_service.errors import AlarmNotFound
 from humwatch_service.web.application import service_of
 from humwatch_service.web.routes.documentation import problems
-from humwatch_service.web.routes.score import checked_machine_id
+from humwatch_service.web.routes.parameters import MachinePath, checked_machine_id
 
 router = APIRouter(prefix="/v1/machines/{machine_id}/alarms/latest", tags=["alarms"])
 
-MachinePath = Annotated[str, Path(description="id of the machine")]
 
 _ANSWER: Final[dict[str, Any]] = {
     "response_class": RedirectResponse,
@@ -44,11 +43,11 @@ async def latest_picture(request: Request, machine_id: MachinePath) -> str:
 
 
 async def _place(request: Request, machine_id: str) -> str:
-    """Path of the newest alarm of a machine, also of one that has no model any more."""
-    live = service_of(request).live
+    """Return the path of the newest alarm of a machine, also of one that has no model any more."""
+    service = service_of(request)
     checked_machine_id(machine_id)
-    page = await run_in_threadpool(lambda: live.store.alarms(machine_id=machine_id, limit=1))
+    page = await run_in_threadpool(lambda: service.state.store.alarms(machine_id=machine_id, limit=1))
     if not page.alarms:
-        live.get(machine_id)
+        service.live.machines.get(machine_id)
         raise AlarmNotFound(f"{machine_id} never had an alarm")
     return f"/v1/alarms/{page.alarms[0].id}"

@@ -1,4 +1,4 @@
-"""What a machine that is listened to is doing, what it did, and what an operator wants of it."""
+"""Status and history of a live machine, and the commands of its operator."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ import time
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 
 from humwatch.alarm.events import AlarmEvent
-from humwatch.alarm.state_machine import AlarmMachine
+from humwatch.alarm.state_machine import AlarmStateMachine
 from humwatch_service.live.status import LiveStatus, status_of
 from humwatch_service.storage.records import EventPage, HistoryPoint, Resolution
 from humwatch_service.web.application import service_of
 from humwatch_service.web.routes.documentation import problems
 from humwatch_service.web.routes.orders import Order, RunOrder, ShelveOrder
-from humwatch_service.web.routes.score import checked_machine_id
+from humwatch_service.web.routes.parameters import MachinePath, checked_machine_id
 
 router = APIRouter(tags=["live"])
 
-MachinePath = Annotated[str, Path(description="id of the machine")]
 HOUR_S = 3_600.0
 
 
 @router.get("/v1/machines/{machine_id}/status", responses=problems(404, 422, 503))
 async def status(request: Request, machine_id: MachinePath) -> LiveStatus:
     """What is known of a machine right now."""
-    machine = service_of(request).live.get(checked_machine_id(machine_id))
+    machine = service_of(request).live.machines.get(checked_machine_id(machine_id))
     return await run_in_threadpool(status_of, machine)  # it waits while an alarm of the machine is being kept
 
 
@@ -41,10 +40,10 @@ async def history(
 ) -> list[HistoryPoint]:
     """Scores and states of a machine, in order of time."""
     service = service_of(request)
-    machine = service.live.get(checked_machine_id(machine_id))
+    machine = service.live.machines.get(checked_machine_id(machine_id))
     end = time.time() if end_s is None else end_s
     start = end - HOUR_S if start_s is None else start_s
-    return await run_in_threadpool(service.live.store.history, machine.machine_id, start, end, resolution)
+    return await run_in_threadpool(service.state.store.history, machine.machine_id, start, end, resolution)
 
 
 @router.get("/v1/machines/{machine_id}/events", responses=problems(404, 422, 503))
@@ -56,9 +55,9 @@ async def events(
 ) -> EventPage:
     """The audit trail of a machine, the newest first."""
     service = service_of(request)
-    machine = service.live.get(checked_machine_id(machine_id))
+    machine = service.live.machines.get(checked_machine_id(machine_id))
     return await run_in_threadpool(
-        lambda: service.live.store.events(machine_id=machine.machine_id, limit=limit, before=before)
+        lambda: service.state.store.events(machine_id=machine.machine_id, limit=limit, before=before)
     )
 
 
@@ -99,15 +98,14 @@ async def in_service(request: Request, machine_id: MachinePath, order: Order) ->
 @router.post("/v1/machines/{machine_id}:run-state", responses=problems(404, 422, 503))
 async def run_state(request: Request, machine_id: MachinePath, order: RunOrder) -> LiveStatus:
     """Say whether the machine runs; a machine that does not is `off`, and is not judged."""
-    live = service_of(request).live
-    machine = live.get(checked_machine_id(machine_id))
-    await run_in_threadpool(lambda: live.set_running(machine, order.running, who=order.who, why=order.why))
+    machine = service_of(request).live.machines.get(checked_machine_id(machine_id))
+    await run_in_threadpool(lambda: machine.set_running(order.running, who=order.who, why=order.why))
     return status_of(machine)
 
 
 async def _operated(
-    request: Request, machine_id: str, command: Callable[[AlarmMachine], list[AlarmEvent]]
+    request: Request, machine_id: str, command: Callable[[AlarmStateMachine], list[AlarmEvent]]
 ) -> LiveStatus:
-    machine = service_of(request).live.get(checked_machine_id(machine_id))
+    machine = service_of(request).live.machines.get(checked_machine_id(machine_id))
     await run_in_threadpool(machine.operate, command)
     return status_of(machine)

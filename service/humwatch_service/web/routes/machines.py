@@ -1,15 +1,13 @@
-"""``/v1/machines``: which machines can be scored, and what is known of their models."""
+"""``/v1/machines``: the machines that can be scored, and the facts about their models."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 
 from humwatch_service.models.cards import MachineCard, MachineSummary, card_of, summary_of
 from humwatch_service.web.application import service_of
 from humwatch_service.web.routes.documentation import problems
-from humwatch_service.web.routes.score import checked_machine_id
+from humwatch_service.web.routes.parameters import MachinePath, checked_machine_id
 
 router = APIRouter(tags=["machines"])
 
@@ -17,10 +15,10 @@ router = APIRouter(tags=["machines"])
 @router.get("/v1/machines", responses=problems())
 async def machines(request: Request) -> list[MachineSummary]:
     """All machines that can be scored."""
-    return [summary_of(machine) for machine in service_of(request).machines.fleet.machines.values()]
+    return [summary_of(model) for model in service_of(request).models.current.models.values()]
 
 
 @router.get("/v1/machines/{machine_id}", responses=problems(404, 422, 503))
-async def machine(request: Request, machine_id: Annotated[str, Path(description="id of the machine")]) -> MachineCard:
+async def machine(request: Request, machine_id: MachinePath) -> MachineCard:
     """Everything about one machine's model."""
-    return card_of(service_of(request).machines.get(checked_machine_id(machine_id)))
+    return card_of(service_of(request).models.get(checked_machine_id(machine_id)))

@@ -1,4 +1,4 @@
-"""What an operator sends with an order."""
+"""Bodies of an operator's commands."""
 
 from __future__ import annotations
 

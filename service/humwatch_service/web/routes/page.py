@@ -17,13 +17,13 @@ router = APIRouter(include_in_schema=False)
 
 @router.api_route("/ui", methods=["GET", "HEAD"])
 async def slash() -> Response:
-    """Where relative addresses are right."""
+    """Redirect to the address under which relative ones are right."""
     return RedirectResponse("/ui/", status_code=308, headers=HEADERS)
 
 
 @router.api_route("/ui/{name:path}", methods=["GET", "HEAD"])
 async def file(request: Request, name: str) -> Response:
-    """A file of the page."""
+    """Return a file of the page."""
     found = await run_in_threadpool(service_of(request).page.get, name or INDEX)
     if found is None:
         error = NotFound("the page has no such file")

@@ -1,4 +1,4 @@
-"""``/runbooks``: what to do about an alert, where it is needed: also in a plant without a way to the internet."""
+"""``/runbooks``: the instructions for each alert, also on a site without a way to the internet."""
 
 from __future__ import annotations
 
@@ -45,5 +45,5 @@ def runbook(name: Annotated[str, Path(description="name of the runbook, as in an
 
 
 def _pages() -> dict[str, Traversable]:
-    """The pages that are installed, by name: what is asked for is looked up, never joined to a path."""
+    """Return the pages that are installed, by name: a requested name is looked up, never joined to a path."""
     return {page.name.removesuffix(SUFFIX): page for page in files(PACKAGE).iterdir() if page.name.endswith(SUFFIX)}

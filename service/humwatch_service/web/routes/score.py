@@ -9,24 +9,24 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
-from humwatch.bundle.manifest import MACHINE_ID
 from humwatch.errors import AudioError, HumwatchError
 from humwatch_service.errors import (
     ClientGone,
-    MachineIdInvalid,
     Overloaded,
     RequestError,
     RequestInvalid,
     ScoringTimedOut,
 )
+from humwatch_service.headers import quality_values
 from humwatch_service.scoring.answers import ScoreAnswer
-from humwatch_service.scoring.scorer import Scored, ScoreJob
-from humwatch_service.scoring.uploads import Upload, received
+from humwatch_service.scoring.scorer import ScoredRecording, ScoreJob
+from humwatch_service.scoring.uploads import Upload, receive
 from humwatch_service.telemetry.logs import event_logger
 from humwatch_service.telemetry.requests import request_id_of
 from humwatch_service.telemetry.tracing import past_span
 from humwatch_service.web.application import Service, service_of
 from humwatch_service.web.routes.documentation import problems
+from humwatch_service.web.routes.parameters import checked_machine_id
 
 MAX_CHANNEL: Final = 65_535
 
@@ -88,7 +88,7 @@ async def score_machine(
 
 
 class _Scoring:
-    """One request for a score."""
+    """One request for a score, from its head to its answer."""
 
     def __init__(self, request: Request, machine_id: str | None, channel: int | None, *, picture: bool) -> None:
         self._request = request
@@ -116,19 +116,19 @@ class _Scoring:
         self._note(scored)
         return _response(scored)
 
-    async def _scored(self) -> Scored:
+    async def _scored(self) -> ScoredRecording:
         service = self._service
         if self._machine_id is not None:
-            service.machines.get(checked_machine_id(self._machine_id))
+            service.models.get(checked_machine_id(self._machine_id))
         service.queue.refuse_if_full()
-        with service.uploads.taken():
-            async with received(self._request) as upload:
+        with service.uploads.slot():
+            async with receive(self._request) as upload:
                 received_s = time.perf_counter() - self._started_s
                 service.metrics.stage("receive", received_s)
                 past_span("receive", received_s)
                 job = self._job(upload)
                 return await service.queue.run(
-                    lambda watch: service.scorer.score(job, watch.look), lambda: _hung_up(self._request)
+                    lambda token: service.scorer.score(job, token.check), lambda: _hung_up(self._request)
                 )
 
     def _job(self, upload: Upload) -> ScoreJob:
@@ -137,7 +137,7 @@ class _Scoring:
             raise RequestInvalid("say which machine this is, in the form's or the query's `machine_id`")
         return ScoreJob(
             source=upload.file,
-            machine=self._service.machines.get(checked_machine_id(self._machine_id)),
+            model=self._service.models.get(checked_machine_id(self._machine_id)),
             channel=self._channel,
             limits=self._service.settings.decode_limits,
             picture=self._picture,
@@ -160,7 +160,7 @@ class _Scoring:
                 raise RequestInvalid("two different channels were sent")
             self._channel = int(text)
 
-    def _note(self, scored: Scored) -> None:
+    def _note(self, scored: ScoredRecording) -> None:
         metrics, answer = self._service.metrics, scored.answer
         duration_s = time.perf_counter() - self._started_s
         metrics.scored(answer.machine_id, answer.state)
@@ -182,15 +182,6 @@ class _Scoring:
         )
 
 
-def checked_machine_id(machine_id: str) -> str:
-    """A machine id as it can be. Raises :class:`MachineIdInvalid`."""
-    if not MACHINE_ID.fullmatch(machine_id):
-        raise MachineIdInvalid(
-            "a machine id is 1 to 64 of a-z, 0-9, dot, underscore and hyphen, and starts with a letter or digit"
-        )
-    return machine_id
-
-
 def _outcome(error: HumwatchError) -> str:
     for kind, outcome in ((Overloaded, "overloaded"), (ScoringTimedOut, "timed_out"), (ClientGone, "gone")):
         if isinstance(error, kind):
@@ -198,7 +189,7 @@ def _outcome(error: HumwatchError) -> str:
     return "refused" if isinstance(error, (AudioError, RequestError)) else "failed"
 
 
-def _response(scored: Scored) -> Response:
+def _response(scored: ScoredRecording) -> Response:
     answer = scored.answer
     if scored.png is None:
         return Response(answer.model_dump_json(), media_type="application/json")
@@ -216,17 +207,5 @@ def _wants_picture(request: Request, plot: str | None) -> bool:
     """Whether a picture was asked for, by the query or because the caller would rather have it than JSON."""
     if plot == "png":
         return True
-    weights = {"image/png": 0.0, "application/json": 0.0, "*/*": 0.0}
-    for part in request.headers.get("accept", "*/*").split(","):
-        media_type, _, parameters = part.strip().partition(";")
-        if media_type.strip().lower() in weights:
-            weights[media_type.strip().lower()] = _quality(parameters)
-    return weights["image/png"] > max(weights["application/json"], weights["*/*"])
-
-
-def _quality(parameters: str) -> float:
-    name, _, value = parameters.strip().partition("=")
-    try:
-        return float(value) if name.strip() == "q" else 1.0
-    except ValueError:
-        return 0.0
+    qualities = quality_values(request.headers.get("accept", "*/*"))
+    return qualities.get("image/png", 0.0) > max(qualities.get("application/json", 0.0), qualities.get("*/*", 0.0))

@@ -1,4 +1,4 @@
-"""``/v1/session``: signing in from a browser."""
+"""``/v1/session``: the sessions of browsers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from humwatch_service.web.routes.documentation import problems
 from humwatch_service.web.sessions import COOKIE, SESSION_S
 
 MAX_BODY_BYTES: Final = 4_096
-"""A stranger may send it."""
+"""Largest body of a request that needs no key."""
 
 router = APIRouter(tags=["session"])
 
@@ -85,7 +85,7 @@ async def sign_out(request: Request, token: _Token = None) -> Response:
 
 
 def _check_sender(request: Request) -> None:
-    """Refuse pages of others; a program says nothing of where it comes from."""
+    """Refuse pages of others; a program sends no origin."""
     if "sec-fetch-site" in request.headers or "origin" in request.headers:
         check_own_page(request.headers)
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from email.message import Message
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Query, Request, WebSocket
+from fastapi import APIRouter, Query, Request, WebSocket
 from fastapi.responses import Response
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
@@ -35,12 +35,12 @@ from humwatch_service.telemetry.logs import event_logger
 from humwatch_service.telemetry.requests import request_id_of
 from humwatch_service.web.application import service_of
 from humwatch_service.web.routes.documentation import problems
-from humwatch_service.web.routes.score import checked_machine_id
+from humwatch_service.web.routes.parameters import MachinePath, checked_machine_id
 
-HELLO_S: Final = 10.0
+HELLO_TIMEOUT_S: Final = 10.0
 """Longest wait for the first message."""
-LAST_WORDS_S: Final = 5.0
-"""Longest time for telling a client why its stream is closed."""
+CLOSE_TIMEOUT_S: Final = 5.0
+"""Longest time for sending a client the reason why its stream is closed."""
 NDJSON: Final = "application/x-ndjson"
 
 CLOSE_CODES: Final = {
@@ -59,27 +59,25 @@ _FORMATS: Final[dict[str, SampleFormat]] = {"s16le": "s16le", "s16be": "s16be", 
 router = APIRouter(tags=["live"])
 _log = event_logger("humwatch.stream")
 
-MachinePath = Annotated[str, Path(description="id of the machine")]
-
 
 @router.websocket("/v1/machines/{machine_id}/stream")
 async def stream_websocket(websocket: WebSocket, machine_id: str) -> None:
     """Take a live stream over a WebSocket."""
     service = service_of(websocket)
     try:
-        service.live.refuse_if_full(checked_machine_id(machine_id))
-        session = StreamSession(service.live, machine_id)
+        service.live.admission.refuse_if_full(service.live.machines.get(checked_machine_id(machine_id)))
+        session = service.live.session(machine_id)
     except HumwatchError as error:
         await problem_response(error, request_id_of(websocket.scope))(
             websocket.scope, websocket.receive, websocket.send
         )
         return
     await websocket.accept()
-    await _Conversation(websocket, session, service.settings.stream_idle_timeout_s).run()
+    await _WebSocketStream(websocket, session, service.settings.stream_idle_timeout_s).run()
 
 
-class _Conversation:
-    """A WebSocket and its session: one task reads, one writes."""
+class _WebSocketStream:
+    """WebSocket and its session: one task reads, one writes."""
 
     def __init__(self, websocket: WebSocket, session: StreamSession, idle_s: float) -> None:
         self._websocket = websocket
@@ -87,7 +85,7 @@ class _Conversation:
         self._idle_s = idle_s
 
     async def run(self) -> None:
-        """Until either side ends it."""
+        """Serve until either side ends it."""
         writing = asyncio.create_task(self._write())
         reading = asyncio.create_task(self._read())
         failure: HumwatchError | None = None
@@ -105,7 +103,7 @@ class _Conversation:
             await self._close(failure, writing)
 
     async def _read(self) -> HumwatchError | None:
-        wait_s = HELLO_S
+        wait_s = HELLO_TIMEOUT_S
         try:
             while True:
                 try:
@@ -132,7 +130,7 @@ class _Conversation:
             self._session.outgoing.put(failure_of(failure))
         self._session.close()
         with suppress(Exception):  # the other side may be gone, or may not read
-            async with asyncio.timeout(LAST_WORDS_S):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await writing
         writing.cancel()
         with suppress(RuntimeError, WebSocketDisconnect):
@@ -175,8 +173,8 @@ async def stream_http(
 ) -> Response:
     """Take a live stream as an HTTP body; the answer comes meanwhile, a JSON object a line."""
     service = service_of(request)
-    session = StreamSession(service.live, checked_machine_id(machine_id))
-    form, rate_hz, channels = _audio_format(request.headers.get("content-type", ""))
+    session = service.live.session(checked_machine_id(machine_id))
+    form, rate_hz, channels = audio_format(request.headers.get("content-type", ""))
     try:
         hello = Hello(
             rate_hz=rate_hz,
@@ -191,11 +189,11 @@ async def stream_http(
     except ValidationError as error:
         raise RequestInvalid(f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from error
     await session.hello(hello)
-    return _StreamAnswer(session, request.stream(), service.settings.stream_idle_timeout_s)
+    return _HttpStream(session, request.stream(), service.settings.stream_idle_timeout_s)
 
 
-class _StreamAnswer(Response):
-    """Reads the body and writes the answer at once."""
+class _HttpStream(Response):
+    """Response that reads the body and writes the answer at once."""
 
     media_type = NDJSON
 
@@ -207,7 +205,7 @@ class _StreamAnswer(Response):
         self._idle_s = idle_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer until the body or the patience ends."""
+        """Answer until the body ends, or pauses for too long."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         reading = asyncio.create_task(self._read())
         writing = asyncio.create_task(self._write(send))
@@ -223,7 +221,7 @@ class _StreamAnswer(Response):
             reading.cancel()
             self._session.close()
             with suppress(Exception):
-                async with asyncio.timeout(LAST_WORDS_S):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
                     await writing
             writing.cancel()
         with suppress(Exception):
@@ -260,8 +258,8 @@ def _line(message: ServerMessage) -> bytes:
     return message.model_dump_json().encode() + b"\n"
 
 
-def _audio_format(content_type: str) -> tuple[SampleFormat, int, int]:
-    """Format, rate and channels of ``audio/L16`` (RFC 2586: big-endian) or ``audio/x-raw`` (GStreamer's names)."""
+def audio_format(content_type: str) -> tuple[SampleFormat, int, int]:
+    """Return format, rate and channels of ``audio/L16`` (RFC 2586, big-endian) or ``audio/x-raw`` (GStreamer)."""
     parsed = Message()
     parsed["Content-Type"] = content_type
     kind = parsed.get_content_type()

@@ -1,10 +1,8 @@
-"""``/v1/machines/{machine_id}/versions``: which versions of a machine's model there are, and which one is used."""
+"""``/v1/machines/{machine_id}/versions``: the versions of a machine's model, and the one in use."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from pydantic import Field
 
 from humwatch.bundle.manifest import Version
@@ -12,11 +10,9 @@ from humwatch_service.models.versions import VersionList
 from humwatch_service.web.application import service_of
 from humwatch_service.web.routes.documentation import problems
 from humwatch_service.web.routes.orders import Order
-from humwatch_service.web.routes.score import checked_machine_id
+from humwatch_service.web.routes.parameters import MachinePath, checked_machine_id
 
 router = APIRouter(tags=["versions"])
-
-MachinePath = Annotated[str, Path(description="id of the machine")]
 
 
 class ActivateOrder(Order):
@@ -28,7 +24,7 @@ class ActivateOrder(Order):
 @router.get("/v1/machines/{machine_id}/versions", responses=problems(404, 422, 503))
 async def versions(request: Request, machine_id: MachinePath) -> VersionList:
     """Every version of a machine's model, with what its thresholds rest on."""
-    return await service_of(request).versions.listed(checked_machine_id(machine_id))
+    return await service_of(request).versions.list_of(checked_machine_id(machine_id))
 
 
 @router.post("/v1/machines/{machine_id}:activate", responses=problems(404, 422, 503))

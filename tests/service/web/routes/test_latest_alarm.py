@@ -18,7 +18,7 @@ PLACE = "/v1/machines/pump-2/alarms/latest"
 def server(make_server: Any) -> Iterator[Any]:
     """A service that knows two alarms of `pump-2`, and one of a machine that is gone."""
     server = make_server()
-    store = server.app.state.service.live.store
+    store = server.app.state.service.state.store
     for machine_id, numbers in (("pump-2", (1, 2)), ("gone-1", (1,))):
         for number in numbers:
             raised = AlarmEvent("raised", 1e9 + number, "normal", "alarm", alarm=number, score=2.0)

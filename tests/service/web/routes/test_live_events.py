@@ -19,7 +19,15 @@ import pytest
 from humwatch.bundle.bundle import read_bundle
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.scoring.explain import explain_bands
-from humwatch_service.viewers.events import AlarmTold, FleetChanges, FleetNow, MachineHello, Sound, Tick, Tile
+from humwatch_service.viewers.events import (
+    AlarmAnnouncement,
+    FleetChanges,
+    FleetNow,
+    MachineHello,
+    SoundStep,
+    Tick,
+    Tile,
+)
 from humwatch_service.viewers.viewer import MAX_WAITING
 from humwatch_service.web.server import STALLED_S, BoundedProtocol
 from tests.event_reader import EventReader, reading
@@ -68,7 +76,7 @@ def test_what_is_new_of_a_machine_comes_and_makes_the_whole_again(watched: Any, 
         tiles = {tile["machine_id"]: tile for tile in events.next().data["machines"]}
         play(watched, workshop.faulty(seconds=20.0))
         told = events.until(lambda event: event.name == "alarm" and event.data["kind"] == "raised")
-        alarm = AlarmTold.model_validate(told.data)
+        alarm = AlarmAnnouncement.model_validate(told.data)
         assert (alarm.machine_id, alarm.alarm_id, alarm.announced) == ("pump-2", "pump-2-000001", True)
         events.until(lambda event: any(tile["alarm_id"] for tile in event.data.get("machines", [])))
         for event in events.seen[1:]:
@@ -112,7 +120,7 @@ def test_the_sound_of_a_machine_is_what_its_model_hears(watched: Any, workshop: 
     with reading(watched.http, SOUND) as events:
         hello = MachineHello.model_validate(events.next().data)
         assert events.next().name == "status"
-        sounds = [Sound.model_validate(events.next().data) for _ in steps]
+        sounds = [SoundStep.model_validate(events.next().data) for _ in steps]
         Tick.model_validate(events.until(lambda event: event.name == "tick").data)
     assert (hello.model_version, len(hello.bands_hz), hello.level_db) == ("1", 128, (-100.0, 40.0))
     for sound, step in zip(sounds, steps, strict=True):
@@ -132,7 +140,7 @@ def test_the_sound_of_a_machine_is_what_its_model_hears(watched: Any, workshop: 
         assert sound.step_score == pytest.approx(step.step.score, abs=1e-3)
         if step.clip is not None:
             assert sound.score == pytest.approx(step.clip.score, abs=1e-3)
-            edges_hz = bundle.manifest.listening.band_edges_hz
+            edges_hz = bundle.manifest.pipeline.band_edges_hz
             ranges = explain_bands(step.clip.contributions, step.clip.departures_db, edges_hz)
             assert [band.low_hz for band in sound.bands] == [band.low_hz for band in ranges]
         assert sound.end_s - sound.start_s == pytest.approx(31 * 512 / RATE_HZ, abs=2e-3)
@@ -249,7 +257,7 @@ def test_who_does_not_read_is_told_the_newest_and_how_much_was_missed(watched: A
 
 
 def test_who_reads_nothing_is_cut_off(watched: Any, workshop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(BoundedProtocol, "_patience_s", 0.2)
+    monkeypatch.setattr(BoundedProtocol, "_stalled_after_s", 0.2)
     broadcast = watched.app.state.service.broadcast
     with lazy_connection(watched.port) as lazy:
         lazy.sendall(f"GET {SOUND} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
@@ -298,8 +306,8 @@ def test_open_connections_end_when_the_service_stops(make_server: Any, workshop:
     with reading(server.http, FLEET) as fleet, reading(server.http, SOUND) as sound:
         fleet.next()
         sound.next()
-        live = server.app.state.service.live
-        live._overload._task.get_loop().call_soon_threadsafe(live.stop_streams)  # what the server does first
+        service = server.app.state.service
+        service.live.overload._task.get_loop().call_soon_threadsafe(service.stop_streams)  # what the server does first
         assert fleet.rest()[0].name == "fleet"
         assert sound.rest()[0].name == "hello"
 
@@ -314,7 +322,7 @@ def test_with_keys_nobody_looks_on_without_one(make_server: Any) -> None:
 
 def test_the_last_minutes_of_all_machines(watched: Any, workshop: Any) -> None:
     play(watched, workshop.faulty(seconds=20.0))
-    watched.app.state.service.live._logbook.flush()
+    watched.app.state.service.live.recorder.flush(())
     answer = watched.http.get("/v1/fleet/history", params={"minutes": 5}).json()
     assert answer["step_s"] == 60
     assert answer["start_s"] % 60 == 0

@@ -1,0 +1,87 @@
+"""Model of a live stream, and its track through the stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from humwatch.arrays import Float32
+from humwatch.bundle.bundle import Bundle
+from humwatch.monitor import Monitor, Step
+from humwatch.predictor import Predictor
+from humwatch.source.health import SourceHealth
+
+
+@dataclass(frozen=True)
+class LiveModel:
+    """Bundle and predictor that score a stream.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from humwatch import LiveModel, OnnxPredictor, read_bundle
+        >>> bundle = read_bundle(Path("models/fan-id_00/2"))
+        >>> LiveModel(bundle, OnnxPredictor(bundle.graph)).clip_seconds
+        10.0
+    """
+
+    bundle: Bundle
+    predictor: Predictor
+
+    @property
+    def clip_seconds(self) -> float:
+        """Length of the sound that a clip score rests on, s."""
+        return self.bundle.manifest.windows.clip_seconds
+
+    def windows_in(self, samples: int, source_rate_hz: int) -> int:
+        """Return the number of windows that begin in so many samples of the source."""
+        manifest = self.bundle.manifest
+        return round(samples / source_rate_hz * manifest.features.frame_rate_hz / manifest.windows.hop_frames)
+
+    def monitor(self, source_rate_hz: int) -> Monitor:
+        """Return a monitor for the mono sound of one stream."""
+        return self.bundle.monitor(self.predictor, source_rate_hz=source_rate_hz, channel=0)
+
+    def health(self, source_rate_hz: int) -> SourceHealth:
+        """Return the health of the source of one stream."""
+        calibration = self.bundle.calibration
+        return SourceHealth(
+            rate_hz=source_rate_hz,
+            needed_hz=float(self.bundle.manifest.pipeline.band_edges_hz[-1, 1]),
+            level_dbfs_low=calibration.level_dbfs_low,
+            level_dbfs_high=calibration.level_dbfs_high,
+        )
+
+
+class ModelTrack:
+    """Monitor of a model, and the place in the stream where it began."""
+
+    def __init__(self, model: LiveModel, source_rate_hz: int, origin: int) -> None:
+        self.model = model
+        self._monitor = model.monitor(source_rate_hz)
+        self._scale = source_rate_hz / model.bundle.manifest.features.rate_hz
+        self._origin = origin
+
+    def restart(self, origin: int) -> None:
+        """Start anew at the sample ``origin`` of the stream."""
+        self._monitor.reset()
+        self._origin = origin
+
+    @property
+    def samples_until_step(self) -> int:
+        """Samples of the source that have to come before ``push`` can return a step; at least 1."""
+        return self._monitor.samples_until_step
+
+    def push(self, mono: Float32) -> list[Step]:
+        """Take float32 (n,); return the steps that are due."""
+        return self._monitor.push(mono[:, None])
+
+    def flush(self) -> list[Step]:
+        """Score the rest of the sound."""
+        return self._monitor.flush()
+
+    def source_sample(self, sample: int) -> int:
+        """Return the index in the stream of a sample that the monitor counts at the model's rate."""
+        return self._origin + round(sample * self._scale)
+
+    def source_span(self, step: Step) -> tuple[int, int]:
+        """Return the samples in the stream that a step is about: the first, and one past the last."""
+        return self.source_sample(step.step.start_sample), self.source_sample(step.step.end_sample)

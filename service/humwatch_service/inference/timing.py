@@ -1,0 +1,58 @@
+"""A predictor that reports what each of its runs takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from humwatch.predictor import Prediction, Predictor
+
+Float32 = npt.NDArray[np.float32]
+
+
+class PredictorRun(NamedTuple):
+    """A run that is over.
+
+    Attributes:
+        windows: number of windows predicted.
+        wall_s: duration, seconds.
+        cpu_s: processor time of the calling thread, seconds.
+    """
+
+    windows: int
+    wall_s: float
+    cpu_s: float
+
+
+class TimedPredictor(Predictor):
+    """A predictor that times its runs, each in a span of a trace, and reports those that succeed.
+
+    Args:
+        predictor: predictor that does the work.
+        span: maker of the context to run in, from the number of windows; an exception on the way goes to the caller.
+        on_run: callback after each run.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        *,
+        span: Callable[[int], AbstractContextManager[Any]],
+        on_run: Callable[[PredictorRun], None],
+    ) -> None:
+        self._predictor = predictor
+        self._span = span
+        self._on_run = on_run
+
+    def predict(self, windows: Float32) -> Prediction:
+        """Predict the targets of ``windows``, float32 (B, L, F) in dB."""
+        wall_s, cpu_s = time.perf_counter(), time.thread_time()
+        with self._span(len(windows)):
+            prediction = self._predictor.predict(windows)
+        self._on_run(PredictorRun(len(windows), time.perf_counter() - wall_s, time.thread_time() - cpu_s))
+        return prediction

@@ -1,0 +1,95 @@
+"""Scoring of one stream: what comes on it goes through the monitor of its model in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Final
+
+import numpy as np
+
+from humwatch.arrays import Float32
+from humwatch.live.model import LiveModel
+from humwatch.live.monitor import LiveMonitor, LiveStep
+from humwatch_service.live.audio_ring import SoundRing
+from humwatch_service.live.stream_items import ClockReading, End, Gap, Item, Overflow, RunSignal, StreamFormat, Swap
+
+RING_S: Final = 120.0
+"""Sound that is kept for evidence: delay, clip and what is wanted before them."""
+
+
+class StreamScorer:
+    """Monitor, last sound and scores of one stream. Belongs to the worker that has the stream's batch.
+
+    Without a monitor until a :class:`Swap` brings a model: a machine that is being calibrated may have none.
+
+    Attributes:
+        monitor: monitor of the model in use; None without one.
+        ring: last ``RING_S`` of the sound.
+        position: index of the next sample.
+        steps: number of steps with scores.
+        worst_score: highest score of a clip; None without one.
+    """
+
+    def __init__(
+        self, form: StreamFormat, first_sample: int, *, make_monitor: Callable[[LiveModel, int], LiveMonitor]
+    ) -> None:
+        """Begin at a sample.
+
+        Args:
+            form: format of the stream.
+            first_sample: index of the first sample that comes.
+            make_monitor: maker of the monitor of a model from a sample on.
+        """
+        self.monitor: LiveMonitor | None = None
+        self.ring = SoundRing(round(RING_S * form.rate_hz), integers=form.integers)
+        self.position = first_sample
+        self.steps = 0
+        self.worst_score: float | None = None
+        self._make_monitor = make_monitor
+
+    def score(self, item: Item) -> list[LiveStep]:
+        """Return the steps that an item makes due; sound is float32 (n,) of the channel that is monitored."""
+        steps = self._score(item)
+        self.steps += sum(step.scores is not None for step in steps)
+        scores = [step.clip_score for step in steps if step.clip_score is not None]
+        self.worst_score = max([*scores, *([] if self.worst_score is None else [self.worst_score])], default=None)
+        return steps
+
+    def _score(self, item: Item) -> list[LiveStep]:
+        monitor = self.monitor
+        if isinstance(item, np.ndarray):
+            self.ring.push(self.position, item)
+            self.position += len(item)
+            return [] if monitor is None else monitor.push(item)
+        if isinstance(item, Gap):
+            self.position += item.samples
+        if monitor is None:
+            if isinstance(item, Swap):
+                self.monitor = self._make_monitor(item.model, self.position)
+            return []
+        if isinstance(item, Gap):
+            return monitor.gap(item.samples)
+        if isinstance(item, Overflow):
+            monitor.overflow(item.count)
+        elif isinstance(item, ClockReading):
+            monitor.clock(item.sample, item.time_s)
+        elif isinstance(item, Swap):
+            monitor.swap(item.model)
+        elif isinstance(item, RunSignal):
+            monitor.signal(item.running)
+        return monitor.flush() if isinstance(item, End) else []
+
+
+def merged(batch: Sequence[Item]) -> Iterator[Item]:
+    """Yield the items of a batch, with sound that came in pieces as one piece: a call of the monitor has its price."""
+    for is_sound, items in groupby(batch, lambda item: isinstance(item, np.ndarray)):
+        if is_sound:
+            yield np.concatenate([item for item in items if isinstance(item, np.ndarray)])
+        else:
+            yield from items
+
+
+def channel_of(samples: Float32, channel: int) -> Float32:
+    """Return one channel, counted from 0, of float32 (n, channels), as float32 (n,)."""
+    return np.ascontiguousarray(samples[:, channel])
