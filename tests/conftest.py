@@ -15,16 +15,16 @@ from humwatch.audio.decoding import read_mono
 from humwatch.audio.features import FeatureSpec, log_mel
 from humwatch.audio.windows import WindowSpec
 from humwatch.calibration.fit import calibrate
-from humwatch.monitor import PipelineSpec, network_response
+from humwatch.pipeline import PipelineSpec, network_response
 from humwatch.predictor import Prediction
 from humwatch.recording import normal_clips
 from humwatch.scoring.calibration import Calibration, CalibrationSpec
-from humwatch.scoring.evidence import ScoringSpec
+from humwatch.scoring.spec import ScoringSpec
 from humwatch.synthetic import SyntheticMachine
 
 
 def pytest_configure() -> None:
-    """Take SIGINT back, for the tests and what they start: it is ignored where a script starts them in the background."""
+    """Take SIGINT back, for the tests and what they start: in the background of a script it is ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

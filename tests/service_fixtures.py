@@ -28,11 +28,11 @@ from humwatch.audio.windows import WindowSpec
 from humwatch.bundle.bundle import Golden, compose_bundle, write_bundle
 from humwatch.bundle.manifest import PredictorCard
 from humwatch.calibration.fit import calibrate
-from humwatch.monitor import PipelineSpec
 from humwatch.onnx_predictor import OnnxPredictor
+from humwatch.pipeline import PipelineSpec
 from humwatch.recording import normal_clips
 from humwatch.scoring.calibration import CalibrationSpec
-from humwatch.scoring.evidence import ScoreKind, ScoringSpec
+from humwatch.scoring.spec import ScoreKind, ScoringSpec
 from humwatch.synthetic import Fault, SyntheticMachine
 from humwatch_service.app import create_app
 from humwatch_service.config.settings import Settings

@@ -15,7 +15,8 @@ from humwatch.audio.quality import UNJUDGEABLE, SoundCheck, SoundWarning, missin
 from humwatch.detectors.lines import ClipLines
 from humwatch.detectors.thresholds import conformal_p_value
 from humwatch.errors import AudioChannelMissing, AudioTooShort, CalibrationError
-from humwatch.monitor import EvidencePipeline, Monitor, PipelineSpec, ScaleScore, Step, StepScores, WindowBlock
+from humwatch.monitor import Monitor, ScaleScore, Step, StepScores
+from humwatch.pipeline import EvidencePipeline, PipelineSpec, WindowBlock
 from humwatch.predictor import Predictor
 from humwatch.scoring.calibration import ScaleCalibration
 from humwatch.scoring.decision import State, decide

@@ -18,6 +18,8 @@ import soundfile
 from tests.contract.conftest import MACHINE, Trained
 from tests.processes import started
 
+pytestmark = pytest.mark.process
+
 HUMWATCH = Path(sys.executable).with_name("humwatch")
 
 

@@ -1,4 +1,4 @@
-"""A stream, however it is cut, says what a plain listener says that takes a tenth of a second at a time."""
+"""A stream, however it is cut, says what it says when it comes a tenth of a second at a time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from humwatch.arrays import Float32
 from humwatch.audio.windows import WindowSpec
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor, LiveStep
-from humwatch.monitor import PipelineSpec
+from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Predictor
 from humwatch.scoring.calibration import Calibration
 from humwatch.source.health import SOURCE_FAULTS
 from humwatch.synthetic import SyntheticMachine
 from tests.core.live_models import live_model
-from tests.core.live_reference import PlainLiveMonitor
 
 Sizes = Callable[[int], int]
 """Of a rate in Hz, how many samples are pushed next."""
@@ -119,8 +118,8 @@ def seen(step: LiveStep) -> tuple[object, ...]:
     return *facts, step.running, step.model.bundle.manifest.version, scores
 
 
-def run(monitor: Any, script: Script, models: list[LiveModel], sizes: Sizes) -> list[LiveStep]:
-    """Play a script; on the way, a monitor that says when its next step may come is held to it."""
+def run(monitor: LiveMonitor, script: Script, models: list[LiveModel], sizes: Sizes) -> list[LiveStep]:
+    """Play a script; on the way, hold the monitor to what it says of when its next step may come."""
     steps: list[LiveStep] = []
     swaps = 0
     for part in script:
@@ -129,7 +128,7 @@ def run(monitor: Any, script: Script, models: list[LiveModel], sizes: Sizes) -> 
             while at < len(part):
                 piece = part[at : at + sizes(at)]
                 at += len(piece)
-                until = monitor.samples_until_step if isinstance(monitor, LiveMonitor) else 1
+                until = monitor.samples_until_step
                 found = monitor.push(piece)
                 assert until >= 1
                 assert len(piece) >= until or not found
@@ -173,10 +172,9 @@ def test_every_cut_says_what_a_tenth_of_a_second_at_a_time_says(models: list[Liv
             "in_real_time": seed % 3 == 0,
             "use_level": seed % 4 != 3,
         }
-        plain = run(PlainLiveMonitor(models[0], **wanted), script, models, lambda at: rate_hz // 10)
+        plain = run(LiveMonitor(models[0], **wanted), script, models, lambda at: rate_hz // 10)
         assert len(plain) > 20
         cuts: dict[str, Sizes] = {
-            "a tenth": lambda at: rate_hz // 10,
             "a second": lambda at: rate_hz,
             "all": lambda at: 1 << 40,
             "by chance": drawn(seed, 2 * rate_hz),
@@ -201,7 +199,7 @@ def test_readings_of_a_clock_count_from_the_same_sample_on(models: list[LiveMode
         parts = [scenes.machine.clip(50, seconds=16.0), Call("signal", (False,)), scenes.machine.clip(51, seconds=3.3)]
         script = list(scenes._with_clock([*parts, Call("signal", (None,)), *parts], ratio))
         wanted = {"source_rate_hz": rate_hz, "time_of": float, "in_real_time": True}
-        plain = run(PlainLiveMonitor(models[0], **wanted), script, models, lambda at: rate_hz // 10)
+        plain = run(LiveMonitor(models[0], **wanted), script, models, lambda at: rate_hz // 10)
         for sizes in (lambda at: rate_hz, drawn(1, rate_hz)):
             steps = run(LiveMonitor(models[0], **wanted), script, models, sizes)
             assert [seen(step) for step in steps] == [seen(step) for step in plain]

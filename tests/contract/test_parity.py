@@ -13,7 +13,7 @@ import torch
 
 from humwatch.bundle.repository import ModelRepository
 from humwatch.onnx_predictor import OnnxPredictor
-from humwatch.scoring.evidence import ScoreKind
+from humwatch.scoring.spec import ScoreKind
 from humwatch_training.errors import ExportParityError
 from humwatch_training.export.bundle import TrainedRun, sample_windows
 from humwatch_training.export.graph import PARITY_RTOL, check_parity

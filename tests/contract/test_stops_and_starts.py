@@ -24,12 +24,13 @@ from humwatch.bundle.manifest import PredictorCard
 from humwatch.calibration.fit import calibrate
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor, LiveStep
-from humwatch.monitor import EvidencePipeline, PipelineSpec
+from humwatch.pipeline import EvidencePipeline, PipelineSpec
 from humwatch.predictor import Predictor
 from humwatch.recording import whole_clips
 from humwatch.scoring.calibration import CalibrationSpec
-from humwatch.scoring.evidence import Evidence, ScoringSpec
+from humwatch.scoring.evidence import Evidence
 from humwatch.scoring.normal_clip import NormalClip
+from humwatch.scoring.spec import ScoringSpec
 from humwatch.synthetic import Fault, SyntheticMachine
 
 Sound = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@ import numpy as np
 from humwatch.bundle.bundle import Bundle, Golden, compose_bundle, digest_of
 from humwatch.bundle.manifest import PredictorCard
 from humwatch.live.model import LiveModel
-from humwatch.monitor import PipelineSpec
+from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Predictor
 from humwatch.scoring.calibration import Calibration
 

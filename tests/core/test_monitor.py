@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from humwatch.errors import AudioChannelMissing
-from humwatch.monitor import Monitor, PipelineSpec
+from humwatch.monitor import Monitor
+from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Predictor
 from humwatch.scoring.calibration import Calibration
-from humwatch.scoring.evidence import ScoringSpec
+from humwatch.scoring.spec import ScoringSpec
 from humwatch.synthetic import Fault, SyntheticMachine
 
 MonitorFor = Callable[..., Monitor]

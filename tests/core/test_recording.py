@@ -11,11 +11,12 @@ import soxr
 
 from humwatch.calibration.fit import calibrate
 from humwatch.errors import AudioChannelMissing, AudioTooShort, CalibrationError
-from humwatch.monitor import Monitor, PipelineSpec, Step
+from humwatch.monitor import Monitor, Step
+from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Predictor
 from humwatch.recording import RecordingScore, normal_clips, score_recording
 from humwatch.scoring.calibration import Calibration, CalibrationSpec
-from humwatch.scoring.evidence import ScoringSpec
+from humwatch.scoring.spec import ScoringSpec
 from humwatch.synthetic import FAULTS, Fault, SyntheticMachine
 
 Score = Callable[..., RecordingScore]

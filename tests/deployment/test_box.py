@@ -28,7 +28,7 @@ CAPABILITIES: Final = ("Inh", "Prm", "Eff", "Bnd", "Amb")
 COMPOSE: Final = read_compose()
 IMAGE: Final = read_dockerfile(ROOT / "docker" / "service.Dockerfile").resolved("cpu")
 
-pytestmark = pytest.mark.skipif(bool(box.why_not()), reason=box.why_not())
+pytestmark = [pytest.mark.process, pytest.mark.skipif(bool(box.why_not()), reason=box.why_not())]
 
 
 def command(words: list[str]) -> list[str]:

@@ -316,6 +316,7 @@ def listening(url: str, feed: Path) -> Iterator[Listener]:
             process.kill()
 
 
+@pytest.mark.process
 def test_listen_goes_on_by_itself_when_the_service_is_killed_or_stopped(
     tmp_path: Path, shared_models: Path, sounds: Sounds
 ) -> None:

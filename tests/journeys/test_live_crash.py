@@ -21,6 +21,8 @@ import soundfile
 from humwatch_service.protocol.messages import Hello, ServerMessage, StateChange
 from tests.live_service import MACHINE, RATE_HZ, Nursery, Plant, Service, Sounds, nursery, sounding
 
+pytestmark = pytest.mark.process
+
 RULE = "on_delay_s = 3\noff_delay_s = 3"
 RANDOM_S = 22.0
 """How long the service dies at random moments."""

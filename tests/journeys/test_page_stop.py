@@ -14,6 +14,8 @@ import pytest
 from tests.event_reader import reading
 from tests.live_service import MACHINE, Nursery, Service, nursery, s16
 
+pytestmark = pytest.mark.process
+
 SOUND = f"/v1/machines/{MACHINE}/live"
 PCM = {"Content-Type": "audio/x-raw;format=S16LE;rate=16000;channels=1"}
 

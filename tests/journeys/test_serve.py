@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
+
+pytestmark = pytest.mark.process
 
 KEY = "a-key-for-the-process"
 SHIPPED = Path(__file__).parents[2] / "models"

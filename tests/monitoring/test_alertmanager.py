@@ -20,9 +20,12 @@ RULES = yaml.safe_load((ROOT / "docker" / "prometheus" / "rules" / "alerts.yml")
 ALERTS = {rule["alert"]: rule for group in RULES["groups"] for rule in group["rules"]}
 RECEIVERS = {"critical": "now", "warning": "today", "info": "when-there-is-time"}
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("amtool") is None, reason="amtool (Debian package prometheus-alertmanager) is not there"
-)
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(
+        shutil.which("amtool") is None, reason="amtool (Debian package prometheus-alertmanager) is not there"
+    ),
+]
 
 
 def amtool(*arguments: str | Path) -> str:

@@ -37,7 +37,10 @@ from tests.monitoring.observatory import (
     process,
 )
 
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"Debian packages are not there: {', '.join(MISSING)}")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(bool(MISSING), reason=f"Debian packages are not there: {', '.join(MISSING)}"),
+]
 
 KEY = "0123456789abcdef0123456789abcdef"
 FAN, PRESS, PUMP = "fan-id_00", "press-1", "pump-1"

@@ -11,6 +11,8 @@ import pytest
 from tests.live_service import MACHINE
 from tests.page.conftest import grave
 
+pytestmark = pytest.mark.process
+
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
 

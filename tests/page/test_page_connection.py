@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
+
 from tests.live_service import MACHINE
+
+pytestmark = pytest.mark.process
 
 
 def test_a_restart_of_the_service_is_said_and_survived(window: Any, house: Any, expect: Any) -> None:

@@ -17,6 +17,8 @@ from tests.live_service import MACHINE, Sounds, s16
 from tests.page.conftest import RATE_HZ, grave
 from tests.service_fixtures import constant_graph, make_bundle
 
+pytestmark = pytest.mark.process
+
 SOUND_S = 30.0
 KNOCKS_S = np.arange(1.2, SOUND_S - 1.0, 2.9)
 SAID = {"rhythm": "Irregularity in time", "lines": "Narrow tones"}

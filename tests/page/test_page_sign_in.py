@@ -10,6 +10,8 @@ import pytest
 
 from tests.page.conftest import grave
 
+pytestmark = pytest.mark.process
+
 KEY = "a-key-of-the-plant-0123456789abcdef"
 READ_ALL = """() => JSON.stringify([
   document.documentElement.outerHTML, { ...localStorage }, { ...sessionStorage }, location.href, document.cookie,

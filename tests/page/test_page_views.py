@@ -14,6 +14,8 @@ from humwatch.synthetic import Fault, SyntheticMachine
 from tests.live_service import MACHINE
 from tests.page.conftest import grave
 
+pytestmark = pytest.mark.process
+
 RATE_HZ = 16_000
 NUMBER = re.compile(r"^\u2212?\d+(\.\d+)?$")
 PAINTED = """canvas => {

@@ -23,7 +23,8 @@ from humwatch.detectors.normal_lines import NormalLines
 from humwatch.detectors.profile import NormalProfile
 from humwatch.durable import sync_folder, write_durably
 from humwatch.errors import BundleDigestMismatch, BundleInvalid, BundleParityFailed
-from humwatch.monitor import Monitor, PipelineSpec
+from humwatch.monitor import Monitor
+from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Predictor
 from humwatch.scoring.calibration import Calibration, ScaleCalibration, ScaleThresholds
 

@@ -17,9 +17,9 @@ from pydantic import (
 
 from humwatch.audio.features import FeatureSpec
 from humwatch.audio.windows import WindowSpec
-from humwatch.monitor import PipelineSpec
+from humwatch.pipeline import PipelineSpec
 from humwatch.scoring.calibration import ScaleThresholds
-from humwatch.scoring.evidence import ScoringSpec
+from humwatch.scoring.spec import ScoringSpec
 
 MANIFEST: Final = "manifest.json"
 PREDICTOR: Final = "predictor.onnx"

@@ -12,7 +12,7 @@ from humwatch.arrays import Float64
 from humwatch.calibration.clean_segment import Sound
 from humwatch.detectors.lines import ClipLines, LinePower
 from humwatch.detectors.rhythm import GROUPS, POWERS
-from humwatch.monitor import PipelineSpec
+from humwatch.pipeline import PipelineSpec
 from humwatch.scoring.evidence import Evidence
 from humwatch.scoring.normal_clip import NormalClip
 

@@ -11,7 +11,7 @@ from humwatch.arrays import Float32
 from humwatch.audio.levels import SecondLevels
 from humwatch.audio.quality import dbfs
 from humwatch.detectors.lines import ClipLines
-from humwatch.monitor import EvidencePipeline, WindowBlock
+from humwatch.pipeline import EvidencePipeline, WindowBlock
 from humwatch.recording import clip_lines, whole_clips
 from humwatch.scoring.evidence import Evidence
 

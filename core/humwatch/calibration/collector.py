@@ -17,7 +17,7 @@ from humwatch.calibration.calibration_buffer import RECORDING_S, CalibrationBuff
 from humwatch.calibration.clean_segment import CleanSegment
 from humwatch.calibration.fit import MIN_RECORDINGS
 from humwatch.errors import CalibrationError
-from humwatch.monitor import EvidencePipeline, PipelineSpec
+from humwatch.pipeline import EvidencePipeline, PipelineSpec
 from humwatch.predictor import Predictor
 from humwatch.scoring.normal_clip import NormalClip
 from humwatch.source.health import WINDOW_S, FaultReport, SourceHealth

@@ -18,8 +18,9 @@ from humwatch.detectors.profile import NormalProfile
 from humwatch.detectors.thresholds import DEFAULT_METHOD, METHODS, Symmetry, Threshold, fit_threshold, recordings_needed
 from humwatch.errors import CalibrationError
 from humwatch.scoring.calibration import Calibration, CalibrationSpec, ScaleCalibration, ScaleThresholds, raw_score
-from humwatch.scoring.evidence import Evidence, ScoringSpec
+from humwatch.scoring.evidence import Evidence
 from humwatch.scoring.normal_clip import NormalClip
+from humwatch.scoring.spec import ScoringSpec
 
 MAX_FOLDS: Final = 50
 MIN_RECORDINGS: Final = 3
@@ -49,7 +50,7 @@ def calibrate(
         prior: variation of profiles on other machines of the type, for a machine with too few clips to show it; an
             error (``mse``, ``nll``) needs none.
         response: float64 (probes, bands), response of the network, which weighs the profiles of a consensus
-            (:func:`humwatch.monitor.network_response`); None gives both the same weight.
+            (:func:`humwatch.pipeline.network_response`); None gives both the same weight.
 
     Raises:
         CalibrationError: fewer than three recordings.

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from humwatch.bundle.bundle import Bundle
 from humwatch.bundle.manifest import PREDICTOR
 from humwatch.detectors.profile import NormalProfile
-from humwatch.monitor import PipelineSpec
+from humwatch.pipeline import PipelineSpec
 from humwatch.scoring.calibration import ScaleCalibration
-from humwatch.scoring.evidence import ScoreKind, ScoringSpec
+from humwatch.scoring.spec import ScoreKind, ScoringSpec
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from humwatch.detectors.normal_lines import NormalLines
 from humwatch.detectors.profile import NormalProfile
 from humwatch.detectors.thresholds import DEFAULT_METHOD, Threshold, ThresholdMethod
 from humwatch.run_state import RunGate
-from humwatch.scoring.evidence import Evidence, ScoringSpec
+from humwatch.scoring.evidence import Evidence
+from humwatch.scoring.spec import ScoringSpec
 
 
 class CalibrationSpec(BaseModel):

@@ -11,7 +11,8 @@ import numpy as np
 from humwatch.arrays import Float64
 from humwatch.detectors.lines import ClipLines, LinePower
 from humwatch.detectors.profile import NormalProfile
-from humwatch.scoring.evidence import Evidence, ProfileEvidence, ScoringSpec
+from humwatch.scoring.evidence import Evidence, ProfileEvidence
+from humwatch.scoring.spec import ScoringSpec
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from humwatch.calibration.collector import MIN_MINUTES, CollectorProgress, Norma
 from humwatch.detectors.normal_level import CONFIDENCE
 from humwatch.detectors.thresholds import DEFAULT_METHOD, recordings_needed
 from humwatch.scoring.calibration import CalibrationSpec
-from humwatch.scoring.evidence import ScoreKind
+from humwatch.scoring.spec import ScoreKind
 from humwatch_service.models.cards import CalibrationFacts, DetectorFacts, detector_facts
 from humwatch_service.models.levels import FalseAlarms, Levels
 from humwatch_service.models.recalibration import RecalibrationRequest

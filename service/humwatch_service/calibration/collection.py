@@ -14,7 +14,7 @@ from humwatch.calibration.calibration_buffer import most_bytes_a_minute
 from humwatch.calibration.collector import MIN_MINUTES, NormalCollector
 from humwatch.errors import CalibrationError, MachineNotFound, OperationRefused
 from humwatch.scoring.calibration import CalibrationSpec
-from humwatch.scoring.evidence import ScoreKind
+from humwatch.scoring.spec import ScoreKind
 from humwatch_service.calibration.cards import (
     CalibrationProgress,
     CalibrationReport,

@@ -15,7 +15,7 @@ from humwatch.bundle.manifest import MACHINE_ID, Manifest
 from humwatch.bundle.repository import ModelRepository
 from humwatch.detectors.thresholds import Threshold
 from humwatch.scoring.calibration import CalibrationSpec
-from humwatch.scoring.evidence import ScoreKind
+from humwatch.scoring.spec import ScoreKind
 from humwatch_service.cli.console import (
     JsonOption,
     ModelsOption,

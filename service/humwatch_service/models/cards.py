@@ -11,7 +11,7 @@ from humwatch.audio.windows import WindowSpec
 from humwatch.bundle.manifest import Manifest
 from humwatch.detectors.detector_set import SHARES, DetectorLevels, DetectorName
 from humwatch.scoring.calibration import ScaleThresholds
-from humwatch.scoring.evidence import ScoreKind, ScoringSpec
+from humwatch.scoring.spec import ScoreKind, ScoringSpec
 from humwatch_service.models.levels import FalseAlarms, Levels
 from humwatch_service.models.registry import LoadedModel, ModelSet
 

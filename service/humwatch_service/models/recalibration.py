@@ -16,12 +16,12 @@ from humwatch.bundle.manifest import PREDICTOR, Manifest
 from humwatch.calibration.fit import calibrate
 from humwatch.calibration.type_prior import TypePrior
 from humwatch.errors import AudioError, CalibrationError
-from humwatch.monitor import PipelineSpec, network_response
+from humwatch.pipeline import PipelineSpec, network_response
 from humwatch.predictor import Predictor
 from humwatch.recording import normal_clips
 from humwatch.scoring.calibration import CalibrationSpec
-from humwatch.scoring.evidence import DEFAULT_SCORE, ScoreKind
 from humwatch.scoring.normal_clip import NormalClip
+from humwatch.scoring.spec import DEFAULT_SCORE, ScoreKind
 from humwatch_service.errors import FileUnreadable, RecordingNotNormal
 
 _NOT_NORMAL = re.compile(r"(?<![a-z])(abnormal|anomal(y|ies|ous))(?![a-z])")

@@ -18,7 +18,7 @@ from humwatch.bundle.manifest import PREDICTOR, Manifest
 from humwatch.bundle.repository import ACTIVE, ModelRepository
 from humwatch.durable import replace_durably, sync_folder
 from humwatch.errors import BundleError, RepositoryError
-from humwatch.scoring.evidence import ScoreKind
+from humwatch.scoring.spec import ScoreKind
 from humwatch_service.models.cards import CalibrationFacts, DetectorFacts, detector_facts
 from humwatch_service.models.levels import FalseAlarms, Levels
 from humwatch_service.models.registry import ModelRegistry, ModelSet, load_model

@@ -7,7 +7,8 @@ from typing import Final
 import numpy as np
 
 from humwatch.arrays import Float32, Int64
-from humwatch.monitor import PipelineSpec, Step, WindowBlock
+from humwatch.monitor import Step
+from humwatch.pipeline import PipelineSpec, WindowBlock
 from humwatch.scoring.calibration import Calibration
 
 MAX_COLUMNS: Final = 1500

@@ -17,7 +17,7 @@ import soundfile
 
 from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import HumwatchError
-from humwatch.scoring.evidence import DEFAULT_SCORE, ScoreKind
+from humwatch.scoring.spec import DEFAULT_SCORE, ScoreKind
 from humwatch_service.config.settings import Settings, check_exposure
 from humwatch_service.config.webhooks import check_webhooks
 from humwatch_service.errors import (

@@ -9,7 +9,7 @@ import pytest
 from humwatch.bundle.bundle import Golden, compose_bundle, digest_of, read_bundle, write_bundle
 from humwatch.bundle.manifest import CALIBRATION, MANIFEST, PREDICTOR, Manifest, PredictorCard
 from humwatch.errors import BundleDigestMismatch, BundleInvalid, BundleParityFailed
-from humwatch.monitor import PipelineSpec
+from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Prediction, Predictor
 from humwatch.run_state import RunGate
 from humwatch.scoring.calibration import Calibration

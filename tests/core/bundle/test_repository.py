@@ -11,7 +11,7 @@ from humwatch.bundle.bundle import Golden, compose_bundle, write_bundle
 from humwatch.bundle.manifest import PredictorCard
 from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import BundleInvalid, MachineNotFound, RepositoryError, VersionNotFound
-from humwatch.monitor import PipelineSpec
+from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Predictor
 from humwatch.scoring.calibration import Calibration
 

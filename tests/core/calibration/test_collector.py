@@ -12,11 +12,11 @@ from humwatch.audio.windows import WindowSpec
 from humwatch.calibration.calibration_buffer import RECORDING_S, most_bytes_a_minute
 from humwatch.calibration.collector import LOOK_BACK_S, MAX_MINUTES, NormalCollector
 from humwatch.errors import CalibrationError
-from humwatch.monitor import PipelineSpec
+from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Prediction, Predictor
 from humwatch.recording import normal_clips
-from humwatch.scoring.evidence import ScoreKind, ScoringSpec
 from humwatch.scoring.normal_clip import NormalClip
+from humwatch.scoring.spec import ScoreKind, ScoringSpec
 from humwatch.synthetic import SyntheticMachine
 
 RATE_HZ = 16_000

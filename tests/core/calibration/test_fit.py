@@ -10,11 +10,12 @@ import pytest
 from humwatch.calibration.fit import calibrate
 from humwatch.detectors.profile import NormalProfile
 from humwatch.errors import CalibrationError
-from humwatch.monitor import PipelineSpec
+from humwatch.pipeline import PipelineSpec
 from humwatch.run_state import RunGate
 from humwatch.scoring.calibration import Calibration, CalibrationSpec, band_contributions, raw_score
-from humwatch.scoring.evidence import Evidence, ScoreKind, ScoringSpec
+from humwatch.scoring.evidence import Evidence
 from humwatch.scoring.normal_clip import NormalClip
+from humwatch.scoring.spec import ScoreKind, ScoringSpec
 
 SPECTRUM = ScoringSpec(kind="spectrum_profile")
 

@@ -22,7 +22,7 @@ from humwatch.detectors.rhythm import (
     irregularity,
     rhythm_sums,
 )
-from humwatch.scoring.evidence import ScoringSpec
+from humwatch.scoring.spec import ScoringSpec
 from humwatch.synthetic import SyntheticMachine
 
 BANDS = np.arange(8)

@@ -9,7 +9,8 @@ import pytest
 from humwatch.alarm.events import WARMING_UP
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor, LiveStep
-from humwatch.monitor import Monitor, PipelineSpec, Step
+from humwatch.monitor import Monitor, Step
+from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Predictor
 from humwatch.scoring.calibration import Calibration
 from humwatch.synthetic import Fault, SyntheticMachine

@@ -10,16 +10,8 @@ from pydantic import ValidationError
 
 from humwatch.audio.features import FeatureSpec
 from humwatch.predictor import Prediction
-from humwatch.scoring.evidence import (
-    DEFAULT_SCORE,
-    Evidence,
-    EvidenceExtractor,
-    Pooling,
-    ScoreKind,
-    ScoringSpec,
-    TargetPlaces,
-    evidence_of,
-)
+from humwatch.scoring.evidence import Evidence, EvidenceExtractor, TargetPlaces, evidence_of
+from humwatch.scoring.spec import DEFAULT_SCORE, Pooling, ScoreKind, ScoringSpec
 
 BANDS = np.arange(3)
 WINDOWS = np.arange(18, dtype=np.float32).reshape(2, 3, 3)

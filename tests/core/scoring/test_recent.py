@@ -5,8 +5,9 @@ import pytest
 
 from humwatch.detectors.profile import NormalProfile
 from humwatch.scoring.calibration import band_contributions, raw_score
-from humwatch.scoring.evidence import Evidence, Pooling, ScoringSpec
+from humwatch.scoring.evidence import Evidence
 from humwatch.scoring.recent import RecentEvidence
+from humwatch.scoring.spec import Pooling, ScoringSpec
 
 BANDS = 7
 SCORINGS = [

@@ -12,7 +12,7 @@ import soundfile
 from humwatch.bundle.bundle import Bundle, read_bundle, write_bundle
 from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import AudioFormatUnsupported, CalibrationError
-from humwatch.scoring.evidence import ScoreKind
+from humwatch.scoring.spec import ScoreKind
 from humwatch_service.errors import FileUnreadable, RecordingNotNormal
 from humwatch_service.models.recalibration import RecalibrationRequest, normal_recordings, recalibrate
 from humwatch_service.models.registry import LoadedModel, load_model, verify

@@ -22,6 +22,8 @@ from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.records import MachineChange, ScoreSecond, StreamPosition
 from humwatch_service.storage.store import StateStore
 
+pytestmark = pytest.mark.process
+
 ROUNDS = 30
 MACHINE = "fan-1"
 STEPS: tuple[EventKind, ...] = ("raised", "shelved", "realarmed", "acknowledged", "unshelved", "cleared")

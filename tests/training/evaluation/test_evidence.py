@@ -8,7 +8,8 @@ from humwatch.audio.windows import WindowSpec
 from humwatch.detectors.profile import NormalProfile
 from humwatch.predictor import Prediction
 from humwatch.scoring.calibration import raw_score
-from humwatch.scoring.evidence import Evidence, ScoreKind, ScoringSpec, evidence_of
+from humwatch.scoring.evidence import Evidence, evidence_of
+from humwatch.scoring.spec import ScoreKind, ScoringSpec
 from humwatch_training.evaluation.evidence import (
     KINDS,
     ClipEvidence,

@@ -9,7 +9,7 @@ import typer
 
 from humwatch.bundle.manifest import MACHINE_ID
 from humwatch.bundle.repository import ModelRepository
-from humwatch.scoring.evidence import ScoreKind, ScoringSpec
+from humwatch.scoring.spec import ScoreKind, ScoringSpec
 from humwatch_training.cli.fit import parse_channel
 from humwatch_training.console import failures, say, show, stage_progress
 from humwatch_training.export.bundle import ExportSpec, TrainedRun, export_bundle

@@ -16,12 +16,13 @@ from sklearn.metrics import roc_auc_score
 from humwatch.audio.files import audio_files
 from humwatch.bundle.bundle import Bundle
 from humwatch.calibration.fit import calibrate
-from humwatch.monitor import PipelineSpec, network_response
 from humwatch.onnx_predictor import OnnxPredictor
+from humwatch.pipeline import PipelineSpec, network_response
 from humwatch.recording import analyse, clip_lines, whole_clips
 from humwatch.scoring.calibration import CalibrationSpec, judge
-from humwatch.scoring.evidence import Evidence, ScoreKind, evidence_of
+from humwatch.scoring.evidence import Evidence, evidence_of
 from humwatch.scoring.normal_clip import NormalClip
+from humwatch.scoring.spec import ScoreKind
 from humwatch_training.errors import TrainingDataError
 from humwatch_training.export.bundle import Progress, TrainedRun, channels_of
 

@@ -22,7 +22,8 @@ from humwatch.audio.features import FeatureSpec
 from humwatch.audio.windows import Windower, WindowSpec
 from humwatch.durable import replace_durably
 from humwatch.predictor import Prediction, Predictor
-from humwatch.scoring.evidence import Evidence, ProfileEvidence, ScoreKind, ScoringSpec, evidence_of
+from humwatch.scoring.evidence import Evidence, ProfileEvidence, evidence_of
+from humwatch.scoring.spec import ScoreKind, ScoringSpec
 from humwatch_training.networks.kinds import NetworkConfig
 
 EVIDENCE_FORMAT: Final = 2

@@ -23,7 +23,7 @@ from humwatch.calibration.type_prior import TypePrior
 from humwatch.detectors.thresholds import Threshold
 from humwatch.errors import CalibrationError
 from humwatch.scoring.calibration import ScaleCalibration, judge
-from humwatch.scoring.evidence import ScoreKind, ScoringSpec
+from humwatch.scoring.spec import ScoreKind, ScoringSpec
 from humwatch_training.datasets import DataClip
 from humwatch_training.evaluation.intervals import areas
 from humwatch_training.evaluation.protocols import Experiment, MachineTask

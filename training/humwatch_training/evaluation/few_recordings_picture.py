@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from humwatch.scoring.calibration import CalibrationSpec
-from humwatch.scoring.evidence import ScoreKind
+from humwatch.scoring.spec import ScoreKind
 from humwatch_training.evaluation.few_recordings_table import FewRow
 from humwatch_training.evaluation.figures import COLOURS, plain
 

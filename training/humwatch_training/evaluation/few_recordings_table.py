@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 
-from humwatch.scoring.evidence import ScoreKind
+from humwatch.scoring.spec import ScoreKind
 from humwatch_training.evaluation.evidence import kinds_of
 from humwatch_training.evaluation.few_recordings import KS, DrawFigures, FewDraws, FewKey
 from humwatch_training.evaluation.studies import StatisticsClips, Study, network_folder

@@ -12,8 +12,8 @@ import torch
 
 from humwatch.arrays import Float32, Float64
 from humwatch.audio.windows import WindowSpec
-from humwatch.monitor import PipelineSpec, network_response
-from humwatch.scoring.evidence import ScoreKind, ScoringSpec
+from humwatch.pipeline import PipelineSpec, network_response
+from humwatch.scoring.spec import ScoreKind, ScoringSpec
 from humwatch_training.console import stage_progress
 from humwatch_training.datasets import DataClip
 from humwatch_training.datasets.recordings import RecordingEntry

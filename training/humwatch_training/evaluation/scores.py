@@ -13,8 +13,9 @@ from humwatch.calibration.fit import calibrate_clips
 from humwatch.calibration.type_prior import ScalePrior, TypePrior
 from humwatch.detectors.profile import NormalProfile
 from humwatch.scoring.calibration import CalibrationSpec, ScaleCalibration, judge
-from humwatch.scoring.evidence import Evidence, ScoreKind, ScoringSpec
+from humwatch.scoring.evidence import Evidence
 from humwatch.scoring.normal_clip import NormalClip
+from humwatch.scoring.spec import ScoreKind, ScoringSpec
 from humwatch_training.datasets import DataClip
 from humwatch_training.evaluation.evidence import ClipEvidence
 from humwatch_training.evaluation.protocols import Experiment, MachineTask
@@ -146,7 +147,7 @@ def calibrated(
 ) -> ScaleCalibration:
     """Calibrate the time scale of a clip on normal clips, each a recording of its own.
 
-    ``response`` is the slope's response to changes of the sound (``humwatch.monitor.network_response``), for the
+    ``response`` is the slope's response to changes of the sound (``humwatch.pipeline.network_response``), for the
     consensus.
     """
     evidence = [lookup(clip) for clip in clips]

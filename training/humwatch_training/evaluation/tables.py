@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from humwatch.arrays import Float64
-from humwatch.scoring.evidence import DEFAULT_SCORE, ScoreKind, ScoringSpec
+from humwatch.scoring.spec import DEFAULT_SCORE, ScoreKind, ScoringSpec
 from humwatch_training.evaluation.intervals import Areas, Estimate, areas, estimate
 from humwatch_training.evaluation.scores import MachineScores
 from humwatch_training.evaluation.studies import Study

@@ -20,12 +20,12 @@ from humwatch.bundle.manifest import PredictorCard
 from humwatch.bundle.repository import ModelRepository
 from humwatch.calibration.fit import calibrate
 from humwatch.calibration.type_prior import TypePrior
-from humwatch.monitor import PipelineSpec, network_response
 from humwatch.onnx_predictor import OnnxPredictor
+from humwatch.pipeline import PipelineSpec, network_response
 from humwatch.recording import normal_clips
 from humwatch.scoring.calibration import CalibrationSpec
-from humwatch.scoring.evidence import DEFAULT_SCORE, ScoreKind, ScoringSpec
 from humwatch.scoring.normal_clip import NormalClip
+from humwatch.scoring.spec import DEFAULT_SCORE, ScoreKind, ScoringSpec
 from humwatch_training.datasets.recordings import RecordingEntry, Split, find_recordings, sha256_of
 from humwatch_training.errors import CheckpointError, TrainingDataError
 from humwatch_training.export.graph import Parity, check_parity, export_graph

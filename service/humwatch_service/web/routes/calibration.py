@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from humwatch.bundle.manifest import MachineId
 from humwatch.calibration.collector import MAX_MINUTES, MIN_MINUTES
 from humwatch.scoring.calibration import CalibrationSpec
-from humwatch.scoring.evidence import ScoreKind
+from humwatch.scoring.spec import ScoreKind
 from humwatch_service.calibration.cards import CalibrationProgress, CalibrationReport
 from humwatch_service.calibration.collection import DEFAULT_MINUTES
 from humwatch_service.web.application import service_of
