@@ -166,7 +166,7 @@ def _live(
         return LiveModel(loaded.bundle, counted_predictor(loaded.predictor, loaded.manifest.machine_id, metrics, load))
 
     machines = LiveMachines(settings, models, recorder, gauges, make_model=make_model)
-    executor = PriorityExecutor(settings.stream_workers, around=tracing.turn if tracing.follows_turns else None)
+    executor = PriorityExecutor(settings.stream_workers, around=tracing.batch if tracing.follows_batches else None)
     metrics.live.watch(lambda: len(machines.fed), lambda: machines.waiting_s, lambda: recorder.unsaved)
     metrics.live.watch_load(load.share, lambda: load.lateness_s, budget_s=settings.stream_latency_s)
     return LiveParts(

@@ -1,4 +1,4 @@
-"""Traces over OTLP: what a request or a turn of a live stream spent its time on. Off unless a collector is named.
+"""Traces over OTLP: what a request or a batch of a live stream spent its time on. Off unless a collector is named.
 
 OpenTelemetry is imported only when it is on, and there is no provider for the whole process: each app has its own,
 which ends with it. Spans carry ids, codes, counts and times, never a query, a header, a body or an exception's text.
@@ -44,7 +44,7 @@ Note = Callable[..., None]
 """Is told attributes of a span by name."""
 
 _tracer: ContextVar[Tracer | None] = ContextVar("humwatch_tracer", default=None)
-"""Of the request or turn that is being traced; it goes into worker threads with the context."""
+"""Of the request or batch that is being traced; it goes into worker threads with the context."""
 
 
 def _ignored(**_attributes: Attribute | None) -> None:
@@ -55,13 +55,13 @@ _NOTHING: Final[AbstractContextManager[Note]] = nullcontext(_ignored)
 
 
 def stage_span(name: str, **attributes: Attribute | None) -> AbstractContextManager[Note]:
-    """A span of what is done inside, if this request or turn is traced; gives a function that adds attributes."""
+    """Trace what is done inside as a span, if the request or batch is traced; yield a function that adds attributes."""
     tracer = _tracer.get()
     return _NOTHING if tracer is None else _stage(tracer, name, attributes)
 
 
 def past_span(name: str, seconds: float, **attributes: Attribute | None) -> None:
-    """The same of something that took ``seconds`` and ends now."""
+    """Trace something that took ``seconds`` and ends now, as :func:`stage_span` does."""
     tracer = _tracer.get()
     if tracer is None:
         return
@@ -111,7 +111,7 @@ class Tracing:
     ) -> None:
         check_tracing(settings)
         self.on = settings.tracing_endpoint is not None
-        self.follows_turns = self.on and settings.tracing_live_ratio > 0
+        self.follows_batches = self.on and settings.tracing_live_ratio > 0
         self._settings = settings
         self._make_exporter = make_exporter or otlp_exporter
         self._chance = chance
@@ -152,7 +152,7 @@ class Tracing:
 
     @contextmanager
     def request(self, scope: Scope) -> Iterator[Span | None]:
-        """The span of an HTTP request, or None where it is not traced. Its trace id goes into the log."""
+        """Trace an HTTP request; yield its span, or None where it is not traced. Its trace id goes into the log."""
         if self._tracer is None:
             yield None
             return
@@ -175,8 +175,8 @@ class Tracing:
                 yield span
 
     @contextmanager
-    def turn(self, waited_s: float) -> Iterator[None]:
-        """A turn of a live stream, of which some are traced; it waited ``waited_s`` for a worker."""
+    def batch(self, waited_s: float) -> Iterator[None]:
+        """Trace a batch of a live stream, of which some are traced; it waited ``waited_s`` for a worker."""
         if self._tracer is None or self._chance() >= self._settings.tracing_live_ratio:
             yield
             return

@@ -246,8 +246,8 @@ def test_some_turns_of_a_stream_are_traced(spans: InMemorySpanExporter) -> None:
     settings = Settings(tracing_endpoint=ENDPOINT, tracing_live_ratio=0.5, tracing_sample_ratio=0.0)
     tracing = Tracing(settings, make_exporter=lambda endpoint: spans, chance=lambda: next(chances))
     tracing.start()
-    assert tracing.follows_turns
-    pool = PriorityExecutor(1, around=tracing.turn)
+    assert tracing.follows_batches
+    pool = PriorityExecutor(1, around=tracing.batch)
 
     def turn(windows: int) -> None:
         with stage_span("predict", windows=windows):
