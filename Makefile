@@ -6,7 +6,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 RUN := .venv
 DEV := .venv-dev
 
-.PHONY: help install install-dev run test check bench dashboards clean
+.PHONY: help install install-dev run test test-quick check bench dashboards clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,7 +30,10 @@ run: install ## start the service on loopback with the shipped model, its exampl
 
 test: install-dev ## run all tests, with coverage
 	@scripts/install-test-packages.sh
-	OMP_NUM_THREADS=1 $(DEV)/bin/python -m pytest --numprocesses $(shell nproc) --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(DEV)/bin/python -m pytest --numprocesses $(shell nproc) --dist worksteal --cov --cov-report=term
+
+test-quick: install-dev ## run the tests that start no programs and are no slow ones, in under two minutes
+	OMP_NUM_THREADS=1 $(DEV)/bin/python -m pytest --numprocesses $(shell nproc) --dist worksteal -m "not process and not slow"
 
 check: install-dev ## lint, format, types, layers
 	$(DEV)/bin/ruff check .

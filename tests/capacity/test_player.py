@@ -219,6 +219,7 @@ def test_a_stream_that_breaks_goes_on_where_the_service_stands() -> None:
     assert microphone.breaks == {EndedConnection("no_answer", "service_unreachable"): 1}
 
 
+@pytest.mark.slow
 def test_what_a_service_does_not_read_waits_in_order() -> None:
     read = threading.Event()
     heard: list[bytes] = []

@@ -157,6 +157,7 @@ def models(
     return [model, LiveModel(other, predictor), LiveModel(last, predictor)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100, 22_055, 8_000])  # of the third, a second is no ten quanta
 def test_every_cut_says_what_a_tenth_of_a_second_at_a_time_says(models: list[LiveModel], rate_hz: int) -> None:
     conditions: set[str] = set()
@@ -191,6 +192,7 @@ def test_every_cut_says_what_a_tenth_of_a_second_at_a_time_says(models: list[Liv
     assert judged_by == {"1", "2", "3"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100])
 def test_readings_of_a_clock_count_from_the_same_sample_on(models: list[LiveModel], rate_hz: int) -> None:
     """Long enough for a clock to tell the rate, with starts and stops behind it."""

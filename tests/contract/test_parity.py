@@ -21,6 +21,8 @@ from humwatch_training.export.torch_predictor import TorchPredictor
 from humwatch_training.networks.strategy_choice import build_strategy
 from tests.contract.conftest import Trained, humwatch_train
 
+pytestmark = pytest.mark.slow
+
 
 def test_torch_and_onnx_agree_within_1e_4(trained: Trained) -> None:
     run = TrainedRun.read(trained.run)

@@ -116,6 +116,7 @@ def test_the_examples_of_messages_are_messages() -> None:
     assert {message["type"] for message in messages} == set(CLIENT) | set(SERVER)
 
 
+@pytest.mark.process
 def test_the_example_runs_and_sends_a_whole_recording(tmp_path: Path) -> None:
     (example,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     assert len(example.splitlines()) <= 25

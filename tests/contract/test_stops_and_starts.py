@@ -33,6 +33,8 @@ from humwatch.scoring.normal_clip import NormalClip
 from humwatch.scoring.spec import ScoringSpec
 from humwatch.synthetic import Fault, SyntheticMachine
 
+pytestmark = pytest.mark.slow
+
 Sound = npt.NDArray[np.float64]
 
 RATE_HZ = 16_000

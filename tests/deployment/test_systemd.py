@@ -81,6 +81,7 @@ def analyze(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
+@pytest.mark.process
 @needs_systemd
 def test_systemd_understands_it(tmp_path: Path) -> None:
     text = UNIT.read_text("utf-8")
@@ -90,6 +91,7 @@ def test_systemd_understands_it(tmp_path: Path) -> None:
     assert "NoNewPrivilegs" in wrong.stderr
 
 
+@pytest.mark.process
 @needs_systemd
 def test_systemd_calls_it_little_exposed(tmp_path: Path) -> None:
     done = analyze("security", "--offline=true", "--no-pager", rendered(tmp_path, UNIT.read_text("utf-8")))

@@ -136,6 +136,7 @@ BOMB_PROBE = """
 """
 
 
+@pytest.mark.process
 def test_a_bomb_takes_no_memory(tmp_path: Path, shared_models: Path, workshop: Any) -> None:
     small, refused, taken = tmp_path / "small.wav", tmp_path / "refused.flac", tmp_path / "taken.flac"
     small.write_bytes(workshop.encoded(workshop.normal()))

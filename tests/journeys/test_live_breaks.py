@@ -25,6 +25,8 @@ from humwatch_service.client import Backlog, ServiceAddress, StreamClient, Times
 from humwatch_service.protocol.messages import Bye, Hello, Score, ServerMessage
 from tests.live_service import MACHINE, RATE_HZ, Plant, Service, Sounds, nursery, sounding
 
+pytestmark = pytest.mark.slow
+
 SPEED = 20.0
 MINUTE_S = 60.0 / SPEED
 HASTY = Times(ping_s=0.3, pong_s=0.3, close_s=0.2)

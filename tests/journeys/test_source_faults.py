@@ -40,6 +40,8 @@ from humwatch.source.health import (
 )
 from humwatch.synthetic import SyntheticMachine
 
+pytestmark = pytest.mark.slow
+
 Sound = npt.NDArray[np.float64]
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sources.md").read_text("utf-8")

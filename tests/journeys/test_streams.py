@@ -403,6 +403,7 @@ def test_sound_that_ends_makes_the_machine_unknown(make_server: Callable[..., An
         assert (change["state"], change["reasons"]) == ("unknown", ["no_sound"])
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_slows_nobody(server: Any, workshop: Any) -> None:
     with speaking(server) as lazy, speaking(server, "fan-1") as other:
         begin(lazy)

@@ -76,6 +76,7 @@ def test_what_is_on_the_disk_is_what_the_code_builds() -> None:
         assert (GRAFANA / "dashboards" / name).read_bytes() == render(build()).encode(), f"{name}: make dashboards"
 
 
+@pytest.mark.process
 def test_the_command_writes_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "humwatch_dashboards", str(tmp_path / "new")]
     told = subprocess.run(command, cwd=GRAFANA, capture_output=True, text=True, check=True).stdout

@@ -173,6 +173,7 @@ def ordered_groups() -> list[dict[str, Any]]:
     return [*RULES["recording"]["groups"], *RULES["alerts"]["groups"]]
 
 
+@pytest.mark.process
 @needs_promtool
 @pytest.mark.parametrize("path", UNIT_TESTS, ids=lambda path: path.stem)
 def test_promtool_agrees(path: Path) -> None:
@@ -180,6 +181,7 @@ def test_promtool_agrees(path: Path) -> None:
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
+@pytest.mark.process
 @needs_promtool
 @pytest.mark.parametrize("name", RULES)
 def test_promtool_finds_nothing_in_the_rules(name: str) -> None:
@@ -192,6 +194,7 @@ def configuration() -> dict[str, Any]:
     return loaded
 
 
+@pytest.mark.process
 @needs_promtool
 def test_promtool_finds_nothing_in_the_configuration(tmp_path: Path) -> None:
     key = tmp_path / "key"
@@ -205,6 +208,7 @@ def test_promtool_finds_nothing_in_the_configuration(tmp_path: Path) -> None:
     assert f"{len(RULES)} rule files found" in checked.stdout
 
 
+@pytest.mark.process
 @needs_promtool
 def test_the_way_for_several_boxes_is_valid(tmp_path: Path) -> None:
     text = (PROMETHEUS / "prometheus.yml").read_text()

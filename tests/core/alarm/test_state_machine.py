@@ -99,6 +99,7 @@ def restarted(machine: AlarmStateMachine, plant: Plant) -> tuple[AlarmStateMachi
     return AlarmStateMachine(**parts), ReferenceMachine(**parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_machine_does_what_the_plain_reference_does(seed: int) -> None:
     draw = random.Random(seed)

@@ -59,6 +59,7 @@ def same_evidence(live: list[NormalClip], filed: list[NormalClip]) -> None:
         assert mine.sample_bits == theirs.sample_bits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rate_hz", "hop", "clip_s", "drawn"),
     [(16_000, 1, 10.0, False), (44_100, 5, 10.0, False), (22_050, 1, 7.0, False), (16_000, 4, 4.0, True)],
@@ -86,6 +87,7 @@ def test_minutes_in_random_chunks_leave_what_their_files_leave(
     assert collector.held_bytes <= 2 * most_bytes_a_minute(spec) + collector.clips()[0].evidence.signed.nbytes
 
 
+@pytest.mark.slow
 def test_how_the_sound_came_changes_nothing_at_all(predictor: Predictor, machine: SyntheticMachine) -> None:
     sound = np.concatenate([normal(machine, number, 45.0) for number in range(2)])
     sound[480_000:560_000] = 0.0
@@ -202,6 +204,7 @@ def test_sound_is_not_joined_over_a_gap(
         assert np.array_equal(mine.evidence.sums, theirs.evidence.sums)
 
 
+@pytest.mark.slow
 def test_another_stream_begins_a_clip_of_its_own(predictor: Predictor, machine: SyntheticMachine) -> None:
     collector = NormalCollector(spec_of(5, 10.0), predictor, minutes=3)
     collector.push(normal(machine, 0, 5.0))

@@ -41,6 +41,7 @@ def test_a_p_value_is_never_smaller_than_the_recordings_allow() -> None:
     assert conformal_p_value(eight_channels, 10.0, 10) == pytest.approx(2 / 11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["conformal", "order_statistic"])
 def test_the_expected_rate_and_its_interval_hold_in_repeated_calibrations(method: ThresholdMethod) -> None:
     rng = np.random.default_rng(5)
@@ -55,6 +56,7 @@ def test_the_expected_rate_and_its_interval_hold_in_repeated_calibrations(method
         assert np.mean(np.array(rates) <= 0.05) >= 0.87
 
 
+@pytest.mark.slow
 def test_gamma_interval_holds_for_gamma_scores() -> None:
     rng = np.random.default_rng(6)
     inside = 0

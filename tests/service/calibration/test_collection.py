@@ -89,6 +89,7 @@ def started(setup: Setup, machine_id: str, sound: list[np.ndarray], **given: Any
         setup.play(machine_id, minute)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", ["mse", "residual_profile"])
 def test_live_minutes_make_the_bundle_that_their_files_make(
     setup: Setup, minutes: list[np.ndarray], tmp_path: Path, score: Any

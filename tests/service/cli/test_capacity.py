@@ -77,6 +77,7 @@ def humwatch(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["capacity", *(str(argument) for argument in arguments)])
 
 
+@pytest.mark.process
 def test_two_streams_are_played_to_the_service_and_their_scores_are_timed(tmp_path: Path, sound: Path) -> None:
     numbers = ("--streams", 2, "--seconds", 3, "--warm-up-s", 2, "--budget-s", PATIENT_S)
     result = humwatch(*numbers, "--machine", "fan-1@1", "--sound", sound, "--score", "--score-requests", 2, "--json")
@@ -101,6 +102,7 @@ def test_two_streams_are_played_to_the_service_and_their_scores_are_timed(tmp_pa
     assert left_behind(tmp_path) == []
 
 
+@pytest.mark.process
 def test_streams_are_held_and_read_every_so_often(bench: Bench) -> None:
     readings: list[SoakReading] = []
     soak(bench, 1, 4.0, on_reading=readings.append, every_s=2.0)
@@ -109,6 +111,7 @@ def test_streams_are_held_and_read_every_so_often(bench: Bench) -> None:
     assert (readings[1].live_streams, readings[1].breaks, readings[1].gap_s) == (1, 0, 0.0)
 
 
+@pytest.mark.process
 def test_twice_the_streams_are_refused_as_the_service_refuses_them(bench: Bench) -> None:
     over = measure_overload(bench, 1)
     assert (over.streams, over.admitted, over.never_admitted, over.back_to_streams) == (2, 1, 1, 1)
@@ -118,6 +121,7 @@ def test_twice_the_streams_are_refused_as_the_service_refuses_them(bench: Bench)
     assert over.recovered_after_s is not None
 
 
+@pytest.mark.process
 def test_an_interrupt_stops_the_service_and_reports_what_is_known(tmp_path: Path, sound: Path) -> None:
     arguments = ["capacity", "--machine", "fan-1", "--sound", str(sound), "--seconds", "600", "--json"]
     program = [sys.executable, "-c", "from humwatch_service.cli.main import main; main()", *arguments]
@@ -170,6 +174,7 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     assert "there is no model" in result.stderr
 
 
+@pytest.mark.process
 def test_a_service_that_does_not_start_is_named(bench: Bench) -> None:
     models = bench.fleet.models(1)
     with (

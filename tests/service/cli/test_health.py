@@ -202,6 +202,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.process
 def test_the_probe_imports_little() -> None:
     looked = "import sys\nsys.argv[1:] = ['health', '--url', 'none']\nfrom humwatch_service.__main__ import main\n"
     looked += "try:\n    main()\nexcept SystemExit as end:\n    print(end.code, *sorted(sys.modules))"
@@ -211,6 +212,7 @@ def test_the_probe_imports_little() -> None:
     assert [name for name in HEAVY if name in modules] == []
 
 
+@pytest.mark.process
 def test_the_module_runs_every_command(server: Any) -> None:
     assert run("-m", "humwatch_service", "health", "--url", f"http://127.0.0.1:{server.port}").returncode == 0
     assert run("-m", "humwatch_service", "health", "--nothing").returncode == 2

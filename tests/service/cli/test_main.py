@@ -102,6 +102,7 @@ def test_one_bad_file_does_not_stop_the_others(sounds: dict[str, Path]) -> None:
     assert "error: audio_format_unsupported: " in result.stderr
 
 
+@pytest.mark.slow
 def test_a_picture_is_written(sounds: dict[str, Path], tmp_path: Path) -> None:
     picture = tmp_path / "out.png"
     assert humwatch("score", sounds["bad"], "--machine", "pump-2", "--plot", picture).exit_code == 0

@@ -133,6 +133,7 @@ def test_a_folder_without_recordings_is_named(tmp_path: Path) -> None:
     assert (result.exit_code, "has no WAV or FLAC file" in result.stderr) == (1, True)
 
 
+@pytest.mark.slow
 def test_a_file_that_ends_early_ends_it_with_its_name(folder: Path) -> None:
     samples = noise(1.0, 2, 5)
     samples[8_000] = np.nan

@@ -127,6 +127,7 @@ def test_messages_without_sound_are_bounded_too() -> None:
     with_stream(use, workers)
 
 
+@pytest.mark.slow
 def test_a_worker_that_fails_ends_the_stream_and_tells_the_connection() -> None:
     async def use(stream: LiveStream, listener: Listener) -> None:
         line = Line()

@@ -86,6 +86,7 @@ def test_a_machine_that_is_not_heard_any_more_keeps_no_level_score_or_fault(make
     assert shown(server, "audio_expected") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "more", "state"),
     [("out-of-service", {}, "out_of_service"), ("run-state", {"running": False}, "off")],
@@ -107,6 +108,7 @@ def test_a_machine_that_is_not_judged_has_no_score(
         assert math.isfinite(shown(server, "audio_level_dbfs"))  # its sound still comes
 
 
+@pytest.mark.slow
 def test_a_machine_that_only_gets_recordings_keeps_its_last_score(make_server: Any, workshop: Any) -> None:
     server = make_server(no_sound_s=1.0)
     answer = server.http.post("/score?machine_id=fan-1", content=workshop.encoded(workshop.normal(3)))
@@ -116,6 +118,7 @@ def test_a_machine_that_only_gets_recordings_keeps_its_last_score(make_server: A
     assert shown(server, "audio_last_sample_timestamp_seconds", "fan-1") == 0
 
 
+@pytest.mark.slow
 def test_what_outlives_a_restart_is_shown_after_it(serving: Any, models: Path, workshop: Any, tmp_path: Path) -> None:
     settings = {"state_dir": tmp_path / "state"}
     kept = ("alarm_last_number", "alarm_active", "alarm_acknowledged", "alarm_shelved")

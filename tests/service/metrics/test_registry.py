@@ -148,6 +148,7 @@ def test_every_metric_of_the_table_is_there_from_the_start_and_no_other(client: 
     assert found == {spec.name for spec in (*METRICS, *PROCESS_METRICS)}
 
 
+@pytest.mark.slow
 def test_every_metric_moves(make_server: Any, models: Path, workshop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wiring, "MEASURE_S", 0.0)
     monkeypatch.setattr(wiring, "TIDY_S", 0.0)
@@ -266,6 +267,7 @@ def test_openmetrics_is_spoken_to_whoever_takes_nothing_else(client: Any, accept
     assert answer.text.endswith("# EOF\n") == (kind != "text/plain")
 
 
+@pytest.mark.process
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian package prometheus) is not there")
 def test_promtool_has_nothing_to_say(client: Any) -> None:
     promtool_agrees(client.get("/metrics").text)

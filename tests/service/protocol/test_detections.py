@@ -148,6 +148,7 @@ def test_a_normal_recording_explains_nothing(hears_all: Any, workshop: Any) -> N
     assert (found["state"], found["irregular_times"], found["line"]) == ("normal", [], None)
 
 
+@pytest.mark.slow
 def test_an_alarm_keeps_what_its_detector_found_on_the_clock(hears_all: Any, workshop: Any) -> None:
     sound = np.concatenate([workshop.normal(number, 5.0) for number in range(60, 66)])
     pcm = (knocked(sound, [14.0, 17.0]) * 32_767).astype("<i2").tobytes()

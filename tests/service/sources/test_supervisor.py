@@ -37,6 +37,7 @@ def record(path: Path, samples: np.ndarray, rate_hz: int = RATE_HZ) -> None:
     soundfile.write(path, samples, rate_hz, subtype="PCM_16")
 
 
+@pytest.mark.slow
 def test_a_loop_is_heard_in_real_time(make_server: Callable[..., Any], workshop: Any, tmp_path: Path) -> None:
     record(tmp_path / "a.wav", workshop.normal(500, 3.0))
     source = LoopSource(kind="loop", machine="pump-2", files=(tmp_path / "a.wav",) * 2)
@@ -49,6 +50,7 @@ def test_a_loop_is_heard_in_real_time(make_server: Callable[..., Any], workshop:
     assert heard_s == pytest.approx(time.monotonic() - began_s, abs=1.0)
 
 
+@pytest.mark.slow
 def test_a_watched_folder_is_heard_file_by_file(make_server: Callable[..., Any], workshop: Any, tmp_path: Path) -> None:
     folder = tmp_path / "incoming"
     folder.mkdir()
@@ -89,6 +91,7 @@ def test_files_of_a_folder_may_be_deleted_once_they_were_heard(
     assert status(server)["stream"]["samples"] == 5 * RATE_HZ
 
 
+@pytest.mark.slow
 def test_a_file_that_is_still_written_is_not_read(
     make_server: Callable[..., Any], workshop: Any, tmp_path: Path
 ) -> None:

@@ -82,6 +82,7 @@ def test_every_call_names_a_disk_that_is_not_there(tmp_path: Path, call: Callabl
     store.close()
 
 
+@pytest.mark.process
 def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
     """In a process of its own: root may write everywhere, until it is somebody else."""
     with tempfile.TemporaryDirectory() as folder:  # nobody may enter tmp_path
@@ -166,6 +167,7 @@ def another_writer(path: Path) -> Iterator[None]:
             process.wait(10)
 
 
+@pytest.mark.process
 def test_a_file_that_another_program_locks(store: StateStore) -> None:
     store.commit(raised(1))
     with another_writer(store.path):
@@ -178,6 +180,7 @@ def test_a_file_that_another_program_locks(store: StateStore) -> None:
     assert numbers(store) == [2, 1]
 
 
+@pytest.mark.process
 def test_a_lock_that_is_short_is_waited_for(tmp_path: Path) -> None:
     store = StateStore(tmp_path, busy_timeout_s=10.0)
     store.commit(raised(1))

@@ -139,6 +139,7 @@ def test_seconds_go_after_a_month_and_minutes_after_a_year(store: StateStore) ->
     assert [point.at_s for point in store.history("m", START_S, START_S + 120, "minute")] == [START_S + 60]
 
 
+@pytest.mark.slow
 def test_the_room_of_dropped_seconds_is_used_again(store: StateStore, rng: np.random.Generator) -> None:
     pages = []
     for day in range(4):

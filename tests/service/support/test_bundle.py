@@ -283,6 +283,7 @@ def test_a_damaged_database_is_in_it(a_home: Path, models: Path) -> None:
     assert "not a database" in state["database"]["damage"]["error"]["message"]
 
 
+@pytest.mark.slow
 def test_a_database_in_use_is_read_and_left_as_it_is(
     a_home: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

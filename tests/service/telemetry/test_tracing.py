@@ -263,6 +263,7 @@ def test_some_turns_of_a_stream_are_traced(spans: InMemorySpanExporter) -> None:
     assert (found[1].attributes or {})["humwatch.waited_s"] >= 0  # type: ignore[operator]
 
 
+@pytest.mark.process
 def test_off_imports_nothing_and_starts_nothing() -> None:
     code = (
         "import sys, threading\n"
@@ -414,6 +415,7 @@ def test_the_page_names_every_span_and_every_setting() -> None:
     assert set(re.findall(r"^\| `(tracing_\w+)`", page, re.MULTILINE)) == settings
 
 
+@pytest.mark.slow
 def test_a_dead_collector_costs_a_request_nothing_and_the_log_one_line(caplog: pytest.LogCaptureFixture) -> None:
     tracing = Tracing(Settings(tracing_endpoint=ENDPOINT))
     tracing.start()

@@ -67,6 +67,7 @@ def test_no_page_loads_anything_from_elsewhere(client: httpx.Client) -> None:
         assert client.get(path).status_code == 404
 
 
+@pytest.mark.slow
 def test_no_request_breaks_the_service_or_its_description(server: Any) -> None:
     schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{server.port}/openapi.json")
     schema = schema.exclude(path_regex="/live$")  # events without an end: tests/service/test_live_events.py

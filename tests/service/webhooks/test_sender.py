@@ -830,6 +830,7 @@ def test_secrets_and_paths_are_in_no_log_and_no_status(caplog: pytest.LogCapture
             assert secret not in text
 
 
+@pytest.mark.process
 def test_the_receiver_of_the_documentation_takes_what_is_sent_and_nothing_else() -> None:
     example = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)
     assert example is not None

@@ -18,6 +18,8 @@ from humwatch_training.evaluation import runner
 from humwatch_training.evaluation.few_recordings import DrawFigures
 from humwatch_training.fit.progress import StopSignal
 
+pytestmark = pytest.mark.slow
+
 STRANGE = "id_<b>&$1"
 NAMES = ("id_01", STRANGE)
 ROLES = np.repeat([0, 1, 2], [12, 5, 6])

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import humwatch_training.fit.config
 from humwatch.audio.features import FeatureSpec
+from humwatch_training.cli import main
 from humwatch_training.cli.main import app
 from humwatch_training.fit.checkpoint import load_checkpoint
 from humwatch_training.fit.progress import RunObserver
@@ -169,3 +170,13 @@ def test_anomalous_recordings_are_refused(fit: Callable[..., Result], recordings
 )
 def test_bad_usage_has_exit_code_2(fit: Callable[..., Result], tmp_path: Path, arguments: tuple[object, ...]):
     assert fit("--run", tmp_path / "run", *arguments).exit_code == 2
+
+
+def test_the_command_takes_back_an_ignored_sigint(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(main, "app", lambda: None)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        main.main()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)

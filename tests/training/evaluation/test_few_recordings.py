@@ -131,6 +131,7 @@ def test_draws_depend_on_seed_machine_number_and_draw_alone() -> None:
 # ---- measuring
 
 
+@pytest.mark.slow
 def test_every_machine_and_score_is_measured_on_each_draw() -> None:
     reported: list[tuple[int, int]] = []
     found = measured(matched(), DrawSpec(draws=3), lambda done, total: reported.append((done, total)))

@@ -57,12 +57,14 @@ def exported(kind: str, name: StrategyName) -> bytes:
     return export_graph(stirred(kind, name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), GRAPHS)
 def test_the_graph_of_a_folded_strategy_says_what_torch_says(kind: str, name: StrategyName):
     parity = check_parity(stirred(kind, name), exported(kind, name), windows(9).numpy())
     assert max(parity.mean, parity.std) < PARITY_RTOL == 1e-4
 
 
+@pytest.mark.slow
 def test_a_straight_export_says_the_same_with_more_to_do():
     strategy = stirred("latent_anp", "bands")
     straight = export_graph(strategy, straight=True)
@@ -102,6 +104,7 @@ def test_the_softplus_written_out_is_torchs():
     torch.testing.assert_close(softplus(values), torch.nn.functional.softplus(values), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), GRAPHS)
 def test_a_graph_says_how_many_windows_it_is_best_given(kind: str, name: StrategyName):
     properties = {item.key: item.value for item in onnx.load_from_string(exported(kind, name)).metadata_props}
@@ -109,6 +112,7 @@ def test_a_graph_says_how_many_windows_it_is_best_given(kind: str, name: Strateg
     assert OnnxPredictor(exported(kind, name)).batch == BATCH_OF_KIND[kind]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), GRAPHS)
 def test_no_window_hears_of_its_company(kind: str, name: StrategyName):
     given = windows(13).numpy()

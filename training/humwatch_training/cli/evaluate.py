@@ -21,7 +21,8 @@ from humwatch_training.evaluation.clips import ClipReader
 from humwatch_training.evaluation.few_recordings import FEW_DRAWS
 from humwatch_training.evaluation.outputs import results_json, tables_text, write_results, write_text
 from humwatch_training.evaluation.report import write_report
-from humwatch_training.evaluation.runner import DRAWS, EvaluationSpec, Evaluator
+from humwatch_training.evaluation.runner import Evaluator
+from humwatch_training.evaluation.spec import DRAWS, EvaluationSpec
 from humwatch_training.evaluation.studies import GROUPS, PROTOCOLS, ProtocolName, StatisticsClips, Study, plan_studies
 from humwatch_training.fit.progress import StopSignal
 from humwatch_training.fit.systems import SYSTEMS, System

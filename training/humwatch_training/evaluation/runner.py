@@ -5,78 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
-import torch
 
 from humwatch.arrays import Float32, Float64
-from humwatch.audio.windows import WindowSpec
 from humwatch.pipeline import PipelineSpec, network_response
 from humwatch.scoring.spec import ScoreKind, ScoringSpec
 from humwatch_training.console import stage_progress
 from humwatch_training.datasets import DataClip
-from humwatch_training.datasets.recordings import RecordingEntry
-from humwatch_training.datasets.windows import Clip
 from humwatch_training.errors import TrainingInterrupted
 from humwatch_training.evaluation.clips import ClipReader
 from humwatch_training.evaluation.collection import collect_evidence, stage_of
 from humwatch_training.evaluation.evidence import ClipEvidence, EvidenceSpec, EvidenceStore, evidence_path, kinds_of
-from humwatch_training.evaluation.few_recordings import FEW_DRAWS, DrawSpec, FewDraws, FewKey, FewRecordings
+from humwatch_training.evaluation.few_recordings import DrawSpec, FewDraws, FewKey, FewRecordings
 from humwatch_training.evaluation.few_recordings_table import FewRow, few_rows
 from humwatch_training.evaluation.graphs import PARITY_WINDOWS, SystemGraph, system_graph
 from humwatch_training.evaluation.protocols import Experiment, MachineTask
 from humwatch_training.evaluation.scores import EvidenceLookup, MachineScores, clips_needed, score_machine
+from humwatch_training.evaluation.spec import EvaluationSpec
 from humwatch_training.evaluation.studies import Study, network_folder
 from humwatch_training.evaluation.tables import Cost, MachineRow, ScoreRow, machine_row
-from humwatch_training.evaluation.training import NetworkJob, TrainedNetwork, train_network
-from humwatch_training.fit.config import TrainingSpec
+from humwatch_training.evaluation.training import (
+    NetworkJob,
+    TrainedNetwork,
+    train_network,
+    training_clips,
+    training_entries,
+)
 from humwatch_training.fit.progress import StopSignal
-from humwatch_training.fit.systems import Recipe, System
-
-DRAWS: Final = 1000
-
-
-@dataclass(frozen=True)
-class EvaluationSpec:
-    """Systems to compare, and the means to do so.
-
-    ``threads`` are CPU threads, torch's choice where None. ``steps`` and ``minutes`` are the budget of each network,
-    the recipe's own steps where both are None; ``hop_frames`` None takes each system's own. ``draws`` are those of
-    bootstrap intervals, ``few_draws`` those of few recordings, 0 to leave them out.
-    """
-
-    systems: tuple[System, ...]
-    out: Path
-    threads: int | None = None
-    steps: int | None = None
-    minutes: float | None = None
-    seed: int = 0
-    hop_frames: int | None = None
-    retrain: bool = False
-    draws: int = DRAWS
-    few_draws: int = FEW_DRAWS
-
-    @property
-    def cpu_threads(self) -> int:
-        """Number of CPU threads in use."""
-        return self.threads or torch.get_num_threads()
-
-    def training_spec(self, recipe: Recipe, reader: ClipReader) -> TrainingSpec:
-        """Return the specification of a recipe's training on a data set."""
-        settings = {**recipe.network.model_dump(), "n_mels": reader.features.n_mels}
-        budget = {"steps": self.steps, "minutes": self.minutes}
-        return recipe.spec(
-            network=type(recipe.network).model_validate(settings),
-            features=reader.features,
-            seed=self.seed,
-            threads=self.threads,
-            **({} if recipe.steps == 1 else {name: value for name, value in budget.items() if value is not None}),
-        )
-
-    def windows(self, system: System) -> WindowSpec:
-        """Return the windows that a system is measured on."""
-        return WindowSpec(length_frames=system.recipe.network.n_frames, hop_frames=self.hop_frames or system.hop_frames)
+from humwatch_training.fit.systems import System
 
 
 @dataclass(frozen=True)
@@ -168,16 +125,13 @@ class Evaluator:
     def _train(self, networks: _Networks) -> dict[str, TrainedNetwork]:
         """Train what the systems need, one recipe after the other: by the recipe's name."""
         reader, trained = self._reader, {}
-        entries = tuple(RecordingEntry(path=clip.name, sha256=reader.digest(clip)) for clip in networks.train)
+        entries = training_entries(networks.train, reader)
         for recipe in {system.trains: system.recipe for system in self._spec.systems}.values():
             job = NetworkJob(
                 self._spec.out / networks.name / recipe.name, self._spec.training_spec(recipe, reader), entries
             )
             trained[recipe.name] = train_network(
-                job,
-                lambda: [Clip(clip.name, 0, reader.frames_db(clip)) for clip in networks.train],
-                self._stop,
-                retrain=self._spec.retrain,
+                job, lambda: training_clips(networks.train, reader), self._stop, retrain=self._spec.retrain
             )
         return trained
 

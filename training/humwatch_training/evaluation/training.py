@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from humwatch_training.console import say
+from humwatch_training.datasets import DataClip
 from humwatch_training.datasets.recordings import RecordingEntry, Split
 from humwatch_training.datasets.windows import Clip, Normalisation, WindowSet
 from humwatch_training.errors import CheckpointError, ResumeMismatch, TrainingInterrupted
+from humwatch_training.evaluation.clips import ClipReader
 from humwatch_training.fit.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, trained_network
 from humwatch_training.fit.config import TrainingSpec
 from humwatch_training.fit.progress import ProgressDisplay, StopSignal, display_for
@@ -30,6 +32,16 @@ class TrainedNetwork:
     def network(self) -> Network:
         """Build the network, on the CPU and ready to predict."""
         return trained_network(self.checkpoint)
+
+
+def training_entries(clips: Sequence[DataClip], reader: ClipReader) -> tuple[RecordingEntry, ...]:
+    """Return name and digest of each clip, by which a network knows what it was trained on."""
+    return tuple(RecordingEntry(path=clip.name, sha256=reader.digest(clip)) for clip in clips)
+
+
+def training_clips(clips: Sequence[DataClip], reader: ClipReader) -> list[Clip]:
+    """Return log-mel frames of clips, for training."""
+    return [Clip(clip.name, 0, reader.frames_db(clip)) for clip in clips]
 
 
 @dataclass(frozen=True)

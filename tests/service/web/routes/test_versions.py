@@ -142,6 +142,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_new_machine_is_commissioned_from_its_stream(make_server: Any, workshop: Any) -> None:
     server = make_server()
     http, path = server.http, "/v1/machines/fan-9/calibration"
@@ -164,6 +165,7 @@ def test_a_new_machine_is_commissioned_from_its_stream(make_server: Any, worksho
     assert [kind for kind in kinds if kind.startswith("calibrat")] == ["calibrated", "calibration_started"]
 
 
+@pytest.mark.slow
 def test_a_stream_goes_on_while_its_machine_gets_a_new_version(make_server: Any, workshop: Any) -> None:
     server = make_server()
     http, path = server.http, "/v1/machines/fan-1/calibration"
