@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from humwatch.alarm.rule import AlarmRule
     from humwatch.alarm.state_machine import AlarmStateMachine
-    from humwatch.bundle.bundle import read_bundle
+    from humwatch.bundle.bundle import Bundle, read_bundle
     from humwatch.bundle.repository import ModelRepository
     from humwatch.calibration.fit import calibrate
     from humwatch.errors import HumwatchError
     from humwatch.live.model import LiveModel
     from humwatch.live.monitor import LiveMonitor
     from humwatch.onnx_predictor import OnnxPredictor
-    from humwatch.recording import score_recording
 
 __all__ = [
     "AlarmRule",
     "AlarmStateMachine",
+    "Bundle",
     "HumwatchError",
     "LiveModel",
     "LiveMonitor",
@@ -34,13 +34,13 @@ __all__ = [
     "OnnxPredictor",
     "calibrate",
     "read_bundle",
-    "score_recording",
 ]
 
 if not TYPE_CHECKING:
     _MODULES = {
         "AlarmRule": "humwatch.alarm.rule",
         "AlarmStateMachine": "humwatch.alarm.state_machine",
+        "Bundle": "humwatch.bundle.bundle",
         "HumwatchError": "humwatch.errors",
         "LiveModel": "humwatch.live.model",
         "LiveMonitor": "humwatch.live.monitor",
@@ -48,7 +48,6 @@ if not TYPE_CHECKING:
         "OnnxPredictor": "humwatch.onnx_predictor",
         "calibrate": "humwatch.calibration.fit",
         "read_bundle": "humwatch.bundle.bundle",
-        "score_recording": "humwatch.recording",
     }
 
     def __getattr__(name: str) -> object:

@@ -88,19 +88,6 @@ def score_recording(
 
     Raises:
         AudioError: a subclass for each reason that a recording cannot be scored.
-
-    Example:
-        >>> from pathlib import Path
-        >>> from humwatch import OnnxPredictor, read_bundle, score_recording
-        >>> bundle = read_bundle(Path("models/fan-id_00/2"))
-        >>> predictor = OnnxPredictor(bundle.graph)
-        >>> result = score_recording(
-        ...     "models/fan-id_00/examples/anomalous.wav",
-        ...     bundle.manifest.pipeline,
-        ...     lambda rate_hz, channel: bundle.monitor(predictor, source_rate_hz=rate_hz, channel=channel),
-        ... )
-        >>> result.state, round(result.worst.score, 1)
-        ('alarm', 2.9)
     """
     with open_recording(source, limits) as recording:
         info = recording.info

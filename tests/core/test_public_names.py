@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 NAMES = [
     "AlarmRule",
     "AlarmStateMachine",
+    "Bundle",
     "HumwatchError",
     "LiveModel",
     "LiveMonitor",
@@ -23,7 +24,6 @@ NAMES = [
     "OnnxPredictor",
     "calibrate",
     "read_bundle",
-    "score_recording",
 ]
 WITHOUT_EXAMPLE = {"AlarmRule", "HumwatchError"}
 """Their docstrings are texts of the API; the state machine's example has both a rule and a use of it."""

@@ -10,22 +10,25 @@ import hashlib
 import io
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Unpack
+from typing import BinaryIO, Final, Unpack
 
 import numpy as np
 from pydantic import ValidationError
 
 from humwatch.arrays import AnyArray, Float32
+from humwatch.audio.decoding import DecodeLimits
 from humwatch.bundle.manifest import CALIBRATION, MANIFEST, PREDICTOR, BundleFacts, CalibrationCard, Manifest
 from humwatch.detectors.normal_lines import NormalLines
 from humwatch.detectors.profile import NormalProfile
 from humwatch.durable import sync_folder, write_durably
 from humwatch.errors import BundleDigestMismatch, BundleInvalid, BundleParityFailed
-from humwatch.monitor import Monitor
+from humwatch.monitor import Monitor, Step
 from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Predictor
+from humwatch.recording import RecordingScore, score_recording
 from humwatch.scoring.calibration import Calibration, ScaleCalibration, ScaleThresholds
 
 GOLDEN_TOLERANCE: Final = 1e-3
@@ -59,7 +62,16 @@ class Golden:
 
 @dataclass(frozen=True)
 class Bundle:
-    """Bundle in memory; its files have been checked against the manifest."""
+    """Bundle in memory; its files have been checked against the manifest.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from humwatch import OnnxPredictor, read_bundle
+        >>> bundle = read_bundle(Path("models/fan-id_00/2"))
+        >>> result = bundle.score("models/fan-id_00/examples/anomalous.wav", OnnxPredictor(bundle.graph))
+        >>> result.state, round(result.worst.score, 1)
+        ('alarm', 2.9)
+    """
 
     manifest: Manifest
     graph: bytes
@@ -85,6 +97,37 @@ class Bundle:
             self.calibration,
             source_rate_hz=source_rate_hz,
             channel=channel,
+        )
+
+    def score(
+        self,
+        source: Path | str | BinaryIO,
+        predictor: Predictor,
+        *,
+        channel: int | None = None,
+        limits: DecodeLimits | None = None,
+        on_step: Callable[[Step], None] | None = None,
+    ) -> RecordingScore:
+        """Score a WAV or FLAC recording of this machine, as :func:`humwatch.recording.score_recording` does.
+
+        Args:
+            source: path or seekable binary file.
+            predictor: predictor of the bundle's graph.
+            channel: channel to score, counted from 0; None takes the model's, or the only one of a mono recording.
+            limits: limits of decoding; None for the usual ones.
+            on_step: callback for each step as soon as it is known; may raise to give up.
+
+        Raises:
+            AudioError: a subclass for each reason that a recording cannot be scored.
+        """
+        return score_recording(
+            source,
+            self.manifest.pipeline,
+            lambda rate_hz, chosen: self.monitor(predictor, source_rate_hz=rate_hz, channel=chosen),
+            channel=channel,
+            default_channel=self.manifest.channel,
+            limits=limits,
+            on_step=on_step,
         )
 
 

@@ -12,9 +12,8 @@ from typing import Any, BinaryIO, Final
 
 from humwatch.audio.decoding import DecodeLimits
 from humwatch.errors import PredictorError
-from humwatch.monitor import Monitor
 from humwatch.predictor import Predictor
-from humwatch.recording import RecordingScore, score_recording
+from humwatch.recording import RecordingScore
 from humwatch_service.inference.timing import PredictorRun, TimedPredictor
 from humwatch_service.models.registry import LoadedModel
 from humwatch_service.scoring.answers import ScoreAnswer, answer_of
@@ -116,19 +115,8 @@ def _timed(predictor: Predictor, runs: list[PredictorRun], check: Callable[[], N
 
 def _score(job: ScoreJob, predictor: Predictor, trace: SoundTrace | None) -> RecordingScore:
     """Return the score of a recording, whose numbers are finite."""
-
-    def monitor_for(source_rate_hz: int, channel: int) -> Monitor:
-        return job.model.bundle.monitor(predictor, source_rate_hz=source_rate_hz, channel=channel)
-
-    result = score_recording(
-        job.source,
-        job.model.manifest.pipeline,
-        monitor_for,
-        channel=job.channel,
-        default_channel=job.model.manifest.channel,
-        limits=job.limits,
-        on_step=None if trace is None else trace.push,
-    )
+    on_step = None if trace is None else trace.push
+    result = job.model.bundle.score(job.source, predictor, channel=job.channel, limits=job.limits, on_step=on_step)
     numbers = (result.worst.raw_score, *(step.step.raw_score for step in result.steps))
     if not all(math.isfinite(number) for number in numbers):
         raise PredictorError("the model's score is not a finite number")

@@ -23,9 +23,8 @@ from humwatch.bundle.bundle import Bundle
 from humwatch.bundle.repository import ModelRepository
 from humwatch.detectors.detector_set import DetectorName
 from humwatch.errors import BundleInvalid
-from humwatch.monitor import Monitor
 from humwatch.onnx_predictor import OnnxPredictor
-from humwatch.recording import COARSE_BITS, score_recording
+from humwatch.recording import COARSE_BITS
 from humwatch_training.detectability.curves import DetectionCurve, RateEstimate, just_above
 from humwatch_training.detectability.fault import SimulatedFault
 from humwatch_training.detectability.held_out import HeldOutClip
@@ -78,13 +77,10 @@ class SystemUnderTest:
         sound = io.BytesIO()
         soundfile.write(sound, samples, rate_hz, format="WAV", subtype="FLOAT")  # does not clip at full scale
         sound.seek(0)
-        answer = score_recording(sound, self.bundle.manifest.pipeline, self._monitor)
+        answer = self.bundle.score(sound, self.predictor)
         if answer.scale != "clip":
             raise TrainingDataError(f"{self.name}: {answer.duration_s:.2f} s of sound are less than a clip")
         return UNJUDGED if answer.state == "unknown" else SoundScore(answer.worst.score, answer.worst.detector)
-
-    def _monitor(self, source_rate_hz: int, channel: int) -> Monitor:
-        return self.bundle.monitor(self.predictor, source_rate_hz=source_rate_hz, channel=channel)
 
 
 def common_clip_and_channel(systems: Sequence[SystemUnderTest], channel: int | None) -> tuple[float, int]:

@@ -11,10 +11,10 @@ import numpy as np
 from humwatch.arrays import Float32, Float64
 from humwatch.audio.decoding import open_recording
 from humwatch.bundle.bundle import Bundle
-from humwatch.monitor import Monitor, Step, StepScores
+from humwatch.monitor import Step, StepScores
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.predictor import Predictor
-from humwatch.recording import RecordingScore, choose_channel, score_recording
+from humwatch.recording import choose_channel
 from humwatch_training.errors import ExportParityError
 from humwatch_training.export.graph import PARITY_RTOL
 from humwatch_training.export.torch_predictor import TorchPredictor
@@ -41,8 +41,8 @@ def verify_recording(strategy: Strategy, bundle: Bundle, path: Path, *, seed: in
     otherwise, or where a stream differs from the file at all.
     """
     graph = OnnxPredictor(bundle.graph)
-    by_onnx = _score(bundle, graph, path)
-    by_torch = _score(bundle, TorchPredictor(strategy), path)
+    by_onnx = bundle.score(path, graph)
+    by_torch = bundle.score(path, TorchPredictor(strategy))
     difference = abs(by_torch.worst.score - by_onnx.worst.score) / max(1.0, abs(by_onnx.worst.score))
     if not difference <= PARITY_RTOL or by_torch.state != by_onnx.state:
         raise ExportParityError(
@@ -56,13 +56,6 @@ def verify_recording(strategy: Strategy, bundle: Bundle, path: Path, *, seed: in
         if not np.array_equal(_as_numbers(steps), expected, equal_nan=True):
             raise ExportParityError(f"{path.name}: a stream in random chunks gives other scores than the file")
     return Verified(path.name, by_onnx.worst.score, by_onnx.state, difference, STREAM_TRIALS)
-
-
-def _score(bundle: Bundle, predictor: Predictor, path: Path) -> RecordingScore:
-    def monitor(source_rate_hz: int, channel: int) -> Monitor:
-        return bundle.monitor(predictor, source_rate_hz=source_rate_hz, channel=channel)
-
-    return score_recording(path, bundle.manifest.pipeline, monitor, default_channel=bundle.manifest.channel)
 
 
 def _stream(bundle: Bundle, predictor: Predictor, path: Path, rng: np.random.Generator) -> list[Step]:
