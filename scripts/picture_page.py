@@ -113,6 +113,7 @@ def main() -> None:
                 context.close()
         browser.close()
     if given.sheets is not None:
+        given.sheets.mkdir(parents=True, exist_ok=True)
         for view in views:
             path = given.sheets / f"page-{view}-sheet.png"
             sheet(given.out, view).save(path, optimize=True)

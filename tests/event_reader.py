@@ -41,7 +41,7 @@ class EventReader:
                 fields[name] = value.removeprefix(" ")
         raise EOFError
 
-    def until(self, what: Callable[[Event], object], *, timeout_s: float = 20.0) -> Event:
+    def until(self, what: Callable[[Event], object], *, timeout_s: float = 60.0) -> Event:
         """The next event of which something is so."""
         deadline_s = time.monotonic() + timeout_s
         while time.monotonic() < deadline_s:

@@ -28,6 +28,8 @@ from humwatch_service.protocol.messages import Bye, Hello, Score, ServerMessage,
 
 MACHINE = "pump-2"
 RATE_HZ = 16_000
+PATIENCE_S = 60.0
+"""How long something may take on a machine that is busy with something else."""
 IMPATIENT = Patience(base_s=0.05, cap_s=0.2)
 
 
@@ -168,7 +170,7 @@ class Service:
         return self.bury()
 
     async def ready(self, http: httpx.AsyncClient) -> None:
-        deadline_s = time.monotonic() + 20
+        deadline_s = time.monotonic() + PATIENCE_S
         while (await http.get("/readyz")).status_code != 200:
             assert time.monotonic() < deadline_s
             await asyncio.sleep(0.02)
@@ -264,14 +266,14 @@ class Plant:
         assert isinstance(bye, Bye)
         return bye
 
-    async def until(self, what: Callable[[], object], *, timeout: float = 20.0) -> None:
+    async def until(self, what: Callable[[], object], *, timeout: float = PATIENCE_S) -> None:
         """Wait until something is so; looked at with each message."""
         async with asyncio.timeout(timeout):
             while not what():
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def until_event(self, kind: str, *, timeout: float = 20.0) -> StateChange:
+    async def until_event(self, kind: str, *, timeout: float = PATIENCE_S) -> StateChange:
         """Wait for the next event of a kind."""
         start = len(self.messages)
         await self.until(lambda: self.events(kind, start), timeout=timeout)

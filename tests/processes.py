@@ -1,9 +1,12 @@
-"""Programs that tests start."""
+"""Programs that tests start, and signals to a command that runs in the tests' own process."""
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,3 +33,23 @@ def started(command: Sequence[str | Path], *, end_within_s: float = 20.0, **opti
                 program.wait(end_within_s)
             except subprocess.TimeoutExpired:
                 program.kill()
+
+
+@contextmanager
+def interrupted(number: int, when: Callable[[], object]) -> Iterator[None]:
+    """Send this process a signal once something is so, while the block runs: behind it, it would end the tests."""
+    left = threading.Event()
+
+    def work() -> None:
+        while not left.is_set() and not when():
+            time.sleep(0.01)
+        if not left.is_set():
+            os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        left.set()
+        thread.join()

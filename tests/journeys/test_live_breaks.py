@@ -290,7 +290,7 @@ class Listener:
 
     def until(self, kind: str, count: int = 1) -> dict[str, Any]:
         """Wait for so many further messages of a kind; returns the last."""
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + 60
         while True:
             line = self._lines.get(timeout=max(0.1, deadline_s - time.monotonic()))
             assert line, "it ended"

@@ -40,7 +40,7 @@ def process(models: Path, *arguments: str, **environment: str) -> Iterator[tuple
     )
     try:
         assert started.stdout is not None
-        ready, _, _ = select.select([started.stdout], [], [], 30)
+        ready, _, _ = select.select([started.stdout], [], [], 60)
         assert ready, "the process said nothing"
         line = started.stdout.readline()
         assert line, started.stderr.read() if started.stderr else ""
@@ -52,7 +52,7 @@ def process(models: Path, *arguments: str, **environment: str) -> Iterator[tuple
 
 
 def wait_until_ready(http: httpx.Client) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while http.get("/readyz").status_code != 200:
         assert time.monotonic() < deadline
         time.sleep(0.05)

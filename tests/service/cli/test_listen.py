@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +20,7 @@ from humwatch_service.cli.meter import FLOOR_DBFS, LineDisplay, MeterDisplay, Me
 from humwatch_service.client import Connected, Waiting
 from humwatch_service.client.refusal import Refusal
 from humwatch_service.protocol.messages import Clock, Ready, Score, StateChange, Warn
+from tests.processes import interrupted
 from tests.sound_cards import FakeSound, card
 from tests.stream_server import MACHINE, Refused, StreamServer, served
 
@@ -42,24 +39,6 @@ def sound(monkeypatch: pytest.MonkeyPatch) -> FakeSound:
     for module in (commands_listen, commands_devices):
         monkeypatch.setattr(module, "load_sounddevice", lambda: sound)
     return sound
-
-
-@contextmanager
-def interrupted(number: int, when: Callable[[], object]) -> Iterator[None]:
-    """Send this process a signal once something is so."""
-
-    def work() -> None:
-        deadline = time.monotonic() + 20
-        while not when() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        os.kill(os.getpid(), number)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -21,6 +21,7 @@ from humwatch_service.cli import replay as commands_replay
 from humwatch_service.cli.main import app
 from humwatch_service.client import Patience
 from humwatch_service.sources.sequence import RecordingSequence, encoded
+from tests.processes import interrupted
 from tests.stream_server import MACHINE, StreamServer, served
 
 RATE_HZ = 16_000
@@ -171,15 +172,10 @@ def test_the_pace_is_kept(folder: Path) -> None:
 
 def test_a_loop_goes_on_until_it_is_told_to_stop(folder: Path) -> None:
     service = StreamServer()
-
-    def stop() -> None:
-        deadline = time.monotonic() + 20
-        while (not service.streams or service.stream.samples < 30 * RATE_HZ) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=stop).start()
-    with served(service):
+    with (
+        served(service),
+        interrupted(signal.SIGINT, lambda: service.streams and service.stream.samples >= 30 * RATE_HZ),
+    ):
         result = humwatch("replay", folder, "--machine", MACHINE, "--url", service.url, "--speed", 200, "--loop")
     assert result.exit_code == 0, result.output
     stream = service.stream
