@@ -7,12 +7,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
+from humwatch.arrays import Float32
 from humwatch.predictor import Prediction, Predictor
-
-Float32 = npt.NDArray[np.float32]
 
 
 class PredictorRun(NamedTuple):
