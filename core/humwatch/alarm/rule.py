@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
@@ -13,6 +15,14 @@ class AlarmRule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    decision: Literal["sequential", "on_delay"] = Field(
+        "sequential",
+        description="`sequential`: evidence adds up, by limits that come with the model; with a model without them,"
+        " as `on_delay`: the score has to be over the level for the on-delay",
+    )
+    false_alarms_a_week: float = Field(
+        1.0, gt=0, le=10_000, description="false alarms a week that limits are fitted for, running day and night"
+    )
     on_delay_s: float = Field(
         5.0, ge=0, le=86_400, description="the score has to be over the level this long, seconds of sound"
     )

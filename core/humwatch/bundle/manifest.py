@@ -17,6 +17,7 @@ from pydantic import (
 
 from humwatch.audio.features import FeatureSpec
 from humwatch.audio.windows import WindowSpec
+from humwatch.false_alarms.decision import Decision
 from humwatch.pipeline import PipelineSpec
 from humwatch.scoring.calibration import ScaleThresholds
 from humwatch.scoring.spec import ScoringSpec
@@ -73,6 +74,15 @@ class CalibrationCard(_Record):
         return card
 
 
+class CommissioningCard(_Record):
+    """Stage of a commissioning that made the version."""
+
+    stage: int = Field(ge=1, description="number of the stage, from 1")
+    minutes: int = Field(ge=1, description="minutes of normal sound that it rests on")
+    planned_minutes: int = Field(ge=1, description="minutes of the whole plan")
+    provisional: bool = Field(description="whether the plan goes on: the machine is watched, with a wider level")
+
+
 class Manifest(_Record):
     """Everything about a bundle that is not an array."""
 
@@ -93,6 +103,21 @@ class Manifest(_Record):
     calibration: CalibrationCard
     predictor: PredictorCard
     files: dict[Literal["predictor.onnx", "calibration.npz"], Sha256]
+    decision: Decision | None = Field(
+        None, description="limits of the sequential rule; absent where scores alone are known, and the on-delay decides"
+    )
+    commissioning: CommissioningCard | None = Field(
+        None, description="stage of the commissioning that made it; absent where none did"
+    )
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_not_there(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Write an older bundle as it was: its digest is on record with every score that it gave."""
+        manifest: dict[str, object] = write(self)
+        for name in ("decision", "commissioning"):
+            if manifest[name] is None:
+                del manifest[name]
+        return manifest
 
     @model_validator(mode="after")
     def _files_are_named(self) -> Manifest:
