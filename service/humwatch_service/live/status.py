@@ -38,7 +38,7 @@ class AlarmDecision(_Status):
         description="`sequential`: evidence adds up; `on_delay`: by the rule, or for want of limits of the model"
     )
     sentence: str = Field(description="the rule in words")
-    curve: tuple[CurvePoint, ...] = Field(description="how far over the level, how soon")
+    curve: list[CurvePoint] = Field(description="how far over the level, how soon")
     nearest: ChartFinding | None = Field(
         description="average that is nearest to its limit now; null where the on-delay decides"
     )
@@ -116,18 +116,19 @@ def status_of(machine: LiveMachine) -> LiveStatus:
             shelf=kept.shelf,
             out_of_service=kept.out_of_service,
             rule=machine.alarm.rule,
-            decision=_decision(machine),
+            decision=decision_of(machine),
             stream=_stream(machine),
         )
 
 
-def _decision(machine: LiveMachine) -> AlarmDecision:
+def decision_of(machine: LiveMachine) -> AlarmDecision:
+    """Return what the rule of a machine comes to now."""
     alarm, judge = machine.alarm, machine.judge
     known = None if judge is None or alarm.limits is None else judge.bundle.manifest.decision
     return AlarmDecision(
         kind="on_delay" if alarm.limits is None else "sequential",
         sentence=sentence(alarm.rule, alarm.limits),
-        curve=curve(alarm.rule, alarm.limits),
+        curve=list(curve(alarm.rule, alarm.limits)),
         nearest=alarm.nearest,
         false_alarms=None if known is None else known.rate,
     )
