@@ -109,9 +109,7 @@ class Changes:
         spreads = np.sqrt((USUAL_DAYS * usual_spread**2 + losses[best, every]) / freedom)
         widening = _widening(_residuals(values, fits, best) / spreads)
         shift = shifts[best, every]
-        return Changes(
-            fits, shift, shift * np.sqrt(curvature[best] / widening) / spreads, spreads, widening, freedom
-        )
+        return Changes(fits, shift, shift * np.sqrt(curvature[best] / widening) / spreads, spreads, widening, freedom)
 
     def limit(self, rate: float) -> float:
         """Return the strength that no change exceeds but with probability ``rate``, all columns together."""
@@ -157,8 +155,9 @@ def _residuals(values: Float64, fits: tuple[Fits, ...], best: Int64) -> Float64:
         shapes.append(shape if fit.shape == "step" else shape * ahead / (n - fit.begins[:, None]))
         shifts.append(fit.shifts)
     fitted = np.concatenate(shapes)[best].T * np.concatenate(shifts)[best, np.arange(values.shape[1])]
-    left: Float64 = values - fitted
-    return left - left.mean(axis=0)
+    left = values - fitted
+    residuals: Float64 = left - left.mean(axis=0)
+    return residuals
 
 
 def _widening(residuals: Float64) -> float:

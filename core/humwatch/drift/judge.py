@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -170,7 +170,7 @@ def _ranges(
     return tuple(sorted(found, key=lambda each: -abs(each.shift_db))[:MAX_RANGES])
 
 
-def _behind(table: HourTable, days: Days) -> dict[str, float]:
+def _behind(table: HourTable, days: Days) -> dict[str, Any]:
     hours = table.hours
     return {
         "hours": len(hours),
