@@ -71,12 +71,14 @@ def make_service(settings: Settings) -> Service:
         settings.state_dir,
         evidence_max_bytes=settings.evidence_max_bytes,
         evidence_s=settings.evidence_days * DAY_S,
+        normal_sounds=settings.normal_sounds,
+        normal_s=settings.normal_sound_days * DAY_S,
     )
     webhooks = WebhookSender(settings.webhooks, OutboxAdapter(state.store), on_outcome=metrics.state.notified)
     gauges = MachineGauges(settings, metrics, state)
     paint = _painter(models, state.evidence, scorer)
     recorder = _recorder(settings, state, gauges, paint=paint, on_owed=webhooks.wake)
-    retention = Retention(state.store, state.evidence, on_purged=metrics.state.purged)
+    retention = Retention(state.store, state.evidence, state.kept_sounds, on_purged=metrics.state.purged)
     normal = NormalRecorder(state.store.add_normal)
     recorder.subscribe(normal)
     recorder.before_close(normal.flush)
@@ -161,7 +163,7 @@ def _recorder(
         state.store, recipients=lambda machine_id, event: recipients(settings.webhooks, machine_id, event)
     )
     writer = EvidenceWriter(state.store, state.evidence, paint=paint)
-    references = ReferenceRecorder(state.normal_sounds, submit=writer.submit)
+    references = ReferenceRecorder(state.normal_sounds, state.kept_sounds, submit=writer.submit)
     return MachineRecorder(state, logbook, writer, gauges, references, on_owed=on_owed)
 
 

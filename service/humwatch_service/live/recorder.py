@@ -91,6 +91,9 @@ class MachineRecorder:
         """Keep events durably, then publish them."""
         evidence = self._write_evidence(machine, events, step)
         self._logbook.on_events(machine, events, step, evidence)
+        for event in events:
+            if event.kind == "raised":
+                self._references.on_raised(machine.machine_id, event.at_s)
         self._gauges.on_events(machine, events, detector_of(step))
         for subscriber in self._subscribers:
             subscriber.on_events(machine, events)

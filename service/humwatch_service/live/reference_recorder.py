@@ -1,4 +1,4 @@
-"""Reference sounds: ten seconds of a machine while all is well, at most once an hour."""
+"""Normal sounds: ten seconds of a machine while all is well; the last one to compare with, others to train with."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from typing import Final
 from humwatch.live.monitor import LiveStep
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.stream import LiveStream
+from humwatch_service.storage.kept_sounds import KeptSounds
 from humwatch_service.storage.normal_sounds import NormalSounds
 
 NORMAL_S: Final = 60.0
 """Time for which the machine has to be normal."""
 KEPT_S: Final = 10.0
 EVERY_S: Final = 3_600.0
+CANDIDATE_S: Final = 600.0
+"""Time between two sounds that may be kept to train with."""
+FORGOTTEN_S: Final = 1_800.0
+"""Time before an alarm of which no sound stays: what raised it may have been there already."""
 WELL_BELOW: Final = 0.5
 """Share of the warning level below which the score has to be meanwhile."""
 
@@ -25,12 +30,14 @@ class _NormalSpan:
     """Span in which a machine is normal without a break.
 
     Attributes:
-        due_s: time from which its sound may be kept again, monotonic seconds.
+        due_s: time from which its sound may be kept again to compare with, monotonic seconds.
+        candidate_s: time from which it may be kept again to train with, monotonic seconds.
         stream: stream of the span.
         since: first sample; None while the machine is not normal.
     """
 
     due_s: float
+    candidate_s: float
     stream: LiveStream | None = None
     since: int | None = None
 
@@ -41,18 +48,21 @@ class ReferenceRecorder:
     def __init__(
         self,
         sounds: NormalSounds,
+        kept: KeptSounds,
         *,
         submit: Callable[[str, Callable[[], None]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Record into a folder.
+        """Record into two folders.
 
         Args:
-            sounds: folder of the sounds.
+            sounds: folder of the last sound of each machine.
+            kept: folder of the sounds to train with.
             submit: entrance of a thread that writes, from the machine's id and a call.
             clock: clock that runs evenly, seconds.
         """
         self._sounds = sounds
+        self._kept = kept
         self._submit = submit
         self._clock = clock
         self._spans: dict[str, _NormalSpan] = {}
@@ -68,7 +78,11 @@ class ReferenceRecorder:
             if machine.state == "normal" and well and not step.faults and span.since is None:
                 span.since = step.start_sample
             if span.since is not None and step.end_sample - span.since >= NORMAL_S * stream.form.rate_hz:
-                self._keep(machine.machine_id, span, stream, step.end_sample)
+                self._keep(machine.machine_id, span, stream, step)
+
+    def on_raised(self, machine_id: str, at_s: float) -> None:
+        """Let no sound from shortly before an alarm stay among those to train with."""
+        self._submit(machine_id, lambda: self._kept.forget(machine_id, at_s - FORGOTTEN_S))
 
     def forget(self, machine_id: str) -> None:
         """Forget a machine that is not there any more; what was kept stays on the disk."""
@@ -77,14 +91,24 @@ class ReferenceRecorder:
     def _begun(self, machine_id: str) -> _NormalSpan:
         age_s = self._sounds.age_s(machine_id)
         wait_s = 0.0 if age_s is None else max(0.0, EVERY_S - age_s)
-        span = self._spans[machine_id] = _NormalSpan(self._clock() + wait_s)
+        span = self._spans[machine_id] = _NormalSpan(self._clock() + wait_s, self._clock())
         return span
 
-    def _keep(self, machine_id: str, span: _NormalSpan, stream: LiveStream, end: int) -> None:
-        if self._clock() < span.due_s:
+    def _keep(self, machine_id: str, span: _NormalSpan, stream: LiveStream, step: LiveStep) -> None:
+        now_s = self._clock()
+        if now_s < min(span.due_s, span.candidate_s):
             return
-        rate_hz = stream.form.rate_hz
+        rate_hz, end = stream.form.rate_hz, step.end_sample
         sound = stream.ring.between(end - round(KEPT_S * rate_hz), end)
-        if len(sound):
-            span.due_s = self._clock() + EVERY_S
+        if not len(sound):
+            return
+        if now_s >= span.due_s:
+            span.due_s = now_s + EVERY_S
             self._submit(machine_id, lambda: self._sounds.write(machine_id, sound, rate_hz))
+        if now_s >= span.candidate_s and step.clip_score is not None:
+            span.candidate_s = now_s + CANDIDATE_S
+            at_s, score, version = stream.time_of(end), step.clip_score, step.model.bundle.manifest.version
+            self._submit(
+                machine_id,
+                lambda: self._kept.add(machine_id, sound, rate_hz, at_s=at_s, score=score, model_version=version),
+            )
