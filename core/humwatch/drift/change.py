@@ -115,6 +115,11 @@ class Changes:
         """Return the strength that no change exceeds but with probability ``rate``, all columns together."""
         return float(stats.t.isf(rate / (2 * max(1, len(self.shifts))), self.freedom))
 
+    def curvature_at(self, begin: Begin) -> float:
+        """Return the sum of squares of the shape of a change about its mean."""
+        (fit,) = (fit for fit in self.fits if fit.shape == begin.shape)
+        return float(fit.curvature[begin.row])
+
     def begin(self, columns: Bool) -> Begin:
         """Return when these columns changed together: the mean of their losses decides, as if they were one."""
         weights = 1.0 / (self.spreads[columns] ** 2 * self.widening)

@@ -23,15 +23,17 @@ LEAST_SCORE_SHIFT: Final = 0.25
 """The same of the mean score: a quarter of the way from the median to the alarm level."""
 USUAL_SPREAD_DB: Final = 0.35
 USUAL_SCORE_SPREAD: Final = 0.1
-RATE: Final = 1e-4
+RATE: Final = 2e-5
 """Chance that the days of a stable machine look changed at one look; looks of successive days are nearly one."""
 NOW_DAYS: Final = 3
 """Last days that have to show the shift as well: what is over is no drift."""
 STAYS: Final = 0.7
 """Share of the limits that a drift that was named has to keep to: it does not come and go."""
+TOLD: Final = 3.0
+"""Shift over its error from which a group of bands is told of, once a drift is sure."""
 ALIKE: Final = 0.35
 """Spread of the shifts of bands over their mean below which all moved alike."""
-TILTED: Final = 0.7
+TILTED: Final = 0.8
 """Share of the variance between bands that a line over the logarithm of frequency explains."""
 LEAST_TILT_DB: Final = 2.0
 MAX_RANGES: Final = 8
@@ -100,6 +102,8 @@ def judge_drift(table: HourTable, edges_hz: Float64, now_hour: int, *, named: bo
     columns = np.append(moved[:-1], not level_moved)
     begin = changes.begin(columns)
     shifts = shifts_at(days.values, begin)
+    strengths = shifts * np.sqrt(changes.curvature_at(begin) / changes.widening) / changes.spreads
+    told = moved | ((np.abs(shifts) >= STAYS * LEAST_SHIFT_DB) & (np.abs(strengths) >= TOLD))
     by_band = whole_days(table.hours, np.nan_to_num(table.departures_db), now_hour).values
     first_hour = days.first_hour
     # what began during a day is seen on the next at the latest: the day before belongs to the interval
@@ -112,7 +116,9 @@ def judge_drift(table: HourTable, edges_hz: Float64, now_hour: int, *, named: bo
         since_s=float(first_hour[begin.day]) * HOUR_S,
         since_low_s=float(earliest) * HOUR_S,
         since_high_s=float(max(latest, first_hour[begin.day])) * HOUR_S,
-        bands=_ranges(moved, groups, shifts_at(by_band, begin), by_band[-NOW_DAYS:].mean(axis=0), edges_hz),
+        bands=()
+        if not level_moved
+        else _ranges(told, groups, shifts_at(by_band, begin), by_band[-NOW_DAYS:].mean(axis=0), edges_hz),
         level_shift_db=round(float(shifts[:-1].mean()), 2) if len(groups) else None,
         score_shift=round(float(shifts[-1]), 3),
         **_behind(table, days),
@@ -147,12 +153,10 @@ def _kind(moved: Bool, shifts: Float64, groups: list[slice], edges_hz: Float64) 
     return "tilt" if explained >= TILTED and tilt_db >= LEAST_TILT_DB else "some_bands"
 
 
-def _ranges(
-    moved: Bool, groups: list[slice], shifts: Float64, now: Float64, edges_hz: Float64
-) -> tuple[BandShift, ...]:
-    """Return neighbouring bands of groups that moved, joined where they moved the same way."""
+def _ranges(told: Bool, groups: list[slice], shifts: Float64, now: Float64, edges_hz: Float64) -> tuple[BandShift, ...]:
+    """Return neighbouring bands of groups that are told of, joined where they moved the same way."""
     inside = np.zeros(len(shifts), np.bool_)
-    for group in np.array(groups, dtype=object)[moved[:-1]]:
+    for group in np.array(groups, dtype=object)[told[:-1]]:
         inside[group] = True
     bands = np.flatnonzero(inside & (np.abs(shifts) >= 0.5 * STAYS * LEAST_SHIFT_DB))
     if not len(bands):

@@ -53,3 +53,9 @@ def since_day(table: HourTable, day: float) -> Float64:
 def ramp_from_day(table: HourTable, day: float, days: float) -> Float64:
     """From 0 to 1 over so many days, float64 (hours, 1)."""
     return np.clip((table.hours - FIRST_HOUR - 24 * day) / (24 * days), 0, 1)[:, None]
+
+
+def until_day(table: HourTable, day: float) -> HourTable:
+    """What was heard before the day."""
+    heard = table.hours - FIRST_HOUR < 24 * day
+    return HourTable(table.hours[heard], table.departures_db[heard], table.scores[heard])
