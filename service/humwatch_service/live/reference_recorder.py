@@ -18,7 +18,7 @@ NORMAL_S: Final = 60.0
 KEPT_S: Final = 10.0
 EVERY_S: Final = 3_600.0
 CANDIDATE_S: Final = 600.0
-"""Time between two sounds that may be kept to train with."""
+"""Sound between two pieces of it that may be kept to train with, seconds."""
 FORGOTTEN_S: Final = 1_800.0
 """Time before an alarm of which no sound stays: what raised it may have been there already."""
 WELL_BELOW: Final = 0.5
@@ -31,13 +31,13 @@ class _NormalSpan:
 
     Attributes:
         due_s: time from which its sound may be kept again to compare with, monotonic seconds.
-        candidate_s: time from which it may be kept again to train with, monotonic seconds.
+        kept: stream and sample of the last sound that was offered to train with; None before any.
         stream: stream of the span.
         since: first sample; None while the machine is not normal.
     """
 
     due_s: float
-    candidate_s: float
+    kept: tuple[LiveStream, int] | None = None
     stream: LiveStream | None = None
     since: int | None = None
 
@@ -91,22 +91,22 @@ class ReferenceRecorder:
     def _begun(self, machine_id: str) -> _NormalSpan:
         age_s = self._sounds.age_s(machine_id)
         wait_s = 0.0 if age_s is None else max(0.0, EVERY_S - age_s)
-        span = self._spans[machine_id] = _NormalSpan(self._clock() + wait_s, self._clock())
+        span = self._spans[machine_id] = _NormalSpan(self._clock() + wait_s)
         return span
 
     def _keep(self, machine_id: str, span: _NormalSpan, stream: LiveStream, step: LiveStep) -> None:
-        now_s = self._clock()
-        if now_s < min(span.due_s, span.candidate_s):
+        rate_hz, end, now_s = stream.form.rate_hz, step.end_sample, self._clock()
+        offer = span.kept is None or span.kept[0] is not stream or end - span.kept[1] >= CANDIDATE_S * rate_hz
+        if now_s < span.due_s and not offer:
             return
-        rate_hz, end = stream.form.rate_hz, step.end_sample
         sound = stream.ring.between(end - round(KEPT_S * rate_hz), end)
         if not len(sound):
             return
         if now_s >= span.due_s:
             span.due_s = now_s + EVERY_S
             self._submit(machine_id, lambda: self._sounds.write(machine_id, sound, rate_hz))
-        if now_s >= span.candidate_s and step.clip_score is not None:
-            span.candidate_s = now_s + CANDIDATE_S
+        if offer and step.clip_score is not None:
+            span.kept = stream, end
             at_s, score, version = stream.time_of(end), step.clip_score, step.model.bundle.manifest.version
             self._submit(
                 machine_id,

@@ -165,8 +165,9 @@ def test_sounds_to_train_with_are_kept_every_ten_minutes_and_those_before_an_ala
     assert [(sound.at_s, sound.score, sound.model_version) for sound in kept.sounds("fan-1")] == [(60.0, 0.2, "4")]
     samples, _ = soundfile.read(kept.path("fan-1", kept.sounds("fan-1")[0]), dtype="int16")
     assert np.array_equal(samples, np.arange(50_000, 60_000) % 1_000)
-    writer.now_s = CANDIDATE_S
-    rig.hear(10)
-    assert [sound.at_s for sound in kept.sounds("fan-1")] == [60.0, 101.0]
-    rig.recorder.on_raised("fan-1", 101.0 + FORGOTTEN_S)
+    rig.hear(round(CANDIDATE_S) - 41)
+    assert [sound.at_s for sound in kept.sounds("fan-1")] == [60.0]
+    rig.hear(1)
+    assert [sound.at_s for sound in kept.sounds("fan-1")] == [60.0, 660.0]
+    rig.recorder.on_raised("fan-1", 660.0 + FORGOTTEN_S)
     assert [sound.at_s for sound in kept.sounds("fan-1")] == [60.0]
