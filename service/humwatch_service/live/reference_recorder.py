@@ -23,6 +23,8 @@ FORGOTTEN_S: Final = 1_800.0
 """Time before an alarm of which no sound stays: what raised it may have been there already."""
 WELL_BELOW: Final = 0.5
 """Share of the warning level below which the score has to be meanwhile."""
+FORGOTTEN: Final = round(FORGOTTEN_S / CANDIDATE_S)
+"""Most sounds that go: as many as such a time holds."""
 
 
 @dataclass
@@ -82,7 +84,7 @@ class ReferenceRecorder:
 
     def on_raised(self, machine_id: str, at_s: float) -> None:
         """Let no sound from shortly before an alarm stay among those to train with."""
-        self._submit(machine_id, lambda: self._kept.forget(machine_id, at_s - FORGOTTEN_S))
+        self._submit(machine_id, lambda: self._kept.forget(machine_id, at_s - FORGOTTEN_S, FORGOTTEN))
 
     def forget(self, machine_id: str) -> None:
         """Forget a machine that is not there any more; what was kept stays on the disk."""

@@ -7,7 +7,6 @@ crash left, and goes with the next sound.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -102,13 +101,22 @@ class KeptSounds:
         except OSError as error:
             raise StateUnusable(f"{self.root}: {error.strerror or error}") from error
 
-    def forget(self, machine_id: str, since_s: float) -> None:
-        """Delete the sounds of a machine that end at or after a time: what was heard then may not have been normal.
+    def forget(self, machine_id: str, since_s: float, most: int) -> None:
+        """Delete the newest sounds of a machine, which may not have been normal.
+
+        Args:
+            machine_id: the machine.
+            since_s: end from which sounds are deleted, seconds since 1970.
+            most: most sounds to delete: those of recordings lie close together.
 
         Raises:
             StateUnusable: the disk does not do it.
         """
-        self._keep_only(machine_id, lambda sound: sound.at_s < since_s)
+        with self._lock:
+            kept = self._read(machine_id)
+            chosen = [*kept[:-most], *(sound for sound in kept[-most:] if sound.at_s < since_s)]
+            if chosen != kept:
+                self._write_or_raise(machine_id, chosen)
 
     def enforce(self, now_s: float) -> None:
         """Delete what is past its time, or over the quota. Raises :class:`StateUnusable`."""
@@ -118,13 +126,6 @@ class KeptSounds:
                 chosen = self._chosen(kept, now_s)
                 if chosen != kept:
                     self._write_or_raise(machine_id, chosen)
-
-    def _keep_only(self, machine_id: str, wanted: Callable[[KeptSound], bool]) -> None:
-        with self._lock:
-            kept = self._read(machine_id)
-            chosen = [sound for sound in kept if wanted(sound)]
-            if chosen != kept:
-                self._write_or_raise(machine_id, chosen)
 
     def _chosen(self, sounds: list[KeptSound], now_s: float) -> list[KeptSound]:
         chosen = sorted(

@@ -293,12 +293,13 @@ def test_the_routes_answer_of_sound_that_was_streamed(make_server: Any, workshop
     seen = server.http.get("/v1/machines/pump-2/false-alarms").json()
     assert 60 < seen["watched_s"] <= 90 and seen["since_s"] == pytest.approx(time.time(), abs=600)
     assert (seen["promised"], seen["seen"]["promise"]) == (None, "not_promised")
+    server.app.state.service.state.kept_sounds.add(
+        "pump-2", workshop.normal(1, 10.0), 16_000, at_s=1e9, score=0.1, model_version="1"
+    )
     answer = server.http.get("/v1/machines/pump-2/dataset")
     assert answer.headers["content-type"] == "application/zip"
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
-        assert archive.namelist()[-1] == "labels.csv"
-        kept = [name for name in archive.namelist() if name.startswith("pump-2/normal/kept_")]
-    assert len(kept) == 1
+        assert archive.namelist() == ["pump-2/normal/kept_1000000000000.flac", "labels.csv"]
     assert server.http.get("/v1/machines/nobody/dataset").status_code == 404
     for route in ("drift", "false-alarms", "dataset"):
         assert server.http.get(f"/v1/machines/Not-An-Id!/{route}").status_code == 422

@@ -153,7 +153,7 @@ def test_kept_normal_sound_is_exported_and_stays_when_it_is_dropped(
         "fan-1/normal/kept_2000000.flac",
         "labels.csv",
     ]
-    kept.forget("fan-1", 1_500.0)
+    kept.forget("fan-1", 1_500.0, 3)
     assert source.export(out).kept == 3
     rows = {row["file"]: row for row in labels(out)}
     row = rows["fan-1/normal/kept_2000000.flac"]

@@ -70,3 +70,14 @@ def test_a_disk_that_takes_nothing_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StateUnusable, match="file"):
         add(KeptSounds(tmp_path / "file", quota=9, retention_s=1e9), 1.0)
+
+
+def test_the_newest_are_forgotten_and_no_more_than_are_meant(tmp_path: Path) -> None:
+    kept = KeptSounds(tmp_path, quota=9, retention_s=1e9)
+    for at_s in (10.0, 20.0, 30.0, 40.0):
+        add(kept, at_s)
+    kept.forget("fan-1", 35.0, 3)
+    assert times(kept) == [10.0, 20.0, 30.0]
+    kept.forget("fan-1", 0.0, 2)
+    assert times(kept) == [10.0]
+    kept.forget("nobody", 0.0, 2)
