@@ -22,7 +22,9 @@ CANDIDATE_S: Final = 600.0
 FORGOTTEN_S: Final = 1_800.0
 """Time before an alarm of which no sound stays: what raised it may have been there already."""
 WELL_BELOW: Final = 0.5
-"""Share of the warning level below which the score has to be meanwhile."""
+"""Share of the warning level below which the score has to be meanwhile, of the sound to compare with."""
+BELOW: Final = 0.8
+"""The same of sounds to train with: of every condition, not of the calmest alone."""
 FORGOTTEN: Final = round(FORGOTTEN_S / CANDIDATE_S)
 """Most sounds that go: as many as such a time holds."""
 
@@ -35,13 +37,15 @@ class _NormalSpan:
         due_s: time from which its sound may be kept again to compare with, monotonic seconds.
         kept: stream and sample of the last sound that was offered to train with; None before any.
         stream: stream of the span.
-        since: first sample; None while the machine is not normal.
+        since: first sample from which the score was well below; None while it is not.
+        train_since: first sample from which it was below; None while it is not.
     """
 
     due_s: float
     kept: tuple[LiveStream, int] | None = None
     stream: LiveStream | None = None
     since: int | None = None
+    train_since: int | None = None
 
 
 class ReferenceRecorder:
@@ -73,14 +77,13 @@ class ReferenceRecorder:
         """See what steps say of a machine, and keep its sound when it has been normal for long enough."""
         span = self._spans.get(machine.machine_id) or self._begun(machine.machine_id)
         for step in steps:
-            score = step.clip_score
-            well = score is not None and score < WELL_BELOW * machine.alarm.warn_level
-            if machine.state != "normal" or not well or step.faults or span.stream is not stream:
-                span.stream, span.since = stream, None
-            if machine.state == "normal" and well and not step.faults and span.since is None:
-                span.since = step.start_sample
-            if span.since is not None and step.end_sample - span.since >= NORMAL_S * stream.form.rate_hz:
-                self._keep(machine.machine_id, span, stream, step)
+            score, warn = step.clip_score, machine.alarm.warn_level
+            normal = machine.state == "normal" and not step.faults and score is not None
+            if span.stream is not stream:
+                span.stream, span.since, span.train_since = stream, None, None
+            span.since = _since(span.since, step, normal and score is not None and score < WELL_BELOW * warn)
+            span.train_since = _since(span.train_since, step, normal and score is not None and score < BELOW * warn)
+            self._keep(machine.machine_id, span, stream, step)
 
     def on_raised(self, machine_id: str, at_s: float) -> None:
         """Let no sound from shortly before an alarm stay among those to train with."""
@@ -98,19 +101,29 @@ class ReferenceRecorder:
 
     def _keep(self, machine_id: str, span: _NormalSpan, stream: LiveStream, step: LiveStep) -> None:
         rate_hz, end, now_s = stream.form.rate_hz, step.end_sample, self._clock()
-        offer = span.kept is None or span.kept[0] is not stream or end - span.kept[1] >= CANDIDATE_S * rate_hz
-        if now_s < span.due_s and not offer:
+        least = end - NORMAL_S * rate_hz
+        compare = now_s >= span.due_s and span.since is not None and span.since <= least
+        again = span.kept is None or span.kept[0] is not stream or end - span.kept[1] >= CANDIDATE_S * rate_hz
+        train = again and span.train_since is not None and span.train_since <= least
+        if not compare and not train:
             return
         sound = stream.ring.between(end - round(KEPT_S * rate_hz), end)
         if not len(sound):
             return
-        if now_s >= span.due_s:
+        if compare:
             span.due_s = now_s + EVERY_S
             self._submit(machine_id, lambda: self._sounds.write(machine_id, sound, rate_hz))
-        if offer and step.clip_score is not None:
+        if train and step.clip_score is not None:
             span.kept = stream, end
             at_s, score, version = stream.time_of(end), step.clip_score, step.model.bundle.manifest.version
             self._submit(
                 machine_id,
                 lambda: self._kept.add(machine_id, sound, rate_hz, at_s=at_s, score=score, model_version=version),
             )
+
+
+def _since(since: int | None, step: LiveStep, well: bool) -> int | None:
+    """Return the first sample of a span that goes on, begins or ends with a step."""
+    if not well:
+        return None
+    return step.start_sample if since is None else since

@@ -73,6 +73,8 @@ class KeptSounds:
         )
         with self._lock:
             kept = [each for each in self._read(machine_id) if each.file != new.file]
+            if any(each.levels_db == levels for each in kept):
+                return  # the same sound again, as of a recording that is played in a loop
             chosen = self._chosen([*kept, new], at_s)
             if new not in chosen:
                 return

@@ -171,3 +171,17 @@ def test_sounds_to_train_with_are_kept_every_ten_minutes_and_those_before_an_ala
     assert [sound.at_s for sound in kept.sounds("fan-1")] == [60.0, 660.0]
     rig.recorder.on_raised("fan-1", 660.0 + FORGOTTEN_S)
     assert [sound.at_s for sound in kept.sounds("fan-1")] == [60.0]
+
+
+def test_sounds_to_train_with_may_be_nearer_to_the_warning_level_and_no_warning(
+    writer: Writer, sounds: NormalSounds, tmp_path: Path
+) -> None:
+    kept = KeptSounds(tmp_path / "kept", quota=10, retention_s=1e9)
+    rig = Rig(ReferenceRecorder(sounds, kept, submit=writer.submit, clock=lambda: writer.now_s))
+    rig.hear(59, score=0.47)
+    rig.hear(1, score=0.49)
+    rig.hear(59, score=0.47)
+    assert kept.sounds("fan-1") == []
+    rig.hear(1, score=0.47)
+    assert [sound.score for sound in kept.sounds("fan-1")] == [0.47]
+    assert writer.kept == []

@@ -145,7 +145,14 @@ def test_kept_normal_sound_is_exported_and_stays_when_it_is_dropped(
     kept, out = kept_in(tmp_path), tmp_path / "out"
     source = DatasetSource(store, evidence, kept)
     for machine_id, at_s in (("fan-1", 1_000.0), ("fan-1", 2_000.0), ("pump-2", 3_000.0)):
-        kept.add(machine_id, np.full(8_000, 7, np.int16), 8_000, at_s=at_s, score=0.1, model_version="3")
+        kept.add(
+            machine_id,
+            np.arange(8_000, dtype=np.int16) % int(at_s / 10),
+            8_000,
+            at_s=at_s,
+            score=0.1,
+            model_version="3",
+        )
     assert source.export(out, "fan-1").kept == 2
     assert files(out) == [
         "fan-1/abnormal/alarm_fan-1-000001.flac",
@@ -168,8 +175,8 @@ def test_a_zip_has_the_same_files_and_labels_piece_by_piece(
     judge(store, alarmed(store, None, "fan-1", 2), "true_alarm")
     judge(store, alarmed(store, evidence, "pump-2", 1), "true_alarm")
     kept = kept_in(tmp_path)
-    noise = np.random.default_rng(1).integers(-9_000, 9_000, 160_000).astype(np.int16)
     for at_s in range(1, 6):
+        noise = np.random.default_rng(at_s).integers(-9_000, 9_000, 160_000).astype(np.int16)
         kept.add("fan-1", noise, 16_000, at_s=1_000.0 * at_s, score=0.1, model_version="3")
     source = DatasetSource(store, evidence, kept)
     pieces = list(source.zipped("fan-1"))

@@ -81,3 +81,10 @@ def test_the_newest_are_forgotten_and_no_more_than_are_meant(tmp_path: Path) -> 
     kept.forget("fan-1", 0.0, 2)
     assert times(kept) == [10.0]
     kept.forget("nobody", 0.0, 2)
+
+
+def test_the_same_sound_is_kept_once(tmp_path: Path) -> None:
+    kept = KeptSounds(tmp_path, quota=9, retention_s=1e9)
+    for at_s in (1.0, 2.0):
+        kept.add("fan-1", sound(1), RATE_HZ, at_s=at_s, score=0.1, model_version="1")
+    assert times(kept) == [1.0]
