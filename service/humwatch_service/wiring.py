@@ -27,6 +27,9 @@ from humwatch_service.live.stream_recorder import StreamRecorder, counted_predic
 from humwatch_service.metrics.registry import Metrics
 from humwatch_service.models.registry import Engine, LoadedModel, ModelRegistry
 from humwatch_service.models.versions import ModelVersions
+from humwatch_service.oversight.drifts import Drifts
+from humwatch_service.oversight.false_alarms import SeenFalseAlarms
+from humwatch_service.oversight.recorder import NormalRecorder
 from humwatch_service.scoring.queue import ScoringQueue
 from humwatch_service.scoring.scorer import ScoreJob, Scorer
 from humwatch_service.scoring.uploads import UploadSlots
@@ -47,6 +50,10 @@ FLUSH_S: Final = 10.0
 """Time between writes of history and positions: what a power cut takes of them. Alarms are written at once."""
 TIDY_S: Final = 600.0
 """Time between checks of quotas and retention."""
+JUDGE_S: Final = 5.0
+"""Time between turns that judge the drift of a few machines."""
+COUNT_S: Final = 300.0
+"""Time between counts of false alarms, and writes of normal hours: what a power cut takes of these."""
 MEASURE_S: Final = 5.0
 """Time between measurements of the disk for the metrics."""
 
@@ -64,13 +71,20 @@ def make_service(settings: Settings) -> Service:
         settings.state_dir,
         evidence_max_bytes=settings.evidence_max_bytes,
         evidence_s=settings.evidence_days * DAY_S,
+        normal_sounds=settings.normal_sounds,
+        normal_s=settings.normal_sound_days * DAY_S,
     )
     webhooks = WebhookSender(settings.webhooks, OutboxAdapter(state.store), on_outcome=metrics.state.notified)
     gauges = MachineGauges(settings, metrics, state)
     paint = _painter(models, state.evidence, scorer)
     recorder = _recorder(settings, state, gauges, paint=paint, on_owed=webhooks.wake)
-    retention = Retention(state.store, state.evidence, on_purged=metrics.state.purged)
-    live = _live(settings, models, recorder, gauges, retention, metrics, tracing)
+    retention = Retention(state.store, state.evidence, state.kept_sounds, on_purged=metrics.state.purged)
+    normal = NormalRecorder(state.store.add_normal)
+    recorder.subscribe(normal)
+    recorder.before_close(normal.flush)
+    drifts = Drifts(state.store, metrics.live, flush=normal.flush)
+    false_alarms = SeenFalseAlarms(state.store, metrics.live, flush=normal.flush)
+    live = _live(settings, models, recorder, gauges, retention, drifts, false_alarms, metrics, tracing)
     versions = ModelVersions(models, reload=live.machines.reload, note=state.store.note)
     metrics.watch_readiness(lambda: not models.unready() and not live.machines.unready())
     return Service(
@@ -89,6 +103,8 @@ def make_service(settings: Settings) -> Service:
         broadcast=_broadcast(settings, live, metrics),
         versions=versions,
         calibrations=LiveCalibrations(models, versions, live.machines, note=state.store.note),
+        drifts=drifts,
+        false_alarms=false_alarms,
         webhooks=webhooks,
         tracing=tracing,
     )
@@ -147,7 +163,7 @@ def _recorder(
         state.store, recipients=lambda machine_id, event: recipients(settings.webhooks, machine_id, event)
     )
     writer = EvidenceWriter(state.store, state.evidence, paint=paint)
-    references = ReferenceRecorder(state.normal_sounds, submit=writer.submit)
+    references = ReferenceRecorder(state.normal_sounds, state.kept_sounds, submit=writer.submit)
     return MachineRecorder(state, logbook, writer, gauges, references, on_owed=on_owed)
 
 
@@ -157,6 +173,8 @@ def _live(
     recorder: MachineRecorder,
     gauges: MachineGauges,
     retention: Retention,
+    drifts: Drifts,
+    false_alarms: SeenFalseAlarms,
     metrics: Metrics,
     tracing: Tracing,
 ) -> LiveParts:
@@ -186,7 +204,7 @@ def _live(
         load=load,
         executor=executor,
         overload=OverloadWatch(load, metrics.live, lambda: machines.fed),
-        periodic=_periodic(machines, recorder, gauges, retention),
+        periodic=_periodic(machines, recorder, gauges, retention, drifts, false_alarms),
         metrics=metrics.live,
     )
 
@@ -198,13 +216,20 @@ def _stream_s(models: ModelRegistry, machine_id: str) -> float:
 
 
 def _periodic(
-    machines: LiveMachines, recorder: MachineRecorder, gauges: MachineGauges, retention: Retention
+    machines: LiveMachines,
+    recorder: MachineRecorder,
+    gauges: MachineGauges,
+    retention: Retention,
+    drifts: Drifts,
+    false_alarms: SeenFalseAlarms,
 ) -> PeriodicTasks:
     return PeriodicTasks(
         PeriodicTask(0.0, machines.restore),
         PeriodicTask(0.0, machines.tick),
         PeriodicTask(FLUSH_S, lambda: recorder.flush(machines.all())),
         PeriodicTask(TIDY_S, lambda: retention.enforce(machines.all())),
+        PeriodicTask(JUDGE_S, lambda: drifts.judge_due(machines.all())),
+        PeriodicTask(COUNT_S, lambda: false_alarms.measure(machines.all())),
         PeriodicTask(MEASURE_S, gauges.measure),
     )
 

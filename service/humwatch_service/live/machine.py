@@ -135,6 +135,7 @@ class LiveMachine:
         self.stream: LiveStream | None = None
         self.collector: SoundCollector | None = None
         self.reading: MachineReading | None = None
+        self.drift: tuple[float, str] | None = None  # since when its normal has moved, and how
         self.trace: deque[tuple[float, float]] = deque(maxlen=TRACE_STEPS)
         self.alarm = AlarmStateMachine(
             rule, warn_level=warn_level(model), limits=None if model is None else model.limits, snapshot=snapshot

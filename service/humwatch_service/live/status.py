@@ -61,6 +61,13 @@ class StreamStatus(_Status):
     waiting_s: float = Field(description="sound that waits to be scored, seconds")
 
 
+class DriftNote(_Status):
+    """That the normal sound of a machine has moved; `/v1/machines/{id}/drift` says more."""
+
+    since_s: float = Field(description="likeliest begin, seconds since 1970 (UTC)")
+    summary: str = Field(description="where and since when, in a sentence")
+
+
 class LiveStatus(_Status):
     """What is known of a machine right now."""
 
@@ -87,6 +94,7 @@ class LiveStatus(_Status):
     out_of_service: Mark | None = Field(description="taken out of service by whom and why")
     rule: AlarmRule = Field(description="in force")
     decision: AlarmDecision = Field(description="what the rule comes to with the model in use")
+    drift: DriftNote | None = Field(description="its normal sound has moved since the calibration; null: not known to")
     stream: StreamStatus | None = Field(description="null: nothing was ever sent since the service started")
 
 
@@ -117,6 +125,7 @@ def status_of(machine: LiveMachine) -> LiveStatus:
             out_of_service=kept.out_of_service,
             rule=machine.alarm.rule,
             decision=decision_of(machine),
+            drift=None if machine.drift is None else DriftNote(since_s=machine.drift[0], summary=machine.drift[1]),
             stream=_stream(machine),
         )
 

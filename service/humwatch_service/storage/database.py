@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, inspect
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.pool import QueuePool
 
@@ -124,6 +124,14 @@ class Database:
             with self._writer.connect() as connection, connection.begin():
                 METADATA.create_all(connection)
                 connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif self._lacks_tables(self._reader):  # written by a version before they were added
+            with self._writer.connect() as connection, connection.begin():
+                METADATA.create_all(connection)
+
+    @staticmethod
+    def _lacks_tables(engine: Engine) -> bool:
+        with engine.connect() as connection:
+            return not set(METADATA.tables) <= set(inspect(connection).get_table_names())
 
     @staticmethod
     def _is_new(engine: Engine) -> bool:

@@ -13,6 +13,8 @@ from humwatch_service.live.lifecycle import LiveParts
 from humwatch_service.metrics.registry import Metrics
 from humwatch_service.models.registry import ModelRegistry
 from humwatch_service.models.versions import ModelVersions
+from humwatch_service.oversight.drifts import Drifts
+from humwatch_service.oversight.false_alarms import SeenFalseAlarms
 from humwatch_service.scoring.queue import ScoringQueue
 from humwatch_service.scoring.scorer import Scorer
 from humwatch_service.scoring.uploads import UploadSlots
@@ -40,6 +42,8 @@ class Service:
     broadcast: Broadcast
     versions: ModelVersions
     calibrations: LiveCalibrations
+    drifts: Drifts
+    false_alarms: SeenFalseAlarms
     webhooks: WebhookSender
     tracing: Tracing
     keys: ApiKeys
