@@ -36,6 +36,7 @@ from humwatch_service.web.routes import (
     runbooks,
     score,
     session,
+    shadow,
     stream,
     versions,
 )
@@ -84,6 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
         latest_alarm,
         calibration,
         versions,
+        shadow,
         models,
         health,
         runbooks,
@@ -122,6 +124,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await sources.close()
         await loading
         service.stop_streams()
+        await service.shadows.close()
         await service.live.close()
         await run_in_threadpool(service.queue.close)
         await run_in_threadpool(service.tracing.close)
@@ -138,6 +141,7 @@ async def _load(service: Service) -> None:
     except HumwatchError as error:
         _log.error("models not loaded", code=error.code, reason=str(error))
         return
+    await service.shadows.restore()
     _log.info("models loaded", machine_ids=sorted(loaded.models), refused=sorted(loaded.refusals))
     loaded.log_refusals()
 

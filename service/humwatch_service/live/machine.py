@@ -22,7 +22,7 @@ from humwatch.monitor import ScaleScore
 from humwatch.source.health import FaultReport
 from humwatch_service.live.client_messages import change_messages, fault_messages, score_messages
 from humwatch_service.live.stream import LiveStream
-from humwatch_service.live.stream_items import RunSignal, Swap
+from humwatch_service.live.stream_items import Beside, Companion, RunSignal, Swap
 from humwatch_service.protocol.detections import Detection
 from humwatch_service.protocol.messages import ServerMessage
 from humwatch_service.storage.records import StreamPosition
@@ -98,6 +98,13 @@ class SoundCollector(Protocol):
         """Collect nothing while the machine is said not to run."""
 
 
+class MachineCompanion(Companion, Protocol):
+    """Companion of all streams of a machine, as a candidate is; none of its methods raises."""
+
+    def on_silence(self, now_s: float) -> None:
+        """Know that no sound comes; from any thread."""
+
+
 class LiveMachine:
     """One machine. Thread-safe: streams report from workers, operators from requests."""
 
@@ -134,6 +141,7 @@ class LiveMachine:
         self.opening = asyncio.Lock()
         self.stream: LiveStream | None = None
         self.collector: SoundCollector | None = None
+        self.companion: MachineCompanion | None = None
         self.reading: MachineReading | None = None
         self.trace: deque[tuple[float, float]] = deque(maxlen=TRACE_STEPS)
         self.alarm = AlarmStateMachine(rule, warn_level=warn_level(model), snapshot=snapshot)
@@ -182,6 +190,8 @@ class LiveMachine:
             if self.reading is not None:
                 self.reading = MachineReading(self.reading.at_s, None, None, None, self.reading.level_dbfs, None, ())
         self.operate(lambda alarm: alarm.observe(Observation(now_s, 0.0, "unknown", None, (NO_SOUND,))))
+        if self.companion is not None:
+            self.companion.on_silence(now_s)
 
     def operate(self, command: Callable[[AlarmStateMachine], list[AlarmEvent]]) -> list[AlarmEvent]:
         """Carry out a command that comes from elsewhere than the stream, and keep it. Raises as the command does."""
@@ -216,6 +226,8 @@ class LiveMachine:
         self.stream = stream
         if self.model is not None:
             stream.put(Swap(self.model))
+        if self.companion is not None:
+            stream.put(Beside(self.companion))
         if self.collector is not None:
             self._begin_collecting(self.collector, stream)
 
@@ -224,6 +236,12 @@ class LiveMachine:
         self.model = model
         if self.stream is not None and not self.stream.ended:
             self.stream.put_from_any_thread(Swap(model))
+
+    def accompany(self, companion: MachineCompanion | None) -> None:
+        """Let a companion hear the streams from now on; None: nobody any more."""
+        self.companion = companion
+        if self.stream is not None and not self.stream.ended:
+            self.stream.put_from_any_thread(Beside(companion))
 
     def disconnect(self, reason: HumwatchError) -> None:
         """End the connection that feeds the stream, if there is one."""

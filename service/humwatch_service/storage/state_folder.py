@@ -8,6 +8,7 @@ from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.folder_lock import FolderLock
 from humwatch_service.storage.normal_sounds import NormalSounds
 from humwatch_service.storage.records import KeptMachine
+from humwatch_service.storage.shadow_sounds import ShadowSounds
 from humwatch_service.storage.store import StateStore
 
 
@@ -18,6 +19,7 @@ class StateFolder:
         store: database.
         evidence: sound of alarms.
         normal_sounds: normal sound of machines.
+        shadow_sounds: sound of alarms that only candidates would have raised.
     """
 
     def __init__(self, path: Path, *, evidence_max_bytes: int, evidence_s: float) -> None:
@@ -31,6 +33,7 @@ class StateFolder:
         self.store = StateStore(path)
         self.evidence = EvidenceFolder(path / "evidence", quota_bytes=evidence_max_bytes, retention_s=evidence_s)
         self.normal_sounds = NormalSounds(path / "normal")
+        self.shadow_sounds = ShadowSounds(path / "shadow")
         self._lock = FolderLock(path)
 
     def open(self) -> list[KeptMachine]:

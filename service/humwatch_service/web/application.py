@@ -16,6 +16,7 @@ from humwatch_service.models.versions import ModelVersions
 from humwatch_service.scoring.queue import ScoringQueue
 from humwatch_service.scoring.scorer import Scorer
 from humwatch_service.scoring.uploads import UploadSlots
+from humwatch_service.shadow.shadows import Shadows
 from humwatch_service.storage.state_folder import StateFolder
 from humwatch_service.telemetry.tracing import Tracing
 from humwatch_service.viewers.broadcast import Broadcast
@@ -40,6 +41,7 @@ class Service:
     broadcast: Broadcast
     versions: ModelVersions
     calibrations: LiveCalibrations
+    shadows: Shadows
     webhooks: WebhookSender
     tracing: Tracing
     keys: ApiKeys
