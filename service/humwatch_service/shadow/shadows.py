@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final, Protocol
 
 from pydantic import ValidationError
@@ -201,8 +202,9 @@ class Shadows:
     async def restore(self) -> None:
         """Take up the candidates that outlived the last run, unless they were; to be called until models are there."""
         if not self._restored and self._registry.loaded and not self._machines.unready():
-            async with self._changing:
-                await self._restore()
+            with suppress(StateUnusable):  # the log has it, from those who read the database before
+                async with self._changing:
+                    await self._restore()
 
     def follow_models(self, current: ModelSet) -> None:
         """End candidates of machines whose version in use has changed, or that are gone; let the others go on."""

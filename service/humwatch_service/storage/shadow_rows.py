@@ -60,7 +60,7 @@ class ShadowRows:
         """Return what is kept of every machine's candidate."""
         kept = select(MACHINES.c.machine_id, SHADOWS.c.state, SHADOWS.c.comparison).join_from(SHADOWS, MACHINES)
         with self._database.reading() as connection:
-            return [KeptShadow(*row) for row in connection.execute(kept).tuples()]
+            return [KeptShadow(*row) for row in connection.execute(kept)]
 
     def write(self, kept: KeptShadow, version: str, seconds: Iterable[ScoreSecond]) -> None:
         """Keep a candidate and seconds that it scored, in one transaction; the last one written of a second stays."""
@@ -80,14 +80,14 @@ class ShadowRows:
         place = and_(SHADOW_SECONDS.c.machine_key == _key_of(machine_id), SHADOW_SECONDS.c.version == version)
         rows = select(SHADOW_SECONDS.c.minute, SHADOW_SECONDS.c.packed).where(place)
         with self._database.reading() as connection:
-            return SecondSeries.of(connection.execute(rows.order_by(SHADOW_SECONDS.c.minute)).tuples())
+            return SecondSeries.of(connection.execute(rows.order_by(SHADOW_SECONDS.c.minute)))
 
     def seconds_in_use(self, machine_id: str, spans: Sequence[Span]) -> SecondSeries:
         """Return the seconds of the machine's history in some spans."""
         inside = or_(False, *(SECONDS.c.minute.between(_minute(span.start_s), _minute(span.end_s)) for span in spans))
         rows = select(SECONDS.c.minute, SECONDS.c.packed).where(SECONDS.c.machine_key == _key_of(machine_id), inside)
         with self._database.reading() as connection:
-            found = SecondSeries.of(connection.execute(rows.order_by(SECONDS.c.minute)).tuples())
+            found = SecondSeries.of(connection.execute(rows.order_by(SECONDS.c.minute)))
         chosen = [found.between(*span) for span in spans]
         return found.only(np.logical_or.reduce([np.zeros(len(found), np.bool_), *chosen]))
 
@@ -97,7 +97,7 @@ class ShadowRows:
             EVENTS.c.machine_id == machine_id, EVENTS.c.kind.in_(CHANGES)
         )
         with self._database.reading() as connection:
-            found = connection.execute(rows.order_by(EVENTS.c.at_s, EVENTS.c.id)).tuples().all()
+            found = connection.execute(rows.order_by(EVENTS.c.at_s, EVENTS.c.id)).all()
         said = [(at_s, json.loads(details)) for at_s, details in found]
         return [VersionChange(at_s, str(what["before"]), str(what["version"])) for at_s, what in said if _whole(what)]
 
@@ -107,7 +107,7 @@ class ShadowRows:
             ALARMS.c.machine_id == machine_id, ALARMS.c.verdict == "true_alarm"
         )
         with self._database.reading() as connection:
-            found = connection.execute(rows).tuples().all()
+            found = connection.execute(rows).all()
         return [Span(raised_s, math.inf if cleared_s is None else cleared_s) for raised_s, cleared_s in found]
 
 
