@@ -25,6 +25,7 @@ from humwatch_service.web.error_answers import EXCEPTION_HANDLERS
 from humwatch_service.web.request_context import RequestContext
 from humwatch_service.web.routes import (
     alarms,
+    backtest,
     calibration,
     health,
     latest_alarm,
@@ -85,6 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
         latest_alarm,
         calibration,
         versions,
+        backtest,
         shadow,
         models,
         health,

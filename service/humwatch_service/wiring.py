@@ -27,6 +27,7 @@ from humwatch_service.live.stream_recorder import StreamRecorder, beside_predict
 from humwatch_service.metrics.registry import Metrics
 from humwatch_service.models.registry import Engine, LoadedModel, ModelRegistry
 from humwatch_service.models.versions import ModelVersions
+from humwatch_service.rehearsal.backtests import Backtests
 from humwatch_service.scoring.queue import ScoringQueue
 from humwatch_service.scoring.scorer import ScoreJob, Scorer
 from humwatch_service.scoring.uploads import UploadSlots
@@ -74,6 +75,7 @@ def make_service(settings: Settings) -> Service:
     live, shadows = _live(settings, models, state, recorder, gauges, retention, metrics, tracing)
     versions = ModelVersions(models, reload=live.machines.reload, note=state.store.note)
     metrics.watch_readiness(lambda: not models.unready() and not live.machines.unready())
+    queue = _queue(settings, metrics)
     return Service(
         settings=settings,
         keys=ApiKeys(settings.keys()),
@@ -81,7 +83,7 @@ def make_service(settings: Settings) -> Service:
         attempts=Attempts(),
         page=PageFiles(),
         models=models,
-        queue=_queue(settings, metrics),
+        queue=queue,
         uploads=UploadSlots(settings.max_uploads),
         scorer=scorer,
         metrics=metrics,
@@ -91,6 +93,7 @@ def make_service(settings: Settings) -> Service:
         versions=versions,
         calibrations=LiveCalibrations(models, versions, live.machines, note=state.store.note),
         shadows=shadows,
+        backtests=Backtests(settings, models, state, queue),
         webhooks=webhooks,
         tracing=tracing,
     )

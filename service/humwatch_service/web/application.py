@@ -13,6 +13,7 @@ from humwatch_service.live.lifecycle import LiveParts
 from humwatch_service.metrics.registry import Metrics
 from humwatch_service.models.registry import ModelRegistry
 from humwatch_service.models.versions import ModelVersions
+from humwatch_service.rehearsal.backtests import Backtests
 from humwatch_service.scoring.queue import ScoringQueue
 from humwatch_service.scoring.scorer import Scorer
 from humwatch_service.scoring.uploads import UploadSlots
@@ -42,6 +43,7 @@ class Service:
     versions: ModelVersions
     calibrations: LiveCalibrations
     shadows: Shadows
+    backtests: Backtests
     webhooks: WebhookSender
     tracing: Tracing
     keys: ApiKeys
