@@ -37,7 +37,7 @@ def beside_predictor(predictor: Predictor, machine_id: str, load: Load) -> Timed
     """Return the predictor of a candidate, with its runs in the load and in traces, and in no metric of the machine."""
 
     def span(windows: int) -> AbstractContextManager[Any]:
-        return stage_span("predict_beside", machine_id=machine_id, windows=windows)
+        return stage_span("predict", machine_id=machine_id, windows=windows)
 
     return TimedPredictor(predictor, span=span, on_run=lambda run: load.on_predict_time(run.cpu_s))
 

@@ -21,7 +21,7 @@ class ShadowMetrics:
     """The metrics of candidates. Called from any thread, but for ``begin`` and ``end``, which the event loop calls."""
 
     def __init__(self, families: Families) -> None:
-        self._running = families.machines["shadow_running"]
+        self._running = families.machines["shadow_active"]
         self._alarms = families.machines["shadow_alarms_total"]
         self._machines: dict[str, _ShadowSeries] = {}
 

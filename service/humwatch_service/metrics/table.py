@@ -222,7 +222,7 @@ STATE_METRICS: Final = (
 
 SHADOW_METRICS: Final = (
     MetricSpec(
-        "humwatch_shadow_running",
+        "humwatch_shadow_active",
         "gauge",
         ("machine_id",),
         "1 while a candidate runs beside the version in use, 0 once it failed; gone with it.",

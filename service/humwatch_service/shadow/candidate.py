@@ -182,13 +182,10 @@ class Candidate:
             self.state.failure = text
             self._changed = True
         self._monitor = None
-        _log.error(
-            "candidate failed",
-            machine_id=self.machine_id,
-            version=self.state.version,
-            reason=text,
-            exc_info=reason if isinstance(reason, Exception) else None,
-        )
+        if isinstance(reason, str):
+            _log.error("candidate failed", machine_id=self.machine_id, version=self.state.version, reason=text)
+        else:
+            _log.exception("candidate failed", machine_id=self.machine_id, version=self.state.version, reason=text)
 
     def on_silence(self, now_s: float) -> None:
         """Know that no sound comes."""

@@ -127,7 +127,7 @@ def test_a_candidate_that_hears_no_fault_would_have_raised_nothing(
     assert (episode["by"], episode["alarm_id"], episode["start_s"]) == ("old", alarm["id"], alarm["raised_s"])
     assert episode["peak_old"] > 1 > episode["peak_new"]
     assert server.http.get(episode["listen"]).status_code == 200
-    assert f'humwatch_shadow_running{{machine_id="{MACHINE}"}} 1' in server.http.get("/metrics").text
+    assert f'humwatch_shadow_active{{machine_id="{MACHINE}"}} 1' in server.http.get("/metrics").text
 
 
 def test_what_only_the_candidate_would_have_raised_can_be_heard(
@@ -229,7 +229,7 @@ def test_a_candidate_that_breaks_stops_and_says_why(make_server: Any, deaf: Path
     assert (now["running"], now["failure"]) == (False, "RuntimeError: no such thing")
     assert len([m for m in messages if m["type"] == "score"]) > 45  # all of the version in use
     assert len(server.http.get("/v1/alarms").json()["alarms"]) == 1
-    until(lambda: f'humwatch_shadow_running{{machine_id="{MACHINE}"}} 0' in server.http.get("/metrics").text)
+    until(lambda: f'humwatch_shadow_active{{machine_id="{MACHINE}"}} 0' in server.http.get("/metrics").text)
     shadows._make_model = made
     assert started(server)["failure"] is None  # one that failed is replaced
 
@@ -252,7 +252,7 @@ def test_another_version_in_use_ends_the_shadow_with_its_report(
     assert event["who"] == "humwatch"
     assert event["why"] == "version 2 is used from now on"
     assert (event["details"]["version"], event["details"]["alarms_only_old"]) == ("2", 1)
-    assert "humwatch_shadow_running{" not in server.http.get("/metrics").text
+    assert "humwatch_shadow_active{" not in server.http.get("/metrics").text
 
 
 def events(server: Any) -> list[dict[str, Any]]:
