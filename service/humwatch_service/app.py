@@ -25,6 +25,7 @@ from humwatch_service.web.error_answers import EXCEPTION_HANDLERS
 from humwatch_service.web.request_context import RequestContext
 from humwatch_service.web.routes import (
     alarms,
+    backtest,
     calibration,
     health,
     latest_alarm,
@@ -37,6 +38,7 @@ from humwatch_service.web.routes import (
     runbooks,
     score,
     session,
+    shadow,
     stream,
     versions,
 )
@@ -86,6 +88,8 @@ def create_app(settings: Settings) -> FastAPI:
         calibration,
         oversight,
         versions,
+        backtest,
+        shadow,
         models,
         health,
         runbooks,
@@ -124,6 +128,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await sources.close()
         await loading
         service.stop_streams()
+        await service.shadows.close()
         await service.live.close()
         await run_in_threadpool(service.queue.close)
         await run_in_threadpool(service.tracing.close)
@@ -140,6 +145,7 @@ async def _load(service: Service) -> None:
     except HumwatchError as error:
         _log.error("models not loaded", code=error.code, reason=str(error))
         return
+    await service.shadows.restore()
     _log.info("models loaded", machine_ids=sorted(loaded.models), refused=sorted(loaded.refusals))
     loaded.log_refusals()
 

@@ -36,7 +36,11 @@
         │   ├── EvidenceGone                the alarm's sound is not kept any more
         │   ├── NormalSoundNotFound         no normal sound of the machine was kept yet
         │   ├── CalibrationRunning          the machine is being calibrated already
-        │   └── CalibrationNotFound         the machine is not being calibrated
+        │   ├── CalibrationNotFound         the machine is not being calibrated
+        │   ├── ShadowRunning               a version runs beside the one in use already
+        │   ├── ShadowNotFound              no version runs beside the one in use
+        │   ├── BacktestRunning             a backtest is being run already
+        │   └── NothingToPlay               there is no sound or history for a backtest
         ├── Unavailable                 not now
         │   ├── Overloaded                  all workers are busy and the waiting line is full
         │   ├── ModelsLoading               the models are being loaded
@@ -262,6 +266,30 @@ class CalibrationNotFound(RequestError):
     """The machine is not being calibrated."""
 
     code = "calibration_not_found"
+
+
+class ShadowRunning(RequestError):
+    """A version runs beside the one in use already."""
+
+    code = "shadow_running"
+
+
+class ShadowNotFound(RequestError):
+    """No version runs beside the one in use."""
+
+    code = "shadow_not_found"
+
+
+class BacktestRunning(RequestError):
+    """A backtest is being run already."""
+
+    code = "backtest_running"
+
+
+class NothingToPlay(RequestError):
+    """There is no sound or history for a backtest."""
+
+    code = "nothing_to_play"
 
 
 class Unavailable(ServiceError):

@@ -23,16 +23,18 @@ from humwatch_service.live.periodic import PeriodicTask, PeriodicTasks
 from humwatch_service.live.recorder import MachineRecorder
 from humwatch_service.live.reference_recorder import ReferenceRecorder
 from humwatch_service.live.retention import Retention
-from humwatch_service.live.stream_recorder import StreamRecorder, counted_predictor
+from humwatch_service.live.stream_recorder import StreamRecorder, beside_predictor, counted_predictor
 from humwatch_service.metrics.registry import Metrics
 from humwatch_service.models.registry import Engine, LoadedModel, ModelRegistry
 from humwatch_service.models.versions import ModelVersions
 from humwatch_service.oversight.drifts import Drifts
 from humwatch_service.oversight.false_alarms import SeenFalseAlarms
 from humwatch_service.oversight.recorder import NormalRecorder
+from humwatch_service.rehearsal.backtests import Backtests
 from humwatch_service.scoring.queue import ScoringQueue
 from humwatch_service.scoring.scorer import ScoreJob, Scorer
 from humwatch_service.scoring.uploads import UploadSlots
+from humwatch_service.shadow.shadows import Shadows
 from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.records import split_alarm_id
 from humwatch_service.storage.state_folder import StateFolder
@@ -84,9 +86,10 @@ def make_service(settings: Settings) -> Service:
     recorder.before_close(normal.flush)
     drifts = Drifts(state.store, metrics.live, flush=normal.flush)
     false_alarms = SeenFalseAlarms(state.store, metrics.live, flush=normal.flush)
-    live = _live(settings, models, recorder, gauges, retention, drifts, false_alarms, metrics, tracing)
+    live, shadows = _live(settings, models, state, recorder, gauges, retention, drifts, false_alarms, metrics, tracing)
     versions = ModelVersions(models, reload=live.machines.reload, note=state.store.note)
     metrics.watch_readiness(lambda: not models.unready() and not live.machines.unready())
+    queue = _queue(settings, metrics)
     return Service(
         settings=settings,
         keys=ApiKeys(settings.keys()),
@@ -94,7 +97,7 @@ def make_service(settings: Settings) -> Service:
         attempts=Attempts(),
         page=PageFiles(),
         models=models,
-        queue=_queue(settings, metrics),
+        queue=queue,
         uploads=UploadSlots(settings.max_uploads),
         scorer=scorer,
         metrics=metrics,
@@ -105,6 +108,8 @@ def make_service(settings: Settings) -> Service:
         calibrations=LiveCalibrations(models, versions, live.machines, note=state.store.note),
         drifts=drifts,
         false_alarms=false_alarms,
+        shadows=shadows,
+        backtests=Backtests(settings, models, state, queue),
         webhooks=webhooks,
         tracing=tracing,
     )
@@ -170,6 +175,7 @@ def _recorder(
 def _live(
     settings: Settings,
     models: ModelRegistry,
+    state: StateFolder,
     recorder: MachineRecorder,
     gauges: MachineGauges,
     retention: Retention,
@@ -177,7 +183,7 @@ def _live(
     false_alarms: SeenFalseAlarms,
     metrics: Metrics,
     tracing: Tracing,
-) -> LiveParts:
+) -> tuple[LiveParts, Shadows]:
     load = Load(processors=processors(), budget_s=settings.stream_latency_s, max_load=settings.max_load)
 
     def make_model(loaded: LoadedModel) -> LiveModel:
@@ -187,7 +193,8 @@ def _live(
     executor = PriorityExecutor(settings.stream_workers, around=tracing.batch if tracing.follows_batches else None)
     metrics.live.watch(lambda: len(machines.fed), lambda: machines.waiting_s, lambda: recorder.unsaved)
     metrics.live.watch_load(load.share, lambda: load.lateness_s, budget_s=settings.stream_latency_s)
-    return LiveParts(
+    shadows = _shadows(models, machines, load, state, recorder, metrics)
+    parts = LiveParts(
         machines=machines,
         admission=StreamAdmission(
             settings,
@@ -203,10 +210,38 @@ def _live(
         recorder=recorder,
         load=load,
         executor=executor,
-        overload=OverloadWatch(load, metrics.live, lambda: machines.fed),
-        periodic=_periodic(machines, recorder, gauges, retention, drifts, false_alarms),
+        overload=OverloadWatch(load, metrics.live, lambda: machines.fed, relieve=shadows.relieve),
+        periodic=_periodic(machines, recorder, gauges, retention, drifts, false_alarms, shadows),
         metrics=metrics.live,
+        conclude=shadows.conclude,
     )
+    return parts, shadows
+
+
+def _shadows(
+    models: ModelRegistry,
+    machines: LiveMachines,
+    load: Load,
+    state: StateFolder,
+    recorder: MachineRecorder,
+    metrics: Metrics,
+) -> Shadows:
+    def make_model(loaded: LoadedModel) -> LiveModel:
+        return LiveModel(loaded.bundle, beside_predictor(loaded.predictor, loaded.manifest.machine_id, load))
+
+    shadows = Shadows(
+        models,
+        machines,
+        load,
+        state.store.shadows,
+        state.shadow_sounds,
+        metrics.shadow,
+        make_model=make_model,
+        note=state.store.note,
+        submit=recorder.submit,
+    )
+    recorder.subscribe(shadows)
+    return shadows
 
 
 def _stream_s(models: ModelRegistry, machine_id: str) -> float:
@@ -222,14 +257,18 @@ def _periodic(
     retention: Retention,
     drifts: Drifts,
     false_alarms: SeenFalseAlarms,
+    shadows: Shadows,
 ) -> PeriodicTasks:
     return PeriodicTasks(
         PeriodicTask(0.0, machines.restore),
+        PeriodicTask(0.0, shadows.restore),
         PeriodicTask(0.0, machines.tick),
         PeriodicTask(FLUSH_S, lambda: recorder.flush(machines.all())),
+        PeriodicTask(FLUSH_S, shadows.flush),
         PeriodicTask(TIDY_S, lambda: retention.enforce(machines.all())),
         PeriodicTask(JUDGE_S, lambda: drifts.judge_due(machines.all())),
         PeriodicTask(COUNT_S, lambda: false_alarms.measure(machines.all())),
+        PeriodicTask(TIDY_S, shadows.estimate),
         PeriodicTask(MEASURE_S, gauges.measure),
     )
 

@@ -113,6 +113,10 @@ class MachineRecorder:
         for subscriber in self._subscribers:
             subscriber.on_steps(machine, stream, steps)
 
+    def submit(self, machine_id: str, write: Callable[[], None]) -> None:
+        """Write something else of a machine's sound, in the thread that writes evidence."""
+        self._evidence.submit(machine_id, write)
+
     def on_run_signal(self, machine: LiveMachine, mark: Mark) -> None:
         """Keep the running state that somebody set."""
         self._logbook.change(

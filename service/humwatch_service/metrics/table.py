@@ -258,7 +258,23 @@ STATE_METRICS: Final = (
     ),
 )
 
-METRICS: Final = (*MODEL_METRICS, *LIVE_METRICS, *STATE_METRICS)
+SHADOW_METRICS: Final = (
+    MetricSpec(
+        "humwatch_shadow_active",
+        "gauge",
+        ("machine_id",),
+        "1 while a candidate runs beside the version in use, 0 once it failed; gone with it.",
+    ),
+    MetricSpec(
+        "humwatch_shadow_alarms_total",
+        "counter",
+        ("machine_id", "by"),
+        "Alarms that are over while a candidate runs: of both versions, of the old one in use alone, of the new one"
+        " alone, which nobody was told of.",
+    ),
+)
+
+METRICS: Final = (*MODEL_METRICS, *LIVE_METRICS, *SHADOW_METRICS, *STATE_METRICS)
 
 PROCESS_METRICS: Final = (
     MetricSpec("process_cpu_seconds_total", "counter", (), "Total user and system CPU time spent in seconds."),

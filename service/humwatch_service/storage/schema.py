@@ -149,3 +149,21 @@ WATCHES: Final = Table(
     Column("watched_s", Float, nullable=False),
     sqlite_with_rowid=False,
 )
+
+SHADOWS: Final = Table(
+    "shadows",
+    METADATA,
+    Column("machine_key", ForeignKey("machines.key"), primary_key=True),
+    Column("state", Text, nullable=False),  # of the candidate and its alarm machine, JSON
+    Column("comparison", Text, nullable=False),  # alarms of both versions, JSON
+)
+
+SHADOW_SECONDS: Final = Table(
+    "shadow_seconds",  # as `seconds`, of versions that were not in use
+    METADATA,
+    Column("machine_key", ForeignKey("machines.key"), primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("minute", Integer, primary_key=True),
+    Column("packed", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)

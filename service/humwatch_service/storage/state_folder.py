@@ -9,6 +9,7 @@ from humwatch_service.storage.folder_lock import FolderLock
 from humwatch_service.storage.kept_sounds import KeptSounds
 from humwatch_service.storage.normal_sounds import NormalSounds
 from humwatch_service.storage.records import KeptMachine
+from humwatch_service.storage.shadow_sounds import ShadowSounds
 from humwatch_service.storage.store import StateStore
 
 
@@ -20,6 +21,7 @@ class StateFolder:
         evidence: sound of alarms.
         normal_sounds: last normal sound of machines, to compare an alarm with.
         kept_sounds: normal sound of machines, to train with.
+        shadow_sounds: sound of alarms that only candidates would have raised.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class StateFolder:
         self.evidence = EvidenceFolder(path / "evidence", quota_bytes=evidence_max_bytes, retention_s=evidence_s)
         self.normal_sounds = NormalSounds(path / "normal")
         self.kept_sounds = KeptSounds(path / "normal_kept", quota=normal_sounds, retention_s=normal_s)
+        self.shadow_sounds = ShadowSounds(path / "shadow")
         self._lock = FolderLock(path)
 
     def open(self) -> list[KeptMachine]:

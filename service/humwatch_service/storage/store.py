@@ -39,6 +39,8 @@ from humwatch_service.storage.records import (
     split_alarm_id,
 )
 from humwatch_service.storage.schema import ALARMS, EVENTS, MACHINES
+from humwatch_service.storage.shadow_rows import ShadowRows
+from humwatch_service.storage.shadow_rows import drop_old as drop_old_shadows
 from humwatch_service.storage.watches import Watch
 
 FILE: Final = "humwatch.sqlite3"
@@ -60,6 +62,7 @@ class StateStore:
     def __init__(self, folder: Path, *, busy_timeout_s: float = 5.0) -> None:
         self._database = Database(folder / FILE, busy_timeout_s=busy_timeout_s)
         self.outbox = Outbox(self._database)
+        self.shadows = ShadowRows(self._database)
 
     @property
     def path(self) -> Path:
@@ -286,6 +289,7 @@ class StateStore:
         with self._database.writing() as connection:
             history.drop_old(connection, now_s)
             normal_hours.drop_old(connection, now_s)
+            drop_old_shadows(connection, now_s)
             outbox.drop_old(connection, now_s - DELIVERIES_KEPT_S)
 
     def _machines(self, *conditions: ColumnElement[bool]) -> list[KeptMachine]:

@@ -184,6 +184,9 @@ def test_every_metric_moves(make_server: Any, models: Path, workshop: Any, monke
     monkeypatch.setattr(type(service.live.recorder), "unsaved", property(lambda self: 3))
     monkeypatch.setattr(type(service.models), "predict_queue_depth", property(lambda self: 4))
     monkeypatch.setattr(service.models, "failure", "the folder is gone")
+    order = {"version": "1", "rule": {"on_delay_s": 9.0}, "who": "ann"}
+    assert server.http.post("/v1/machines/pump-2/shadow", json=order).status_code == 201
+    service.metrics.shadow.settled("pump-2", "both")  # how it comes to that is seen in test_live_shadow.py
     service.broadcast._on_drop(2)  # how it comes to that is seen in test_live_events.py
     with server.http.stream("GET", "/v1/live"):
         after = scraped(server)

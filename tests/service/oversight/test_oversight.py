@@ -243,7 +243,7 @@ def test_seen_stands_beside_promised(store: StateStore, metrics: Metrics) -> Non
         promised=True,
         reason=None,
     )
-    decision = Decision(limits=SequentialLimits(charts=(Chart(reference=0.5, limit=5.0),), highest=3.0), rate=rate)
+    decision = Decision(limits=SequentialLimits(charts=(Chart(time_constant_s=20, limit=0.9),)), rate=rate)
     machine = machine_of(model_of("3", "cal-a", decision))
     recorder = NormalRecorder(store.add_normal)
     seen = SeenFalseAlarms(store, metrics.live, flush=recorder.flush)
