@@ -184,7 +184,10 @@ def _verdicts(result: Backtest) -> str:
         ("false", str(counts.false_kept), str(counts.false_removed), str(counts.false_added)),
         ("nobody said, or unsure", str(counts.unjudged_kept), str(counts.unjudged_lost), ""),
     ]
-    return table_text(("alarms that the machine had", "raised again", "not any more", "added"), rows)
+    text = table_text(("alarms that the machine had", "raised again", "not any more", "added"), rows)
+    if not counts.undecided:
+        return text
+    return f"{text}\n{counts.undecided} undecided: the kept sound ends over the level, before the new rule has decided"
 
 
 def _episodes(episodes: Sequence[BacktestEpisode]) -> str:

@@ -73,6 +73,11 @@ class _Heard:
     alarms: list[Interval]
     scores: Scores
 
+    @property
+    def ends_undecided(self) -> bool:
+        """True if the sound ends over the level before the rule has raised an alarm."""
+        return not self.alarms and bool(self.scores) and self.scores[-1][1] >= ALARM_LEVEL
+
     def peak(self, start_s: float, end_s: float) -> float | None:
         return max((score for at_s, score in self.scores if start_s <= at_s <= end_s), default=None)
 
@@ -85,7 +90,7 @@ class _Tally:
     played: dict[SoundKind, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
     alarms: dict[str, int] = field(default_factory=lambda: {"old": 0, "new": 0})
     scored: dict[str, list[int]] = field(default_factory=lambda: {"old": [0, 0], "new": [0, 0]})
-    verdicts: dict[str, tuple[str | None, bool]] = field(default_factory=dict)
+    verdicts: dict[str, tuple[str | None, bool | None]] = field(default_factory=dict)
 
 
 def same_scores(old: Manifest, new: Manifest) -> bool:
@@ -185,7 +190,7 @@ def _add(tally: _Tally, piece: SoundPiece, old: _Heard, new: _Heard) -> None:
             )
         )
     if piece.alarm_id is not None:
-        _judge(tally, piece.alarm_id, piece.verdict, kept=bool(new.alarms))
+        _judge(tally, piece.alarm_id, piece.verdict, kept=None if new.ends_undecided else bool(new.alarms))
 
 
 def _add_history(
@@ -262,9 +267,10 @@ def _measure(scored: list[int], scores: Sequence[float]) -> None:
     scored[1] += int(np.count_nonzero(np.asarray(scores) >= ALARM_LEVEL))
 
 
-def _judge(tally: _Tally, alarm_id: str, verdict: str | None, *, kept: bool) -> None:
-    _, before = tally.verdicts.get(alarm_id, (None, False))
-    tally.verdicts[alarm_id] = (verdict, before or kept)
+def _judge(tally: _Tally, alarm_id: str, verdict: str | None, *, kept: bool | None) -> None:
+    """Note whether an alarm is raised again, by its sound or by the history; None: its sound is too short to say."""
+    before = tally.verdicts.get(alarm_id, (verdict, None))[1]
+    tally.verdicts[alarm_id] = (verdict, before if kept is None else bool(before) or kept)
 
 
 def _report(tally: _Tally, old: Contender, new: Contender, notes: list[str]) -> Backtest:
@@ -309,7 +315,9 @@ def _side(contender: Contender, alarms: int, scored: list[int]) -> BacktestSide:
 def _verdicts(tally: _Tally) -> VerdictCounts:
     counts = dict.fromkeys(VerdictCounts.model_fields, 0)
     for verdict, kept in tally.verdicts.values():
-        if verdict == "true_alarm":
+        if kept is None:
+            counts["undecided"] += 1
+        elif verdict == "true_alarm":
             counts["true_kept" if kept else "true_lost"] += 1
         elif verdict == "false_alarm":
             counts["false_kept" if kept else "false_removed"] += 1

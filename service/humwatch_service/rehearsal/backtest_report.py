@@ -63,6 +63,9 @@ class VerdictCounts(ReportPart):
     false_kept: int = Field(description="false alarms that it raises, too")
     false_removed: int = Field(description="false alarms that it does not raise")
     false_added: int = Field(description="alarms that it alone raises on kept normal sound")
+    undecided: int = Field(
+        description="alarms whose kept sound ends while the score is over the level, before the new rule has decided"
+    )
     unjudged_kept: int = Field(description="alarms without a verdict, or unsure, that it raises, too")
     unjudged_lost: int = Field(description="alarms without a verdict, or unsure, that it does not raise")
 

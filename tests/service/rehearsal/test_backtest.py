@@ -105,6 +105,12 @@ def test_false_alarms_on_kept_normal_sound_are_added(two: Path, sounds: dict[str
     assert told.verdicts.false_added == 1
 
 
+def test_a_slower_rule_leaves_undecided_what_ends_over_the_level(two: Path, sounds: dict[str, Path]) -> None:
+    piece = SoundPiece("alarm", sounds["fault"], 5.0, "pump-2-000001", "true_alarm")
+    told = backtest(contender(two, "1"), contender(two, "1", AlarmRule(on_delay_s=40.0)), [piece])
+    assert (told.verdicts.undecided, told.verdicts.true_lost, told.alarms_only_old) == (1, 0, 1)
+
+
 def series(*parts: tuple[MachineState, float, int], start: int = NOON) -> SecondSeries:
     scores = np.concatenate([np.full(count, score, np.float32) for _, score, count in parts])
     codes = np.concatenate([np.full(count, code_of(state), np.uint8) for state, _, count in parts])
