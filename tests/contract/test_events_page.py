@@ -20,7 +20,7 @@ from humwatch.detectors.rhythm import IrregularTime
 from humwatch.false_alarms.decision import FalseAlarmRate
 from humwatch.scoring.explain import BandRange
 from humwatch_service.config.settings import Settings
-from humwatch_service.live.status import AlarmDecision, Fault, LiveStatus, StreamStatus
+from humwatch_service.live.status import AlarmDecision, DriftNote, Fault, LiveStatus, StreamStatus
 from humwatch_service.storage.fleet_history import FleetHistory, FleetMinutes
 from humwatch_service.viewers.events import (
     RETRY_MS,
@@ -59,6 +59,7 @@ PARTS: dict[str, type[BaseModel]] = {
     "history": FleetHistory,
     "minutes": FleetMinutes,
     "decision": AlarmDecision,
+    "drift": DriftNote,
     "curve_point": CurvePoint,
     "chart": ChartFinding,
     "false_alarm_rate": FalseAlarmRate,
