@@ -17,7 +17,7 @@ from humwatch.detectors.normal_lines import LineFinding
 from humwatch.detectors.rhythm import IrregularTime
 from humwatch.scoring.explain import BandRange
 from humwatch_service.config.settings import Settings
-from humwatch_service.live.status import Fault, LiveStatus, StreamStatus
+from humwatch_service.live.status import DriftNote, Fault, LiveStatus, StreamStatus
 from humwatch_service.storage.fleet_history import FleetHistory, FleetMinutes
 from humwatch_service.viewers.events import (
     RETRY_MS,
@@ -48,6 +48,7 @@ EVENTS: dict[str, type[BaseModel]] = {
 }
 PARTS: dict[str, type[BaseModel]] = {
     "tile": Tile,
+    "drift": DriftNote,
     "fault": Fault,
     "band": BandRange,
     "irregular_time": IrregularTime,

@@ -299,7 +299,8 @@ def test_the_routes_answer_of_sound_that_was_streamed(make_server: Any, workshop
     answer = server.http.get("/v1/machines/pump-2/dataset")
     assert answer.headers["content-type"] == "application/zip"
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
-        assert archive.namelist() == ["pump-2/normal/kept_1000000000000.flac", "labels.csv"]
+        assert "pump-2/normal/kept_1000000000000.flac" in archive.namelist()
+        assert archive.namelist()[-1] == "labels.csv"
     assert server.http.get("/v1/machines/nobody/dataset").status_code == 404
     for route in ("drift", "false-alarms", "dataset"):
         assert server.http.get(f"/v1/machines/Not-An-Id!/{route}").status_code == 422
