@@ -47,7 +47,7 @@ def model_of(version: str, normal: str, decision: Decision | None = None) -> Any
 
 def machine_of(model: Any) -> Any:
     snapshot = SimpleNamespace(active=None)
-    alarm = SimpleNamespace(rule=RULE, snapshot=snapshot)
+    alarm = SimpleNamespace(rule=RULE, limits=None, snapshot=snapshot)
     return SimpleNamespace(machine_id="fan-1", model=model, alarm=alarm, state="normal", drift=None)
 
 
