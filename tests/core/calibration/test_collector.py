@@ -10,7 +10,8 @@ from humwatch.arrays import Float32
 from humwatch.audio.features import FeatureSpec
 from humwatch.audio.windows import WindowSpec
 from humwatch.calibration.calibration_buffer import RECORDING_S, most_bytes_a_minute
-from humwatch.calibration.collector import LOOK_BACK_S, MAX_MINUTES, NormalCollector
+from humwatch.calibration.collector import LOOK_BACK_S, NormalCollector
+from humwatch.calibration.plan import MAX_MINUTES, CollectionPlan
 from humwatch.errors import CalibrationError
 from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Prediction, Predictor
@@ -69,7 +70,7 @@ def test_minutes_in_random_chunks_leave_what_their_files_leave(
 ) -> None:
     machine = SyntheticMachine(3, rate_hz=rate_hz)
     spec, network = spec_of(hop, clip_s), DrawingPredictor() if drawn else predictor
-    collector = NormalCollector(spec, network, minutes=3)
+    collector = NormalCollector(spec, network, plan=CollectionPlan.in_a_row(3))
     collector.begin(rate_hz, 24)
     chunks = np.random.default_rng([rate_hz, hop])
     filed: list[NormalClip] = []
@@ -93,7 +94,7 @@ def test_how_the_sound_came_changes_nothing_at_all(predictor: Predictor, machine
     sound[480_000:560_000] = 0.0
     found = []
     for seed in (1, 2, None):
-        collector = NormalCollector(spec_of(4, 4.0), predictor, minutes=3)
+        collector = NormalCollector(spec_of(4, 4.0), predictor, plan=CollectionPlan.in_a_row(3))
         collector.begin(RATE_HZ, 16)
         pushed(collector, sound, None if seed is None else np.random.default_rng(seed))
         found.append((collector.progress, *collector.collected()))
@@ -108,7 +109,7 @@ def test_how_the_sound_came_changes_nothing_at_all(predictor: Predictor, machine
 @pytest.fixture(scope="module")
 def clean(predictor: Predictor, machine: SyntheticMachine) -> list[NormalClip]:
     """Of the first minute without a fault."""
-    collector = NormalCollector(spec_of(4, 4.0), predictor, minutes=3)
+    collector = NormalCollector(spec_of(4, 4.0), predictor, plan=CollectionPlan.in_a_row(3))
     collector.begin(RATE_HZ, 16)
     pushed(collector, normal(machine, 0))
     return collector.clips()
@@ -130,7 +131,7 @@ def test_nothing_of_a_source_at_fault_is_kept(
         "dc_offset": sound + np.float32(0.3),
     }[fault]
     sound[start:end] = spoilt[start:end]
-    collector = NormalCollector(spec_of(4, 4.0), predictor, minutes=3)
+    collector = NormalCollector(spec_of(4, 4.0), predictor, plan=CollectionPlan.in_a_row(3))
     collector.begin(RATE_HZ, 16)
     pushed(collector, sound)
     progress, clips = collector.progress, collector.clips()
@@ -146,7 +147,7 @@ def test_nothing_of_a_source_at_fault_is_kept(
 
 
 def test_what_spoils_the_last_minute_reopens_it(predictor: Predictor, machine: SyntheticMachine) -> None:
-    collector = NormalCollector(spec_of(5, 10.0), predictor, minutes=3)
+    collector = NormalCollector(spec_of(5, 10.0), predictor, plan=CollectionPlan.in_a_row(3))
     collector.begin(RATE_HZ, 16)
     pushed(collector, normal(machine, 0, 180.0))
     assert (collector.progress.minutes, collector.progress.done) == (3, False)
@@ -166,14 +167,14 @@ def test_what_spoils_the_last_minute_reopens_it(predictor: Predictor, machine: S
 
 def test_faults_that_are_its_level_alone_count_as_normal(predictor: Predictor) -> None:
     """A calibration says what level is usual; it has none to compare with."""
-    collector = NormalCollector(spec_of(5, 10.0), predictor, minutes=3)
+    collector = NormalCollector(spec_of(5, 10.0), predictor, plan=CollectionPlan.in_a_row(3))
     collector.begin(RATE_HZ, 16)
     pushed(collector, SyntheticMachine(3, level_dbfs=-60.0).clip(1, 61.0))
     assert (collector.progress.minutes, collector.progress.rejected) == (1, {})
 
 
 def test_a_rate_too_low_for_the_model_collects_nothing(predictor: Predictor) -> None:
-    collector = NormalCollector(spec_of(5, 10.0), predictor, minutes=3)
+    collector = NormalCollector(spec_of(5, 10.0), predictor, plan=CollectionPlan.in_a_row(3))
     collector.begin(8_000, 16)
     pushed(collector, SyntheticMachine(3, rate_hz=8_000).clip(1, 61.0))
     assert (collector.progress.minutes, collector.progress.collected_s) == (0, 0.0)
@@ -184,7 +185,7 @@ def test_sound_is_not_joined_over_a_gap(
     predictor: Predictor, machine: SyntheticMachine, clean: list[NormalClip]
 ) -> None:
     behind = normal(machine, 1, 70.0)
-    collector = NormalCollector(spec_of(4, 4.0), predictor, minutes=3)
+    collector = NormalCollector(spec_of(4, 4.0), predictor, plan=CollectionPlan.in_a_row(3))
     collector.begin(RATE_HZ, 16)
     pushed(collector, normal(machine, 0)[: 30 * RATE_HZ])
     collector.gap(5 * RATE_HZ)
@@ -197,7 +198,7 @@ def test_sound_is_not_joined_over_a_gap(
         np.array_equal(mine.evidence.sums, theirs.evidence.sums) for mine, theirs in zip(clips, clean, strict=True)
     )
     assert before == 6  # the seventh was whole less than 10 s before the end of the gap
-    afresh = NormalCollector(spec_of(4, 4.0), predictor, minutes=3)
+    afresh = NormalCollector(spec_of(4, 4.0), predictor, plan=CollectionPlan.in_a_row(3))
     afresh.begin(RATE_HZ, 16)
     pushed(afresh, behind[round(LOOK_BACK_S * RATE_HZ) - RATE_HZ // 10 :])
     for mine, theirs in zip(clips[before:], afresh.clips(), strict=False):
@@ -206,7 +207,7 @@ def test_sound_is_not_joined_over_a_gap(
 
 @pytest.mark.slow
 def test_another_stream_begins_a_clip_of_its_own(predictor: Predictor, machine: SyntheticMachine) -> None:
-    collector = NormalCollector(spec_of(5, 10.0), predictor, minutes=3)
+    collector = NormalCollector(spec_of(5, 10.0), predictor, plan=CollectionPlan.in_a_row(3))
     collector.push(normal(machine, 0, 5.0))
     assert collector.progress.level_dbfs is None
     collector.begin(RATE_HZ, 24)
@@ -220,7 +221,7 @@ def test_another_stream_begins_a_clip_of_its_own(predictor: Predictor, machine: 
 
 
 def test_a_machine_that_does_not_run_is_not_listened_to(predictor: Predictor, machine: SyntheticMachine) -> None:
-    collector = NormalCollector(spec_of(5, 10.0), predictor, minutes=3)
+    collector = NormalCollector(spec_of(5, 10.0), predictor, plan=CollectionPlan.in_a_row(3))
     collector.begin(RATE_HZ, 16)
     pushed(collector, normal(machine, 0, 35.0))
     collector.pause(True)
@@ -236,7 +237,7 @@ def test_a_machine_that_does_not_run_is_not_listened_to(predictor: Predictor, ma
 
 
 def test_overflows_and_clocks_are_faults_too(predictor: Predictor, machine: SyntheticMachine) -> None:
-    collector = NormalCollector(spec_of(5, 10.0), predictor, minutes=3)
+    collector = NormalCollector(spec_of(5, 10.0), predictor, plan=CollectionPlan.in_a_row(3))
     collector.overflow(1)
     collector.clock(0, 0.0)
     collector.begin(RATE_HZ, 16)
@@ -252,7 +253,7 @@ def test_overflows_and_clocks_are_faults_too(predictor: Predictor, machine: Synt
 def test_a_minute_takes_the_memory_that_is_documented(
     predictor: Predictor, machine: SyntheticMachine, hop: int, kilobytes: int
 ) -> None:
-    collector = NormalCollector(spec_of(hop, 10.0), predictor, minutes=3)
+    collector = NormalCollector(spec_of(hop, 10.0), predictor, plan=CollectionPlan.in_a_row(3))
     collector.begin(RATE_HZ, 16)
     held = []
     for number in range(2):
@@ -264,4 +265,4 @@ def test_a_minute_takes_the_memory_that_is_documented(
 @pytest.mark.parametrize("minutes", [2, MAX_MINUTES + 1])
 def test_too_few_and_too_many_minutes_are_refused(predictor: Predictor, minutes: int) -> None:
     with pytest.raises(CalibrationError, match="3 to 240"):
-        NormalCollector(spec_of(5, 10.0), predictor, minutes=minutes)
+        NormalCollector(spec_of(5, 10.0), predictor, plan=CollectionPlan.in_a_row(minutes))
