@@ -36,7 +36,8 @@
         │   ├── EvidenceGone                the alarm's sound is not kept any more
         │   ├── NormalSoundNotFound         no normal sound of the machine was kept yet
         │   ├── CalibrationRunning          the machine is being calibrated already
-        │   └── CalibrationNotFound         the machine is not being calibrated
+        │   ├── CalibrationNotFound         the machine is not being calibrated
+        │   └── MinuteNotFound              the commissioning has no such minute
         ├── Unavailable                 not now
         │   ├── Overloaded                  all workers are busy and the waiting line is full
         │   ├── ModelsLoading               the models are being loaded
@@ -262,6 +263,12 @@ class CalibrationNotFound(RequestError):
     """The machine is not being calibrated."""
 
     code = "calibration_not_found"
+
+
+class MinuteNotFound(RequestError):
+    """The commissioning has no such minute, or not its sound any more."""
+
+    code = "minute_not_found"
 
 
 class Unavailable(ServiceError):

@@ -74,6 +74,7 @@ STATUSES: Final[Mapping[str, int]] = MappingProxyType(
         "normal_sound_not_found": 404,
         "calibration_running": 409,
         "calibration_not_found": 404,
+        "minute_not_found": 404,
         "streams_full": 503,
         "viewers_full": 503,
         "state_unusable": 503,

@@ -88,7 +88,15 @@ def make_service(settings: Settings) -> Service:
         live=live,
         broadcast=_broadcast(settings, live, metrics),
         versions=versions,
-        calibrations=LiveCalibrations(models, versions, live.machines, note=state.store.note),
+        calibrations=LiveCalibrations(
+            models,
+            versions,
+            live.machines,
+            state.commissionings,
+            note=state.store.note,
+            wanted_a_week=lambda machine_id: settings.machine(machine_id).alarm.false_alarms_a_week,
+            follows_level=lambda machine_id: settings.machine(machine_id).run_state == "level",
+        ),
         webhooks=webhooks,
         tracing=tracing,
     )

@@ -1,8 +1,8 @@
 """Collector of normal sound from a live stream: evidence for a calibration, nothing of a source at fault.
 
-Sound is collected in minutes, when a plan wants them. A minute of clean sound leaves the same evidence as a file of it,
-to the bit; a fault, a gap or a pause costs the clips that it falls into, and the minute goes on behind it. What the plan
-does not want is followed for faults and level alone.
+Sound is collected in minutes, when a plan wants them. A minute of clean sound leaves the same evidence as a file of
+it, to the bit; a fault, a gap or a pause costs the clips that it falls into, and the minute goes on behind it. What the
+plan does not want is followed for faults and level alone.
 """
 
 from __future__ import annotations
@@ -105,9 +105,7 @@ class _Stream:
     def segment(self, minute: int, seconds: float, *, keep_sound: bool) -> CleanSegment:
         """Begin a segment of so much of a minute."""
         samples = round(seconds * self.rate_hz)
-        return CleanSegment(
-            self.pipeline, minute=minute, samples=samples, rate_hz=self.rate_hz, keep_sound=keep_sound
-        )
+        return CleanSegment(self.pipeline, minute=minute, samples=samples, rate_hz=self.rate_hz, keep_sound=keep_sound)
 
 
 class NormalCollector:
@@ -125,6 +123,7 @@ class NormalCollector:
         plan: CollectionPlan,
         taken: Sequence[float] = (),
         last_number: int = 0,
+        heard_s: float | None = None,
         keep_sound: bool = False,
     ) -> None:
         """Collect through a type model's network.
@@ -135,12 +134,14 @@ class NormalCollector:
             plan: minutes that are wanted, and when.
             taken: times of minutes of the plan that are there already, seconds since 1970.
             last_number: number of the last minute that there ever was.
+            heard_s: time of the end of the sound that was heard before, seconds since 1970; None before any.
             keep_sound: whether the samples of minutes are held beside their evidence.
         """
         self.spec = spec
         self.plan = plan
         self._predictor = predictor
         self._keep_sound = keep_sound
+        self._heard_s = plan.start_s if heard_s is None else heard_s
         self._kept = CalibrationBuffer(spec, first_minute=last_number)
         self._lock = threading.Lock()
         self._taken = list(taken)
@@ -155,7 +156,9 @@ class NormalCollector:
         self._level_dbfs: float | None = None
         self._rejected_s = 0.0
         self._rejected: dict[str, float] = {}
-        self._progress = CollectorProgress(len(self._taken), plan.minutes, next_s=plan.due_s(self._taken))
+        self._progress = CollectorProgress(
+            len(self._taken), plan.minutes, next_s=plan.due_s(self._taken), heard_s=heard_s
+        )
 
     @property
     def minutes(self) -> int:
@@ -242,6 +245,10 @@ class NormalCollector:
         """Return these clips, and SHA-256 of the samples (float32) of each, hexadecimal."""
         return self.clips(), [digest for minute in self._kept.collected() for digest in minute.digests]
 
+    def whole(self) -> list[CollectedMinute]:
+        """Return the whole minutes that are held, in order."""
+        return self._kept.collected()
+
     def settled(self) -> list[CollectedMinute]:
         """Return the whole minutes that are held and that no fault can drop any more, in order."""
         return self._kept.collected(self._sound_s - LOOK_BACK_S)
@@ -267,7 +274,7 @@ class NormalCollector:
         if begun is not None:
             if self._stream is not None:
                 self._interrupt(self._stream, (STREAM_CHANGED,))
-            begins_s = self.plan.start_s if self._stream is None else self._stream.now_s
+            begins_s = self._heard_s if self._stream is None else self._stream.now_s
             self._stream = _Stream(self.spec, self._predictor, *begun, begins_s=begins_s)
             self._gate_given = self._gate is not None
             self._publish(self._stream)

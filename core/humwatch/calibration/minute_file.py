@@ -95,7 +95,9 @@ def unpack_minute(data: bytes, *, source: str) -> CollectedMinute:
             raise CalibrationError("it is of another network or front end")
         arrays = {name: _as_it_lay(array, facts["axes"][name]) for name, array in arrays.items()}
         clips = [_clip(number, clip, arrays) for number, clip in enumerate(facts["clips"])]
-        return CollectedMinute(int(facts["number"]), float(facts["at_s"]), clips, [str(one) for one in facts["digests"]])
+        return CollectedMinute(
+            int(facts["number"]), float(facts["at_s"]), clips, [str(one) for one in facts["digests"]]
+        )
     except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise CalibrationError(f"it cannot be read: {error}") from error
 

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from humwatch.alarm.events import MachineState, Mark, Shelf
 from humwatch.alarm.rule import AlarmRule
+from humwatch.bundle.manifest import CommissioningCard
 from humwatch.detectors.detector_set import DetectorName
 from humwatch.detectors.normal_lines import LineFinding
 from humwatch.detectors.rhythm import IrregularTime
@@ -65,6 +66,10 @@ class LiveStatus(_Status):
     shelf: Shelf | None = Field(description="nobody is told until then, by whom and why")
     out_of_service: Mark | None = Field(description="taken out of service by whom and why")
     rule: AlarmRule = Field(description="in force")
+    commissioning: CommissioningCard | None = Field(
+        description="stage of the commissioning that made the version in use, `provisional` while others follow; null:"
+        " another way made it"
+    )
     stream: StreamStatus | None = Field(description="null: nothing was ever sent since the service started")
 
 
@@ -94,6 +99,7 @@ def status_of(machine: LiveMachine) -> LiveStatus:
             shelf=kept.shelf,
             out_of_service=kept.out_of_service,
             rule=machine.alarm.rule,
+            commissioning=None if machine.judge is None else machine.judge.bundle.manifest.commissioning,
             stream=_stream(machine),
         )
 

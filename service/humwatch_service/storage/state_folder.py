@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from humwatch_service.storage.commissionings import CommissioningFolder
 from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.folder_lock import FolderLock
 from humwatch_service.storage.normal_sounds import NormalSounds
@@ -18,6 +19,7 @@ class StateFolder:
         store: database.
         evidence: sound of alarms.
         normal_sounds: normal sound of machines.
+        commissionings: commissionings that go on.
     """
 
     def __init__(self, path: Path, *, evidence_max_bytes: int, evidence_s: float) -> None:
@@ -31,6 +33,7 @@ class StateFolder:
         self.store = StateStore(path)
         self.evidence = EvidenceFolder(path / "evidence", quota_bytes=evidence_max_bytes, retention_s=evidence_s)
         self.normal_sounds = NormalSounds(path / "normal")
+        self.commissionings = CommissioningFolder(path / "commissioning")
         self._lock = FolderLock(path)
 
     def open(self) -> list[KeptMachine]:
