@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from humwatch.bundle.repository import ModelRepository
+from humwatch.false_alarms.estimate import fit_decision
 from humwatch.live.model import LiveModel
 from humwatch_service.calibration.collection import LiveCalibrations
 from humwatch_service.config.settings import Settings, processors
@@ -94,6 +95,7 @@ def make_service(settings: Settings) -> Service:
             live.machines,
             state.commissionings,
             note=state.store.note,
+            fit_decision=fit_decision,
             wanted_a_week=lambda machine_id: settings.machine(machine_id).alarm.false_alarms_a_week,
             follows_level=lambda machine_id: settings.machine(machine_id).run_state == "level",
         ),

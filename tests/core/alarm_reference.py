@@ -8,6 +8,7 @@ with it reach orders of events that no list of cases does.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from humwatch.alarm.events import (
     Shelf,
 )
 from humwatch.alarm.rule import AlarmRule
+from humwatch.alarm.sequential import Chart, SequentialLimits
 from humwatch.errors import OperationRefused, ShelfTooLong
 
 
@@ -51,9 +53,17 @@ class Happening:
 class ReferenceMachine:
     """Speaks as `AlarmStateMachine` does; `do` takes the name of its method."""
 
-    def __init__(self, rule: AlarmRule, *, warn_level: float, snapshot: AlarmSnapshot | None = None) -> None:
+    def __init__(
+        self,
+        rule: AlarmRule,
+        *,
+        warn_level: float,
+        limits: SequentialLimits | None = None,
+        snapshot: AlarmSnapshot | None = None,
+    ) -> None:
         self.rule = rule
         self.warn_level = warn_level
+        self.limits = limits
         self.start = snapshot or AlarmSnapshot()
         self.past: list[Happening] = []
 
@@ -129,9 +139,11 @@ class ReferenceMachine:
         self._add("in_service", who=who, why=why)
         return self._finish(before)
 
-    def change_rule(self, rule: AlarmRule, warn_level: float) -> list[AlarmEvent]:
+    def change_rule(
+        self, rule: AlarmRule, warn_level: float, limits: SequentialLimits | None = None
+    ) -> list[AlarmEvent]:
         self.past.append(self._command("change_rule", 0.0))
-        self.rule, self.warn_level = rule, warn_level
+        self.rule, self.warn_level, self.limits = rule, warn_level, limits
         return []
 
     @property
@@ -198,23 +210,53 @@ class ReferenceMachine:
         if not self.past[-1].judged:
             return was and flag == "over"
         stretch = self._stretch(flag)
+        charts = self.limits.charts if self.limits is not None and self.rule.decision == "sequential" else ()
+        share = 0.5 if flag == "warning" else 1.0
+        if charts and not was:
+            return any(self._average(flag, chart, share, None) >= share * chart.limit for chart in charts)
         conditions = []
-        for position, (score, _, sure) in enumerate(stretch):
+        for position, (index, score, _, sure) in enumerate(stretch):
             last_n = stretch[max(0, position - self.rule.n + 1) : position + 1]
-            at_least_k = len([one for one, _, _ in last_n if one >= level]) >= self.rule.k
-            conditions.append(sure and score < level - self.rule.dead_band if was else at_least_k)
+            at_least_k = len([one for _, one, _, _ in last_n if one >= level]) >= self.rule.k
+            below = score < level - self.rule.dead_band
+            if charts:
+                below = all(self._average(flag, c, share, index) < 0.75 * (share * c.limit) for c in charts)
+            conditions.append(sure and below if was else at_least_k)
         since = len(conditions)
         while since > 0 and conditions[since - 1]:
             since -= 1
-        held_s = [audio_s for _, audio_s, _ in stretch[since:]][1:]
+        held_s = [audio_s for _, _, audio_s, _ in stretch[since:]][1:]
         delay_s = self.rule.off_delay_s if was else self.rule.on_delay_s
         half_s = held_s[-1] / 2 if held_s else 0.0  # the score that is nearest to the end of the delay
         turned = since < len(stretch) and sum(held_s) + half_s >= delay_s
         return was != turned
 
-    def _stretch(self, flag: str) -> list[tuple[float, float, bool]]:
-        """Scores, their seconds of sound, and whether they are sure, since the last interruption and the last turn."""
-        stretch: list[tuple[float, float, bool]] = []
+    def _average(self, flag: str, chart: Chart, share: float, upto: int | None) -> float:
+        """The average of a chart after the happening ``past[upto]``; None: after the newest, before it is cut off."""
+        limit = share * chart.limit
+        average = limit if self._was(flag, 0) else 0.0
+        last = len(self.past) - 1 if upto is None else upto
+        for index, happening in enumerate(self.past[: last + 1]):
+            was = self._was_at(flag, index - 1)
+            stopped = happening.kind == "observe" and happening.in_service and not happening.judged
+            stopped = stopped and happening.observation is not None and happening.observation.condition == "off"
+            if happening.kind == "change_rule":
+                average = limit if was else 0.0
+            elif (stopped or happening.kind == "take_out_of_service") and not (was and flag == "over"):
+                average = 0.0
+            heard = happening.observation
+            if happening.judged and heard is not None and heard.score is not None:
+                kept = math.exp(-heard.audio_s / chart.time_constant_s)
+                new = kept * average + (1 - kept) * min(heard.score, 3 * chart.limit)
+                average = max(average, new) if heard.reasons else new
+                if index < len(self.past) - 1 or upto is not None:
+                    average = min(average, limit)
+        return average
+
+    def _stretch(self, flag: str) -> list[tuple[int, float, float, bool]]:
+        """Where each score is, the score, its seconds of sound, and whether it is sure, since the last interruption
+        and the last turn."""
+        stretch: list[tuple[int, float, float, bool]] = []
         for index in range(len(self.past) - 1, -1, -1):
             happening = self.past[index]
             turned = index < len(self.past) - 1 and getattr(happening, flag) != self._was_at(flag, index - 1)
@@ -222,7 +264,7 @@ class ReferenceMachine:
                 break
             if happening.judged and happening.observation is not None and happening.observation.score is not None:
                 heard = happening.observation
-                stretch.insert(0, (happening.observation.score, heard.audio_s, not heard.reasons))
+                stretch.insert(0, (index, happening.observation.score, heard.audio_s, not heard.reasons))
         return stretch
 
     def _was_at(self, flag: str, index: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from humwatch.alarm.delay import Delay
 from humwatch.alarm.rule import AlarmRule
 
 
@@ -17,12 +18,12 @@ class LevelTracker:
     """
 
     def __init__(self, level: float, rule: AlarmRule, *, active: bool = False) -> None:
-        self.level = level
         self.active = active
+        self._level = level
         self._rule = rule
         self._were_over: deque[bool] = deque(maxlen=rule.n)
-        self._running_s: float | None = None
-        """Clock of the delay that is running: on-delay while inactive, off-delay while active."""
+        self._on_delay = Delay(rule.on_delay_s)
+        self._off_delay = Delay(rule.off_delay_s)
 
     def judge(self, score: float, audio_s: float, *, sure: bool = True) -> bool:
         """Take the score after ``audio_s`` more seconds of sound; return True if it became active or inactive.
@@ -35,26 +36,19 @@ class LevelTracker:
             self.forget()
         return changed
 
+    def interrupt(self) -> None:
+        """Start delays and k of n anew: a second could not be judged."""
+        self.forget()
+
     def forget(self) -> None:
         """Drop the last scores and the delay that is running; stay active or inactive."""
         self._were_over.clear()
-        self._running_s = None
+        self._on_delay.reset()
+        self._off_delay.reset()
 
     def _is_over(self, score: float, audio_s: float) -> bool:
-        self._were_over.append(score >= self.level)
-        return self._has_lasted(sum(self._were_over) >= self._rule.k, audio_s, self._rule.on_delay_s)
+        self._were_over.append(score >= self._level)
+        return self._on_delay.has_lasted(sum(self._were_over) >= self._rule.k, audio_s)
 
     def _is_below(self, score: float, audio_s: float, sure: bool) -> bool:
-        below = sure and score < self.level - self._rule.dead_band
-        return self._has_lasted(below, audio_s, self._rule.off_delay_s)
-
-    def _has_lasted(self, holds: bool, audio_s: float, delay_s: float) -> bool:
-        """Return True if the condition has held for the delay, to the nearest score; the first is at 0."""
-        if not holds:
-            self._running_s = None
-            return False
-        if self._running_s is None:
-            self._running_s = 0.0
-            return delay_s <= 0
-        self._running_s += audio_s
-        return self._running_s + audio_s / 2 >= delay_s  # steps are 0.992 s: 5 s are five of them, not six
+        return self._off_delay.has_lasted(sure and score < self._level - self._rule.dead_band, audio_s)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Protocol
 
 from humwatch.alarm.events import (
     DECIDING,
@@ -26,10 +26,26 @@ from humwatch.alarm.events import (
 )
 from humwatch.alarm.level_tracker import LevelTracker
 from humwatch.alarm.rule import AlarmRule
+from humwatch.alarm.sequential import WARN_SHARE, ChartFinding, EvidenceTracker, SequentialLimits
 from humwatch.errors import OperationRefused, ShelfTooLong
 
 ALARM_LEVEL: Final = 1.0
 """Alarm level on the normalised scale, by its definition."""
+
+
+class Tracker(Protocol):
+    """State of the scores about what warns, or alarms."""
+
+    active: bool
+
+    def judge(self, score: float, audio_s: float, *, sure: bool = True) -> bool:
+        """Take a score; return True if it became active or inactive."""
+
+    def interrupt(self) -> None:
+        """Take a second that could not be judged."""
+
+    def forget(self) -> None:
+        """Begin anew; stay active or inactive."""
 
 
 class _Observed(NamedTuple):
@@ -48,6 +64,7 @@ class AlarmStateMachine:
     Args:
         rule: rule of the machine.
         warn_level: warn level on the normalised scale, over 0 and at most 1 (the alarm level).
+        limits: limits of the sequential rule, for a rule that decides by them; None: the on-delay decides.
         snapshot: state from before a restart; None starts anew.
 
     Raises:
@@ -67,7 +84,14 @@ class AlarmStateMachine:
         ['acknowledged']
     """
 
-    def __init__(self, rule: AlarmRule, *, warn_level: float, snapshot: AlarmSnapshot | None = None) -> None:
+    def __init__(
+        self,
+        rule: AlarmRule,
+        *,
+        warn_level: float,
+        limits: SequentialLimits | None = None,
+        snapshot: AlarmSnapshot | None = None,
+    ) -> None:
         kept = snapshot or AlarmSnapshot()
         self._last_number = kept.last_number
         self._alarm = kept.active
@@ -76,7 +100,7 @@ class AlarmStateMachine:
         self._observed = _Observed("unknown", (NO_SOUND,))
         self._since_off_s = math.inf
         self._settled = False
-        self._set_rule(rule, warn_level, warning=False, over=kept.active is not None and not kept.active.over)
+        self._set_rule(rule, warn_level, limits, warning=False, over=kept.active is not None and not kept.active.over)
 
     @property
     def rule(self) -> AlarmRule:
@@ -86,7 +110,17 @@ class AlarmStateMachine:
     @property
     def warn_level(self) -> float:
         """Level of a warning on the normalised scale."""
-        return self._warn_tracker.level
+        return self._warn_level
+
+    @property
+    def limits(self) -> SequentialLimits | None:
+        """Limits of the sequential rule, where that decides; None where the on-delay does."""
+        return self._limits
+
+    @property
+    def nearest(self) -> ChartFinding | None:
+        """The chart of the sequential rule that is nearest to its limit, or passed it; None by the on-delay."""
+        return self._alarm_tracker.nearest if isinstance(self._alarm_tracker, EvidenceTracker) else None
 
     @property
     def state(self) -> MachineState:
@@ -125,15 +159,17 @@ class AlarmStateMachine:
             last_number=self._last_number, active=active, shelf=self._shelf, out_of_service=self._out_of_service
         )
 
-    def change_rule(self, rule: AlarmRule, warn_level: float) -> list[AlarmEvent]:
-        """Judge by another rule or model from now on; running delays start anew.
+    def change_rule(
+        self, rule: AlarmRule, warn_level: float, limits: SequentialLimits | None = None
+    ) -> list[AlarmEvent]:
+        """Judge by another rule or model from now on; running delays and evidence start anew.
 
         An alarm, a warning and a shelf stay in force, so no event ever follows.
 
         Raises:
             ValueError: the warn level is not over 0 and at most 1; the rule before stays in force.
         """
-        self._set_rule(rule, warn_level, warning=self._warn_tracker.active, over=self._alarm_tracker.active)
+        self._set_rule(rule, warn_level, limits, warning=self._warn_tracker.active, over=self._alarm_tracker.active)
         return []
 
     def observe(self, observation: Observation) -> list[AlarmEvent]:
@@ -223,13 +259,29 @@ class AlarmStateMachine:
             self._observed = _Observed("scored", (NO_SOUND,))
         return self._shown(before, [self._event("in_service", at_s, by=mark)], at_s)
 
-    def _set_rule(self, rule: AlarmRule, warn_level: float, *, warning: bool, over: bool) -> None:
+    def _set_rule(
+        self, rule: AlarmRule, warn_level: float, limits: SequentialLimits | None, *, warning: bool, over: bool
+    ) -> None:
         if not 0 < warn_level <= ALARM_LEVEL:
             raise ValueError(f"the warn level is {warn_level}, not over 0 and at most {ALARM_LEVEL:g}")
         self._rule = rule
-        self._warn_tracker = LevelTracker(warn_level, rule, active=warning)
-        self._alarm_tracker = LevelTracker(ALARM_LEVEL, rule, active=over)
+        self._warn_level = warn_level
+        self._limits = limits if rule.decision == "sequential" else None
+        self._warn_tracker, self._alarm_tracker = self._trackers(warning, over)
         self._unannounced_s = 0.0
+
+    def _trackers(self, warning: bool, over: bool) -> tuple[Tracker, Tracker]:
+        """Return what decides about warnings and about alarms."""
+        rule, limits = self._rule, self._limits
+        if limits is None:
+            return (
+                LevelTracker(self._warn_level, rule, active=warning),
+                LevelTracker(ALARM_LEVEL, rule, active=over),
+            )
+        return (
+            EvidenceTracker(limits.charts, rule, active=warning, share=WARN_SHARE),
+            EvidenceTracker(limits.charts, rule, active=over),
+        )
 
     def _note(self, observation: Observation) -> None:
         """Remember the condition, out of service too: a machine may be started before it is returned."""
@@ -246,7 +298,7 @@ class AlarmStateMachine:
     def _judge(self, observation: Observation) -> list[AlarmEvent]:
         score = self._judged_score(observation)
         if score is None:
-            self._forget_scores()
+            self._interrupt()
             return []
         sure = not observation.reasons
         self._settled = self._settled or score < self.warn_level
@@ -255,8 +307,18 @@ class AlarmStateMachine:
             return []
         return (self._raise if self._alarm_tracker.active else self._end)(observation.at_s, score)
 
+    def _interrupt(self) -> None:
+        """Take a second that cannot be judged; of a machine that is off, what was heard before counts no more."""
+        if self._observed.condition == "off":
+            self._forget_scores()
+            return
+        self._settled = False
+        for tracker in (self._warn_tracker, self._alarm_tracker):
+            tracker.interrupt()
+        self._warn_tracker.active = False
+
     def _forget_scores(self) -> None:
-        """Interrupt: a warning ends with it, an alarm does not, for only normal sound closes one."""
+        """Begin anew: a warning ends with it, an alarm does not, for only normal sound closes one."""
         self._settled = False
         self._warn_tracker.active = False
         self._warn_tracker.forget()

@@ -27,9 +27,10 @@ STAGES: Final = (AT_ONCE, 15, 40)
 SPREAD: Final = {"day": 96, "week": 230}
 """Minutes that are spread: one in each quarter of an hour of a day; over a week as many as are kept at most, one in
 43.8 minutes, which meets every quarter of an hour of the day at least twice."""
-HOURS: Final = {"day": 24.0, "week": 168.0}
-COLLECTED_SHARE: Final = 2.0 / 3.0
-"""Share of the period in which minutes are collected; in the rest the level is watched on sound that it never saw."""
+COLLECTED_HOURS: Final = {"day": 24.0, "week": 168.0}
+NORMAL_HOURS: Final = {"day": 50.0, "week": 252.0}
+"""Period that is declared normal: minutes are collected in its first part, and in the rest the level scores sound that
+it never saw, which limits are fitted to. These ask for a day of scores; a week has three and a half."""
 GOLDEN: Final = 0.618_033_988_749_895
 """Step of the place within a stretch: a low-discrepancy sequence, so that no cycle of the plant is met in step."""
 
@@ -74,22 +75,23 @@ class CollectionPlan(BaseModel):
 
     @staticmethod
     def over(kind: Literal["day", "week"], start_s: float, *, normal_s: float | None = None) -> CollectionPlan:
-        """Spread minutes over a day or a week, or over two thirds of the period that was declared normal.
+        """Spread minutes over a day or a week, or over the same part of a period of another length.
 
         Args:
             kind: number of minutes, and the time that they are spread over.
             start_s: time of the start.
-            normal_s: length of the period; None for one and a half times the day or the week.
+            normal_s: length of the period that was declared normal; None for ``NORMAL_HOURS``.
 
         Raises:
             CalibrationError: the period is too short for so many minutes.
         """
         spread = SPREAD[kind]
-        period_s = HOURS[kind] * 3_600.0 / COLLECTED_SHARE if normal_s is None else normal_s
-        collected_s = COLLECTED_SHARE * period_s
+        share = COLLECTED_HOURS[kind] / NORMAL_HOURS[kind]
+        period_s = NORMAL_HOURS[kind] * 3_600.0 if normal_s is None else normal_s
+        collected_s = share * period_s
         stretch_s = collected_s / spread
         if stretch_s < 2 * RECORDING_S:
-            shortest_h = 2 * RECORDING_S * spread / COLLECTED_SHARE / 3_600.0
+            shortest_h = 2 * RECORDING_S * spread / share / 3_600.0
             raise CalibrationError(f"{spread} minutes cannot be spread over {period_s / 3_600:g} h; {shortest_h:g} can")
         return CollectionPlan(
             kind=kind,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from humwatch.alarm.sequential import SequentialLimits
 from humwatch.arrays import Float32
 from humwatch.bundle.bundle import Bundle
 from humwatch.monitor import Monitor, Step
@@ -30,6 +31,12 @@ class LiveModel:
     def clip_seconds(self) -> float:
         """Length of the sound that a clip score rests on, s."""
         return self.bundle.manifest.windows.clip_seconds
+
+    @property
+    def limits(self) -> SequentialLimits | None:
+        """Limits of the sequential alarm rule; None for a version without them."""
+        decision = self.bundle.manifest.decision
+        return None if decision is None else decision.limits
 
     def windows_in(self, samples: int, source_rate_hz: int) -> int:
         """Return the number of windows that begin in so many samples of the source."""

@@ -203,6 +203,8 @@ def _context(machine: LiveMachine, step: LiveStep | None) -> AlarmContext | None
         levels=AlarmLevels(warn=machine.alarm.warn_level, alarm=1.0),
         raw_levels=_raw_levels(model),
         rule=machine.alarm.rule,
+        limits=machine.alarm.limits,
+        chart=machine.alarm.nearest,
         detector=found.detector,
         irregular_times=found.irregular_times,
         line=found.line,

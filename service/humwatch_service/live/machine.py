@@ -136,7 +136,9 @@ class LiveMachine:
         self.collector: SoundCollector | None = None
         self.reading: MachineReading | None = None
         self.trace: deque[tuple[float, float]] = deque(maxlen=TRACE_STEPS)
-        self.alarm = AlarmStateMachine(rule, warn_level=warn_level(model), snapshot=snapshot)
+        self.alarm = AlarmStateMachine(
+            rule, warn_level=warn_level(model), limits=None if model is None else model.limits, snapshot=snapshot
+        )
         self.judge = model
         self._observer = observer
         self._faults: tuple[FaultReport, ...] = ()
@@ -237,7 +239,7 @@ class LiveMachine:
     def _judge(self, stream: LiveStream, step: LiveStep) -> list[AlarmEvent]:
         if step.model is not self.judge:
             self.judge = step.model
-            self.alarm.change_rule(self.rule, warn_level(step.model))
+            self.alarm.change_rule(self.rule, warn_level(step.model), step.model.limits)
         at_s = stream.time_of(step.end_sample)
         self.position = StreamPosition(
             stream_id=stream.form.stream_id,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
+from humwatch.alarm.characteristic import CurvePoint, curve, sentence
 from humwatch.alarm.events import MachineState, Mark, Shelf
 from humwatch.alarm.rule import AlarmRule
+from humwatch.alarm.sequential import ChartFinding
 from humwatch.bundle.manifest import CommissioningCard
 from humwatch.detectors.detector_set import DetectorName
 from humwatch.detectors.normal_lines import LineFinding
 from humwatch.detectors.rhythm import IrregularTime
+from humwatch.false_alarms.decision import FalseAlarmRate
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.protocol.detections import LINE_MEANING
 from humwatch_service.storage.records import alarm_id_of
@@ -25,6 +30,22 @@ class Fault(_Status):
     code: str = Field(description="stable name of the fault, for programs")
     message: str = Field(description="the fault in words")
     hard: bool = Field(description="nothing can be said of the machine; else its scores are doubtful, never normal")
+
+
+class AlarmDecision(_Status):
+    """When scores become an alarm, and what that is expected to cost."""
+
+    kind: Literal["sequential", "on_delay"] = Field(
+        description="`sequential`: evidence adds up; `on_delay`: by the rule, or for want of limits of the model"
+    )
+    sentence: str = Field(description="the rule in words")
+    curve: tuple[CurvePoint, ...] = Field(description="how far over the level, how soon")
+    nearest: ChartFinding | None = Field(
+        description="average that is nearest to its limit now; null where the on-delay decides"
+    )
+    false_alarms: FalseAlarmRate | None = Field(
+        description="false alarms a week that the model's limits are expected to cost; null without limits"
+    )
 
 
 class StreamStatus(_Status):
@@ -66,6 +87,7 @@ class LiveStatus(_Status):
     shelf: Shelf | None = Field(description="nobody is told until then, by whom and why")
     out_of_service: Mark | None = Field(description="taken out of service by whom and why")
     rule: AlarmRule = Field(description="in force")
+    decision: AlarmDecision = Field(description="what the rule comes to with the model in use")
     commissioning: CommissioningCard | None = Field(
         description="stage of the commissioning that made the version in use, `provisional` while others follow; null:"
         " another way made it"
@@ -99,9 +121,22 @@ def status_of(machine: LiveMachine) -> LiveStatus:
             shelf=kept.shelf,
             out_of_service=kept.out_of_service,
             rule=machine.alarm.rule,
+            decision=_decision(machine),
             commissioning=None if machine.judge is None else machine.judge.bundle.manifest.commissioning,
             stream=_stream(machine),
         )
+
+
+def _decision(machine: LiveMachine) -> AlarmDecision:
+    alarm, judge = machine.alarm, machine.judge
+    known = None if judge is None or alarm.limits is None else judge.bundle.manifest.decision
+    return AlarmDecision(
+        kind="on_delay" if alarm.limits is None else "sequential",
+        sentence=sentence(alarm.rule, alarm.limits),
+        curve=curve(alarm.rule, alarm.limits),
+        nearest=alarm.nearest,
+        false_alarms=None if known is None else known.rate,
+    )
 
 
 def _stream(machine: LiveMachine) -> StreamStatus | None:

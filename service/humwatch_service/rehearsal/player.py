@@ -52,7 +52,7 @@ class RehearsalPlayer:
     ) -> None:
         self.model = model
         self.loop = loop
-        self.machine = AlarmStateMachine(rule, warn_level=warn_level(model))
+        self.machine = AlarmStateMachine(rule, warn_level=warn_level(model), limits=model.limits)
         self.alarms: list[Episode] = []
         self.warnings: list[Episode] = []
         self.watched = range(0)

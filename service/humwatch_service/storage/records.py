@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from humwatch.alarm.events import AlarmEvent, AlarmSnapshot, MachineState, Mark
 from humwatch.alarm.rule import AlarmRule
+from humwatch.alarm.sequential import ChartFinding, SequentialLimits
 from humwatch.bundle.manifest import MACHINE_ID
 from humwatch.detectors.detector_set import DetectorName
 from humwatch.detectors.normal_lines import LineFinding
@@ -77,6 +78,12 @@ class AlarmContext(_StoredRecord):
     levels: AlarmLevels = Field(description="in force, on the scale of `score`")
     raw_levels: AlarmLevels = Field(description="in force, on the scale of `raw_score`")
     rule: AlarmRule = Field(description="in force")
+    limits: SequentialLimits | None = Field(
+        None, description="in force where evidence adds up; null where the on-delay decided"
+    )
+    chart: ChartFinding | None = Field(
+        None, description="average of the score that raised it; null where the on-delay did"
+    )
     detector: DetectorName | None = Field(
         None, description=f"{DETECTOR_MEANING}; null for an alarm of a version that had one detector alone"
     )

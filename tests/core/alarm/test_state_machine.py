@@ -18,6 +18,7 @@ from humwatch.alarm.events import (
     Shelf,
 )
 from humwatch.alarm.rule import AlarmRule
+from humwatch.alarm.sequential import Chart, SequentialLimits
 from humwatch.alarm.state_machine import AlarmStateMachine
 from humwatch.errors import OperationRefused, ShelfTooLong
 from tests.core.alarm_reference import ReferenceMachine
@@ -30,6 +31,7 @@ Machine = AlarmStateMachine | ReferenceMachine
 def random_rule(draw: random.Random) -> AlarmRule:
     n = draw.choice([1, 1, 2, 3, 5])
     return AlarmRule(
+        decision=draw.choice(["sequential", "sequential", "on_delay"]),
         on_delay_s=draw.choice([0, 0, 0.5, 1, 2, 3.25]),
         off_delay_s=draw.choice([0, 0.5, 1, 2, 4.5]),
         dead_band=draw.choice([0, 0.125, 0.25]),
@@ -39,6 +41,16 @@ def random_rule(draw: random.Random) -> AlarmRule:
         realarm_s=draw.choice([None, 0.25, 2, 5.5]),
         startup_s=draw.choice([0, 1, 3.5]),
         shelve_max_s=draw.choice([5, 60]),
+    )
+
+
+def random_limits(draw: random.Random) -> SequentialLimits | None:
+    """Limits that no score and no average of few scores is exactly at."""
+    if draw.random() < 0.4:
+        return None
+    times_s = sorted(draw.sample([0.5, 2.0, 7.0, 20.0], draw.randint(1, 3)))
+    return SequentialLimits(
+        charts=tuple(Chart(time_constant_s=time_s, limit=draw.uniform(0.3, 1.2)) for time_s in times_s)
     )
 
 
@@ -58,7 +70,8 @@ class Plant:
         if kind == "tick":
             return kind, {"at_s": self.at_s}
         if kind == "change_rule":
-            return kind, {"rule": random_rule(self.draw), "warn_level": self.draw.choice([0.5, 0.75, 1.0])}
+            level = self.draw.choice([0.5, 0.75, 1.0])
+            return kind, {"rule": random_rule(self.draw), "warn_level": level, "limits": random_limits(self.draw)}
         return self.command()
 
     def command(self) -> tuple[str, dict[str, Any]]:
@@ -81,7 +94,9 @@ class Plant:
         """Runs of like scores, about the levels, at them, and at the ends of their dead-bands."""
         if self.draw.random() < 0.2:
             levels = [machine.warn_level, 1.0]
-            self.mood = self.draw.choice([0.0, *levels, *(level - machine.rule.dead_band for level in levels), 1.25])
+            self.mood = self.draw.choice(
+                [0.0, *levels, *(level - machine.rule.dead_band for level in levels), 1.25, 5.0]
+            )
         return self.mood + self.draw.choice([0, 0, 0, -0.0625, 0.0625, 1e-9, -1e-9])
 
 
@@ -95,7 +110,8 @@ def happen(machine: Machine, kind: str, said: dict[str, Any]) -> list[AlarmEvent
 def restarted(machine: AlarmStateMachine, plant: Plant) -> tuple[AlarmStateMachine, ReferenceMachine]:
     snapshot = AlarmSnapshot.model_validate_json(machine.snapshot.model_dump_json())
     rule = machine.rule if plant.draw.random() < 0.7 else random_rule(plant.draw)
-    parts = {"rule": rule, "warn_level": machine.warn_level, "snapshot": snapshot}
+    limits = machine.limits if plant.draw.random() < 0.7 else random_limits(plant.draw)
+    parts: dict[str, Any] = {"rule": rule, "warn_level": machine.warn_level, "limits": limits, "snapshot": snapshot}
     return AlarmStateMachine(**parts), ReferenceMachine(**parts)
 
 
