@@ -54,7 +54,7 @@ class CalibrationOrder(Order):
         gt=0,
         le=MAX_NORMAL_HOURS,
         description="for how long the machine is declared to run normally from now on, hours: minutes are collected in"
-        " its first part, limits are fitted to the rest. Default: 50 (24 and 26) for `day`, 252 (168 and 84) for `week`",
+        " its first part, limits are fitted to the rest. Default: 50 (24 + 26) for `day`, 252 (168 + 84) for `week`",
     )
     warn_rate: float = Field(0.1, gt=0, lt=0.5, description="share of normal clips that may exceed `warn`")
     alarm_rate: float = Field(0.01, gt=0, lt=0.5, description="share of normal clips that may exceed `alarm`")
