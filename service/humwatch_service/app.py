@@ -135,6 +135,7 @@ async def _load(service: Service) -> None:
     What is known of machines comes first, so that one that is ready to be scored can be listened to as well.
     """
     await service.live.machines.restore()
+    await service.calibrations.announce()
     try:
         loaded = await service.live.machines.reload()
     except HumwatchError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -43,7 +43,7 @@ from humwatch_service.calibration.cards import (
 from humwatch_service.calibration.commissioning import Commissioning
 from humwatch_service.calibration.fitting import MADE_BY, Fitted, fit_version, limits_of, source_of, with_limits
 from humwatch_service.calibration.record import Acceptance, CommissioningRecord, LostMinute, StageCard
-from humwatch_service.errors import CalibrationNotFound, CalibrationRunning, MinuteNotFound
+from humwatch_service.errors import CalibrationNotFound, CalibrationRunning, MinuteNotFound, StateUnusable
 from humwatch_service.models.levels import FalseAlarms, Levels
 from humwatch_service.models.recalibration import RecalibrationRequest, pipeline_for
 from humwatch_service.models.registry import LoadedModel, ModelRegistry, load_model
@@ -73,6 +73,9 @@ class SoundFeed(Protocol):
 
     def collect(self, machine_id: str, collector: NormalCollector | None) -> None:
         """Give all the sound of a machine, which may have no model yet, to a collector; None: no more."""
+
+    def expect(self, machine_ids: Iterable[str]) -> None:
+        """Have machines come later that may have no model: whoever sends for one is not told that there is none."""
 
     def alarm_in_force(self, machine_id: str) -> bool:
         """Return True while an alarm of the machine is in force."""
@@ -138,6 +141,13 @@ class LiveCalibrations:
                 _log.exception("a commissioning failed")
             await asyncio.sleep(LOOK_EVERY_S)
 
+    async def announce(self) -> None:
+        """Say whose commissionings will be taken up, before the models are known."""
+        try:
+            self._live.expect(await run_in_threadpool(self._folder.records))
+        except StateUnusable as error:
+            _log.warning("commissionings wait", code=error.code, reason=str(error))
+
     async def restore(self) -> None:
         """Take up what was going on before a restart, once models and machines are known.
 
@@ -151,6 +161,7 @@ class LiveCalibrations:
                 if machine_id not in self._running:
                     await self._take_up(machine_id, content)
             self._restored = True
+            self._live.expect(())
 
     async def start(
         self,

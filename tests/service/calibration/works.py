@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -92,6 +92,7 @@ class Setup:
     alarmed: bool = False
 
     now_s: float = 11.0
+    expected: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.start_service()
@@ -122,6 +123,9 @@ class Setup:
             return
         self.collectors[machine_id] = collector
         collector.begin(RATE_HZ, 16)
+
+    def expect(self, machine_ids: Iterable[str]) -> None:
+        self.expected = list(machine_ids)
 
     def alarm_in_force(self, machine_id: str) -> bool:
         return self.alarmed
