@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from humwatch.alarm.events import EVENT_KINDS, MachineState, Mark, Shelf
 from humwatch.alarm.rule import AlarmRule
+from humwatch.bundle.manifest import CommissioningCard
 from humwatch.detectors.normal_lines import LineFinding
 from humwatch.detectors.rhythm import IrregularTime
 from humwatch.scoring.explain import BandRange
@@ -52,6 +53,7 @@ PARTS: dict[str, type[BaseModel]] = {
     "band": BandRange,
     "irregular_time": IrregularTime,
     "line": LineFinding,
+    "commissioning": CommissioningCard,
     "stream": StreamStatus,
     "history": FleetHistory,
     "minutes": FleetMinutes,

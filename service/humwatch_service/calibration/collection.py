@@ -40,7 +40,7 @@ from humwatch_service.calibration.cards import (
     progress_of,
     report_of,
 )
-from humwatch_service.calibration.commissioning import Commissioning
+from humwatch_service.calibration.commissioning import SETTLED_S, Commissioning
 from humwatch_service.calibration.fitting import MADE_BY, Fitted, fit_version, limits_of, source_of, with_limits
 from humwatch_service.calibration.record import Acceptance, CommissioningRecord, LostMinute, StageCard
 from humwatch_service.errors import CalibrationNotFound, CalibrationRunning, MinuteNotFound, StateUnusable
@@ -444,10 +444,10 @@ class LiveCalibrations:
             if not stage.provisional:
                 await self._ended(running, running.record.stages[-1])
             return
-        await self._let_score(running, stage)
         listening = verdict.kind == "listen"
         reason = "it scores beside the version in use" if listening else verdict.reason
         await run_in_threadpool(running.change_stage, stage, "candidate" if listening else "waiting", reason, now_s)
+        await self._let_score(running, stage)
 
     def _question(self, running: Commissioning, stage: StageCard, in_use: LoadedModel | None, now_s: float) -> Question:
         record = running.record
@@ -627,6 +627,9 @@ class LiveCalibrations:
                 return Waiting("candidate", f"version {stage.version}: {verdict.reason if verdict else stage.reason}")
             return Waiting("operator", f"accept version {stage.version}: {stage.reason}")
         if not running.plan_over(self._now_s(running)):
+            end_s = plan.end_s(len(running.times))
+            if end_s is not None and self._now_s(running) >= end_s + SETTLED_S:
+                return Waiting("operator", "the period that was declared normal is over, and too little was heard")
             missing = plan.minutes - len(running.times)
             return Waiting("sound", f"{missing} of {plan.minutes} minutes are missing")
         if running.waits_for_finish:
