@@ -240,6 +240,8 @@ def _words(name: str) -> str:
 
 
 def _toml(value: object) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -248,6 +250,8 @@ def _limits(about: Mapping[str, Any]) -> str:
     number = next((kind for kind in about.get("anyOf", ()) if kind["type"] != "null"), about)
     if number["type"] == "boolean":
         return "`true`, `false`"
+    if "enum" in number:
+        return ", ".join(f"`{value}`" for value in number["enum"])
     least = f"over {number['exclusiveMinimum']:g}" if "exclusiveMinimum" in number else f"{number['minimum']:g}"
     return f"{least} to {number['maximum']:.10g}" if "maximum" in number else f"{least}, `inf`: never"
 

@@ -25,6 +25,7 @@ from humwatch_service.web.error_answers import EXCEPTION_HANDLERS
 from humwatch_service.web.request_context import RequestContext
 from humwatch_service.web.routes import (
     alarms,
+    backtest,
     calibration,
     health,
     latest_alarm,
@@ -32,10 +33,12 @@ from humwatch_service.web.routes import (
     live_events,
     machines,
     models,
+    oversight,
     page,
     runbooks,
     score,
     session,
+    shadow,
     stream,
     versions,
 )
@@ -83,7 +86,10 @@ def create_app(settings: Settings) -> FastAPI:
         alarms,
         latest_alarm,
         calibration,
+        oversight,
         versions,
+        backtest,
+        shadow,
         models,
         health,
         runbooks,
@@ -124,6 +130,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await loading
         service.stop_streams()
         await service.calibrations.close()
+        await service.shadows.close()
         await service.live.close()
         await run_in_threadpool(service.queue.close)
         await run_in_threadpool(service.tracing.close)
@@ -141,6 +148,7 @@ async def _load(service: Service) -> None:
     except HumwatchError as error:
         _log.error("models not loaded", code=error.code, reason=str(error))
         return
+    await service.shadows.restore()
     _log.info("models loaded", machine_ids=sorted(loaded.models), refused=sorted(loaded.refusals))
     loaded.log_refusals()
 

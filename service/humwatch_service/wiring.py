@@ -24,13 +24,19 @@ from humwatch_service.live.periodic import PeriodicTask, PeriodicTasks
 from humwatch_service.live.recorder import MachineRecorder
 from humwatch_service.live.reference_recorder import ReferenceRecorder
 from humwatch_service.live.retention import Retention
-from humwatch_service.live.stream_recorder import StreamRecorder, counted_predictor
+from humwatch_service.live.stream_recorder import StreamRecorder, beside_predictor, counted_predictor
 from humwatch_service.metrics.registry import Metrics
 from humwatch_service.models.registry import Engine, LoadedModel, ModelRegistry
 from humwatch_service.models.versions import ModelVersions
+from humwatch_service.oversight.drifts import Drifts
+from humwatch_service.oversight.false_alarms import SeenFalseAlarms
+from humwatch_service.oversight.recorder import NormalRecorder
+from humwatch_service.rehearsal.backtests import Backtests
 from humwatch_service.scoring.queue import ScoringQueue
 from humwatch_service.scoring.scorer import ScoreJob, Scorer
 from humwatch_service.scoring.uploads import UploadSlots
+from humwatch_service.shadow.scores import scores_of
+from humwatch_service.shadow.shadows import Shadows
 from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.records import split_alarm_id
 from humwatch_service.storage.state_folder import StateFolder
@@ -48,6 +54,10 @@ FLUSH_S: Final = 10.0
 """Time between writes of history and positions: what a power cut takes of them. Alarms are written at once."""
 TIDY_S: Final = 600.0
 """Time between checks of quotas and retention."""
+JUDGE_S: Final = 5.0
+"""Time between turns that judge the drift of a few machines."""
+COUNT_S: Final = 300.0
+"""Time between counts of false alarms, and writes of normal hours: what a power cut takes of these."""
 MEASURE_S: Final = 5.0
 """Time between measurements of the disk for the metrics."""
 
@@ -65,15 +75,28 @@ def make_service(settings: Settings) -> Service:
         settings.state_dir,
         evidence_max_bytes=settings.evidence_max_bytes,
         evidence_s=settings.evidence_days * DAY_S,
+        normal_sounds=settings.normal_sounds,
+        normal_s=settings.normal_sound_days * DAY_S,
     )
     webhooks = WebhookSender(settings.webhooks, OutboxAdapter(state.store), on_outcome=metrics.state.notified)
     gauges = MachineGauges(settings, metrics, state)
     paint = _painter(models, state.evidence, scorer)
     recorder = _recorder(settings, state, gauges, paint=paint, on_owed=webhooks.wake)
-    retention = Retention(state.store, state.evidence, on_purged=metrics.state.purged)
-    live = _live(settings, models, recorder, gauges, retention, metrics, tracing)
+    retention = Retention(state.store, state.evidence, state.kept_sounds, on_purged=metrics.state.purged)
+    normal = NormalRecorder(state.store.add_normal)
+    recorder.subscribe(normal)
+    recorder.before_close(normal.flush)
+    drifts = Drifts(state.store, metrics.live, flush=normal.flush)
+    false_alarms = SeenFalseAlarms(
+        state.store,
+        metrics.live,
+        flush=normal.flush,
+        scores=lambda machine_id, version: scores_of(state.store.shadows, machine_id, version, in_use=version),
+    )
+    live, shadows = _live(settings, models, state, recorder, gauges, retention, drifts, false_alarms, metrics, tracing)
     versions = ModelVersions(models, reload=live.machines.reload, note=state.store.note)
     metrics.watch_readiness(lambda: not models.unready() and not live.machines.unready())
+    queue = _queue(settings, metrics)
     return Service(
         settings=settings,
         keys=ApiKeys(settings.keys()),
@@ -81,7 +104,7 @@ def make_service(settings: Settings) -> Service:
         attempts=Attempts(),
         page=PageFiles(),
         models=models,
-        queue=_queue(settings, metrics),
+        queue=queue,
         uploads=UploadSlots(settings.max_uploads),
         scorer=scorer,
         metrics=metrics,
@@ -95,10 +118,15 @@ def make_service(settings: Settings) -> Service:
             live.machines,
             state.commissionings,
             note=state.store.note,
+            candidates=shadows,
             fit_decision=fit_decision,
             wanted_a_week=lambda machine_id: settings.machine(machine_id).alarm.false_alarms_a_week,
             follows_level=lambda machine_id: settings.machine(machine_id).run_state == "level",
         ),
+        drifts=drifts,
+        false_alarms=false_alarms,
+        shadows=shadows,
+        backtests=Backtests(settings, models, state, queue),
         webhooks=webhooks,
         tracing=tracing,
     )
@@ -157,19 +185,22 @@ def _recorder(
         state.store, recipients=lambda machine_id, event: recipients(settings.webhooks, machine_id, event)
     )
     writer = EvidenceWriter(state.store, state.evidence, paint=paint)
-    references = ReferenceRecorder(state.normal_sounds, submit=writer.submit)
+    references = ReferenceRecorder(state.normal_sounds, state.kept_sounds, submit=writer.submit)
     return MachineRecorder(state, logbook, writer, gauges, references, on_owed=on_owed)
 
 
 def _live(
     settings: Settings,
     models: ModelRegistry,
+    state: StateFolder,
     recorder: MachineRecorder,
     gauges: MachineGauges,
     retention: Retention,
+    drifts: Drifts,
+    false_alarms: SeenFalseAlarms,
     metrics: Metrics,
     tracing: Tracing,
-) -> LiveParts:
+) -> tuple[LiveParts, Shadows]:
     load = Load(processors=processors(), budget_s=settings.stream_latency_s, max_load=settings.max_load)
 
     def make_model(loaded: LoadedModel) -> LiveModel:
@@ -179,7 +210,8 @@ def _live(
     executor = PriorityExecutor(settings.stream_workers, around=tracing.batch if tracing.follows_batches else None)
     metrics.live.watch(lambda: len(machines.fed), lambda: machines.waiting_s, lambda: recorder.unsaved)
     metrics.live.watch_load(load.share, lambda: load.lateness_s, budget_s=settings.stream_latency_s)
-    return LiveParts(
+    shadows = _shadows(models, machines, load, state, recorder, metrics)
+    parts = LiveParts(
         machines=machines,
         admission=StreamAdmission(
             settings,
@@ -195,10 +227,38 @@ def _live(
         recorder=recorder,
         load=load,
         executor=executor,
-        overload=OverloadWatch(load, metrics.live, lambda: machines.fed),
-        periodic=_periodic(machines, recorder, gauges, retention),
+        overload=OverloadWatch(load, metrics.live, lambda: machines.fed, relieve=shadows.relieve),
+        periodic=_periodic(machines, recorder, gauges, retention, drifts, false_alarms, shadows),
         metrics=metrics.live,
+        conclude=shadows.conclude,
     )
+    return parts, shadows
+
+
+def _shadows(
+    models: ModelRegistry,
+    machines: LiveMachines,
+    load: Load,
+    state: StateFolder,
+    recorder: MachineRecorder,
+    metrics: Metrics,
+) -> Shadows:
+    def make_model(loaded: LoadedModel) -> LiveModel:
+        return LiveModel(loaded.bundle, beside_predictor(loaded.predictor, loaded.manifest.machine_id, load))
+
+    shadows = Shadows(
+        models,
+        machines,
+        load,
+        state.store.shadows,
+        state.shadow_sounds,
+        metrics.shadow,
+        make_model=make_model,
+        note=state.store.note,
+        submit=recorder.submit,
+    )
+    recorder.subscribe(shadows)
+    return shadows
 
 
 def _stream_s(models: ModelRegistry, machine_id: str) -> float:
@@ -208,13 +268,24 @@ def _stream_s(models: ModelRegistry, machine_id: str) -> float:
 
 
 def _periodic(
-    machines: LiveMachines, recorder: MachineRecorder, gauges: MachineGauges, retention: Retention
+    machines: LiveMachines,
+    recorder: MachineRecorder,
+    gauges: MachineGauges,
+    retention: Retention,
+    drifts: Drifts,
+    false_alarms: SeenFalseAlarms,
+    shadows: Shadows,
 ) -> PeriodicTasks:
     return PeriodicTasks(
         PeriodicTask(0.0, machines.restore),
+        PeriodicTask(0.0, shadows.restore),
         PeriodicTask(0.0, machines.tick),
         PeriodicTask(FLUSH_S, lambda: recorder.flush(machines.all())),
+        PeriodicTask(FLUSH_S, shadows.flush),
         PeriodicTask(TIDY_S, lambda: retention.enforce(machines.all())),
+        PeriodicTask(JUDGE_S, lambda: drifts.judge_due(machines.all())),
+        PeriodicTask(COUNT_S, lambda: false_alarms.measure(machines.all())),
+        PeriodicTask(TIDY_S, shadows.estimate),
         PeriodicTask(MEASURE_S, gauges.measure),
     )
 

@@ -11,14 +11,17 @@ from typing import Any, Literal, Union, get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
+from humwatch.alarm.characteristic import CurvePoint
 from humwatch.alarm.events import EVENT_KINDS, MachineState, Mark, Shelf
 from humwatch.alarm.rule import AlarmRule
+from humwatch.alarm.sequential import ChartFinding
 from humwatch.bundle.manifest import CommissioningCard
 from humwatch.detectors.normal_lines import LineFinding
 from humwatch.detectors.rhythm import IrregularTime
+from humwatch.false_alarms.decision import FalseAlarmRate
 from humwatch.scoring.explain import BandRange
 from humwatch_service.config.settings import Settings
-from humwatch_service.live.status import Fault, LiveStatus, StreamStatus
+from humwatch_service.live.status import AlarmDecision, DriftNote, Fault, LiveStatus, StreamStatus
 from humwatch_service.storage.fleet_history import FleetHistory, FleetMinutes
 from humwatch_service.viewers.events import (
     RETRY_MS,
@@ -57,6 +60,11 @@ PARTS: dict[str, type[BaseModel]] = {
     "stream": StreamStatus,
     "history": FleetHistory,
     "minutes": FleetMinutes,
+    "decision": AlarmDecision,
+    "drift": DriftNote,
+    "curve_point": CurvePoint,
+    "chart": ChartFinding,
+    "false_alarm_rate": FalseAlarmRate,
 }
 NAMES: dict[Any, str] = {
     int: "integer",

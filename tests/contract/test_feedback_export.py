@@ -9,7 +9,8 @@ import soundfile
 
 from humwatch.alarm.events import ActiveAlarm, AlarmEvent, AlarmSnapshot
 from humwatch_service.storage.evidence import EvidenceFolder
-from humwatch_service.storage.export import export_feedback
+from humwatch_service.storage.export import DatasetSource
+from humwatch_service.storage.kept_sounds import KeptSounds
 from humwatch_service.storage.records import MachineChange, Verdict
 from humwatch_service.storage.store import StateStore
 from humwatch_training.datasets import open_dataset
@@ -28,7 +29,8 @@ def exported(tmp_path: Path, machine_id: str, verdicts: tuple[Verdict, ...]) -> 
         alarm_id = f"{machine_id}-{number:06d}"
         evidence.write_clip(alarm_id, np.full(1_600, number, np.int16), 16_000, partial=False)
         store.feedback(alarm_id, verdict, cause="", action="", who="ann", at_s=100.0)
-    export_feedback(store, evidence, tmp_path / "out")
+    kept = KeptSounds(tmp_path / "kept", quota=0, retention_s=1e9)
+    DatasetSource(store, evidence, kept).export(tmp_path / "out")
     store.close()
     return tmp_path / "out" / machine_id
 

@@ -10,8 +10,9 @@ import pytest
 
 from humwatch.alarm.events import EVENT_KINDS, MACHINE_STATES
 from humwatch.source.health import SOURCE_FAULTS
-from humwatch_service.metrics.live import DROPS, REFUSALS, RESOURCES
+from humwatch_service.metrics.live import DROPS, REFUSALS, RESOURCES, VERDICTS
 from humwatch_service.metrics.registry import METRICS, OUTCOMES, PROCESS_METRICS, STAGES, Metrics
+from humwatch_service.metrics.shadow import BY
 from humwatch_service.protocol.detections import DETECTORS
 from humwatch_service.webhooks.policy import DELIVERY_OUTCOMES
 
@@ -57,10 +58,12 @@ def test_every_label_is_explained() -> None:
         ("state", "humwatch_alarm_state", MACHINE_STATES),
         ("event", "humwatch_alarm_transitions_total", EVENT_KINDS),
         ("detector", "humwatch_alarms_raised_total", DETECTORS),
+        ("verdict", "humwatch_alarms_judged", VERDICTS),
         ("level", "humwatch_anomaly_threshold", ("warn", "alarm")),
         ("fault", "humwatch_source_fault", SOURCE_FAULTS),
         ("reason", "humwatch_windows_dropped_total", DROPS),
         ("reason", "humwatch_streams_refused_total", REFUSALS),
+        ("by", "humwatch_shadow_alarms_total", BY),
         ("outcome", "humwatch_score_requests_total", OUTCOMES),
         ("outcome", "humwatch_webhook_deliveries_total", DELIVERY_OUTCOMES),
         ("stage", "humwatch_stage_duration_seconds", STAGES),

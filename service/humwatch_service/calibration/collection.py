@@ -576,10 +576,13 @@ class LiveCalibrations:
     # Candidates
 
     async def _let_score(self, running: Commissioning, stage: StageCard) -> None:
-        """Let a version score beside the one in use, if it does not."""
-        if self._candidates is None or self._candidate(running, stage) is not None:
+        """Let a version score beside the one in use, in place of an earlier stage, if it does not."""
+        report = None if self._candidates is None else self._candidates.report(running.machine_id)
+        if self._candidates is None or (report is not None and report.version == stage.version):
             return
         why = f"stage {stage.stage} of the commissioning"
+        if report is not None and report.version in {one.version for one in running.record.stages}:
+            await self._candidates.stop(running.machine_id, who=ITSELF, why=why)
         await self._candidates.start(running.machine_id, stage.version, who=ITSELF, why=why)
 
     async def _stop_scoring(self, running: Commissioning, *, who: str, why: str) -> None:

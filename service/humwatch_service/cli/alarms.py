@@ -15,7 +15,8 @@ from humwatch_service.config.settings import Settings
 from humwatch_service.errors import StateUnusable
 from humwatch_service.protocol.detections import DETECTOR_TITLES, explanation_text
 from humwatch_service.storage.evidence import EvidenceFolder
-from humwatch_service.storage.export import export_feedback
+from humwatch_service.storage.export import DatasetSource
+from humwatch_service.storage.kept_sounds import KeptSounds
 from humwatch_service.storage.records import AlarmContext, AlarmRecord, EventRecord
 from humwatch_service.storage.store import StateStore
 
@@ -75,17 +76,20 @@ def show_alarm(
 @app.command("export")
 def export_alarms(
     folder: Annotated[Path, typer.Argument(help="Folder to write; one that was written before is brought up to date.")],
+    machine: Annotated[str | None, typer.Option(help="Of this machine only.")] = None,
+    who: Annotated[bool, typer.Option("--who", help="Name in labels.csv who judged each alarm.")] = False,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the sound of alarms that people judged, by machine and label, as data to train and to test with."""
+    """Write kept normal sound and judged alarms, by machine and label, as data to train and to test with."""
     with failures(as_json=as_json):
         settings = _settings(state)
         with _store(settings) as store:
-            written = export_feedback(store, _evidence(settings), folder)
+            written = DatasetSource(store, _evidence(settings), _kept(settings), who=who).export(folder, machine)
     text = (
-        f"{folder}: recordings of false alarms (normal): {written.normal}, of true alarms (abnormal):"
-        f" {written.abnormal}; left out: nobody was sure {written.unsure}, without sound {len(written.without_sound)}"
+        f"{folder}: recordings of kept normal sound: {written.kept}, of false alarms (normal): {written.normal}, of"
+        f" true alarms (abnormal): {written.abnormal}; left out: nobody was sure {written.unsure}, without sound"
+        f" {len(written.without_sound)}"
     )
     show(written.model_dump(mode="json"), text, as_json=as_json)
 
@@ -112,6 +116,14 @@ def _evidence(settings: Settings) -> EvidenceFolder:
         settings.state_dir / "evidence",
         quota_bytes=settings.evidence_max_bytes,
         retention_s=settings.evidence_days * DAY_S,
+    )
+
+
+def _kept(settings: Settings) -> KeptSounds:
+    return KeptSounds(
+        settings.state_dir / "normal_kept",
+        quota=settings.normal_sounds,
+        retention_s=settings.normal_sound_days * DAY_S,
     )
 
 

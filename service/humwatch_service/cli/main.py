@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from humwatch_service.cli import alarms, config, models
+from humwatch_service.cli.backtest import backtest_versions
 from humwatch_service.cli.calibrate import calibrate
 from humwatch_service.cli.capacity import capacity
 from humwatch_service.cli.devices import devices
@@ -30,6 +31,7 @@ app.command()(score)
 app.command()(listen)
 app.command()(replay)
 app.command("rehearse")(rehearse_recordings)
+app.command("backtest")(backtest_versions)
 app.add_typer(alarms.app, name="alarms")
 app.command()(devices)
 app.command()(calibrate)

@@ -118,6 +118,14 @@ class Settings(BaseSettings):
         2 << 30, ge=0, description="room for the sound of alarms, bytes; the oldest goes first"
     )
     evidence_days: float = Field(90.0, gt=0, description="the sound of an alarm is kept so long, days")
+    normal_sounds: int = Field(
+        200,
+        ge=0,
+        le=2_000,
+        description="normal sounds of ten seconds that are kept of each machine to train with, of as many conditions as"
+        " there were; 0: none",
+    )
+    normal_sound_days: float = Field(400.0, gt=0, description="they are kept so long, days")
     machines: dict[MachineId, MachineSettings] = Field(
         default_factory=dict, description="alarm rule and run state of single machines (tables in the file)"
     )

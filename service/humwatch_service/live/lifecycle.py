@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,6 +36,7 @@ class LiveParts:
         overload: watch over the load.
         periodic: periodic work.
         metrics: metrics of live streams.
+        conclude: callback once no sound comes any more, before what is recorded is closed (blocking).
     """
 
     machines: LiveMachines
@@ -45,6 +47,7 @@ class LiveParts:
     overload: OverloadWatch
     periodic: PeriodicTasks
     metrics: LiveMetrics
+    conclude: Callable[[], None]
 
     def start(self) -> None:
         """Begin the work that goes on whether sound comes or not."""
@@ -72,4 +75,5 @@ class LiveParts:
 
     def _close(self) -> None:
         self.executor.shutdown(wait=True)
+        self.conclude()
         self.recorder.close(self.machines.all())

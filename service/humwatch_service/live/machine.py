@@ -20,9 +20,10 @@ from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveStep
 from humwatch.monitor import ScaleScore
 from humwatch.source.health import FaultReport
+from humwatch_service.live.alarm_machine import alarm_machine, warn_level
 from humwatch_service.live.client_messages import change_messages, fault_messages, score_messages
 from humwatch_service.live.stream import LiveStream
-from humwatch_service.live.stream_items import RunSignal, Swap
+from humwatch_service.live.stream_items import Beside, Companion, RunSignal, Swap
 from humwatch_service.protocol.detections import Detection
 from humwatch_service.protocol.messages import ServerMessage
 from humwatch_service.storage.records import StreamPosition
@@ -31,8 +32,6 @@ TRACE_STEPS: Final = 120
 """Number of scores that an alarm's record starts with."""
 AHEAD_S: Final = 12.0
 """Sound that is scored at most before the position is written: when it comes faster than time, as after a break."""
-LOWEST_WARN: Final = 1e-6
-"""Warning level of calibrations in which a tenth of the clips or more have the median score."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +97,13 @@ class SoundCollector(Protocol):
         """Collect nothing while the machine is said not to run; None leaves it to the level."""
 
 
+class MachineCompanion(Companion, Protocol):
+    """Companion of all streams of a machine, as a candidate is; none of its methods raises."""
+
+    def on_silence(self, now_s: float) -> None:
+        """Know that no sound comes; from any thread."""
+
+
 class LiveMachine:
     """One machine. Thread-safe: streams report from workers, operators from requests."""
 
@@ -134,11 +140,11 @@ class LiveMachine:
         self.opening = asyncio.Lock()
         self.stream: LiveStream | None = None
         self.collector: SoundCollector | None = None
+        self.companion: MachineCompanion | None = None
         self.reading: MachineReading | None = None
+        self.drift: tuple[float, str] | None = None  # since when its normal has moved, and how
         self.trace: deque[tuple[float, float]] = deque(maxlen=TRACE_STEPS)
-        self.alarm = AlarmStateMachine(
-            rule, warn_level=warn_level(model), limits=None if model is None else model.limits, snapshot=snapshot
-        )
+        self.alarm = alarm_machine(rule, model, snapshot)
         self.judge = model
         self._observer = observer
         self._faults: tuple[FaultReport, ...] = ()
@@ -184,6 +190,8 @@ class LiveMachine:
             if self.reading is not None:
                 self.reading = MachineReading(self.reading.at_s, None, None, None, self.reading.level_dbfs, None, ())
         self.operate(lambda alarm: alarm.observe(Observation(now_s, 0.0, "unknown", None, (NO_SOUND,))))
+        if self.companion is not None:
+            self.companion.on_silence(now_s)
 
     def operate(self, command: Callable[[AlarmStateMachine], list[AlarmEvent]]) -> list[AlarmEvent]:
         """Carry out a command that comes from elsewhere than the stream, and keep it. Raises as the command does."""
@@ -218,6 +226,8 @@ class LiveMachine:
         self.stream = stream
         if self.model is not None:
             stream.put(Swap(self.model))
+        if self.companion is not None:
+            stream.put(Beside(self.companion))
         if self.collector is not None:
             self._begin_collecting(self.collector, stream)
 
@@ -226,6 +236,12 @@ class LiveMachine:
         self.model = model
         if self.stream is not None and not self.stream.ended:
             self.stream.put_from_any_thread(Swap(model))
+
+    def accompany(self, companion: MachineCompanion | None) -> None:
+        """Let a companion hear the streams from now on; None: nobody any more."""
+        self.companion = companion
+        if self.stream is not None and not self.stream.ended:
+            self.stream.put_from_any_thread(Beside(companion))
 
     def disconnect(self, reason: HumwatchError) -> None:
         """End the connection that feeds the stream, if there is one."""
@@ -291,11 +307,3 @@ def detection_of(clip: ScaleScore, end_s: float, model: LiveModel) -> Detection:
 def detector_of(step: LiveStep | None) -> DetectorName | None:
     """Return which detector decided the clip that ends with a step; None without one."""
     return None if step is None or step.scores is None or step.scores.clip is None else step.scores.clip.detector
-
-
-def warn_level(model: LiveModel | None) -> float:
-    """Return the warning level on the normalised scale; a machine without a model of its own has no other than 1."""
-    if model is None:
-        return 1.0
-    clip = model.bundle.manifest.clip
-    return min(1.0, max(LOWEST_WARN, clip.normalise(clip.warn.level)))

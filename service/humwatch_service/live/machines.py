@@ -23,6 +23,9 @@ class LiveMachines:
     """All live machines. Belongs to the event loop, but for ``tick``; its properties may be read from any thread.
 
     There are none before what outlived the last run is read.
+
+    Attributes:
+        on_models: callback after machines follow a set of models.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class LiveMachines:
         self._machines: dict[str, LiveMachine] = {}
         self._kept: Mapping[str, KeptMachine] | None = None
         self._awaited: frozenset[str] = frozenset()
+        self.on_models: Callable[[ModelSet], None] = lambda current: None
 
     @property
     def by_id(self) -> Mapping[str, LiveMachine]:
@@ -129,6 +133,7 @@ class LiveMachines:
             elif machine.model is None or machine.model.bundle.digest != loaded.digest:
                 machine.swap(self._make_model(loaded))
                 self._gauges.expect(machine)
+        self.on_models(current)
 
     def collect(self, machine_id: str, collector: SoundCollector | None) -> None:
         """Give all the sound of a machine, which may have no model yet, to a collector; None: no more.

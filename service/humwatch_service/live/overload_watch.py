@@ -23,14 +23,23 @@ _log = event_logger("humwatch.live")
 class OverloadWatch:
     """Task that sheds streams. Belongs to the event loop, whose lateness it measures."""
 
-    def __init__(self, load: Load, metrics: LiveMetrics, fed: Callable[[], list[LiveStream]]) -> None:
+    def __init__(
+        self,
+        load: Load,
+        metrics: LiveMetrics,
+        fed: Callable[[], list[LiveStream]],
+        *,
+        relieve: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Watch over streams.
 
         Args:
             load: load of the service.
             metrics: metrics of live streams.
             fed: lookup of the streams that connections feed.
+            relieve: order to stop what is not needed to watch machines; returns whether anything was stopped.
         """
+        self._relieve = relieve
         self._load = load
         self._metrics = metrics
         self._fed = fed
@@ -59,7 +68,7 @@ class OverloadWatch:
 
     def _give_up(self, fed: list[LiveStream], count: int) -> None:
         """Let the newest streams go, so that the others come in time."""
-        if not count:
+        if not count or self._relieve():
             return
         newest = sorted(fed, key=lambda stream: stream.begun_s)[-count:]
         lateness_s = self._load.lateness_s

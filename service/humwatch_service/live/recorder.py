@@ -67,6 +67,7 @@ class MachineRecorder:
         self._references = references
         self._on_owed = on_owed
         self._subscribers: list[Subscriber] = []
+        self._before_close: list[Callable[[], None]] = []
 
     @property
     def unsaved(self) -> int:
@@ -82,10 +83,17 @@ class MachineRecorder:
         """Publish to a subscriber, from before the first stream on."""
         self._subscribers.append(subscriber)
 
+    def before_close(self, flush: Callable[[], None]) -> None:
+        """Call this once the last step was taken, while the database is open."""
+        self._before_close.append(flush)
+
     def on_events(self, machine: LiveMachine, events: list[AlarmEvent], step: LiveStep | None) -> None:
         """Keep events durably, then publish them."""
         evidence = self._write_evidence(machine, events, step)
         self._logbook.on_events(machine, events, step, evidence)
+        for event in events:
+            if event.kind == "raised":
+                self._references.on_raised(machine.machine_id, event.at_s)
         self._gauges.on_events(machine, events, detector_of(step))
         for subscriber in self._subscribers:
             subscriber.on_events(machine, events)
@@ -104,6 +112,10 @@ class MachineRecorder:
         self._references.on_steps(machine, stream, steps)
         for subscriber in self._subscribers:
             subscriber.on_steps(machine, stream, steps)
+
+    def submit(self, machine_id: str, write: Callable[[], None]) -> None:
+        """Write something else of a machine's sound, in the thread that writes evidence."""
+        self._evidence.submit(machine_id, write)
 
     def on_run_signal(self, machine: LiveMachine, mark: Mark) -> None:
         """Keep the running state that somebody set."""
@@ -157,6 +169,8 @@ class MachineRecorder:
     def close(self, machines: Iterable[LiveMachine]) -> None:
         """Write all that waits (blocking)."""
         self._logbook.flush(machines)
+        for flush in self._before_close:
+            flush()
         self._evidence.close()
         self._folder.close()
 

@@ -1,4 +1,4 @@
-"""Reference sounds: ten seconds of a machine while all is well, at most once an hour."""
+"""Normal sounds: ten seconds of a machine while all is well; the last one to compare with, others to train with."""
 
 from __future__ import annotations
 
@@ -10,14 +10,23 @@ from typing import Final
 from humwatch.live.monitor import LiveStep
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.stream import LiveStream
+from humwatch_service.storage.kept_sounds import KeptSounds
 from humwatch_service.storage.normal_sounds import NormalSounds
 
 NORMAL_S: Final = 60.0
 """Time for which the machine has to be normal."""
 KEPT_S: Final = 10.0
 EVERY_S: Final = 3_600.0
+CANDIDATE_S: Final = 600.0
+"""Sound between two pieces of it that may be kept to train with, seconds."""
+FORGOTTEN_S: Final = 1_800.0
+"""Time before an alarm of which no sound stays: what raised it may have been there already."""
 WELL_BELOW: Final = 0.5
-"""Share of the warning level below which the score has to be meanwhile."""
+"""Share of the warning level below which the score has to be meanwhile, of the sound to compare with."""
+BELOW: Final = 0.8
+"""The same of sounds to train with: of every condition, not of the calmest alone."""
+FORGOTTEN: Final = round(FORGOTTEN_S / CANDIDATE_S)
+"""Most sounds that go: as many as such a time holds."""
 
 
 @dataclass
@@ -25,14 +34,18 @@ class _NormalSpan:
     """Span in which a machine is normal without a break.
 
     Attributes:
-        due_s: time from which its sound may be kept again, monotonic seconds.
+        due_s: time from which its sound may be kept again to compare with, monotonic seconds.
+        kept: stream and sample of the last sound that was offered to train with; None before any.
         stream: stream of the span.
-        since: first sample; None while the machine is not normal.
+        since: first sample from which the score was well below; None while it is not.
+        train_since: first sample from which it was below; None while it is not.
     """
 
     due_s: float
+    kept: tuple[LiveStream, int] | None = None
     stream: LiveStream | None = None
     since: int | None = None
+    train_since: int | None = None
 
 
 class ReferenceRecorder:
@@ -41,18 +54,21 @@ class ReferenceRecorder:
     def __init__(
         self,
         sounds: NormalSounds,
+        kept: KeptSounds,
         *,
         submit: Callable[[str, Callable[[], None]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Record into a folder.
+        """Record into two folders.
 
         Args:
-            sounds: folder of the sounds.
+            sounds: folder of the last sound of each machine.
+            kept: folder of the sounds to train with.
             submit: entrance of a thread that writes, from the machine's id and a call.
             clock: clock that runs evenly, seconds.
         """
         self._sounds = sounds
+        self._kept = kept
         self._submit = submit
         self._clock = clock
         self._spans: dict[str, _NormalSpan] = {}
@@ -61,14 +77,17 @@ class ReferenceRecorder:
         """See what steps say of a machine, and keep its sound when it has been normal for long enough."""
         span = self._spans.get(machine.machine_id) or self._begun(machine.machine_id)
         for step in steps:
-            score = step.clip_score
-            well = score is not None and score < WELL_BELOW * machine.alarm.warn_level
-            if machine.state != "normal" or not well or step.faults or span.stream is not stream:
-                span.stream, span.since = stream, None
-            if machine.state == "normal" and well and not step.faults and span.since is None:
-                span.since = step.start_sample
-            if span.since is not None and step.end_sample - span.since >= NORMAL_S * stream.form.rate_hz:
-                self._keep(machine.machine_id, span, stream, step.end_sample)
+            score, warn = step.clip_score, machine.alarm.warn_level
+            normal = machine.state == "normal" and not step.faults and score is not None
+            if span.stream is not stream:
+                span.stream, span.since, span.train_since = stream, None, None
+            span.since = _since(span.since, step, normal and score is not None and score < WELL_BELOW * warn)
+            span.train_since = _since(span.train_since, step, normal and score is not None and score < BELOW * warn)
+            self._keep(machine.machine_id, span, stream, step)
+
+    def on_raised(self, machine_id: str, at_s: float) -> None:
+        """Let no sound from shortly before an alarm stay among those to train with."""
+        self._submit(machine_id, lambda: self._kept.forget(machine_id, at_s - FORGOTTEN_S, FORGOTTEN))
 
     def forget(self, machine_id: str) -> None:
         """Forget a machine that is not there any more; what was kept stays on the disk."""
@@ -80,11 +99,31 @@ class ReferenceRecorder:
         span = self._spans[machine_id] = _NormalSpan(self._clock() + wait_s)
         return span
 
-    def _keep(self, machine_id: str, span: _NormalSpan, stream: LiveStream, end: int) -> None:
-        if self._clock() < span.due_s:
+    def _keep(self, machine_id: str, span: _NormalSpan, stream: LiveStream, step: LiveStep) -> None:
+        rate_hz, end, now_s = stream.form.rate_hz, step.end_sample, self._clock()
+        least = end - NORMAL_S * rate_hz
+        compare = now_s >= span.due_s and span.since is not None and span.since <= least
+        again = span.kept is None or span.kept[0] is not stream or end - span.kept[1] >= CANDIDATE_S * rate_hz
+        train = again and span.train_since is not None and span.train_since <= least
+        if not compare and not train:
             return
-        rate_hz = stream.form.rate_hz
         sound = stream.ring.between(end - round(KEPT_S * rate_hz), end)
-        if len(sound):
-            span.due_s = self._clock() + EVERY_S
+        if not len(sound):
+            return
+        if compare:
+            span.due_s = now_s + EVERY_S
             self._submit(machine_id, lambda: self._sounds.write(machine_id, sound, rate_hz))
+        if train and step.clip_score is not None:
+            span.kept = stream, end
+            at_s, score, version = stream.time_of(end), step.clip_score, step.model.bundle.manifest.version
+            self._submit(
+                machine_id,
+                lambda: self._kept.add(machine_id, sound, rate_hz, at_s=at_s, score=score, model_version=version),
+            )
+
+
+def _since(since: int | None, step: LiveStep, well: bool) -> int | None:
+    """Return the first sample of a span that goes on, begins or ends with a step."""
+    if not well:
+        return None
+    return step.start_sample if since is None else since

@@ -39,7 +39,7 @@ class AlarmDecision(_Status):
         description="`sequential`: evidence adds up; `on_delay`: by the rule, or for want of limits of the model"
     )
     sentence: str = Field(description="the rule in words")
-    curve: tuple[CurvePoint, ...] = Field(description="how far over the level, how soon")
+    curve: list[CurvePoint] = Field(description="how far over the level, how soon")
     nearest: ChartFinding | None = Field(
         description="average that is nearest to its limit now; null where the on-delay decides"
     )
@@ -60,6 +60,13 @@ class StreamStatus(_Status):
     samples: int = Field(description="index of the next sample")
     gap_samples: int = Field(description="samples that never came")
     waiting_s: float = Field(description="sound that waits to be scored, seconds")
+
+
+class DriftNote(_Status):
+    """That the normal sound of a machine has moved; `/v1/machines/{id}/drift` says more."""
+
+    since_s: float = Field(description="likeliest begin, seconds since 1970 (UTC)")
+    summary: str = Field(description="where and since when, in a sentence")
 
 
 class LiveStatus(_Status):
@@ -92,6 +99,7 @@ class LiveStatus(_Status):
         description="stage of the commissioning that made the version in use, `provisional` while others follow; null:"
         " another way made it"
     )
+    drift: DriftNote | None = Field(description="its normal sound has moved since the calibration; null: not known to")
     stream: StreamStatus | None = Field(description="null: nothing was ever sent since the service started")
 
 
@@ -121,19 +129,21 @@ def status_of(machine: LiveMachine) -> LiveStatus:
             shelf=kept.shelf,
             out_of_service=kept.out_of_service,
             rule=machine.alarm.rule,
-            decision=_decision(machine),
+            decision=decision_of(machine),
             commissioning=None if machine.judge is None else machine.judge.bundle.manifest.commissioning,
+            drift=None if machine.drift is None else DriftNote(since_s=machine.drift[0], summary=machine.drift[1]),
             stream=_stream(machine),
         )
 
 
-def _decision(machine: LiveMachine) -> AlarmDecision:
+def decision_of(machine: LiveMachine) -> AlarmDecision:
+    """Return what the rule of a machine comes to now."""
     alarm, judge = machine.alarm, machine.judge
     known = None if judge is None or alarm.limits is None else judge.bundle.manifest.decision
     return AlarmDecision(
         kind="on_delay" if alarm.limits is None else "sequential",
         sentence=sentence(alarm.rule, alarm.limits),
-        curve=curve(alarm.rule, alarm.limits),
+        curve=list(curve(alarm.rule, alarm.limits)),
         nearest=alarm.nearest,
         false_alarms=None if known is None else known.rate,
     )

@@ -23,7 +23,17 @@ from humwatch_service.live.audio_ring import SoundRing
 from humwatch_service.live.executor import CATCH_UP_S, PriorityExecutor
 from humwatch_service.live.stream_buffer import StreamBuffer
 from humwatch_service.live.stream_clock import ArrivalClock, SampleClock
-from humwatch_service.live.stream_items import ClockReading, End, Gap, Item, Overflow, RunSignal, StreamFormat, Swap
+from humwatch_service.live.stream_items import (
+    Beside,
+    ClockReading,
+    End,
+    Gap,
+    Item,
+    Overflow,
+    RunSignal,
+    StreamFormat,
+    Swap,
+)
 from humwatch_service.live.stream_scorer import StreamScorer, channel_of, merged
 from humwatch_service.protocol.messages import Bye, ServerMessage
 from humwatch_service.telemetry.logs import event_logger
@@ -173,11 +183,11 @@ class LiveStream:
             self.clock.follow(self.accepted, self.arrivals.last_s)
         self.buffer.put(item)
 
-    def put(self, item: Swap | RunSignal) -> None:
+    def put(self, item: Swap | RunSignal | Beside) -> None:
         """Take an item of the service's own, in order."""
         self.buffer.put(item)
 
-    def put_from_any_thread(self, item: Swap | RunSignal) -> None:
+    def put_from_any_thread(self, item: Swap | RunSignal | Beside) -> None:
         """Take an item of the service's own; from any thread."""
         self._loop.call_soon_threadsafe(self.buffer.put, item)
 
@@ -220,7 +230,7 @@ class LiveStream:
                 batch = await self.buffer.next_batch()
                 over = any(isinstance(item, End) for item in batch)
                 delay_s = CATCH_UP_S if self.catching_up else 0.0
-                self._deliver(await asyncio.wrap_future(self._executor.submit_later(delay_s, self._work, batch)))
+                await asyncio.wrap_future(self._executor.submit_later(delay_s, self._work, batch))
                 monitor = self.scorer.monitor
                 self.buffer.batch_done(None if monitor is None else monitor.samples_until_step)
                 if self.buffer.is_nearly_empty:
@@ -236,18 +246,21 @@ class LiveStream:
         if self.connection is not None:
             self.connection.evict(error)
 
-    def _work(self, batch: list[Item]) -> list[ServerMessage]:
+    def _work(self, batch: list[Item]) -> None:
         """Score a batch; in a worker, one batch at a time."""
         began_s = time.thread_time()
         messages: list[ServerMessage] = []
-        for item in merged(batch):
+        items = [
+            channel_of(item, self.form.channel) if isinstance(item, np.ndarray) else item for item in merged(batch)
+        ]
+        for item in items:
             messages += self._observer.on_steps(self, self._score(item))
+        self.publish(messages)  # before a candidate takes its time
+        self.scorer.tell(items)
         self._observer.on_cpu_time(self, time.thread_time() - began_s)
-        return messages
 
     def _score(self, item: Item) -> list[LiveStep]:
         if isinstance(item, np.ndarray):
-            item = channel_of(item, self.form.channel)
             self._observer.on_audio(self, self.scorer.position, item)
         elif isinstance(item, (Gap, Overflow, ClockReading)):
             self._observer.on_item(self, item)

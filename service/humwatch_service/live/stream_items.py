@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from humwatch.arrays import Float32
 from humwatch.live.model import LiveModel
+from humwatch.live.monitor import LiveMonitor
+from humwatch_service.live.audio_ring import Sound
 
 
 @dataclass(frozen=True)
@@ -69,5 +73,36 @@ class End:
     """End of the stream."""
 
 
-Item = Float32 | Gap | Overflow | ClockReading | Swap | RunSignal | End
+class Companion(Protocol):
+    """Another that hears all that a stream brings, once the version in use has judged it.
+
+    Called by the worker that has the stream's batch; must not raise.
+    """
+
+    def begin(
+        self, form: StreamFormat, first_sample: int, *, make_monitor: MonitorMaker, sound: Callable[[int, int], Sound]
+    ) -> None:
+        """Hear a stream from a sample on.
+
+        Args:
+            form: format of the stream.
+            first_sample: index of the first sample that comes.
+            make_monitor: maker of the monitor of a model from a sample on.
+            sound: lookup of the last minutes of the stream's sound, from a sample to before another.
+        """
+
+    def hear(self, item: Float32 | Gap | Overflow | ClockReading | RunSignal | End) -> None:
+        """Take the next item; sound as float32 (n,) of the channel that is monitored."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Companion of the stream from now on; None: none any more."""
+
+    companion: Companion | None
+
+
+MonitorMaker = Callable[[LiveModel, int], LiveMonitor]
+
+Item = Float32 | Gap | Overflow | ClockReading | Swap | RunSignal | Beside | End
 """float32 (n, channels) for sound, in [-1, 1]."""

@@ -33,6 +33,15 @@ def counted_predictor(predictor: Predictor, machine_id: str, metrics: Metrics, l
     return TimedPredictor(predictor, span=span, on_run=on_run)
 
 
+def beside_predictor(predictor: Predictor, machine_id: str, load: Load) -> TimedPredictor:
+    """Return the predictor of a candidate, with its runs in the load and in traces, and in no metric of the machine."""
+
+    def span(windows: int) -> AbstractContextManager[Any]:
+        return stage_span("predict", machine_id=machine_id, windows=windows)
+
+    return TimedPredictor(predictor, span=span, on_run=lambda run: load.on_predict_time(run.cpu_s))
+
+
 class StreamRecorder:
     """Observer of one stream of a machine. Called by the worker that has the stream's batch."""
 

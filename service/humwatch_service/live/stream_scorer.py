@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
 import numpy as np
 
 from humwatch.arrays import Float32
-from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor, LiveStep
 from humwatch_service.live.audio_ring import SoundRing
-from humwatch_service.live.stream_items import ClockReading, End, Gap, Item, Overflow, RunSignal, StreamFormat, Swap
+from humwatch_service.live.stream_items import (
+    Beside,
+    ClockReading,
+    Companion,
+    End,
+    Gap,
+    Item,
+    MonitorMaker,
+    Overflow,
+    RunSignal,
+    StreamFormat,
+    Swap,
+)
 
 RING_S: Final = 120.0
 """Sound that is kept for evidence: delay, clip and what is wanted before them."""
@@ -31,9 +42,7 @@ class StreamScorer:
         worst_score: highest score of a clip; None without one.
     """
 
-    def __init__(
-        self, form: StreamFormat, first_sample: int, *, make_monitor: Callable[[LiveModel, int], LiveMonitor]
-    ) -> None:
+    def __init__(self, form: StreamFormat, first_sample: int, *, make_monitor: MonitorMaker) -> None:
         """Begin at a sample.
 
         Args:
@@ -46,7 +55,10 @@ class StreamScorer:
         self.position = first_sample
         self.steps = 0
         self.worst_score: float | None = None
+        self._form = form
         self._make_monitor = make_monitor
+        self._companion: Companion | None = None
+        self._told = first_sample
 
     def score(self, item: Item) -> list[LiveStep]:
         """Return the steps that an item makes due; sound is float32 (n,) of the channel that is monitored."""
@@ -55,6 +67,22 @@ class StreamScorer:
         scores = [step.clip_score for step in steps if step.clip_score is not None]
         self.worst_score = max([*scores, *([] if self.worst_score is None else [self.worst_score])], default=None)
         return steps
+
+    def tell(self, items: Sequence[Item]) -> None:
+        """Let the companion hear items that were scored."""
+        for item in items:
+            if isinstance(item, Beside):
+                self._companion = item.companion
+                if self._companion is not None:
+                    self._companion.begin(
+                        self._form, self._told, make_monitor=self._make_monitor, sound=self.ring.between
+                    )
+            elif self._companion is not None and not isinstance(item, Swap):
+                self._companion.hear(item)
+            if isinstance(item, np.ndarray):
+                self._told += len(item)
+            elif isinstance(item, Gap):
+                self._told += item.samples
 
     def _score(self, item: Item) -> list[LiveStep]:
         monitor = self.monitor

@@ -9,6 +9,8 @@ from typing import Final, Literal, get_args
 
 from humwatch.alarm.events import EVENT_KINDS, MACHINE_STATES, AlarmEvent, AlarmSnapshot, MachineState
 from humwatch.detectors.detector_set import DetectorName
+from humwatch.drift.judge import DriftState
+from humwatch.false_alarms.seen import AlarmCounts
 from humwatch.source.health import SOURCE_FAULTS
 from humwatch_service.metrics.families import Families
 from humwatch_service.metrics.lines import LineFamily, LineSet
@@ -18,6 +20,9 @@ DROPS: Final = ("gap", "client_slow")
 """``gap``: samples never came. ``client_slow``: a client did not read its scores."""
 
 REFUSALS: Final = ("streams_full", "overloaded")
+
+VERDICTS: Final = tuple(AlarmCounts.model_fields)
+"""What was said of an alarm; ``unjudged``: nothing."""
 
 Resource = Literal["cores", "interpreter"]
 RESOURCES: Final[tuple[Resource, ...]] = get_args(Resource)
@@ -146,6 +151,31 @@ class LiveMetrics:
         if series is not None:
             series.overflows.inc(count)
 
+    def show_drift(self, machine_id: str, state: DriftState, since_s: float | None) -> None:
+        """Show whether the normal of a machine has moved, and since when."""
+        series = self._machines.get(machine_id)
+        if series is not None:
+            series.drifted.set(math.nan if state == "too_little" else state == "drifted")
+            series.drift_since.set(since_s or 0.0)
+
+    def show_false_alarms(
+        self,
+        machine_id: str,
+        alarms: AlarmCounts,
+        *,
+        watched_s: float,
+        promised_a_week: float | None,
+        low_a_week: float | None,
+    ) -> None:
+        """Show the alarms of the version in use, and false alarms promised and seen."""
+        series = self._machines.get(machine_id)
+        if series is not None:
+            for verdict, gauge in series.judged.items():
+                gauge.set(getattr(alarms, verdict))
+            series.watched.set(watched_s)
+            series.promised.set(math.nan if promised_a_week is None else promised_a_week)
+            series.seen_low.set(math.nan if low_a_week is None else low_a_week)
+
     def latency(self, seconds: float) -> None:
         """Observe the time from the last sample of a score to the score, seconds."""
         self._latency.observe(seconds)
@@ -172,6 +202,15 @@ class _MachineSeries:
         self._active = series.add(families["alarm_active"], machine_id)
         self._acknowledged = series.add(families["alarm_acknowledged"], machine_id)
         self._last_number = series.add(families["alarm_last_number"], machine_id)
+        self.drifted = series.add(families["machine_drifted"], machine_id)
+        self.drifted.set(math.nan)
+        self.drift_since = series.add(families["drift_since_timestamp_seconds"], machine_id)
+        self.judged = {v: series.add(families["alarms_judged"], machine_id, v) for v in VERDICTS}
+        self.watched = series.add(families["watched_seconds"], machine_id)
+        self.promised = series.add(families["false_alarms_promised_per_week"], machine_id)
+        self.promised.set(math.nan)
+        self.seen_low = series.add(families["false_alarms_seen_low_per_week"], machine_id)
+        self.seen_low.set(math.nan)
         self._faults: frozenset[str] = frozenset()
         self._state: MachineState | None = None
         self.show_state("unknown")

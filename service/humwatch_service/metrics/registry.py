@@ -14,6 +14,7 @@ from humwatch_service.metrics.exposition import Exposition, Scrape
 from humwatch_service.metrics.families import Families
 from humwatch_service.metrics.lines import LineFamily, LineSet
 from humwatch_service.metrics.live import LiveMetrics
+from humwatch_service.metrics.shadow import ShadowMetrics
 from humwatch_service.metrics.storage import StateMetrics
 from humwatch_service.metrics.table import METRICS, PROCESS_METRICS, MetricSpec
 from humwatch_service.models.registry import LoadedModel, ModelSet
@@ -39,6 +40,7 @@ class Metrics:
         ProcessCollector(registry=registry)
         self._exposition = Exposition(registry, families.machines.values())
         self.live = LiveMetrics(families)
+        self.shadow = ShadowMetrics(families)
         self.state = StateMetrics(families)
         self._models: dict[str, _ModelSeries] = {}
         self._rejections = families.counters["score_rejections_total"]

@@ -200,6 +200,44 @@ LIVE_METRICS: Final = (
         (),
         "Longest that scores of live streams may be late (setting stream_latency_s).",
     ),
+    MetricSpec(
+        "humwatch_machine_drifted",
+        "gauge",
+        ("machine_id",),
+        "1 while the normal sound of the machine has moved since its calibration came into use, 0 while it has not; NaN"
+        " while there is too little of it to tell.",
+    ),
+    MetricSpec(
+        "humwatch_drift_since_timestamp_seconds",
+        "gauge",
+        ("machine_id",),
+        "Likeliest begin of that drift, seconds since 1970; 0: there is none.",
+    ),
+    MetricSpec(
+        "humwatch_alarms_judged",
+        "gauge",
+        ("machine_id", "verdict"),
+        "Alarms that the version in use raised under the rule in force, by what operators said of them.",
+    ),
+    MetricSpec(
+        "humwatch_watched_seconds",
+        "gauge",
+        ("machine_id",),
+        "Sound that the version in use has scored under the rule in force.",
+    ),
+    MetricSpec(
+        "humwatch_false_alarms_promised_per_week",
+        "gauge",
+        ("machine_id",),
+        "False alarms a week that the version in use promises; NaN while it promises none.",
+    ),
+    MetricSpec(
+        "humwatch_false_alarms_seen_low_per_week",
+        "gauge",
+        ("machine_id",),
+        "Lower end of the 90 % interval of false alarms a week, of alarms that operators judged false; NaN before any"
+        " sound was scored.",
+    ),
     MetricSpec("humwatch_unsaved_changes", "gauge", (), "Alarm events that the disk has not taken yet."),
 )
 
@@ -226,7 +264,23 @@ STATE_METRICS: Final = (
     ),
 )
 
-METRICS: Final = (*MODEL_METRICS, *LIVE_METRICS, *STATE_METRICS)
+SHADOW_METRICS: Final = (
+    MetricSpec(
+        "humwatch_shadow_active",
+        "gauge",
+        ("machine_id",),
+        "1 while a candidate runs beside the version in use, 0 once it failed; gone with it.",
+    ),
+    MetricSpec(
+        "humwatch_shadow_alarms_total",
+        "counter",
+        ("machine_id", "by"),
+        "Alarms that are over while a candidate runs: of both versions, of the old one in use alone, of the new one"
+        " alone, which nobody was told of.",
+    ),
+)
+
+METRICS: Final = (*MODEL_METRICS, *LIVE_METRICS, *SHADOW_METRICS, *STATE_METRICS)
 
 PROCESS_METRICS: Final = (
     MetricSpec("process_cpu_seconds_total", "counter", (), "Total user and system CPU time spent in seconds."),

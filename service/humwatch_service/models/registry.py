@@ -235,6 +235,20 @@ class ModelRegistry:
             self.loaded = True
             return following
 
+    def load(self, machine_id: str, version: str) -> LoadedModel:
+        """Return a version beside the one in use, on its predictor if the graph is the same (blocking).
+
+        Raises:
+            RepositoryError, BundleError, PredictorError: it cannot be used, and why.
+        """
+        models = self.current.models.values()
+        return self._load(
+            machine_id,
+            {model.manifest.files[PREDICTOR]: model.predictor for model in models},
+            {model.manifest.files[PREDICTOR]: model.bundle.graph for model in models},
+            version=version,
+        )
+
     def unready(self) -> list[str]:
         """Return the reasons why the service cannot do all of its work; none when it can."""
         if self.failure is not None:
@@ -268,11 +282,18 @@ class ModelRegistry:
             graphs[model.manifest.files[PREDICTOR]] = model.bundle.graph
         return ModelSet(MappingProxyType(models), MappingProxyType(refusals))
 
-    def _load(self, machine_id: str, shared: Mapping[str, GraphPredictor], graphs: Mapping[str, bytes]) -> LoadedModel:
+    def _load(
+        self,
+        machine_id: str,
+        shared: Mapping[str, GraphPredictor],
+        graphs: Mapping[str, bytes],
+        version: str | None = None,
+    ) -> LoadedModel:
         engine = self._engine
         model = load_model(
             self.repository,
             machine_id,
+            version,
             providers=engine.providers,
             threads=engine.threads,
             shared=shared,

@@ -10,11 +10,11 @@ import numpy as np
 
 from humwatch.alarm.events import MachineState, Observation
 from humwatch.alarm.rule import AlarmRule
-from humwatch.alarm.state_machine import ALARM_LEVEL, AlarmStateMachine
+from humwatch.alarm.state_machine import ALARM_LEVEL
 from humwatch.arrays import Float32
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor, LiveStep
-from humwatch_service.live.machine import warn_level
+from humwatch_service.live.alarm_machine import alarm_machine
 from humwatch_service.rehearsal.report import Episode
 from humwatch_service.sources.looped import LoopedRecording
 
@@ -49,10 +49,11 @@ class RehearsalPlayer:
         *,
         use_level: bool,
         on_played: Callable[[float], None],
+        on_score: Callable[[Observation], None] = lambda observation: None,
     ) -> None:
         self.model = model
         self.loop = loop
-        self.machine = AlarmStateMachine(rule, warn_level=warn_level(model), limits=model.limits)
+        self.machine = alarm_machine(rule, model)
         self.alarms: list[Episode] = []
         self.warnings: list[Episode] = []
         self.watched = range(0)
@@ -61,6 +62,7 @@ class RehearsalPlayer:
             model, source_rate_hz=loop.rate_hz, time_of=lambda sample: sample / loop.rate_hz, use_level=use_level
         )
         self._on_played = on_played
+        self._on_score = on_score
         self._state_s: defaultdict[MachineState, float] = defaultdict(float)
         self._scored_s = self._over_s = 0.0
         self._alarm: _OpenEpisode | None = None
@@ -107,6 +109,7 @@ class RehearsalPlayer:
         self._state_s[self.machine.state] += observation.audio_s
         if observation.score is not None:
             self._measure(observation.score, observation.audio_s)
+            self._on_score(observation)
 
     def _follow_warning(self, at_s: float) -> None:
         state = self.machine.state

@@ -71,7 +71,7 @@ def rehearse(
         alarm_rate=poisson_rate(len(player.alarms), heard_s=heard_s, distinct_s=distinct_s),
         warning_rate=poisson_rate(len(player.warnings), heard_s=heard_s, distinct_s=distinct_s),
         states=player.state_shares(),
-        clips_over=_clips_over(model, player.share_over()),
+        clips_over=clips_over(model, player.share_over()),
         insertions=tuple(insertions),
     )
 
@@ -106,7 +106,8 @@ def _inserted(player: RehearsalPlayer, sound: LoopedRecording) -> Insertion:
     )
 
 
-def _clips_over(model: LiveModel, share: float | None) -> ClipsOver:
+def clips_over(model: LiveModel, share: float | None) -> ClipsOver:
+    """Return the clips over the alarm level in a day, from the share of scores over it; None without a score."""
     alarm = model.bundle.manifest.clip.alarm
     return ClipsOver(
         heard=None if share is None else share * alarm.clips_a_day,

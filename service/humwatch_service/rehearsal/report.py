@@ -14,11 +14,13 @@ from humwatch.detectors.normal_level import CONFIDENCE
 DAY_S: Final = 86_400.0
 
 
-class _ReportPart(BaseModel):
+class ReportPart(BaseModel):
+    """Part of a report."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Episode(_ReportPart):
+class Episode(ReportPart):
     """A time in which an alarm was in force, or a warning was shown."""
 
     start_s: float = Field(description="when it began, seconds of sound since the start")
@@ -28,7 +30,7 @@ class Episode(_ReportPart):
     file_s: float = Field(description="place in that file, seconds")
 
 
-class Rate(_ReportPart):
+class Rate(ReportPart):
     """Number of events, and the rate that they stand for."""
 
     count: int
@@ -37,7 +39,7 @@ class Rate(_ReportPart):
     high_a_day: float = Field(description="upper end")
 
 
-class ClipsOver(_ReportPart):
+class ClipsOver(ReportPart):
     """Clips over the alarm level in a day of running, before any rule."""
 
     heard: float | None = Field(description="by the share of scores over the level; null without a score")
@@ -47,7 +49,7 @@ class ClipsOver(_ReportPart):
     promised: bool = Field(description="whether there were recordings enough to promise it")
 
 
-class Insertion(_ReportPart):
+class Insertion(ReportPart):
     """A recording that was put into the loop on its own."""
 
     file: str
@@ -60,7 +62,7 @@ class Insertion(_ReportPart):
     )
 
 
-class Rehearsal(_ReportPart):
+class Rehearsal(ReportPart):
     """Result of a rehearsal."""
 
     machine_id: str

@@ -91,10 +91,21 @@ class ScoringQueue:
                 retry_after_s=min(MAX_RETRY_AFTER_S, max(1, after_s)),
             )
 
-    async def run(self, job: Callable[[CancellationToken], T], gone: Callable[[], Awaitable[None]]) -> T:
+    async def run(
+        self,
+        job: Callable[[CancellationToken], T],
+        gone: Callable[[], Awaitable[None]],
+        *,
+        timeout_s: float | None = None,
+    ) -> T:
         """Run ``job`` in a worker and wait for it, unless ``gone`` returns first (the caller hung up).
 
         Whatever happens, the job is no longer running when this returns: it may read a file of the caller's.
+
+        Args:
+            job: job that asks the token often whether it is to end.
+            gone: coroutine function that returns once the caller has hung up.
+            timeout_s: longest time for this job, seconds; None for that of the queue.
 
         Raises:
             Overloaded: the queue is full.
@@ -103,13 +114,14 @@ class ScoringQueue:
             Exception: an exception of the job.
         """
         self.refuse_if_full()
-        token = CancellationToken(self._timeout_s)
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        token = CancellationToken(limit_s)
         future = self._submit(job, token)
         result = asyncio.wrap_future(future)
         hung_up = asyncio.ensure_future(gone())
         try:
             either: set[asyncio.Future[Any]] = {result, hung_up}
-            await asyncio.wait(either, timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
             token.cancel(ClientGone("the caller hung up") if hung_up.done() else token.timed_out())
         except asyncio.CancelledError:
             token.cancel(ShuttingDown("the service is stopping"))

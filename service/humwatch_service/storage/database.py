@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, inspect
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.pool import QueuePool
 
@@ -120,15 +120,23 @@ class Database:
 
     def _prepare(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self._is_new(self._reader):
+        if not self._has_all_tables():
+            with self._writer.connect() as connection, connection.begin():
+                METADATA.create_all(connection)  # those that are missing: a newer version of the schema may only add
+                connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif self._lacks_tables(self._reader):  # written by a version before they were added
             with self._writer.connect() as connection, connection.begin():
                 METADATA.create_all(connection)
-                connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     @staticmethod
-    def _is_new(engine: Engine) -> bool:
+    def _lacks_tables(engine: Engine) -> bool:
         with engine.connect() as connection:
-            return not connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            return not set(METADATA.tables) <= set(inspect(connection).get_table_names())
+
+    def _has_all_tables(self) -> bool:
+        with self._reader.connect() as connection:
+            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            return bool(version) and set(METADATA.tables) <= set(inspect(connection).get_table_names())
 
     def _engine(self, begin: str, *, connections: int) -> Engine:
         engine = create_engine(

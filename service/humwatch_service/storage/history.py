@@ -53,15 +53,15 @@ def _add_to_minute(connection: Connection, key: int, minute: int, rows: list[Sco
     connection.execute(_WRITE_MINUTE, {**place, **packed.sums()})
 
 
-def _writing(table: Table) -> Insert:
-    """Write a row, over what it was."""
+def writing(table: Table) -> Insert:
+    """Return the statement that writes a row, over what it was."""
     new = insert(table).values({column.name: bindparam(column.name) for column in table.c})
     written = {column.name: new.excluded[column.name] for column in table.c if not column.primary_key}
     return new.on_conflict_do_update(index_elements=list(table.primary_key), set_=written)
 
 
-_WRITE_SECONDS: Final = _writing(SECONDS)
-_WRITE_MINUTE: Final = _writing(MINUTES)
+_WRITE_SECONDS: Final = writing(SECONDS)
+_WRITE_MINUTE: Final = writing(MINUTES)
 _SECONDS_OF: Final = select(SECONDS.c.packed).where(
     SECONDS.c.machine_key == bindparam("machine_key"), SECONDS.c.minute == bindparam("minute")
 )

@@ -29,6 +29,16 @@ _ZLIB_LEVEL: Final = 6
 _PACKED_BYTES: Final = 60 * (4 + 2 + 1)
 
 
+def code_of(state: MachineState) -> int:
+    """Return the number of a state in a packed minute."""
+    return _CODES[state]
+
+
+def state_of(code: int) -> MachineState:
+    """Return the state of a second that was written."""
+    return _STATES[code]
+
+
 class PackedMinute:
     """The sixty seconds of a minute.
 

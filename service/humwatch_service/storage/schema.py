@@ -124,3 +124,46 @@ SECONDS: Final = Table(
     Column("packed", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
+
+NORMAL_HOURS: Final = Table(
+    "normal_hours",  # hours of scored normal sound: whether a machine drifts
+    METADATA,
+    Column("machine_key", ForeignKey("machines.key"), primary_key=True),
+    Column("normal", Text, primary_key=True),  # digest of the calibration that they are measured by
+    Column("hour", Integer, primary_key=True),  # since 1970
+    Column("seconds", Float, nullable=False),
+    Column("alarm_s", Float, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("departures_db", LargeBinary, nullable=False),  # float32 (bands,)
+    sqlite_with_rowid=False,
+)
+
+WATCHES: Final = Table(
+    "watches",  # how long each version was in use under each rule
+    METADATA,
+    Column("machine_key", ForeignKey("machines.key"), primary_key=True),
+    Column("version_sha256", Text, primary_key=True),
+    Column("rule", Text, primary_key=True),  # JSON
+    Column("since_s", Float, nullable=False),
+    Column("last_s", Float, nullable=False),
+    Column("watched_s", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+SHADOWS: Final = Table(
+    "shadows",
+    METADATA,
+    Column("machine_key", ForeignKey("machines.key"), primary_key=True),
+    Column("state", Text, nullable=False),  # of the candidate and its alarm machine, JSON
+    Column("comparison", Text, nullable=False),  # alarms of both versions, JSON
+)
+
+SHADOW_SECONDS: Final = Table(
+    "shadow_seconds",  # as `seconds`, of versions that were not in use
+    METADATA,
+    Column("machine_key", ForeignKey("machines.key"), primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("minute", Integer, primary_key=True),
+    Column("packed", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)

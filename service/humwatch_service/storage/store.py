@@ -6,24 +6,27 @@ thread. Commits of several threads follow one another; reading never waits for t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from pydantic import JsonValue
 from sqlalchemy import ColumnElement, and_, or_, select, update
 
+from humwatch.drift.hours import DriftHour
 from humwatch.errors import OperationRefused
-from humwatch_service.storage import history, outbox
+from humwatch_service.storage import history, normal_hours, outbox, watches
 from humwatch_service.storage.alarm_rows import machine_of, read_alarm, read_alarms, read_events, row_of
 from humwatch_service.storage.changes import add_note, apply_change, raise_peak
 from humwatch_service.storage.database import Database
 from humwatch_service.storage.fleet_history import FleetHistory, read_fleet_history
+from humwatch_service.storage.normal_hours import HourSum
 from humwatch_service.storage.outbox import Outbox
 from humwatch_service.storage.records import (
     AlarmPage,
     AlarmRecord,
     EventPage,
+    EventRecord,
     EvidenceState,
     HistoryPoint,
     KeptMachine,
@@ -36,6 +39,9 @@ from humwatch_service.storage.records import (
     split_alarm_id,
 )
 from humwatch_service.storage.schema import ALARMS, EVENTS, MACHINES
+from humwatch_service.storage.shadow_rows import ShadowRows
+from humwatch_service.storage.shadow_rows import drop_old as drop_old_shadows
+from humwatch_service.storage.watches import Watch
 
 FILE: Final = "humwatch.sqlite3"
 DELIVERIES_KEPT_S: Final = 30 * 86_400
@@ -56,6 +62,7 @@ class StateStore:
     def __init__(self, folder: Path, *, busy_timeout_s: float = 5.0) -> None:
         self._database = Database(folder / FILE, busy_timeout_s=busy_timeout_s)
         self.outbox = Outbox(self._database)
+        self.shadows = ShadowRows(self._database)
 
     @property
     def path(self) -> Path:
@@ -255,10 +262,34 @@ class StateStore:
         with self._database.reading() as connection:
             return read_fleet_history(connection, machine_ids, now_s, minutes)
 
+    def add_normal(self, hours: Iterable[HourSum], watches_: Iterable[Watch]) -> None:
+        """Add to hours of normal sound, and to the time that versions were in use, in one transaction."""
+        with self._database.writing() as connection:
+            normal_hours.add_hours(connection, hours)
+            watches.add_watches(connection, watches_)
+
+    def normal_hours(self, machine_id: str, normal: str) -> list[DriftHour]:
+        """Return the hours of a machine by one calibration, in order, without those of an alarm."""
+        with self._database.reading() as connection:
+            return normal_hours.read_hours(connection, machine_id, normal)
+
+    def watch(self, machine_id: str, version_sha256: str, rule: str) -> Watch | None:
+        """Return how long a version was in use under a rule; None where it never was."""
+        with self._database.reading() as connection:
+            return watches.read_watch(connection, machine_id, version_sha256, rule)
+
+    def last_event(self, machine_id: str, kinds: Collection[str]) -> EventRecord | None:
+        """Return the newest line of these kinds in the audit trail of a machine; None where there is none."""
+        conditions = [EVENTS.c.machine_id == machine_id, EVENTS.c.kind.in_(kinds)]
+        with self._database.reading() as connection:
+            return next(iter(read_events(connection, conditions, limit=1, before=None).events), None)
+
     def prune(self, now_s: float) -> None:
-        """Drop what is past its time: seconds, minutes, deliveries. Alarms and the audit trail stay."""
+        """Drop what is past its time: seconds, minutes, hours, deliveries. Alarms and the audit trail stay."""
         with self._database.writing() as connection:
             history.drop_old(connection, now_s)
+            normal_hours.drop_old(connection, now_s)
+            drop_old_shadows(connection, now_s)
             outbox.drop_old(connection, now_s - DELIVERIES_KEPT_S)
 
     def _machines(self, *conditions: ColumnElement[bool]) -> list[KeptMachine]:

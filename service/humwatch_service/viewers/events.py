@@ -13,7 +13,7 @@ from humwatch.detectors.detector_set import DetectorName
 from humwatch.detectors.normal_lines import LineFinding
 from humwatch.detectors.rhythm import IrregularTime
 from humwatch.scoring.explain import BandRange
-from humwatch_service.live.status import Fault
+from humwatch_service.live.status import AlarmDecision, Fault
 from humwatch_service.protocol.detections import LINE_MEANING
 
 RETRY_MS: Final = 2_000
@@ -81,6 +81,7 @@ class MachineHello(_EventData):
     state: MachineState = Field(description="what is shown")
     warn_level: float = Field(description="score at which a warning begins")
     rule: AlarmRule = Field(description="in force")
+    decision: AlarmDecision = Field(description="what the rule comes to with the model in use")
     model_version: str | None = Field(description="of the model that judges; null while there is none")
     bands_hz: list[tuple[float, float]] = Field(description="lower and upper edge of each of the F bands; empty so")
     column_s: float | None = Field(description="length of a column, seconds; null so")

@@ -146,6 +146,7 @@ class MachineView:
             state=status.state,
             warn_level=machine.alarm.warn_level,
             rule=status.rule,
+            decision=status.decision,
             model_version=None if maker is None else maker.model.bundle.manifest.version,
             bands_hz=[] if maker is None else maker.bands_hz,
             column_s=None if maker is None else maker.column_s,

@@ -13,9 +13,13 @@ from humwatch_service.live.lifecycle import LiveParts
 from humwatch_service.metrics.registry import Metrics
 from humwatch_service.models.registry import ModelRegistry
 from humwatch_service.models.versions import ModelVersions
+from humwatch_service.oversight.drifts import Drifts
+from humwatch_service.oversight.false_alarms import SeenFalseAlarms
+from humwatch_service.rehearsal.backtests import Backtests
 from humwatch_service.scoring.queue import ScoringQueue
 from humwatch_service.scoring.scorer import Scorer
 from humwatch_service.scoring.uploads import UploadSlots
+from humwatch_service.shadow.shadows import Shadows
 from humwatch_service.storage.state_folder import StateFolder
 from humwatch_service.telemetry.tracing import Tracing
 from humwatch_service.viewers.broadcast import Broadcast
@@ -40,6 +44,10 @@ class Service:
     broadcast: Broadcast
     versions: ModelVersions
     calibrations: LiveCalibrations
+    drifts: Drifts
+    false_alarms: SeenFalseAlarms
+    shadows: Shadows
+    backtests: Backtests
     webhooks: WebhookSender
     tracing: Tracing
     keys: ApiKeys

@@ -34,6 +34,8 @@ class Watched:
     version: str
     heard_s: float = 0.0
     alarms_only_new: int = 0
+    running: bool = True
+    failure: str | None = None
 
 
 @dataclass
@@ -45,6 +47,7 @@ class Candidates:
     scored: list[ScoreSegment] = field(default_factory=list)
 
     async def start(self, machine_id: str, version: str, *, who: str, why: str) -> object:
+        assert machine_id not in self.watched
         self.asked.append(("start", machine_id, version))
         self.watched[machine_id] = Watched(version)
         return None

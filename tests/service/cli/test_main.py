@@ -52,7 +52,7 @@ def all_commands(group: Any = None, path: tuple[str, ...] = ()) -> list[tuple[tu
 
 def test_every_command_takes_json_and_says_what_it_does() -> None:
     commands = all_commands()
-    assert len(commands) == 21
+    assert len(commands) == 22
     for path, command in commands:
         assert command.help, path
         options = {option for parameter in command.params for option in parameter.opts}

@@ -16,10 +16,12 @@ import soundfile
 
 from humwatch_service.errors import NormalSoundNotFound
 from humwatch_service.live.audio_ring import SoundRing
-from humwatch_service.live.reference_recorder import EVERY_S, ReferenceRecorder
+from humwatch_service.live.reference_recorder import CANDIDATE_S, EVERY_S, FORGOTTEN_S, ReferenceRecorder
+from humwatch_service.storage.kept_sounds import KeptSounds
 from humwatch_service.storage.normal_sounds import NormalSounds
 
 RATE_HZ = 1_000
+MODEL = SimpleNamespace(bundle=SimpleNamespace(manifest=SimpleNamespace(version="4")))
 
 
 @dataclass
@@ -34,10 +36,13 @@ class Rig:
     )
     stream: Any = field(
         default_factory=lambda: SimpleNamespace(
-            form=SimpleNamespace(rate_hz=RATE_HZ), ring=SoundRing(120 * RATE_HZ, integers=True)
+            form=SimpleNamespace(rate_hz=RATE_HZ),
+            ring=SoundRing(120 * RATE_HZ, integers=True),
+            time_of=lambda sample: sample / RATE_HZ,
         )
     )
     heard: int = 0
+    gain: float = 1.0
 
     def hear(
         self, seconds: int, *, score: float | None = 0.2, state: str = "normal", faults: tuple[Any, ...] = ()
@@ -46,8 +51,10 @@ class Rig:
         for _ in range(seconds):
             start, self.heard = self.heard, self.heard + RATE_HZ
             values = np.arange(start, self.heard) % 1_000
-            self.stream.ring.push(start, (values / 32_768).astype(np.float32))
-            step = SimpleNamespace(start_sample=start, end_sample=self.heard, clip_score=score, faults=faults)
+            self.stream.ring.push(start, (self.gain * values / 32_768).astype(np.float32))
+            step = SimpleNamespace(
+                start_sample=start, end_sample=self.heard, clip_score=score, faults=faults, model=MODEL
+            )
             self.recorder.on_steps(self.machine, self.stream, [step])  # type: ignore[list-item]
 
 
@@ -57,8 +64,13 @@ class Writer:
         self.kept: list[str] = []
 
     def submit(self, machine_id: str, write: Callable[[], None]) -> None:
-        self.kept.append(machine_id)
+        if "_sounds" in write.__code__.co_names:
+            self.kept.append(machine_id)
         write()
+
+
+def none_kept(sounds: NormalSounds) -> KeptSounds:
+    return KeptSounds(sounds.root.parent / "kept", quota=0, retention_s=1e9)
 
 
 @pytest.fixture
@@ -73,7 +85,7 @@ def sounds(tmp_path: Path) -> NormalSounds:
 
 @pytest.fixture
 def rig(writer: Writer, sounds: NormalSounds) -> Rig:
-    return Rig(ReferenceRecorder(sounds, submit=writer.submit, clock=lambda: writer.now_s))
+    return Rig(ReferenceRecorder(sounds, none_kept(sounds), submit=writer.submit, clock=lambda: writer.now_s))
 
 
 def test_after_a_minute_of_normal_sound_its_last_ten_seconds_are_kept(
@@ -128,7 +140,7 @@ def test_after_a_restart_the_hour_goes_on(writer: Writer, sounds: NormalSounds) 
     sounds.write("fan-1", np.zeros(10, np.int16), RATE_HZ)
     old_s = time.time() - EVERY_S + 600
     os.utime(sounds.path("fan-1"), (old_s, old_s))
-    rig = Rig(ReferenceRecorder(sounds, submit=writer.submit, clock=lambda: writer.now_s))
+    rig = Rig(ReferenceRecorder(sounds, none_kept(sounds), submit=writer.submit, clock=lambda: writer.now_s))
     rig.hear(60)
     writer.now_s = 500.0
     rig.hear(1)
@@ -143,3 +155,35 @@ def test_a_machine_that_went_is_forgotten_and_its_sound_is_not(rig: Rig, sounds:
     rig.recorder.forget("fan-1")
     rig.recorder.forget("nobody")
     assert sounds.path("fan-1").is_file()
+
+
+def test_sounds_to_train_with_are_kept_every_ten_minutes_and_those_before_an_alarm_go(
+    writer: Writer, sounds: NormalSounds, tmp_path: Path
+) -> None:
+    kept = KeptSounds(tmp_path / "kept", quota=10, retention_s=1e9)
+    rig = Rig(ReferenceRecorder(sounds, kept, submit=writer.submit, clock=lambda: writer.now_s))
+    rig.hear(100)
+    assert [(sound.at_s, sound.score, sound.model_version) for sound in kept.sounds("fan-1")] == [(60.0, 0.2, "4")]
+    samples, _ = soundfile.read(kept.path("fan-1", kept.sounds("fan-1")[0]), dtype="int16")
+    assert np.array_equal(samples, np.arange(50_000, 60_000) % 1_000)
+    rig.gain = 2.0
+    rig.hear(round(CANDIDATE_S) - 41)
+    assert [sound.at_s for sound in kept.sounds("fan-1")] == [60.0]
+    rig.hear(1)
+    assert [sound.at_s for sound in kept.sounds("fan-1")] == [60.0, 660.0]
+    rig.recorder.on_raised("fan-1", 660.0 + FORGOTTEN_S)
+    assert [sound.at_s for sound in kept.sounds("fan-1")] == [60.0]
+
+
+def test_sounds_to_train_with_may_be_nearer_to_the_warning_level_and_no_warning(
+    writer: Writer, sounds: NormalSounds, tmp_path: Path
+) -> None:
+    kept = KeptSounds(tmp_path / "kept", quota=10, retention_s=1e9)
+    rig = Rig(ReferenceRecorder(sounds, kept, submit=writer.submit, clock=lambda: writer.now_s))
+    rig.hear(59, score=0.47)
+    rig.hear(1, score=0.49)
+    rig.hear(59, score=0.47)
+    assert kept.sounds("fan-1") == []
+    rig.hear(1, score=0.47)
+    assert [sound.score for sound in kept.sounds("fan-1")] == [0.47]
+    assert writer.kept == []

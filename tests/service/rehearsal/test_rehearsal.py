@@ -16,7 +16,7 @@ from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor
 from humwatch.synthetic import Fault
 from humwatch_service.inference.caching import CachedPredictor
-from humwatch_service.live.machine import warn_level
+from humwatch_service.live.alarm_machine import warn_level
 from humwatch_service.models.registry import load_model
 from humwatch_service.rehearsal.rehearsal import rehearse
 from humwatch_service.rehearsal.report import poisson_rate

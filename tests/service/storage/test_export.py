@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,8 @@ import soundfile
 from humwatch.alarm.events import ActiveAlarm, AlarmEvent, AlarmSnapshot
 from humwatch_service.errors import FileUnreadable
 from humwatch_service.storage.evidence import EvidenceFolder
-from humwatch_service.storage.export import COLUMNS, export_feedback
+from humwatch_service.storage.export import COLUMNS, DatasetExport, DatasetSource
+from humwatch_service.storage.kept_sounds import KeptSounds
 from humwatch_service.storage.records import MachineChange, Verdict
 from humwatch_service.storage.store import StateStore
 
@@ -26,6 +29,14 @@ def store(tmp_path: Path) -> Iterator[StateStore]:
 @pytest.fixture
 def evidence(tmp_path: Path) -> EvidenceFolder:
     return EvidenceFolder(tmp_path / "evidence", quota_bytes=1 << 30, retention_s=1e9)
+
+
+def export_feedback(store: StateStore, evidence: EvidenceFolder, folder: Path) -> DatasetExport:
+    return DatasetSource(store, evidence, kept_in(evidence.root.parent)).export(folder)
+
+
+def kept_in(folder: Path) -> KeptSounds:
+    return KeptSounds(folder / "normal_kept", quota=10, retention_s=1e9)
 
 
 def alarmed(store: StateStore, evidence: EvidenceFolder | None, machine_id: str, number: int) -> str:
@@ -61,7 +72,7 @@ def test_false_alarms_are_normal_and_true_ones_are_not(
     alarmed(store, evidence, "pump-2", 3)
     out = tmp_path / "out"
     report = export_feedback(store, evidence, out)
-    assert report.model_dump() == {"normal": 1, "abnormal": 1, "unsure": 1, "without_sound": ("pump-2-000002",)}
+    assert report == DatasetExport(kept=0, normal=1, abnormal=1, unsure=1, without_sound=("pump-2-000002",))
     assert files(out) == [
         "fan-1/abnormal/alarm_fan-1-000002.flac",
         "fan-1/normal/alarm_fan-1-000001.flac",
@@ -73,8 +84,15 @@ def test_false_alarms_are_normal_and_true_ones_are_not(
     abnormal, normal = labels(out)
     assert tuple(normal) == COLUMNS
     assert (normal["file"], normal["label"]) == ("fan-1/normal/alarm_fan-1-000001.flac", "normal")
-    assert (normal["cause"], normal["who"], normal["alarm_id"]) == ('a "door", slammed\nthrice', "ann", "fan-1-000001")
-    assert (abnormal["label"], abnormal["cause"], abnormal["peak_score"]) == ("abnormal", "bearing", "1.5")
+    assert (normal["cause"], normal["verdict"], normal["alarm_id"]) == (
+        'a "door", slammed\nthrice',
+        "false_alarm",
+        "fan-1-000001",
+    )
+    assert (abnormal["label"], abnormal["cause"], abnormal["score"]) == ("abnormal", "bearing", "1.5")
+    assert "ann" not in (out / "labels.csv").read_text()
+    DatasetSource(store, evidence, kept_in(tmp_path), who=True).export(out)
+    assert [row["who"] for row in labels(out)] == ["ann", "ann"]
 
 
 def test_an_export_follows_feedback_that_was_changed(
@@ -118,3 +136,54 @@ def test_a_folder_that_cannot_be_written_is_named(store: StateStore, evidence: E
     (tmp_path / "file").touch()
     with pytest.raises(FileUnreadable, match="file: Not a directory"):
         export_feedback(store, evidence, tmp_path / "file")
+
+
+def test_kept_normal_sound_is_exported_and_stays_when_it_is_dropped(
+    store: StateStore, evidence: EvidenceFolder, tmp_path: Path
+) -> None:
+    judge(store, alarmed(store, evidence, "fan-1", 1), "true_alarm", "bearing")
+    kept, out = kept_in(tmp_path), tmp_path / "out"
+    source = DatasetSource(store, evidence, kept)
+    for machine_id, at_s in (("fan-1", 1_000.0), ("fan-1", 2_000.0), ("pump-2", 3_000.0)):
+        kept.add(
+            machine_id,
+            np.arange(8_000, dtype=np.int16) % int(at_s / 10),
+            8_000,
+            at_s=at_s,
+            score=0.1,
+            model_version="3",
+        )
+    assert source.export(out, "fan-1").kept == 2
+    assert files(out) == [
+        "fan-1/abnormal/alarm_fan-1-000001.flac",
+        "fan-1/normal/kept_1000000.flac",
+        "fan-1/normal/kept_2000000.flac",
+        "labels.csv",
+    ]
+    kept.forget("fan-1", 1_500.0, 3)
+    assert source.export(out).kept == 3
+    rows = {row["file"]: row for row in labels(out)}
+    row = rows["fan-1/normal/kept_2000000.flac"]
+    assert (row["label"], row["origin"], row["at_s"], row["score"]) == ("normal", "kept", "2000.0", "0.1")
+    assert row["model_version"] == "3" and "pump-2/normal/kept_3000000.flac" in rows
+
+
+def test_a_zip_has_the_same_files_and_labels_piece_by_piece(
+    store: StateStore, evidence: EvidenceFolder, tmp_path: Path
+) -> None:
+    judge(store, alarmed(store, evidence, "fan-1", 1), "true_alarm", "bearing")
+    judge(store, alarmed(store, None, "fan-1", 2), "true_alarm")
+    judge(store, alarmed(store, evidence, "pump-2", 1), "true_alarm")
+    kept = kept_in(tmp_path)
+    for at_s in range(1, 6):
+        noise = np.random.default_rng(at_s).integers(-9_000, 9_000, 160_000).astype(np.int16)
+        kept.add("fan-1", noise, 16_000, at_s=1_000.0 * at_s, score=0.1, model_version="3")
+    source = DatasetSource(store, evidence, kept)
+    pieces = list(source.zipped("fan-1"))
+    assert max(map(len, pieces)) < 200_000 < sum(map(len, pieces))
+    source.export(tmp_path / "out", "fan-1")
+    with zipfile.ZipFile(io.BytesIO(b"".join(pieces))) as archive:
+        assert archive.testzip() is None
+        assert sorted(archive.namelist()) == files(tmp_path / "out")
+        for name in archive.namelist():
+            assert archive.read(name) == (tmp_path / "out" / name).read_bytes()

@@ -26,6 +26,7 @@ from humwatch_service.telemetry.requests import request_id_of
 from humwatch_service.telemetry.tracing import past_span
 from humwatch_service.web.application import Service, service_of
 from humwatch_service.web.routes.documentation import problems
+from humwatch_service.web.routes.hang_up import hung_up
 from humwatch_service.web.routes.parameters import checked_machine_id
 
 MAX_CHANNEL: Final = 65_535
@@ -128,7 +129,7 @@ class _Scoring:
                 past_span("receive", received_s)
                 job = self._job(upload)
                 return await service.queue.run(
-                    lambda token: service.scorer.score(job, token.check), lambda: _hung_up(self._request)
+                    lambda token: service.scorer.score(job, token.check), lambda: hung_up(self._request)
                 )
 
     def _job(self, upload: Upload) -> ScoreJob:
@@ -195,12 +196,6 @@ def _response(scored: ScoredRecording) -> Response:
         return Response(answer.model_dump_json(), media_type="application/json")
     headers = {"X-Humwatch-Score": f"{answer.score:.6g}", "X-Humwatch-State": answer.state}
     return Response(scored.png, media_type="image/png", headers=headers)
-
-
-async def _hung_up(request: Request) -> None:
-    """Return once the caller is gone."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _wants_picture(request: Request, plot: str | None) -> bool:

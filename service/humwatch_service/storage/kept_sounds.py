@@ -1,0 +1,166 @@
+"""Normal sounds of machines that are kept to train with: a quota each, of as many conditions as there were.
+
+A folder a machine, with FLAC files and ``index.json``, which says what is kept; a file that it does not name is what a
+crash left, and goes with the next sound.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from humwatch.audio.variety import band_levels, most_alike
+from humwatch.durable import replace_durably
+from humwatch_service.errors import StateUnusable
+from humwatch_service.storage.evidence import Samples, flac_of
+
+INDEX: Final = "index.json"
+
+
+class KeptSound(BaseModel):
+    """A normal sound that is kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str = Field(pattern=r"^[0-9]+\.flac$", description="name in the machine's folder")
+    at_s: float = Field(description="its end, seconds since 1970 (UTC)")
+    seconds: float = Field(description="its length")
+    score: float = Field(description="normalised score at its end")
+    model_version: str = Field(description="version that gave the score")
+    levels_db: tuple[float, ...] = Field(description="its level in a few bands")
+
+
+_INDEX: Final = TypeAdapter(list[KeptSound])
+
+
+class KeptSounds:
+    """Kept normal sounds of all machines; used from any thread. Every method blocks on the disk.
+
+    Args:
+        root: the folder; it is made when it is first needed.
+        quota: most sounds of a machine; 0: none are kept.
+        retention_s: longest that a sound is kept, seconds.
+    """
+
+    def __init__(self, root: Path, *, quota: int, retention_s: float) -> None:
+        self.root = root
+        self.quota = quota
+        self._retention_s = retention_s
+        self._lock = threading.Lock()
+
+    def add(
+        self, machine_id: str, samples: Samples, rate_hz: int, *, at_s: float, score: float, model_version: str
+    ) -> None:
+        """Keep int16 or float32 (n,); where the quota is full, the sound goes that is most like another, maybe this.
+
+        Raises:
+            StateUnusable: the disk does not take it.
+        """
+        if not self.quota:
+            return
+        levels = tuple(round(float(level), 2) for level in band_levels(samples, rate_hz))
+        new = KeptSound(
+            file=f"{round(1_000 * at_s)}.flac",
+            at_s=at_s,
+            seconds=len(samples) / rate_hz,
+            score=score,
+            model_version=model_version,
+            levels_db=levels,
+        )
+        with self._lock:
+            kept = [each for each in self._read(machine_id) if each.file != new.file]
+            if any(each.levels_db == levels for each in kept):
+                return  # the same sound again, as of a recording that is played in a loop
+            chosen = self._chosen([*kept, new], at_s)
+            if new not in chosen:
+                return
+            folder = self.root / machine_id
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                encoded = flac_of(samples, rate_hz)
+                replace_durably(folder / new.file, lambda file: file.write(encoded))
+                self._write(machine_id, chosen)
+            except OSError as error:
+                raise StateUnusable(f"{folder}: {error.strerror or error}") from error
+
+    def sounds(self, machine_id: str) -> list[KeptSound]:
+        """Return the sounds of a machine, the oldest first. Raises :class:`StateUnusable`."""
+        with self._lock:
+            return self._read(machine_id)
+
+    def path(self, machine_id: str, sound: KeptSound) -> Path:
+        """Return the path of a sound, which may be gone."""
+        return self.root / machine_id / sound.file
+
+    def machine_ids(self) -> list[str]:
+        """Return the machines of which sounds are kept."""
+        try:
+            return sorted(path.parent.name for path in self.root.glob(f"*/{INDEX}"))
+        except OSError as error:
+            raise StateUnusable(f"{self.root}: {error.strerror or error}") from error
+
+    def forget(self, machine_id: str, since_s: float, most: int) -> None:
+        """Delete the newest sounds of a machine, which may not have been normal.
+
+        Args:
+            machine_id: the machine.
+            since_s: end from which sounds are deleted, seconds since 1970.
+            most: most sounds to delete: those of recordings lie close together.
+
+        Raises:
+            StateUnusable: the disk does not do it.
+        """
+        with self._lock:
+            kept = self._read(machine_id)
+            chosen = [*kept[:-most], *(sound for sound in kept[-most:] if sound.at_s < since_s)]
+            if chosen != kept:
+                self._write_or_raise(machine_id, chosen)
+
+    def enforce(self, now_s: float) -> None:
+        """Delete what is past its time, or over the quota. Raises :class:`StateUnusable`."""
+        for machine_id in self.machine_ids():
+            with self._lock:
+                kept = self._read(machine_id)
+                chosen = self._chosen(kept, now_s)
+                if chosen != kept:
+                    self._write_or_raise(machine_id, chosen)
+
+    def _chosen(self, sounds: list[KeptSound], now_s: float) -> list[KeptSound]:
+        chosen = sorted(
+            (sound for sound in sounds if now_s - sound.at_s <= self._retention_s), key=lambda sound: sound.at_s
+        )
+        while len(chosen) > max(1, self.quota):
+            levels = np.array([sound.levels_db for sound in chosen])
+            del chosen[most_alike(levels, np.array([sound.at_s for sound in chosen]))]
+        return chosen if self.quota else []
+
+    def _read(self, machine_id: str) -> list[KeptSound]:
+        folder = self.root / machine_id
+        try:
+            kept = _INDEX.validate_json((folder / INDEX).read_bytes())
+        except FileNotFoundError:
+            return []
+        except ValidationError:
+            return []  # a folder of unknown sounds is begun anew
+        except OSError as error:
+            raise StateUnusable(f"{folder}: {error.strerror or error}") from error
+        return [sound for sound in kept if (folder / sound.file).is_file()]
+
+    def _write_or_raise(self, machine_id: str, chosen: list[KeptSound]) -> None:
+        try:
+            self._write(machine_id, chosen)
+        except OSError as error:
+            raise StateUnusable(f"{self.root / machine_id}: {error.strerror or error}") from error
+
+    def _write(self, machine_id: str, chosen: list[KeptSound]) -> None:
+        """Write the index, then delete what it does not name any more."""
+        folder = self.root / machine_id
+        replace_durably(folder / INDEX, lambda file: file.write(_INDEX.dump_json(chosen)))
+        named = {sound.file for sound in chosen}
+        for path in folder.glob("*.flac"):
+            if path.name not in named:
+                path.unlink(missing_ok=True)
