@@ -119,15 +119,17 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service.live.start()
     sources = SourceSupervisor(service.live.session, service.settings.sources)
     sources.start()
-    delivering = asyncio.create_task(service.webhooks.run())
+    working = {asyncio.create_task(service.webhooks.run()), asyncio.create_task(service.calibrations.run())}
     try:
         yield
     finally:
-        delivering.cancel()
-        await asyncio.wait({delivering})
+        for task in working:
+            task.cancel()
+        await asyncio.wait(working)
         await sources.close()
         await loading
         service.stop_streams()
+        await service.calibrations.close()
         await service.shadows.close()
         await service.live.close()
         await run_in_threadpool(service.queue.close)
@@ -140,6 +142,7 @@ async def _load(service: Service) -> None:
     What is known of machines comes first, so that one that is ready to be scored can be listened to as well.
     """
     await service.live.machines.restore()
+    await service.calibrations.announce()
     try:
         loaded = await service.live.machines.reload()
     except HumwatchError as error:

@@ -37,6 +37,7 @@
         │   ├── NormalSoundNotFound         no normal sound of the machine was kept yet
         │   ├── CalibrationRunning          the machine is being calibrated already
         │   ├── CalibrationNotFound         the machine is not being calibrated
+        │   ├── MinuteNotFound              the commissioning has no such minute
         │   ├── ShadowRunning               a version runs beside the one in use already
         │   ├── ShadowNotFound              no version runs beside the one in use
         │   ├── BacktestRunning             a backtest is being run already
@@ -266,6 +267,12 @@ class CalibrationNotFound(RequestError):
     """The machine is not being calibrated."""
 
     code = "calibration_not_found"
+
+
+class MinuteNotFound(RequestError):
+    """The commissioning has no such minute, or not its sound any more."""
+
+    code = "minute_not_found"
 
 
 class ShadowRunning(RequestError):

@@ -74,6 +74,7 @@ STATUSES: Final[Mapping[str, int]] = MappingProxyType(
         "normal_sound_not_found": 404,
         "calibration_running": 409,
         "calibration_not_found": 404,
+        "minute_not_found": 404,
         "shadow_running": 409,
         "shadow_not_found": 404,
         "backtest_running": 409,

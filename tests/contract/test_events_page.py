@@ -15,6 +15,7 @@ from humwatch.alarm.characteristic import CurvePoint
 from humwatch.alarm.events import EVENT_KINDS, MachineState, Mark, Shelf
 from humwatch.alarm.rule import AlarmRule
 from humwatch.alarm.sequential import ChartFinding
+from humwatch.bundle.manifest import CommissioningCard
 from humwatch.detectors.normal_lines import LineFinding
 from humwatch.detectors.rhythm import IrregularTime
 from humwatch.false_alarms.decision import FalseAlarmRate
@@ -55,6 +56,7 @@ PARTS: dict[str, type[BaseModel]] = {
     "band": BandRange,
     "irregular_time": IrregularTime,
     "line": LineFinding,
+    "commissioning": CommissioningCard,
     "stream": StreamStatus,
     "history": FleetHistory,
     "minutes": FleetMinutes,
