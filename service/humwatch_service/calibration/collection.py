@@ -28,6 +28,7 @@ from humwatch.errors import (
     RepositoryError,
 )
 from humwatch.false_alarms.decision import Decision
+from humwatch.false_alarms.provisional import provisional_decision
 from humwatch.scoring.calibration import CalibrationSpec
 from humwatch.scoring.spec import ScoreKind
 from humwatch_service.calibration.acceptance import Question, judge
@@ -481,13 +482,14 @@ class LiveCalibrations:
                 running, provisional=False, whole_plan=True, activate=activate, who=who, why=why
             )
         machine_id, number = running.machine_id, last.stage + 1
-        decision, reason = await run_in_threadpool(self._limits_of, running, last)
+        decision = await run_in_threadpool(self._limits_of, running, last)
         version = await run_in_threadpool(self._registry.repository.next_version, machine_id)
         manifest, graph, arrays = await run_in_threadpool(
             lambda: with_limits(
                 self._registry.repository, machine_id, last.version, version=version, stage=number, decision=decision
             )
         )
+        reason = decision.rate.reason
         card = _stage_card(manifest, last.minute_numbers, running, reason, self._now_s(running), whole_plan=True)
         await self._write(running, card, manifest, graph, arrays, activate=activate, who=who, why=why)
         return card
@@ -499,6 +501,8 @@ class LiveCalibrations:
         machine_id, last = running.machine_id, running.last_stage
         number = 1 if last is None else last.stage + 1
         version = await run_in_threadpool(self._registry.repository.next_version, machine_id)
+        reason = "limits follow at the end of the period" if provisional and whole_plan else NO_LIMITS
+        wide = provisional_decision(wanted_a_week=self._wanted_a_week(machine_id), reason=reason)
         fitted = await run_in_threadpool(
             lambda: fit_version(
                 running.record,
@@ -509,10 +513,10 @@ class LiveCalibrations:
                 version=version,
                 stage=number,
                 provisional=provisional,
+                decision=wide if provisional else None,
             )
         )
         await self._found(running, fitted)
-        reason = "limits follow at the end of the period" if provisional and whole_plan else NO_LIMITS
         card = _stage_card(
             fitted.manifest, fitted.minute_numbers, running, reason, self._now_s(running), whole_plan=whole_plan
         )
@@ -562,8 +566,8 @@ class LiveCalibrations:
         await run_in_threadpool(running.use_stage, stage, reason, self._now_s(running))
         self._follow_level(running)
 
-    def _limits_of(self, running: Commissioning, stage: StageCard) -> tuple[Decision | None, str | None]:
-        """Fit limits to what a version scored (blocking); return them, or why there are none."""
+    def _limits_of(self, running: Commissioning, stage: StageCard) -> Decision:
+        """Fit limits to what a version scored (blocking)."""
         assert self._candidates is not None and self._fit_decision is not None  # callers ask for _fits_limits
         scores = self._candidates.scores(running.machine_id, stage.version)
         return limits_of(

@@ -18,6 +18,7 @@ from humwatch.calibration.plan import MIN_MINUTES
 from humwatch.calibration.type_prior import TypePrior
 from humwatch.errors import CalibrationError
 from humwatch.false_alarms.decision import Decision
+from humwatch.false_alarms.provisional import provisional_decision
 from humwatch.false_alarms.scores import NormalScores
 from humwatch.pipeline import PipelineSpec, network_response
 from humwatch_service.calibration.candidates import DecisionFit
@@ -92,8 +93,9 @@ def fit_version(
     version: str,
     stage: int,
     provisional: bool,
+    decision: Decision | None,
 ) -> Fitted:
-    """Fit a version to the minutes that there are, without those that are odd.
+    """Fit a version to the minutes that there are, without those that are odd, with limits that do not rest on them.
 
     Raises:
         CalibrationError: fewer than three minutes, or sound that no threshold can be made of.
@@ -156,7 +158,8 @@ def fit_version(
         stage=stage, minutes=len(used), planned_minutes=record.plan.minutes, provisional=provisional
     )
     numbers = [minute.number for minute in used]
-    return Fitted(manifest.model_copy(update={"commissioning": card}), arrays, numbers, odd, lost)
+    manifest = manifest.model_copy(update={"commissioning": card, "decision": decision})
+    return Fitted(manifest, arrays, numbers, odd, lost)
 
 
 def alarm_card(record: CommissioningRecord, folder: CommissioningFolder, minute: CollectedMinute) -> OddMinuteCard:
@@ -173,7 +176,7 @@ def alarm_card(record: CommissioningRecord, folder: CommissioningFolder, minute:
 
 
 def with_limits(
-    repository: ModelRepository, machine_id: str, made: str, *, version: str, stage: int, decision: Decision | None
+    repository: ModelRepository, machine_id: str, made: str, *, version: str, stage: int, decision: Decision
 ) -> tuple[Manifest, bytes, bytes]:
     """Return the last version of a commissioning: arrays and graph of another, and limits; manifest, graph, arrays.
 
@@ -196,17 +199,14 @@ def with_limits(
     return manifest, bundle.graph, arrays
 
 
-def limits_of(
-    fit: DecisionFit, scores: NormalScores, *, until_s: float | None, wanted_a_week: float
-) -> tuple[Decision | None, str | None]:
-    """Fit limits to the scores from within the period that was declared normal; return them, or why there are none."""
+def limits_of(fit: DecisionFit, scores: NormalScores, *, until_s: float | None, wanted_a_week: float) -> Decision:
+    """Fit limits to the scores from within the period that was declared normal; wide ones where these are too few."""
     if until_s is not None:
         scores = _before(scores, until_s)
     try:
-        decision = fit(scores, wanted_a_week=wanted_a_week)
+        return fit(scores, wanted_a_week=wanted_a_week)
     except CalibrationError as error:
-        return None, str(error)
-    return decision, decision.rate.reason
+        return provisional_decision(wanted_a_week=wanted_a_week, reason=str(error))
 
 
 def _before(scores: NormalScores, until_s: float) -> NormalScores:
