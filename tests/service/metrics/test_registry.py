@@ -48,6 +48,7 @@ def test_every_metric_is_described_and_well_named() -> None:
         "_drifted",
         "_judged",
         "_per_week",
+        "_provisional",
     )
     for spec in METRICS:
         assert spec.name.startswith("humwatch_")
@@ -181,7 +182,10 @@ def test_every_metric_moves(make_server: Any, models: Path, workshop: Any, monke
     assert server.http.post(url, content=b"text", headers=headers).status_code == 415
     shutil.copytree(models / "pump-2", models / "pump-3")
     shutil.rmtree(models / "fan-1")
-    workshop.make_bundle(models, "fan-1", "2", workshop.constant_graph(), workshop.recordings)
+    made = workshop.make_bundle(models, "fan-1", "2", workshop.constant_graph(), workshop.recordings)
+    manifest = json.loads((made / "manifest.json").read_text())
+    manifest["commissioning"] = {"stage": 1, "minutes": 5, "planned_minutes": 101, "provisional": True}
+    (made / "manifest.json").write_text(json.dumps(manifest))
     server.http.post("/v1/models:reload")
     uploaded = scraped(server)
     alarmed, purged = raise_an_alarm(server, workshop)
