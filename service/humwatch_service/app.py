@@ -119,16 +119,18 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service.live.start()
     sources = SourceSupervisor(service.live.session, service.settings.sources)
     sources.start()
-    delivering = asyncio.create_task(service.webhooks.run())
+    working = {asyncio.create_task(service.webhooks.run()), asyncio.create_task(service.calibrations.run())}
     try:
         yield
     finally:
-        delivering.cancel()
-        await asyncio.wait({delivering})
+        for task in working:
+            task.cancel()
+        await asyncio.wait(working)
         await sources.close()
         await loading
         service.stop_streams()
         await service.shadows.close()
+        await service.calibrations.close()
         await service.live.close()
         await run_in_threadpool(service.queue.close)
         await run_in_threadpool(service.tracing.close)

@@ -40,7 +40,8 @@
         │   ├── ShadowRunning               a version runs beside the one in use already
         │   ├── ShadowNotFound              no version runs beside the one in use
         │   ├── BacktestRunning             a backtest is being run already
-        │   └── NothingToPlay               there is no sound or history for a backtest
+        │   ├── NothingToPlay               there is no sound or history for a backtest
+        │   └── MinuteNotFound              the commissioning has no such minute
         ├── Unavailable                 not now
         │   ├── Overloaded                  all workers are busy and the waiting line is full
         │   ├── ModelsLoading               the models are being loaded
@@ -290,6 +291,12 @@ class NothingToPlay(RequestError):
     """There is no sound or history for a backtest."""
 
     code = "nothing_to_play"
+
+
+class MinuteNotFound(RequestError):
+    """The commissioning has no such minute, or not its sound any more."""
+
+    code = "minute_not_found"
 
 
 class Unavailable(ServiceError):

@@ -78,6 +78,7 @@ STATUSES: Final[Mapping[str, int]] = MappingProxyType(
         "shadow_not_found": 404,
         "backtest_running": 409,
         "nothing_to_play": 409,
+        "minute_not_found": 404,
         "streams_full": 503,
         "viewers_full": 503,
         "state_unusable": 503,

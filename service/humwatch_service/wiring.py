@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from humwatch.bundle.repository import ModelRepository
+from humwatch.false_alarms.estimate import fit_decision
 from humwatch.live.model import LiveModel
 from humwatch_service.calibration.collection import LiveCalibrations
 from humwatch_service.config.settings import Settings, processors
@@ -105,11 +106,20 @@ def make_service(settings: Settings) -> Service:
         live=live,
         broadcast=_broadcast(settings, live, metrics),
         versions=versions,
-        calibrations=LiveCalibrations(models, versions, live.machines, note=state.store.note),
         drifts=drifts,
         false_alarms=false_alarms,
         shadows=shadows,
         backtests=Backtests(settings, models, state, queue),
+        calibrations=LiveCalibrations(
+            models,
+            versions,
+            live.machines,
+            state.commissionings,
+            note=state.store.note,
+            fit_decision=fit_decision,
+            wanted_a_week=lambda machine_id: settings.machine(machine_id).alarm.false_alarms_a_week,
+            follows_level=lambda machine_id: settings.machine(machine_id).run_state == "level",
+        ),
         webhooks=webhooks,
         tracing=tracing,
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
 import numpy as np
 
-from humwatch.arrays import Float64
+from humwatch.arrays import Float32, Float64
 from humwatch.calibration.clean_segment import Sound
 from humwatch.detectors.lines import ClipLines, LinePower
 from humwatch.detectors.rhythm import GROUPS, POWERS
@@ -36,6 +37,9 @@ class KeptClip:
         digest: SHA-256 of the samples (float32), hexadecimal.
         sample_bits: resolution of a sample, bits.
         lines: line spectra of the clip; None for a score without lines.
+        at_s: time of the beginning of the clip, seconds since 1970.
+        samples: float32 (n,), the sound since the clip before; None where it is not kept.
+        rate_hz: sample rate of that sound, Hz.
     """
 
     minute: int
@@ -45,6 +49,30 @@ class KeptClip:
     digest: str
     sample_bits: int
     lines: ClipLines | None = None
+    at_s: float = 0.0
+    samples: Float32 | None = None
+    rate_hz: int = 0
+
+
+@dataclass(frozen=True)
+class CollectedMinute:
+    """A whole minute of normal sound: one recording of a calibration.
+
+    Attributes:
+        number: number of the minute, counted from 1.
+        at_s: time of its beginning, seconds since 1970.
+        clips: normal clips of the minute.
+        digests: SHA-256 of the sound of each clip, hexadecimal.
+        samples: float32 (n,), its sound; None where it is not kept.
+        rate_hz: sample rate of that sound, Hz.
+    """
+
+    number: int
+    at_s: float
+    clips: Sequence[NormalClip]
+    digests: Sequence[str]
+    samples: Float32 | None = None
+    rate_hz: int = 0
 
 
 class CalibrationBuffer:
@@ -55,7 +83,14 @@ class CalibrationBuffer:
     :func:`most_bytes_a_minute`.
     """
 
-    def __init__(self, spec: PipelineSpec) -> None:
+    def __init__(self, spec: PipelineSpec, *, first_minute: int = 0) -> None:
+        """Begin without clips.
+
+        Args:
+            spec: front end, windows and score of the evidence.
+            first_minute: index of the first minute, counted from 0.
+        """
+        self._first = first_minute
         self._clip_s = spec.windows.clip_seconds
         self._minute_s = max(RECORDING_S, self._clip_s)
         self._lock = threading.Lock()
@@ -109,11 +144,13 @@ class CalibrationBuffer:
         with self._lock:
             self._clips.append(held)
 
-    def extend(self, minute: int, sound: Sound) -> None:
+    def extend(self, minute: int, sound: Sound, samples: Float32 | None = None) -> None:
         """Add the sound behind the last clip to it, if that clip is of ``minute``."""
         with self._lock:
             if self._clips and self._clips[-1].minute == minute:
-                self._clips[-1] = replace(self._clips[-1], sound=self._clips[-1].sound + sound)
+                last = self._clips[-1]
+                joined = None if last.samples is None or samples is None else np.concatenate([last.samples, samples])
+                self._clips[-1] = replace(last, sound=last.sound + sound, samples=joined)
 
     def drop_since(self, at_s: float) -> list[KeptClip]:
         """Drop the clips that ended later than ``at_s`` of the stream, seconds; return them."""
@@ -125,16 +162,32 @@ class CalibrationBuffer:
             del self._clips[kept:]
         return dropped
 
-    def collected(self) -> tuple[list[NormalClip], list[str]]:
-        """Return the clips of the whole minutes, in order, and the digests of their sound; a minute is a recording."""
+    def release(self, number: int) -> None:
+        """Let go of the minutes up to a number, counted from 1: they are kept elsewhere."""
+        with self._lock:
+            self._clips = [clip for clip in self._clips if clip.minute >= number]
+            self._first = max(self._first, number)
+
+    def times(self) -> list[float]:
+        """Return the times at which the minutes that are held begin, the open one left out, seconds since 1970."""
+        held = self._held()
+        whole = self._open(held)[0]
+        first = {clip.minute: clip.at_s for clip in reversed(held) if clip.minute < whole}
+        return list(first.values())
+
+    def collected(self, until_s: float = np.inf) -> list[CollectedMinute]:
+        """Return the whole minutes, in order.
+
+        Args:
+            until_s: length of the stream up to which they have to have ended, seconds.
+        """
         held = self._held()
         whole = self._open(held)[0]
         minutes: dict[int, list[KeptClip]] = {}
         for clip in held:
             if clip.minute < whole:
                 minutes.setdefault(clip.minute, []).append(clip)
-        normal = [found for minute, clips in minutes.items() for found in _recording(f"minute {minute + 1}", clips)]
-        return normal, [clip.digest for clips in minutes.values() for clip in clips]
+        return [_minute(minute + 1, clips) for minute, clips in minutes.items() if clips[-1].until_s <= until_s]
 
     def _held(self) -> list[KeptClip]:
         with self._lock:
@@ -142,17 +195,27 @@ class CalibrationBuffer:
 
     def _open(self, clips: list[KeptClip]) -> tuple[int, float]:
         if not clips:
-            return 0, self._minute_s
+            return self._first, self._minute_s
         last = clips[-1].minute
         wanted_s = self._minute_s - self._clip_s * sum(clip.minute == last for clip in clips)
         return (last, wanted_s) if wanted_s > self._clip_s * (1 - 1e-9) else (last + 1, self._minute_s)
 
 
-def _recording(name: str, clips: list[KeptClip]) -> list[NormalClip]:
-    """Return the clips of a minute, each with the level of all of it."""
+def _minute(number: int, clips: list[KeptClip]) -> CollectedMinute:
+    """Return a minute, each clip of which has the level of all of it."""
     sound = sum((clip.sound for clip in clips), Sound())
     bits = min(clip.sample_bits for clip in clips)
-    return [NormalClip(name, clip.evidence, sound.level_dbfs, bits, sound.quietest_dbfs, clip.lines) for clip in clips]
+    name, quietest = f"minute {number}", sound.quietest_dbfs
+    rate_hz = clips[0].rate_hz
+    heard = [clip.samples for clip in clips if clip.samples is not None and clip.rate_hz == rate_hz]
+    return CollectedMinute(
+        number,
+        clips[0].at_s,
+        [NormalClip(name, clip.evidence, sound.level_dbfs, bits, quietest, clip.lines) for clip in clips],
+        [clip.digest for clip in clips],
+        np.concatenate(heard) if heard else None,
+        rate_hz,
+    )
 
 
 def most_bytes_a_minute(spec: PipelineSpec) -> int:

@@ -39,7 +39,9 @@ class Sound:
 class CleanSegment:
     """Clean sound without a break, as much as its minute still wants; its evidence is that of a file of its own."""
 
-    def __init__(self, pipeline: EvidencePipeline, *, minute: int, samples: int, rate_hz: int) -> None:
+    def __init__(
+        self, pipeline: EvidencePipeline, *, minute: int, samples: int, rate_hz: int, keep_sound: bool = False
+    ) -> None:
         """Begin a segment.
 
         Args:
@@ -47,8 +49,10 @@ class CleanSegment:
             minute: minute that the sound belongs to, counted from 0.
             samples: number of samples that are wanted.
             rate_hz: sample rate, Hz.
+            keep_sound: whether the samples are kept.
         """
         self.minute = minute
+        self._keep_sound = keep_sound
         self.left = samples
         self.sound = Sound()
         self._spec = pipeline.spec
@@ -56,6 +60,7 @@ class CleanSegment:
         self._pipeline.reset()
         self._levels = SecondLevels(rate_hz)
         self._digest = hashlib.sha256()
+        self._heard: list[Float32] = []
         self._parts: list[Evidence] = []
         self._blocks: list[WindowBlock] = []
         self._clips = 0
@@ -67,17 +72,24 @@ class CleanSegment:
         """
         self.left -= len(mono)
         self._digest.update(mono.tobytes())
+        if self._keep_sound:
+            self._heard.append(mono.copy())
         wide = mono.astype(np.float64)
         quietest = min(self._levels.push(mono), default=None)
         self.sound += Sound(wide.size, float(wide.sum()), float(wide @ wide), quietest)
         blocks = self._pipeline.push(mono[:, None])
         return self._cut(blocks if self.left else blocks + self._pipeline.flush())
 
-    def measured(self) -> tuple[Sound, str]:
-        """Return the measured sound since the last call, and its digest."""
-        sound, digest = self.sound, self._digest.hexdigest()
-        self.sound, self._digest = Sound(), hashlib.sha256()
-        return sound, digest
+    def measured(self) -> tuple[Sound, str, Float32 | None]:
+        """Return the measured sound since the last call, its digest, and its samples where they are kept."""
+        sound, digest, samples = self.sound, self._digest.hexdigest(), self.samples
+        self.sound, self._digest, self._heard = Sound(), hashlib.sha256(), []
+        return sound, digest, samples
+
+    @property
+    def samples(self) -> Float32 | None:
+        """Samples since the last clip, float32 (n,); None where they are not kept."""
+        return np.concatenate([np.zeros(0, np.float32), *self._heard]) if self._keep_sound else None
 
     def _cut(self, blocks: list[WindowBlock]) -> list[tuple[Evidence, ClipLines | None]]:
         self._parts += [block.evidence for block in blocks]

@@ -1,35 +1,36 @@
 """Collector of normal sound from a live stream: evidence for a calibration, nothing of a source at fault.
 
-Sound is collected in minutes. A minute of clean sound leaves the same evidence as a file of it, to the bit; a fault, a
-gap or a pause costs the clips that it falls into, and the minute goes on behind it.
+Sound is collected in minutes, when a plan wants them. A minute of clean sound leaves the same evidence as a file of
+it, to the bit; a fault, a gap or a pause costs the clips that it falls into, and the minute goes on behind it. What the
+plan does not want is followed for faults and level alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
 from humwatch.arrays import Float32
-from humwatch.calibration.calibration_buffer import RECORDING_S, CalibrationBuffer, KeptClip
+from humwatch.calibration.calibration_buffer import RECORDING_S, CalibrationBuffer, CollectedMinute, KeptClip
 from humwatch.calibration.clean_segment import CleanSegment
-from humwatch.calibration.fit import MIN_RECORDINGS
-from humwatch.errors import CalibrationError
+from humwatch.calibration.plan import CollectionPlan
 from humwatch.pipeline import EvidencePipeline, PipelineSpec
 from humwatch.predictor import Predictor
+from humwatch.run_state import RunGate
 from humwatch.scoring.normal_clip import NormalClip
 from humwatch.source.health import WINDOW_S, FaultReport, SourceHealth
 from humwatch.source.monitor import SourceMonitor
 
-MIN_MINUTES: Final = MIN_RECORDINGS
-MAX_MINUTES: Final = 240
-"""Enough for every method at 1 % (``order_statistic`` needs 230), and a bound of what is held."""
 LOOK_BACK_S: Final = WINDOW_S
 """A fault is in the window of the source's health before it is named: clips that ended there are dropped with it."""
 NOT_RUNNING: Final = "not_running"
 STREAM_CHANGED: Final = "stream_changed"
+CLOCK_S: Final = 1.0
+"""Least difference of the clock from the time that the samples say: below it samples go before, which never jitter."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,16 @@ class CollectorProgress:
         minutes: whole minutes of normal sound; only these calibrate.
         wanted_minutes: minutes at which it stops.
         collected_s: sound in whole clips, those of the open minute included, seconds.
-        rejected_s: sound that came and was not used, seconds.
+        rejected_s: sound that was wanted, came and was not used, seconds.
         rejected: rejected sound by reason, seconds: a fault of the source, ``not_running`` or ``stream_changed``;
             where several hold at once each of them counts.
         faults: present faults of the source.
         level_dbfs: level of the last second; None before the first.
-        paused: True while a signal says that the machine does not run.
+        paused: True while a signal or the level says that the machine does not run.
         done: True once the minutes are there, and no fault was named in the last of them since.
+        heard_s: time of the end of the last sound, seconds since 1970; None before any.
+        next_s: time from which the next minute is wanted, in the past while it is being collected or waited for; None
+            where no more are wanted.
     """
 
     minutes: int
@@ -58,6 +62,8 @@ class CollectorProgress:
     level_dbfs: float | None = None
     paused: bool = False
     done: bool = False
+    heard_s: float | None = None
+    next_s: float | None = None
 
     @property
     def wanted_s(self) -> float:
@@ -68,7 +74,10 @@ class CollectorProgress:
 class _Stream:
     """State of one stream: the sound of an open quantum, the source and the pipeline."""
 
-    def __init__(self, spec: PipelineSpec, predictor: Predictor, rate_hz: int, sample_bits: int) -> None:
+    def __init__(
+        self, spec: PipelineSpec, predictor: Predictor, rate_hz: int, sample_bits: int, *, begins_s: float
+    ) -> None:
+        self._anchor = begins_s, 0
         self.rate_hz = rate_hz
         self.sample_bits = sample_bits
         self.rest: Float32 = np.zeros(0, np.float32)
@@ -81,35 +90,64 @@ class _Stream:
         )
         self.source = SourceMonitor(health, rate_hz=rate_hz)
 
-    def segment(self, minute: int, seconds: float) -> CleanSegment:
+    @property
+    def now_s(self) -> float:
+        """Time of the sample that is followed next, seconds since 1970."""
+        since_s, sample = self._anchor
+        return since_s + (self.source.position - sample) / self.rate_hz
+
+    def set_clock(self, at_s: float) -> None:
+        """Take the time of the sample that comes next, seconds since 1970."""
+        at_s -= len(self.rest) / self.rate_hz
+        if abs(at_s - self.now_s) > CLOCK_S:
+            self._anchor = at_s, self.source.position
+
+    def segment(self, minute: int, seconds: float, *, keep_sound: bool) -> CleanSegment:
         """Begin a segment of so much of a minute."""
         samples = round(seconds * self.rate_hz)
-        return CleanSegment(self.pipeline, minute=minute, samples=samples, rate_hz=self.rate_hz)
+        return CleanSegment(self.pipeline, minute=minute, samples=samples, rate_hz=self.rate_hz, keep_sound=keep_sound)
 
 
 class NormalCollector:
     """Mono samples of a machine that runs normally in, clips for its calibration out.
 
-    One thread pushes; any may read, pause, or begin another stream. :class:`CalibrationBuffer` bounds the memory.
+    One thread pushes; any may read, pause, take minutes out, or begin another stream. :class:`CalibrationBuffer` bounds
+    the memory.
     """
 
-    def __init__(self, spec: PipelineSpec, predictor: Predictor, *, minutes: int) -> None:
+    def __init__(
+        self,
+        spec: PipelineSpec,
+        predictor: Predictor,
+        *,
+        plan: CollectionPlan,
+        taken: Sequence[float] = (),
+        last_number: int = 0,
+        heard_s: float | None = None,
+        keep_sound: bool = False,
+    ) -> None:
         """Collect through a type model's network.
 
         Args:
             spec: front end, windows and score of the model: evidence is for one score.
             predictor: network of the model.
-            minutes: minutes of clean sound at which to stop.
-
-        Raises:
-            CalibrationError: fewer or more minutes than thresholds can be made of.
+            plan: minutes that are wanted, and when.
+            taken: times of minutes of the plan that are there already, seconds since 1970.
+            last_number: number of the last minute that there ever was.
+            heard_s: time of the end of the sound that was heard before, seconds since 1970; None before any.
+            keep_sound: whether the samples of minutes are held beside their evidence.
         """
-        if not MIN_MINUTES <= minutes <= MAX_MINUTES:
-            raise CalibrationError(f"{minutes} minutes; {MIN_MINUTES} to {MAX_MINUTES} can be collected")
         self.spec = spec
-        self.minutes = minutes
+        self.plan = plan
         self._predictor = predictor
-        self._kept = CalibrationBuffer(spec)
+        self._keep_sound = keep_sound
+        self._heard_s = plan.start_s if heard_s is None else heard_s
+        self._kept = CalibrationBuffer(spec, first_minute=last_number)
+        self._lock = threading.Lock()
+        self._taken = list(taken)
+        self._times: list[float] | None = None
+        self._gate: RunGate | None = None
+        self._gate_given = False
         self._begun: tuple[int, int] | None = None
         self._paused = False
         self._stream: _Stream | None = None
@@ -118,7 +156,14 @@ class NormalCollector:
         self._level_dbfs: float | None = None
         self._rejected_s = 0.0
         self._rejected: dict[str, float] = {}
-        self._progress = CollectorProgress(0, minutes)
+        self._progress = CollectorProgress(
+            len(self._taken), plan.minutes, next_s=plan.due_s(self._taken), heard_s=heard_s
+        )
+
+    @property
+    def minutes(self) -> int:
+        """Minutes of clean sound at which it stops."""
+        return self.plan.minutes
 
     @property
     def progress(self) -> CollectorProgress:
@@ -143,11 +188,23 @@ class NormalCollector:
         """Reject sound from the next on while ``paused``, as of a machine that does not run."""
         self._paused = paused
 
-    def push(self, mono: Float32) -> None:
-        """Take float32 (n,) in [-1, 1] at the rate of the stream; before ``begin`` nothing is kept."""
+    def follow_level(self, gate: RunGate) -> None:
+        """Reject sound from the next on while the machine is off by its level, as one that is watched is."""
+        self._gate, self._gate_given = gate, True
+
+    def push(self, mono: Float32, at_s: float | None = None) -> None:
+        """Take sound; before ``begin`` nothing is kept.
+
+        Args:
+            mono: float32 (n,) in [-1, 1] at the rate of the stream.
+            at_s: time of its first sample, seconds since 1970; None counts on from the sound before, or from the
+                start of the plan.
+        """
         stream = self._current()
         if stream is None:
             return
+        if at_s is not None:
+            stream.set_clock(at_s)
         held = np.concatenate([stream.rest, mono])
         whole = len(held) - len(held) % stream.source.quantum_samples
         stream.rest = held[whole:].copy()
@@ -181,12 +238,33 @@ class NormalCollector:
             stream.source.clock(sample, time_s)
 
     def clips(self) -> list[NormalClip]:
-        """Return the clips of the whole minutes so far, in order; a minute is a recording."""
-        return self._kept.collected()[0]
+        """Return the clips of the whole minutes that are held, in order; a minute is a recording."""
+        return [clip for minute in self._kept.collected() for clip in minute.clips]
 
     def collected(self) -> tuple[list[NormalClip], list[str]]:
         """Return these clips, and SHA-256 of the samples (float32) of each, hexadecimal."""
+        return self.clips(), [digest for minute in self._kept.collected() for digest in minute.digests]
+
+    def whole(self) -> list[CollectedMinute]:
+        """Return the whole minutes that are held, in order."""
         return self._kept.collected()
+
+    def settled(self) -> list[CollectedMinute]:
+        """Return the whole minutes that are held and that no fault can drop any more, in order."""
+        return self._kept.collected(self._sound_s - LOOK_BACK_S)
+
+    def release(self, minute: CollectedMinute) -> None:
+        """Let go of a settled minute, and of those before it: it is kept elsewhere, and counts as before."""
+        with self._lock:
+            self._taken.append(minute.at_s)
+            self._kept.release(minute.number)
+            self._times = None
+
+    def forget(self, at_s: float) -> None:
+        """Count a minute that was released, by its time, no more: the plan makes it up."""
+        with self._lock:
+            self._taken.remove(at_s)
+            self._times = None
 
     def _current(self) -> _Stream | None:
         """Return the stream that began last, None once all is collected; for the thread that pushes."""
@@ -196,41 +274,76 @@ class NormalCollector:
         if begun is not None:
             if self._stream is not None:
                 self._interrupt(self._stream, (STREAM_CHANGED,))
-            self._stream = _Stream(self.spec, self._predictor, *begun)
+            begins_s = self._heard_s if self._stream is None else self._stream.now_s
+            self._stream = _Stream(self.spec, self._predictor, *begun, begins_s=begins_s)
+            self._gate_given = self._gate is not None
             self._publish(self._stream)
+        if self._stream is not None and self._gate_given:
+            self._gate_given = False
+            self._stream.source.recalibrate(-np.inf, np.inf, self._gate)
         return self._stream
 
     def _follow(self, stream: _Stream, mono: Float32) -> None:
         """Collect or reject the quantum that was followed last, float32 (n,)."""
         seconds = len(mono) / stream.rate_hz
         self._sound_s += seconds
-        reasons = (*((NOT_RUNNING,) if self._paused else ()), *(fault.code for fault in stream.source.faults))
+        at_s = stream.now_s - seconds
+        faults = tuple(fault.code for fault in stream.source.faults)
+        reasons = (*((NOT_RUNNING,) if self._paused or stream.source.running is False else ()), *faults)
         if reasons:
-            self._reject(reasons, seconds)
+            if self._wants(at_s):
+                self._reject(reasons, seconds)
             self._interrupt(stream, reasons)
         else:
-            self._collect(stream, mono)
+            self._collect(stream, mono, at_s)
 
-    def _collect(self, stream: _Stream, mono: Float32) -> None:
+    def _minute_times(self) -> list[float]:
+        """Return the times of the minutes that there are, the open one left out."""
+        with self._lock:
+            if self._times is None:
+                self._times = [*self._taken, *self._kept.times()]
+            return self._times
+
+    def _wants(self, at_s: float) -> bool:
+        """Return True if sound of a time is wanted: a minute is open, or may begin."""
+        return self.plan.wants(at_s, self._minute_times())
+
+    def _collect(self, stream: _Stream, mono: Float32, at_s: float) -> None:
         while len(mono):
+            if not self._wants(at_s):
+                self._segment = None
+                return
             if self._segment is None:
-                minute, wanted_s = self._kept.open
-                if minute >= self.minutes:
-                    return
-                self._segment = stream.segment(minute, wanted_s)
+                self._segment = stream.segment(*self._kept.open, keep_sound=self._keep_sound)
             segment = self._segment
             piece, mono = mono[: segment.left], mono[segment.left :]
+            at_s += len(piece) / stream.rate_hz
             for evidence, lines in segment.push(piece):
-                sound, digest = segment.measured()
-                bits = stream.sample_bits
-                self._kept.add(KeptClip(segment.minute, self._sound_s, evidence, sound, digest, bits, lines))
+                sound, digest, samples = segment.measured()
+                self._kept.add(
+                    KeptClip(
+                        segment.minute,
+                        self._sound_s,
+                        evidence,
+                        sound,
+                        digest,
+                        stream.sample_bits,
+                        lines,
+                        at_s=at_s - sound.n / stream.rate_hz,
+                        samples=samples,
+                        rate_hz=stream.rate_hz,
+                    )
+                )
             if not segment.left:
-                self._kept.extend(segment.minute, segment.sound)
-                self._segment = None
+                self._kept.extend(segment.minute, segment.sound, segment.samples)
+                self._segment, self._times = None, None
 
     def _interrupt(self, stream: _Stream, reasons: tuple[str, ...]) -> None:
         """Drop the clip that is not whole, and those that ended where a fault may have begun."""
-        lost = sum(clip.sound.n for clip in self._kept.drop_since(self._sound_s - LOOK_BACK_S))
+        dropped = self._kept.drop_since(self._sound_s - LOOK_BACK_S)
+        if dropped:
+            self._times = None
+        lost = sum(clip.sound.n for clip in dropped)
         if self._segment is not None:
             lost += self._segment.sound.n
             self._segment = None
@@ -243,15 +356,17 @@ class NormalCollector:
                 self._rejected[reason] = self._rejected.get(reason, 0.0) + seconds
 
     def _publish(self, stream: _Stream) -> None:
-        whole = self._kept.whole
+        times = self._minute_times()
         self._progress = CollectorProgress(
-            minutes=whole,
-            wanted_minutes=self.minutes,
-            collected_s=len(self._kept) * self.spec.windows.clip_seconds,
+            minutes=len(times),
+            wanted_minutes=self.plan.minutes,
+            collected_s=len(self._taken) * RECORDING_S + len(self._kept) * self.spec.windows.clip_seconds,
             rejected_s=self._rejected_s,
             rejected=dict(self._rejected),
             faults=stream.source.faults,
             level_dbfs=self._level_dbfs,
-            paused=self._paused,
-            done=whole >= self.minutes and self._sound_s - self._kept.last_s >= LOOK_BACK_S,
+            paused=self._paused or stream.source.running is False,
+            done=len(times) >= self.plan.minutes and self._sound_s - self._kept.last_s >= LOOK_BACK_S,
+            heard_s=stream.now_s,
+            next_s=self.plan.due_s(times),
         )

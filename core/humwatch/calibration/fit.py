@@ -59,11 +59,12 @@ def calibrate(
         >>> from pathlib import Path
         >>> from humwatch import OnnxPredictor, calibrate, read_bundle
         >>> from humwatch.calibration.collector import NormalCollector
+        >>> from humwatch.calibration.plan import CollectionPlan
         >>> from humwatch.scoring.calibration import CalibrationSpec
         >>> from humwatch.synthetic import SyntheticMachine
         >>> bundle = read_bundle(Path("models/fan-id_00/2"))
         >>> spec = bundle.manifest.pipeline
-        >>> collector = NormalCollector(spec, OnnxPredictor(bundle.graph), minutes=3)
+        >>> collector = NormalCollector(spec, OnnxPredictor(bundle.graph), plan=CollectionPlan.in_a_row(3))
         >>> collector.begin(16_000, 16)
         >>> for minute in range(3):
         ...     collector.push(SyntheticMachine(seed=1).clip(minute, seconds=60.0))
@@ -109,6 +110,22 @@ def calibrate_clips(
     return _ScaleFit(clips, scoring, spec, clip_seconds, response).clips(prior)
 
 
+def left_out_scores(
+    clips: Sequence[NormalClip],
+    *,
+    scoring: ScoringSpec,
+    spec: CalibrationSpec,
+    clip_seconds: float,
+    prior: TypePrior | None = None,
+    response: Float64 | None = None,
+) -> Float64:
+    """Return the raw score of each clip by statistics of the other recordings, in order: float64 (clips,).
+
+    Arguments and errors are those of :func:`calibrate`.
+    """
+    return _ScaleFit(clips, scoring, spec, clip_seconds, response).left_out(prior)
+
+
 def _recording_of(clips: Sequence[NormalClip]) -> Int64:
     """Return the index of each clip's recording among all of them: int64 (clips,)."""
     recordings = sorted({clip.recording for clip in clips})
@@ -145,15 +162,23 @@ class _ScaleFit:
 
     def clips(self, prior: TypePrior | None) -> ScaleCalibration:
         """Fit the time scale of clips."""
-        return self._scale(lambda evidence: [evidence], prior.clip if prior else None, whole_clips=True)
+        return self._clips_scale(prior)[0]
+
+    def left_out(self, prior: TypePrior | None) -> Float64:
+        """Return the raw scores of the clips, in order."""
+        return self._clips_scale(prior)[1]
 
     def steps(self, prior: TypePrior | None, step_windows: int) -> ScaleCalibration:
         """Fit the time scale of steps."""
-        return self._scale(lambda evidence: _steps(evidence, step_windows), prior.step if prior else None)
+        return self._scale(lambda evidence: _steps(evidence, step_windows), prior.step if prior else None)[0]
+
+    def _clips_scale(self, prior: TypePrior | None) -> tuple[ScaleCalibration, Float64]:
+        return self._scale(lambda evidence: [evidence], prior.clip if prior else None, whole_clips=True)
 
     def _scale(
         self, cut: Callable[[Evidence], list[Evidence]], prior: ScalePrior | None, *, whole_clips: bool = False
-    ) -> ScaleCalibration:
+    ) -> tuple[ScaleCalibration, Float64]:
+        """Return the calibration of a scale, and the raw score of each clip, in order."""
         pieces = [cut(clip.evidence) for clip in self._clips]
         if self._scoring.kind == "consensus":
             return self._consensus(pieces, prior, whole_clips=whole_clips)
@@ -162,7 +187,7 @@ class _ScaleFit:
 
     def _consensus(
         self, pieces: list[list[Evidence]], prior: ScalePrior | None, *, whole_clips: bool
-    ) -> ScaleCalibration:
+    ) -> tuple[ScaleCalibration, Float64]:
         alarm_rate = self._spec.alarm_rate
         prior = prior or ScalePrior()
         clip_of = np.repeat(np.arange(len(pieces)), [len(clip) for clip in pieces])
@@ -187,16 +212,17 @@ class _ScaleFit:
             recordings=self.recordings,
             alarm_rate=alarm_rate,
         )
-        raw.sort()
-        thresholds = self._thresholds(raw, "alarm_units").model_copy(update={"detectors": detectors.levels})
-        return ScaleCalibration(thresholds, consensus.level, raw, consensus.slope, consensus.level, detectors.lines)
+        ascending = np.sort(raw)
+        thresholds = self._thresholds(ascending, "alarm_units").model_copy(update={"detectors": detectors.levels})
+        slope, level = consensus.slope, consensus.level
+        return ScaleCalibration(thresholds, level, ascending, slope, level, detectors.lines), raw
 
     def _single(
         self,
         pieces: list[list[Evidence]],
         prior: NormalProfile | None,
         shared: tuple[NormalProfile | None, NormalProfile | None],
-    ) -> ScaleCalibration:
+    ) -> tuple[ScaleCalibration, Float64]:
         scoring = self._scoring
         pooled = [np.stack([piece.pooled(scoring.pooling) for piece in clip]) for clip in pieces]  # (pieces, bands)
         scores = np.empty(len(pieces))
@@ -205,10 +231,10 @@ class _ScaleFit:
             others = NormalProfile.fit(known, prior)
             for i in np.flatnonzero(fold):
                 scores[i] = max(raw_score(piece, scoring, others) for piece in pieces[i])
-        scores.sort()
+        ascending = np.sort(scores)
         symmetry: Symmetry = "distance" if scoring.is_profile else "logarithm" if scoring.kind == "mse" else "identity"
         normal = NormalProfile.fit(np.concatenate(pooled), prior)
-        return ScaleCalibration(self._thresholds(scores, symmetry), normal, scores, *shared)
+        return ScaleCalibration(self._thresholds(ascending, symmetry), normal, ascending, *shared), scores
 
     def _thresholds(self, scores: Float64, symmetry: Symmetry) -> ScaleThresholds:
         spec = self._spec

@@ -81,8 +81,8 @@ class SoundCollector(Protocol):
     def begin(self, source_rate_hz: int, sample_bits: int) -> None:
         """Begin another stream."""
 
-    def push(self, mono: Float32) -> None:
-        """Take float32 (n,) in [-1, 1]."""
+    def push(self, mono: Float32, at_s: float | None = None) -> None:
+        """Take float32 (n,) in [-1, 1], and the time of its first sample; None: right behind the sound before."""
 
     def gap(self, samples: int) -> None:
         """Skip samples that never came."""

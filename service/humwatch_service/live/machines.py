@@ -146,6 +146,11 @@ class LiveMachines:
         machine.collect(collector)
         self.follow_models(self._models.current)
 
+    def alarm_in_force(self, machine_id: str) -> bool:
+        """Return True while an alarm of the machine is in force."""
+        machine = self._machines.get(machine_id)
+        return machine is not None and machine.alarm.snapshot.active is not None
+
     def tick(self) -> None:
         """Let shelves end, take machines without sound for unknown, and write what waits (blocking)."""
         now_s = time.time()

@@ -10,6 +10,7 @@ from humwatch.alarm.characteristic import CurvePoint, curve, sentence
 from humwatch.alarm.events import MachineState, Mark, Shelf
 from humwatch.alarm.rule import AlarmRule
 from humwatch.alarm.sequential import ChartFinding
+from humwatch.bundle.manifest import CommissioningCard
 from humwatch.detectors.detector_set import DetectorName
 from humwatch.detectors.normal_lines import LineFinding
 from humwatch.detectors.rhythm import IrregularTime
@@ -95,6 +96,10 @@ class LiveStatus(_Status):
     rule: AlarmRule = Field(description="in force")
     decision: AlarmDecision = Field(description="what the rule comes to with the model in use")
     drift: DriftNote | None = Field(description="its normal sound has moved since the calibration; null: not known to")
+    commissioning: CommissioningCard | None = Field(
+        description="stage of the commissioning that made the version in use, `provisional` while others follow; null:"
+        " another way made it"
+    )
     stream: StreamStatus | None = Field(description="null: nothing was ever sent since the service started")
 
 
@@ -126,6 +131,7 @@ def status_of(machine: LiveMachine) -> LiveStatus:
             rule=machine.alarm.rule,
             decision=decision_of(machine),
             drift=None if machine.drift is None else DriftNote(since_s=machine.drift[0], summary=machine.drift[1]),
+            commissioning=None if machine.judge is None else machine.judge.bundle.manifest.commissioning,
             stream=_stream(machine),
         )
 

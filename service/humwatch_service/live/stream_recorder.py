@@ -76,7 +76,8 @@ class StreamRecorder:
         """Give the sound to the calibration that collects it."""
         collector = self._machine.collector
         if collector is not None:
-            collector.push(mono)
+            # a recording that is played faster than it was made fills a plan in the time of its samples
+            collector.push(mono, stream.time_of(start) if stream.form.realtime else None)
 
     def on_cpu_time(self, stream: LiveStream, seconds: float) -> None:
         """Count the processor time of a batch of a stream in time."""

@@ -151,6 +151,7 @@ class _ModelSeries:
         self._raw = series.add(families["anomaly_score_raw"], machine_id)
         self._warn = series.add(families["anomaly_threshold"], machine_id, "warn")
         series.add(families["anomaly_threshold"], machine_id, "alarm").set(1.0)
+        self._provisional = series.add(families["model_provisional"], machine_id)
 
     def remove(self) -> None:
         """Show none of them any more."""
@@ -164,6 +165,7 @@ class _ModelSeries:
         self._digest = model.digest
         manifest = model.manifest
         self._warn.set(manifest.clip.normalise(manifest.clip.warn.level))
+        self._provisional.set(manifest.commissioning is not None and manifest.commissioning.provisional)
         self.show_score(math.nan, math.nan)
         facts = (manifest.version, model.digest, manifest.predictor.strategy, manifest.scoring.kind)
         before, self._info = self._info, LineSet()

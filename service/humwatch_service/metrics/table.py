@@ -75,6 +75,12 @@ MODEL_METRICS: Final = (
         ("machine_id", "version", "digest", "strategy", "score"),
         "1 for each model in use.",
     ),
+    MetricSpec(
+        "humwatch_model_provisional",
+        "gauge",
+        ("machine_id",),
+        "1 while the version in use is a stage of a commissioning that others follow, else 0.",
+    ),
     MetricSpec("humwatch_models_refused", "gauge", (), "Machines whose active bundle failed a check."),
     MetricSpec("humwatch_ready", "gauge", (), "1 while /readyz says that the service can do all of its work, else 0."),
     MetricSpec("humwatch_build_info", "gauge", ("version", "python", "onnxruntime"), "1, with what is running."),

@@ -141,8 +141,11 @@ class ModelVersions:
         who: str,
         why: str,
         details: Mapping[str, JsonValue],
+        kind: str = "calibrated",
     ) -> None:
         """Write a new version, and use it if that is wanted; the first version of a machine is used at once.
+
+        ``kind`` is that of the line in the audit trail.
 
         Raises:
             RepositoryError, BundleError, PredictorError: it cannot be written, or fails a check.
@@ -157,7 +160,7 @@ class ModelVersions:
                 await self._use(
                     machine_id,
                     lambda: self._repository.activate(machine_id, chosen),
-                    "calibrated",
+                    kind,
                     {"made": version, **details},
                     who=who,
                     why=why,

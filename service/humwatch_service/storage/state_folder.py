@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from humwatch_service.storage.commissionings import CommissioningFolder
 from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.folder_lock import FolderLock
 from humwatch_service.storage.kept_sounds import KeptSounds
@@ -22,6 +23,7 @@ class StateFolder:
         normal_sounds: last normal sound of machines, to compare an alarm with.
         kept_sounds: normal sound of machines, to train with.
         shadow_sounds: sound of alarms that only candidates would have raised.
+        commissionings: commissionings that go on.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class StateFolder:
         self.normal_sounds = NormalSounds(path / "normal")
         self.kept_sounds = KeptSounds(path / "normal_kept", quota=normal_sounds, retention_s=normal_s)
         self.shadow_sounds = ShadowSounds(path / "shadow")
+        self.commissionings = CommissioningFolder(path / "commissioning")
         self._lock = FolderLock(path)
 
     def open(self) -> list[KeptMachine]:

@@ -10,11 +10,13 @@ from humwatch.arrays import Float32
 from humwatch.audio.features import FeatureSpec
 from humwatch.audio.windows import WindowSpec
 from humwatch.calibration.calibration_buffer import RECORDING_S, most_bytes_a_minute
-from humwatch.calibration.collector import LOOK_BACK_S, MAX_MINUTES, NormalCollector
+from humwatch.calibration.collector import LOOK_BACK_S, NormalCollector
+from humwatch.calibration.plan import MAX_MINUTES, CollectionPlan
 from humwatch.errors import CalibrationError
 from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Prediction, Predictor
 from humwatch.recording import normal_clips
+from humwatch.run_state import RunGate
 from humwatch.scoring.normal_clip import NormalClip
 from humwatch.scoring.spec import ScoreKind, ScoringSpec
 from humwatch.synthetic import SyntheticMachine
@@ -69,7 +71,7 @@ def test_minutes_in_random_chunks_leave_what_their_files_leave(
 ) -> None:
     machine = SyntheticMachine(3, rate_hz=rate_hz)
     spec, network = spec_of(hop, clip_s), DrawingPredictor() if drawn else predictor
-    collector = NormalCollector(spec, network, minutes=3)
+    collector = NormalCollector(spec, network, plan=CollectionPlan.in_a_row(3))
     collector.begin(rate_hz, 24)
     chunks = np.random.default_rng([rate_hz, hop])
     filed: list[NormalClip] = []
@@ -93,7 +95,7 @@ def test_how_the_sound_came_changes_nothing_at_all(predictor: Predictor, machine
     sound[480_000:560_000] = 0.0
     found = []
     for seed in (1, 2, None):
-        collector = NormalCollector(spec_of(4, 4.0), predictor, minutes=3)
+        collector = NormalCollector(spec_of(4, 4.0), predictor, plan=CollectionPlan.in_a_row(3))
         collector.begin(RATE_HZ, 16)
         pushed(collector, sound, None if seed is None else np.random.default_rng(seed))
         found.append((collector.progress, *collector.collected()))
@@ -108,7 +110,7 @@ def test_how_the_sound_came_changes_nothing_at_all(predictor: Predictor, machine
 @pytest.fixture(scope="module")
 def clean(predictor: Predictor, machine: SyntheticMachine) -> list[NormalClip]:
     """Of the first minute without a fault."""
-    collector = NormalCollector(spec_of(4, 4.0), predictor, minutes=3)
+    collector = NormalCollector(spec_of(4, 4.0), predictor, plan=CollectionPlan.in_a_row(3))
     collector.begin(RATE_HZ, 16)
     pushed(collector, normal(machine, 0))
     return collector.clips()
@@ -130,7 +132,7 @@ def test_nothing_of_a_source_at_fault_is_kept(
         "dc_offset": sound + np.float32(0.3),
     }[fault]
     sound[start:end] = spoilt[start:end]
-    collector = NormalCollector(spec_of(4, 4.0), predictor, minutes=3)
+    collector = NormalCollector(spec_of(4, 4.0), predictor, plan=CollectionPlan.in_a_row(3))
     collector.begin(RATE_HZ, 16)
     pushed(collector, sound)
     progress, clips = collector.progress, collector.clips()
@@ -146,7 +148,7 @@ def test_nothing_of_a_source_at_fault_is_kept(
 
 
 def test_what_spoils_the_last_minute_reopens_it(predictor: Predictor, machine: SyntheticMachine) -> None:
-    collector = NormalCollector(spec_of(5, 10.0), predictor, minutes=3)
+    collector = NormalCollector(spec_of(5, 10.0), predictor, plan=CollectionPlan.in_a_row(3))
     collector.begin(RATE_HZ, 16)
     pushed(collector, normal(machine, 0, 180.0))
     assert (collector.progress.minutes, collector.progress.done) == (3, False)
@@ -166,14 +168,14 @@ def test_what_spoils_the_last_minute_reopens_it(predictor: Predictor, machine: S
 
 def test_faults_that_are_its_level_alone_count_as_normal(predictor: Predictor) -> None:
     """A calibration says what level is usual; it has none to compare with."""
-    collector = NormalCollector(spec_of(5, 10.0), predictor, minutes=3)
+    collector = NormalCollector(spec_of(5, 10.0), predictor, plan=CollectionPlan.in_a_row(3))
     collector.begin(RATE_HZ, 16)
     pushed(collector, SyntheticMachine(3, level_dbfs=-60.0).clip(1, 61.0))
     assert (collector.progress.minutes, collector.progress.rejected) == (1, {})
 
 
 def test_a_rate_too_low_for_the_model_collects_nothing(predictor: Predictor) -> None:
-    collector = NormalCollector(spec_of(5, 10.0), predictor, minutes=3)
+    collector = NormalCollector(spec_of(5, 10.0), predictor, plan=CollectionPlan.in_a_row(3))
     collector.begin(8_000, 16)
     pushed(collector, SyntheticMachine(3, rate_hz=8_000).clip(1, 61.0))
     assert (collector.progress.minutes, collector.progress.collected_s) == (0, 0.0)
@@ -184,7 +186,7 @@ def test_sound_is_not_joined_over_a_gap(
     predictor: Predictor, machine: SyntheticMachine, clean: list[NormalClip]
 ) -> None:
     behind = normal(machine, 1, 70.0)
-    collector = NormalCollector(spec_of(4, 4.0), predictor, minutes=3)
+    collector = NormalCollector(spec_of(4, 4.0), predictor, plan=CollectionPlan.in_a_row(3))
     collector.begin(RATE_HZ, 16)
     pushed(collector, normal(machine, 0)[: 30 * RATE_HZ])
     collector.gap(5 * RATE_HZ)
@@ -197,7 +199,7 @@ def test_sound_is_not_joined_over_a_gap(
         np.array_equal(mine.evidence.sums, theirs.evidence.sums) for mine, theirs in zip(clips, clean, strict=True)
     )
     assert before == 6  # the seventh was whole less than 10 s before the end of the gap
-    afresh = NormalCollector(spec_of(4, 4.0), predictor, minutes=3)
+    afresh = NormalCollector(spec_of(4, 4.0), predictor, plan=CollectionPlan.in_a_row(3))
     afresh.begin(RATE_HZ, 16)
     pushed(afresh, behind[round(LOOK_BACK_S * RATE_HZ) - RATE_HZ // 10 :])
     for mine, theirs in zip(clips[before:], afresh.clips(), strict=False):
@@ -206,7 +208,7 @@ def test_sound_is_not_joined_over_a_gap(
 
 @pytest.mark.slow
 def test_another_stream_begins_a_clip_of_its_own(predictor: Predictor, machine: SyntheticMachine) -> None:
-    collector = NormalCollector(spec_of(5, 10.0), predictor, minutes=3)
+    collector = NormalCollector(spec_of(5, 10.0), predictor, plan=CollectionPlan.in_a_row(3))
     collector.push(normal(machine, 0, 5.0))
     assert collector.progress.level_dbfs is None
     collector.begin(RATE_HZ, 24)
@@ -220,7 +222,7 @@ def test_another_stream_begins_a_clip_of_its_own(predictor: Predictor, machine: 
 
 
 def test_a_machine_that_does_not_run_is_not_listened_to(predictor: Predictor, machine: SyntheticMachine) -> None:
-    collector = NormalCollector(spec_of(5, 10.0), predictor, minutes=3)
+    collector = NormalCollector(spec_of(5, 10.0), predictor, plan=CollectionPlan.in_a_row(3))
     collector.begin(RATE_HZ, 16)
     pushed(collector, normal(machine, 0, 35.0))
     collector.pause(True)
@@ -236,7 +238,7 @@ def test_a_machine_that_does_not_run_is_not_listened_to(predictor: Predictor, ma
 
 
 def test_overflows_and_clocks_are_faults_too(predictor: Predictor, machine: SyntheticMachine) -> None:
-    collector = NormalCollector(spec_of(5, 10.0), predictor, minutes=3)
+    collector = NormalCollector(spec_of(5, 10.0), predictor, plan=CollectionPlan.in_a_row(3))
     collector.overflow(1)
     collector.clock(0, 0.0)
     collector.begin(RATE_HZ, 16)
@@ -252,7 +254,7 @@ def test_overflows_and_clocks_are_faults_too(predictor: Predictor, machine: Synt
 def test_a_minute_takes_the_memory_that_is_documented(
     predictor: Predictor, machine: SyntheticMachine, hop: int, kilobytes: int
 ) -> None:
-    collector = NormalCollector(spec_of(hop, 10.0), predictor, minutes=3)
+    collector = NormalCollector(spec_of(hop, 10.0), predictor, plan=CollectionPlan.in_a_row(3))
     collector.begin(RATE_HZ, 16)
     held = []
     for number in range(2):
@@ -264,4 +266,113 @@ def test_a_minute_takes_the_memory_that_is_documented(
 @pytest.mark.parametrize("minutes", [2, MAX_MINUTES + 1])
 def test_too_few_and_too_many_minutes_are_refused(predictor: Predictor, minutes: int) -> None:
     with pytest.raises(CalibrationError, match="3 to 240"):
-        NormalCollector(spec_of(5, 10.0), predictor, minutes=minutes)
+        NormalCollector(spec_of(5, 10.0), predictor, plan=CollectionPlan.in_a_row(minutes))
+
+
+DAY = CollectionPlan.over("day", 1_000.0)
+
+
+def planned(predictor: Predictor, **given: object) -> NormalCollector:
+    collector = NormalCollector(spec_of(5, 10.0), predictor, plan=DAY, **given)  # type: ignore[arg-type]
+    collector.begin(RATE_HZ, 16)
+    return collector
+
+
+def test_a_plan_is_followed_by_the_time_of_the_sound_whatever_the_chunks(
+    predictor: Predictor, machine: SyntheticMachine
+) -> None:
+    sound = np.concatenate([normal(machine, number, 60.0) for number in range(3)])
+    found = []
+    for seed in (1, 2, None):
+        chunks = None if seed is None else np.random.default_rng(seed)
+        collector = planned(predictor, taken=[1_000.0 + 60.0 * number for number in range(5)], last_number=5)
+        due_s = DAY.due_s([1_240.0] * 5)
+        assert due_s is not None
+        begins_s = due_s - 75.0
+        start = 0
+        while start < len(sound):
+            size = int(chunks.integers(1, 40_000)) if chunks is not None else 8_000
+            collector.push(sound[start : start + size], begins_s + start / RATE_HZ)
+            start += size
+        found.append((collector.progress, collector.collected()[1], [minute.at_s for minute in collector.whole()]))
+        (minute,) = collector.whole()
+        assert (minute.number, minute.at_s) == (6, pytest.approx(due_s, abs=0.11))
+    assert found[0] == found[1] == found[2]
+    progress = found[0][0]
+    assert (progress.minutes, progress.rejected, progress.done) == (6, {}, False)
+    assert progress.heard_s == pytest.approx(begins_s + 180.0)
+    assert progress.next_s is not None
+    assert progress.next_s > progress.heard_s
+
+
+def test_what_the_plan_does_not_want_is_not_rejected(predictor: Predictor, machine: SyntheticMachine) -> None:
+    collector = planned(predictor, taken=[1_000.0] * 5)
+    collector.push(normal(machine, 0, 30.0), 1_100.0)
+    collector.push(np.zeros(20 * RATE_HZ, np.float32), 1_130.0)
+    assert [fault.code for fault in collector.progress.faults] == ["silent", "stuck"]
+    assert (collector.progress.rejected, collector.progress.minutes) == ({}, 5)
+    late = planned(predictor)
+    late.push(normal(machine, 0, 70.0), 900.0)  # sound from before the order
+    assert (late.progress.minutes, late.progress.collected_s, late.progress.rejected) == (0, 0.0, {})
+
+
+def test_a_fault_and_a_stop_in_a_minute_cost_what_they_touch(predictor: Predictor, machine: SyntheticMachine) -> None:
+    collector = planned(predictor)
+    collector.push(normal(machine, 0, 30.0), 1_000.0)
+    collector.push(np.zeros(4 * RATE_HZ, np.float32))
+    collector.push(normal(machine, 1, 30.0))
+    collector.pause(True)
+    collector.push(0.01 * normal(machine, 2, 30.0))
+    collector.pause(False)
+    assert collector.progress.minutes == 0
+    collector.push(normal(machine, 3, 61.0))
+    (minute,) = collector.whole()
+    assert minute.at_s == pytest.approx(1_000.0)
+    assert {"silent", "not_running"} <= set(collector.progress.rejected)
+    sound = minute.clips
+    assert len(sound) == 6
+    assert all(clip.quietest_dbfs is not None and clip.quietest_dbfs > -30.0 for clip in sound)
+
+
+def test_a_machine_that_is_off_by_its_level_is_not_learned(predictor: Predictor, machine: SyntheticMachine) -> None:
+    collector = planned(predictor)
+    collector.push(normal(machine, 0, 75.0), 1_000.0)
+    quietest = collector.clips()[0].quietest_dbfs
+    assert quietest is not None
+    collector.follow_level(RunGate.from_quietest(quietest))
+    collector.push(10 ** (-20 / 20) * normal(machine, 1, 60.0))
+    assert (collector.progress.paused, collector.progress.minutes) == (True, 1)
+    assert collector.progress.rejected["not_running"] >= 57.0
+    collector.push(normal(machine, 2, 75.0))
+    assert (collector.progress.paused, collector.progress.minutes) == (False, 2)
+    assert all(clip.quietest_dbfs == pytest.approx(quietest, abs=1.0) for clip in collector.clips())
+    collector.begin(RATE_HZ, 16)  # another stream has the same gate
+    collector.push(10 ** (-20 / 20) * normal(machine, 3, 5.0))
+    assert collector.progress.paused
+
+
+def test_minutes_that_are_settled_can_be_taken_out(predictor: Predictor, machine: SyntheticMachine) -> None:
+    collector = planned(predictor, keep_sound=True)
+    collector.push(normal(machine, 0, 65.0), 1_000.0)
+    assert (len(collector.whole()), collector.settled()) == (1, [])
+    collector.push(normal(machine, 1, 10.0))
+    (minute,) = collector.settled()
+    assert minute.samples is not None
+    assert len(minute.samples) == 60 * RATE_HZ
+    collector.release(minute)
+    assert (collector.settled(), collector.whole(), collector.progress.minutes) == ([], [], 1)
+    collector.push(normal(machine, 2, 65.0))
+    (second,) = collector.whole()
+    assert (second.number, second.at_s) == (2, pytest.approx(1_060.0))
+    held = collector.held_bytes
+    collector.forget(minute.at_s)
+    collector.push(normal(machine, 3, 0.1))
+    assert (collector.progress.minutes, collector.held_bytes) == (1, held)
+
+
+def test_nothing_is_collected_after_the_period(predictor: Predictor, machine: SyntheticMachine) -> None:
+    assert DAY.until_s is not None
+    collector = planned(predictor)
+    collector.push(normal(machine, 0, 100.0), DAY.until_s - 30.0)
+    assert (collector.progress.minutes, collector.progress.collected_s) == (0, 30.0)
+    assert collector.progress.rejected == {}

@@ -20,6 +20,7 @@ from humwatch_service.errors import CalibrationNotFound, CalibrationRunning, Sta
 from humwatch_service.models.recalibration import RecalibrationRequest, recalibrate
 from humwatch_service.models.registry import Engine, ModelRegistry, ModelSet, load_model
 from humwatch_service.models.versions import ModelVersions
+from humwatch_service.storage.commissionings import CommissioningFolder
 
 T = TypeVar("T")
 
@@ -31,15 +32,17 @@ class Setup:
     """What is around calibrations: models, an audit trail that may fail, and streams that tests play."""
 
     registry: ModelRegistry
+    folder: CommissioningFolder
     notes: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     collectors: dict[str, NormalCollector] = field(default_factory=dict)
     reloads: int = 0
     disk_full: bool = False
+    alarmed: bool = False
 
     def __post_init__(self) -> None:
         self.versions = ModelVersions(self.registry, reload=self.reload, note=self.note, clock=lambda: 12.0)
         self.calibrations = LiveCalibrations(
-            self.registry, self.versions, self, note=self.note, clock=lambda: 11.0, max_held_bytes=3 << 28
+            self.registry, self.versions, self, self.folder, note=self.note, clock=lambda: 11.0, max_fit_bytes=3 << 28
         )
 
     def collect(self, machine_id: str, collector: NormalCollector | None) -> None:
@@ -48,6 +51,9 @@ class Setup:
             return
         self.collectors[machine_id] = collector
         collector.begin(RATE_HZ, 16)
+
+    def alarm_in_force(self, machine_id: str) -> bool:
+        return self.alarmed
 
     async def reload(self) -> ModelSet:
         self.reloads += 1
@@ -77,10 +83,10 @@ def minutes() -> list[np.ndarray]:
 
 
 @pytest.fixture
-def setup(models: Path) -> Setup:
+def setup(models: Path, tmp_path: Path) -> Setup:
     registry = ModelRegistry(ModelRepository(models), Engine(("CPUExecutionProvider",), threads=1, processors=2))
     registry.reload()
-    return Setup(registry)
+    return Setup(registry, CommissioningFolder(tmp_path / "commissioning"))
 
 
 def started(setup: Setup, machine_id: str, sound: list[np.ndarray], **given: Any) -> None:
