@@ -15,12 +15,13 @@ from humwatch.alarm.characteristic import CurvePoint
 from humwatch.alarm.events import EVENT_KINDS, MachineState, Mark, Shelf
 from humwatch.alarm.rule import AlarmRule
 from humwatch.alarm.sequential import ChartFinding
+from humwatch.bundle.manifest import CommissioningCard
 from humwatch.detectors.normal_lines import LineFinding
 from humwatch.detectors.rhythm import IrregularTime
 from humwatch.false_alarms.decision import FalseAlarmRate
 from humwatch.scoring.explain import BandRange
 from humwatch_service.config.settings import Settings
-from humwatch_service.live.status import AlarmDecision, Fault, LiveStatus, StreamStatus
+from humwatch_service.live.status import AlarmDecision, DriftNote, Fault, LiveStatus, StreamStatus
 from humwatch_service.storage.fleet_history import FleetHistory, FleetMinutes
 from humwatch_service.viewers.events import (
     RETRY_MS,
@@ -55,6 +56,8 @@ PARTS: dict[str, type[BaseModel]] = {
     "band": BandRange,
     "irregular_time": IrregularTime,
     "line": LineFinding,
+    "drift": DriftNote,
+    "commissioning": CommissioningCard,
     "stream": StreamStatus,
     "history": FleetHistory,
     "minutes": FleetMinutes,

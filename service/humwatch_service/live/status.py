@@ -100,6 +100,8 @@ class LiveStatus(_Status):
         description="stage of the commissioning that made the version in use, `provisional` while others follow; null:"
         " another way made it"
     )
+    commissioned: bool = Field(description="whether a commissioning goes on; `/v1/machines/{id}/calibration` says more")
+    shadowed: bool = Field(description="whether a candidate runs beside; `/v1/machines/{id}/shadow` says more")
     stream: StreamStatus | None = Field(description="null: nothing was ever sent since the service started")
 
 
@@ -131,9 +133,16 @@ def status_of(machine: LiveMachine) -> LiveStatus:
             rule=machine.alarm.rule,
             decision=decision_of(machine),
             drift=None if machine.drift is None else DriftNote(since_s=machine.drift[0], summary=machine.drift[1]),
-            commissioning=None if machine.judge is None else machine.judge.bundle.manifest.commissioning,
+            commissioning=commissioning_of(machine),
+            commissioned=machine.collector is not None,
+            shadowed=machine.companion is not None,
             stream=_stream(machine),
         )
+
+
+def commissioning_of(machine: LiveMachine) -> CommissioningCard | None:
+    """Return the stage of a commissioning that made the version that judges; None where another way made it."""
+    return None if machine.judge is None else machine.judge.bundle.manifest.commissioning
 
 
 def decision_of(machine: LiveMachine) -> AlarmDecision:
