@@ -35,6 +35,7 @@ from humwatch_service.rehearsal.backtests import Backtests
 from humwatch_service.scoring.queue import ScoringQueue
 from humwatch_service.scoring.scorer import ScoreJob, Scorer
 from humwatch_service.scoring.uploads import UploadSlots
+from humwatch_service.shadow.scores import scores_of
 from humwatch_service.shadow.shadows import Shadows
 from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.records import split_alarm_id
@@ -86,7 +87,12 @@ def make_service(settings: Settings) -> Service:
     recorder.subscribe(normal)
     recorder.before_close(normal.flush)
     drifts = Drifts(state.store, metrics.live, flush=normal.flush)
-    false_alarms = SeenFalseAlarms(state.store, metrics.live, flush=normal.flush)
+    false_alarms = SeenFalseAlarms(
+        state.store,
+        metrics.live,
+        flush=normal.flush,
+        scores=lambda machine_id, version: scores_of(state.store.shadows, machine_id, version, in_use=version),
+    )
     live, shadows = _live(settings, models, state, recorder, gauges, retention, drifts, false_alarms, metrics, tracing)
     versions = ModelVersions(models, reload=live.machines.reload, note=state.store.note)
     metrics.watch_readiness(lambda: not models.unready() and not live.machines.unready())

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from humwatch.alarm.rule import AlarmRule
 from humwatch.false_alarms.decision import FalseAlarmRate
+from humwatch.false_alarms.estimate import expected_rate
+from humwatch.false_alarms.scores import NormalScores
 from humwatch.false_alarms.seen import AlarmCounts, SeenRate, seen_rate
 from humwatch_service.errors import StateUnusable
 from humwatch_service.live.machine import LiveMachine
@@ -37,6 +39,10 @@ class FalseAlarmReport(BaseModel):
     since_s: float | None = Field(description="first sound by this version and rule, seconds since 1970; null: none")
     watched_s: float = Field(description="sound that was scored since then, seconds")
     alarms: AlarmCounts = Field(description="raised since then")
+    expected: FalseAlarmRate | None = Field(
+        description="what the rule in force is expected to raise, estimated now from all that the version scored on live"
+        " sound so far; sound of alarms that were right is left out. Null: the version has scored nothing"
+    )
     promised: FalseAlarmRate | None = Field(
         description="what the version expects of its sequential rule; null where it has no limits, or another rule"
     )
@@ -52,6 +58,7 @@ class SeenFalseAlarms:
         metrics: LiveMetrics,
         *,
         flush: Callable[[], None],
+        scores: Callable[[str, str], NormalScores],
     ) -> None:
         """Read what was seen from the database.
 
@@ -59,15 +66,23 @@ class SeenFalseAlarms:
             store: database of alarms, and of the time watched.
             metrics: metrics of machines.
             flush: writer of the time watched so far.
+            scores: normal live scores of a machine by a version.
         """
         self._store = store
         self._metrics = metrics
         self._flush = flush
+        self._scores = scores
 
     def report(self, machine: LiveMachine) -> FalseAlarmReport:
-        """Return what was promised and seen. Raises MachineUnavailable, StateUnusable."""
+        """Return what was promised and seen, and what is expected now. Raises MachineUnavailable, StateUnusable."""
         self._flush()
-        return self._report(machine)
+        report = self._report(machine)
+        scores = self._scores(machine.machine_id, report.model_version)
+        if not scores.segments:
+            return report
+        rule = report.rule
+        expected = expected_rate(scores, rule, machine.alarm.limits, wanted_a_week=rule.false_alarms_a_week)
+        return report.model_copy(update={"expected": expected})
 
     def measure(self, machines: Iterable[LiveMachine]) -> None:
         """Show what was seen in the metrics."""
@@ -104,6 +119,7 @@ class SeenFalseAlarms:
             since_s=None if watch is None else watch.since_s,
             watched_s=watched_s,
             alarms=alarms,
+            expected=None,
             promised=promised,
             seen=seen_rate(alarms, watched_s, wanted),
         )

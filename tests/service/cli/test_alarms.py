@@ -156,12 +156,12 @@ def test_what_people_judged_is_exported(store: StateStore, tmp_path: Path) -> No
     out = tmp_path / "out"
     text = humwatch("alarms", "export", out)
     assert text.exit_code == 0, text.output
-    assert "recordings of false alarms (normal): 0, of true alarms (abnormal): 1;" in text.stdout
+    assert "kept normal sound: 0, of false alarms (normal): 0, of true alarms (abnormal): 1;" in text.stdout
     clip = soundfile.read(out / "fan-1" / "abnormal" / "alarm_fan-1-000001.flac", dtype="int16")[0]
     assert clip.tolist() == [7] * 800
     store.feedback("fan-1-000001", "false_alarm", cause="", action="", who="bo", at_s=RAISED_S + 99)
     again = json.loads(humwatch("alarms", "export", out, "--json").stdout)
-    assert again == {"normal": 1, "abnormal": 0, "unsure": 0, "without_sound": []}
+    assert again == {"kept": 0, "normal": 1, "abnormal": 0, "unsure": 0, "without_sound": []}
     assert [path.parent.name for path in out.rglob("*.flac")] == ["normal"]
 
 

@@ -89,7 +89,7 @@ def test_the_text_has_every_figure(normal: Path, faults: Path) -> None:
     told = rehearsed(normal, faults / "1.wav", "--hours", "0.05")
     text = " ".join(result.stdout.split())
     assert "pump-2, model version 1, 0:03:00.0 of sound" in text
-    assert "rule: on_delay_s=5.0, off_delay_s=30.0" in text
+    assert "rule: decision=sequential, false_alarms_a_week=1.0, on_delay_s=5.0, off_delay_s=30.0" in text
     rate = told["alarm_rate"]
     assert rate["count"] >= 1
     assert f"alarms {rate['count']} {rate['a_day']:.1f} {rate['low_a_day']:.1f} to {rate['high_a_day']:.1f}" in text
@@ -152,7 +152,7 @@ def test_a_rule_is_changed_value_by_value() -> None:
         (["k=3"], "k is more than n"),
         (["n=2.5"], "n: .*integer"),
         (["dead_band="], "dead_band: .*number"),
-        (["speed=3"], "'speed=3' is not NAME=VALUE with one of on_delay_s, "),
+        (["speed=3"], "'speed=3' is not NAME=VALUE with one of decision, false_alarms_a_week, on_delay_s, "),
     ],
 )
 def test_a_rule_that_cannot_be_says_why(changes: list[str], said: str) -> None:

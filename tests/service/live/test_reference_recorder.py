@@ -42,6 +42,7 @@ class Rig:
         )
     )
     heard: int = 0
+    gain: float = 1.0
 
     def hear(
         self, seconds: int, *, score: float | None = 0.2, state: str = "normal", faults: tuple[Any, ...] = ()
@@ -50,7 +51,7 @@ class Rig:
         for _ in range(seconds):
             start, self.heard = self.heard, self.heard + RATE_HZ
             values = np.arange(start, self.heard) % 1_000
-            self.stream.ring.push(start, (values / 32_768).astype(np.float32))
+            self.stream.ring.push(start, (self.gain * values / 32_768).astype(np.float32))
             step = SimpleNamespace(
                 start_sample=start, end_sample=self.heard, clip_score=score, faults=faults, model=MODEL
             )
@@ -165,6 +166,7 @@ def test_sounds_to_train_with_are_kept_every_ten_minutes_and_those_before_an_ala
     assert [(sound.at_s, sound.score, sound.model_version) for sound in kept.sounds("fan-1")] == [(60.0, 0.2, "4")]
     samples, _ = soundfile.read(kept.path("fan-1", kept.sounds("fan-1")[0]), dtype="int16")
     assert np.array_equal(samples, np.arange(50_000, 60_000) % 1_000)
+    rig.gain = 2.0
     rig.hear(round(CANDIDATE_S) - 41)
     assert [sound.at_s for sound in kept.sounds("fan-1")] == [60.0]
     rig.hear(1)

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from humwatch.false_alarms.seen import AlarmCounts
 from humwatch_service import wiring
 from humwatch_service.config.webhooks import WebhookSettings
 from humwatch_service.metrics.registry import METRICS, PROCESS_METRICS, Metrics
@@ -37,7 +38,17 @@ def samples(text: str) -> Samples:
 def test_every_metric_is_described_and_well_named() -> None:
     units = ("_seconds", "_total", "_ratio", "_raw", "_threshold", "_depth", "_in_progress", "_info", "_refused")
     units += ("_state", "_fault", "_dbfs", "_streams", "_changes", "_size", "_bytes", "_pending", "_number")
-    units += ("_viewers", "_ready", "_shelved", "_active", "_acknowledged", "_expected")
+    units += (
+        "_viewers",
+        "_ready",
+        "_shelved",
+        "_active",
+        "_acknowledged",
+        "_expected",
+        "_drifted",
+        "_judged",
+        "_per_week",
+    )
     for spec in METRICS:
         assert spec.name.startswith("humwatch_")
         assert spec.name.endswith(units)
@@ -188,6 +199,11 @@ def test_every_metric_moves(make_server: Any, models: Path, workshop: Any, monke
     assert server.http.post("/v1/machines/pump-2/shadow", json=order).status_code == 201
     service.metrics.shadow.settled("pump-2", "both")  # how it comes to that is seen in test_live_shadow.py
     service.broadcast._on_drop(2)  # how it comes to that is seen in test_live_events.py
+    # how it comes to that is seen in test_oversight.py
+    service.metrics.live.show_drift("pump-2", "drifted", 5.0)
+    alarms = AlarmCounts(false_alarm=9)
+    service.metrics.live.show_false_alarms("pump-2", alarms, watched_s=9.0, promised_a_week=1.0, low_a_week=2.0)
+    seen.append(samples(service.metrics.render()))
     with server.http.stream("GET", "/v1/live"):
         after = scraped(server)
 

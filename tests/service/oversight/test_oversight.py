@@ -19,6 +19,7 @@ from humwatch.alarm.events import ActiveAlarm, AlarmEvent, AlarmSnapshot, Observ
 from humwatch.alarm.rule import AlarmRule
 from humwatch.alarm.sequential import Chart, SequentialLimits
 from humwatch.false_alarms.decision import Decision, FalseAlarmRate
+from humwatch.false_alarms.scores import NormalScores, ScoreSegment
 from humwatch_service.errors import MachineUnavailable, StateUnusable
 from humwatch_service.metrics.registry import Metrics
 from humwatch_service.oversight.drifts import NAMED, OVER, Drifts, summary_of
@@ -46,7 +47,7 @@ def model_of(version: str, normal: str, decision: Decision | None = None) -> Any
 
 def machine_of(model: Any) -> Any:
     snapshot = SimpleNamespace(active=None)
-    alarm = SimpleNamespace(rule=RULE, snapshot=snapshot)
+    alarm = SimpleNamespace(rule=RULE, limits=None, snapshot=snapshot)
     return SimpleNamespace(machine_id="fan-1", model=model, alarm=alarm, state="normal", drift=None)
 
 
@@ -142,8 +143,32 @@ def test_a_machine_without_a_model_has_no_report(store: StateStore, metrics: Met
     with pytest.raises(MachineUnavailable):
         drifts_of(store, metrics, Clock(1)).report(machine)
     with pytest.raises(MachineUnavailable):
-        SeenFalseAlarms(store, metrics.live, flush=lambda: None).report(machine)
+        SeenFalseAlarms(store, metrics.live, flush=lambda: None, scores=no_scores).report(machine)
     drifts_of(store, metrics, Clock(1)).judge_due([machine])
+
+
+def no_scores(machine_id: str, version: str) -> NormalScores:
+    return NormalScores([])
+
+
+def test_what_is_expected_now_comes_from_all_that_the_version_scored(store: StateStore, metrics: Metrics) -> None:
+    """A version without limits promises nothing; what its on-delay rule will raise is told all the same."""
+    heard = NormalScores([ScoreSegment(0.0, np.random.default_rng(1).normal(0.0, 0.6, size=86_400))])
+    asked: list[tuple[str, str]] = []
+
+    def scores(machine_id: str, version: str) -> NormalScores:
+        asked.append((machine_id, version))
+        return heard
+
+    seen = SeenFalseAlarms(store, metrics.live, flush=lambda: None, scores=scores)
+    report = seen.report(machine_of(model_of("3", "cal-a")))
+    assert asked == [("fan-1", "3")]
+    assert report.promised is None
+    assert report.expected is not None
+    assert report.expected.expected_a_week is not None
+    assert report.expected.heard_s == 86_400
+    nothing = SeenFalseAlarms(store, metrics.live, flush=lambda: None, scores=no_scores)
+    assert nothing.report(machine_of(model_of("3", "cal-a"))).expected is None
 
 
 # -- what is recorded
@@ -246,7 +271,7 @@ def test_seen_stands_beside_promised(store: StateStore, metrics: Metrics) -> Non
     decision = Decision(limits=SequentialLimits(charts=(Chart(time_constant_s=20, limit=0.9),)), rate=rate)
     machine = machine_of(model_of("3", "cal-a", decision))
     recorder = NormalRecorder(store.add_normal)
-    seen = SeenFalseAlarms(store, metrics.live, flush=recorder.flush)
+    seen = SeenFalseAlarms(store, metrics.live, flush=recorder.flush, scores=no_scores)
     assert (seen.report(machine).since_s, seen.report(machine).seen.promise) == (None, "too_early")
     recorder.on_steps(machine, None, [step(1_000.0)])  # type: ignore[arg-type]
     recorder._watched["fan-1", "sha-3", RULE.model_dump_json()].watched_s = 4 * WEEK_S
@@ -299,7 +324,8 @@ def test_the_routes_answer_of_sound_that_was_streamed(make_server: Any, workshop
     answer = server.http.get("/v1/machines/pump-2/dataset")
     assert answer.headers["content-type"] == "application/zip"
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
-        assert archive.namelist() == ["pump-2/normal/kept_1000000000000.flac", "labels.csv"]
+        names = archive.namelist()
+        assert names[0] == "pump-2/normal/kept_1000000000000.flac" and names[-1] == "labels.csv"
     assert server.http.get("/v1/machines/nobody/dataset").status_code == 404
     for route in ("drift", "false-alarms", "dataset"):
         assert server.http.get(f"/v1/machines/Not-An-Id!/{route}").status_code == 422

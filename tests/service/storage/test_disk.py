@@ -250,7 +250,7 @@ def test_a_disk_that_takes_no_more_bytes(store: StateStore) -> None:
     try:
         refused = fill(store, 2)
         with pytest.raises(StateUnusable, match=r"the disk is full|does not read or write"):
-            store.commit(raised(refused, "x" * 100_000))
+            store.commit(raised(refused, "x" * 1_000_000))  # more than the log holds, should it begin anew
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     store.commit(raised(refused))
