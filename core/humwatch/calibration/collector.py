@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -149,6 +149,7 @@ class NormalCollector:
         self._gate: RunGate | None = None
         self._gate_given = False
         self._begun: tuple[int, int] | None = None
+        self._form: tuple[int, int] | None = None
         self._paused = False
         self._stream: _Stream | None = None
         self._segment: CleanSegment | None = None
@@ -202,6 +203,7 @@ class NormalCollector:
         """
         stream = self._current()
         if stream is None:
+            self._idle(len(mono), at_s)
             return
         if at_s is not None:
             stream.set_clock(at_s)
@@ -218,6 +220,7 @@ class NormalCollector:
         """Skip ``samples`` samples that never came."""
         stream = self._current()
         if stream is None:
+            self._idle(samples)
             return
         stream.rest = np.zeros(0, np.float32)
         stream.source.gap(samples)
@@ -268,20 +271,35 @@ class NormalCollector:
 
     def _current(self) -> _Stream | None:
         """Return the stream that began last, None once all is collected; for the thread that pushes."""
-        if self._progress.done:
-            return None
         begun, self._begun = self._begun, None
-        if begun is not None:
-            if self._stream is not None:
-                self._interrupt(self._stream, (STREAM_CHANGED,))
-            begins_s = self._heard_s if self._stream is None else self._stream.now_s
-            self._stream = _Stream(self.spec, self._predictor, *begun, begins_s=begins_s)
+        self._form = begun or self._form
+        stream = self._stream
+        if self._all_there:
+            if stream is not None:
+                self._heard_s, self._stream, self._segment = stream.now_s, None, None
+            return None
+        if self._form is not None and (stream is None or begun is not None):
+            if stream is not None:
+                self._interrupt(stream, (STREAM_CHANGED,))
+                self._heard_s = stream.now_s
+            stream = self._stream = _Stream(self.spec, self._predictor, *self._form, begins_s=self._heard_s)
             self._gate_given = self._gate is not None
-            self._publish(self._stream)
-        if self._stream is not None and self._gate_given:
+            self._publish(stream)
+        if stream is not None and self._gate_given:
             self._gate_given = False
-            self._stream.source.recalibrate(-np.inf, np.inf, self._gate)
-        return self._stream
+            stream.source.recalibrate(-np.inf, np.inf, self._gate)
+        return stream
+
+    @property
+    def _all_there(self) -> bool:
+        """True once the minutes are there, and no fault was named in the last of them since."""
+        return len(self._minute_times()) >= self.plan.minutes and self._sound_s - self._kept.last_s >= LOOK_BACK_S
+
+    def _idle(self, samples: int, at_s: float | None = None) -> None:
+        """Follow the time of sound that nobody wants any more."""
+        if self._form is not None:
+            self._heard_s = (self._heard_s if at_s is None else at_s) + samples / self._form[0]
+            self._progress = replace(self._progress, heard_s=self._heard_s, paused=self._paused)
 
     def _follow(self, stream: _Stream, mono: Float32) -> None:
         """Collect or reject the quantum that was followed last, float32 (n,)."""
@@ -366,7 +384,7 @@ class NormalCollector:
             faults=stream.source.faults,
             level_dbfs=self._level_dbfs,
             paused=self._paused or stream.source.running is False,
-            done=len(times) >= self.plan.minutes and self._sound_s - self._kept.last_s >= LOOK_BACK_S,
+            done=self._all_there,
             heard_s=stream.now_s,
             next_s=self.plan.due_s(times),
         )

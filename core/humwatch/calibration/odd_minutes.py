@@ -24,7 +24,7 @@ from humwatch.scoring.normal_clip import NormalClip
 
 ODD_SCORE: Final = 1.5
 """Score by the level of the others over which a minute is odd: half as far again from the median as their alarm level.
-Of 450 draws of normal clips of a slider two were, both among five; a squeal as loud as the machine is, also among five."""
+Of 450 draws of normal clips of a slider two were, both among five; a loud squeal is, also among five."""
 MOST_SUSPECTS: Final = 12
 """Minutes that are judged by a calibration of the others, those that stand out most first: each costs a fit."""
 SHOWN_BANDS: Final = 3

@@ -175,7 +175,7 @@ class Commissioning:
                 spare=[self._folder.sound_path_of(self.machine_id, card.number) for card in self.record.odd],
             )
             progress = self.progress
-            alarmed = self.alarm_s is not None and minute.at_s <= self.alarm_s
+            alarmed = self.alarm_s is not None and minute.at_s < self.alarm_s
             self.keep_record(
                 last_number=minute.number,
                 heard_s=progress.heard_s,

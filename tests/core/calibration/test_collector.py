@@ -376,3 +376,22 @@ def test_nothing_is_collected_after_the_period(predictor: Predictor, machine: Sy
     collector.push(normal(machine, 0, 100.0), DAY.until_s - 30.0)
     assert (collector.progress.minutes, collector.progress.collected_s) == (0, 30.0)
     assert collector.progress.rejected == {}
+
+
+def test_time_goes_on_once_all_is_there_and_a_minute_may_be_wanted_again(
+    predictor: Predictor, machine: SyntheticMachine
+) -> None:
+    collector = NormalCollector(spec_of(5, 10.0), predictor, plan=CollectionPlan.in_a_row(3, 1_000.0))
+    collector.begin(RATE_HZ, 16)
+    collector.push(normal(machine, 0, 191.0))
+    assert (collector.progress.done, len(collector.settled())) == (True, 3)
+    for minute in collector.settled():
+        collector.release(minute)
+    collector.push(normal(machine, 1, 9.0))
+    collector.gap(60 * RATE_HZ)
+    assert (collector.progress.done, collector.progress.heard_s) == (True, pytest.approx(1_260.0))
+    collector.forget(1_060.0)
+    collector.push(normal(machine, 2, 72.0), 5_000.0)
+    (minute,) = collector.settled()
+    assert (minute.number, minute.at_s) == (4, pytest.approx(5_000.0))
+    assert collector.progress.done

@@ -1,79 +1,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
-from humwatch.bundle.repository import ModelRepository
-from humwatch.calibration.collector import NormalCollector
 from humwatch.errors import CalibrationError, MachineNotFound, OperationRefused, RepositoryError
 from humwatch.scoring.calibration import CalibrationSpec
 from humwatch.synthetic import SyntheticMachine
-from humwatch_service.calibration.collection import LiveCalibrations
 from humwatch_service.errors import CalibrationNotFound, CalibrationRunning, StateUnusable
 from humwatch_service.models.recalibration import RecalibrationRequest, recalibrate
-from humwatch_service.models.registry import Engine, ModelRegistry, ModelSet, load_model
-from humwatch_service.models.versions import ModelVersions
-from humwatch_service.storage.commissionings import CommissioningFolder
-
-T = TypeVar("T")
-
-RATE_HZ = 16_000
-
-
-@dataclass
-class Setup:
-    """What is around calibrations: models, an audit trail that may fail, and streams that tests play."""
-
-    registry: ModelRegistry
-    folder: CommissioningFolder
-    notes: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
-    collectors: dict[str, NormalCollector] = field(default_factory=dict)
-    reloads: int = 0
-    disk_full: bool = False
-    alarmed: bool = False
-
-    def __post_init__(self) -> None:
-        self.versions = ModelVersions(self.registry, reload=self.reload, note=self.note, clock=lambda: 12.0)
-        self.calibrations = LiveCalibrations(
-            self.registry, self.versions, self, self.folder, note=self.note, clock=lambda: 11.0, max_fit_bytes=3 << 28
-        )
-
-    def collect(self, machine_id: str, collector: NormalCollector | None) -> None:
-        if collector is None:
-            del self.collectors[machine_id]
-            return
-        self.collectors[machine_id] = collector
-        collector.begin(RATE_HZ, 16)
-
-    def alarm_in_force(self, machine_id: str) -> bool:
-        return self.alarmed
-
-    async def reload(self) -> ModelSet:
-        self.reloads += 1
-        return self.registry.reload()
-
-    def note(self, machine_id: str, kind: str, *, at_s: float, who: str, why: str, details: Any) -> None:
-        if self.disk_full:
-            raise StateUnusable("the disk is full")
-        self.notes.append((machine_id, kind, {"at_s": at_s, "who": who, "why": why, **details}))
-
-    def play(self, machine_id: str, sound: np.ndarray) -> None:
-        for start in range(0, len(sound), 4_000):
-            self.collectors[machine_id].push(sound[start : start + 4_000])
-
-
-def run(awaitable: Awaitable[T]) -> T:
-    async def main() -> T:
-        return await awaitable
-
-    return asyncio.run(main())
+from humwatch_service.models.registry import load_model
+from tests.service.calibration.works import RATE_HZ, Setup, run
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +25,7 @@ def minutes() -> list[np.ndarray]:
 
 @pytest.fixture
 def setup(models: Path, tmp_path: Path) -> Setup:
-    registry = ModelRegistry(ModelRepository(models), Engine(("CPUExecutionProvider",), threads=1, processors=2))
-    registry.reload()
-    return Setup(registry, CommissioningFolder(tmp_path / "commissioning"))
+    return Setup(models, tmp_path / "state")
 
 
 def started(setup: Setup, machine_id: str, sound: list[np.ndarray], **given: Any) -> None:
