@@ -49,12 +49,11 @@ export class BacktestPanel {
   /** @param {Object} told */
   _show(told) {
     const { old, new: made, verdicts } = told;
-    const side = (name, { version, alarms, clips_over, expected }) => [`${name} ${version}`, `${alarms} ${alarms === 1 ? "alarm" : "alarms"}, ${clips_over.clips} of ${clips_over.of} clips over the alarm level. ${expected ? promiseSentence(expected) : "False alarms a week: not estimated."}`];
     fill(this._body,
       element("p", {}, element("b", {}, `Version ${made.version}`), ` beside version ${old.version}, over what is kept.`),
       comparisonCounts(told, "raise"),
       factList([
-        side("Version", old), side("Version", made),
+        sideOf(old), sideOf(made),
         ["Played", told.heard.filter(({ pieces }) => pieces > 0).map(({ kind, pieces, distinct_s }) => `${kind === "history" ? "" : `${pieces} × `}${KINDS[kind]}, ${durationText(distinct_s)}`).join("; ") || "nothing"],
         ["Judged alarms", verdictWords(verdicts)],
       ]),
@@ -68,6 +67,12 @@ export class BacktestPanel {
   }
 }
 
+/** One of the two versions. @param {Object} side @returns {[string, string]} */
+function sideOf({ version, alarms, clips_over, expected }) {
+  const heard = clips_over.heard === null ? "" : `; ${rateText(clips_over.heard)} clips a day over the alarm level heard, ${rateText(clips_over.expected)} expected`;
+  return [`Version ${version}`, `${alarms} ${alarms === 1 ? "alarm" : "alarms"}${heard}. ${expected ? promiseSentence(expected) : "False alarms a week: not estimated."}`];
+}
+
 /** What becomes of the alarms that the machine had. @param {Object} counts */
 function verdictWords(counts) {
   const words = [
@@ -75,6 +80,6 @@ function verdictWords(counts) {
     [counts.false_removed, "false alarms are gone"], [counts.false_kept, "false alarms are raised again"],
     [counts.false_added, "alarms are added on normal sound"], [counts.undecided, "are undecided: their sound ends too soon"],
     [counts.unjudged_kept, "that nobody judged are raised again"], [counts.unjudged_lost, "that nobody judged are not raised"],
-  ].filter(([count]) => count > 0).map(([count, text]) => `${rateText(count).replace(/\.0+$/, "")} ${text}`);
+  ].filter(([count]) => count > 0).map(([count, text]) => `${count} ${text}`);
   return words.length ? `${words.join("; ")}.` : "the machine had no alarm in that time whose sound is kept.";
 }
