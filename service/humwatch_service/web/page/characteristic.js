@@ -5,7 +5,7 @@ import { scoreText } from "./numbers.js";
 import { durationText } from "./times.js";
 
 const HEIGHT_PX = 190;
-const LEFT_PX = 46;
+const LEFT_PX = 54;
 const RIGHT_PX = 12;
 const TOP_PX = 10;
 const BOTTOM_PX = 38;

@@ -105,12 +105,11 @@ class MachinePage {
     const day = new DayHistory(this._id, signal, () => this._warn_level);
     this._commissioning = new CommissioningPanel(this._id, signal, () => this._versions.load());
     const side = element("div.side", {}, this._state.node,
-      panel("What it thinks it hears", {}, this._hears, this._hearsNote),
-      this._rule.node);
+      panel("What it thinks it hears", {}, this._hears, this._hearsNote));
     fill(this.node,
       element("p.crumbs", {}, element("a", { href: "#/" }, "Machines"), " / ", this._id),
       element("h1", {}, this._id),
-      element("div.split", {}, element("div.main-side", {}, this._stack.node, day.node), side),
+      element("div.split", {}, element("div.main-side", {}, this._stack.node, this._rule.node, day.node), side),
       element("div.panels", {},
         panel("Last alarms", {}, this._alarms, element("p", {}, element("a", { href: `#/alarms?machine=${encodeURIComponent(this._id)}` }, "All alarms of this machine"))),
         this._orders.node, this._commissioning.node, this._promises.node, this._drift.node, this._versions.node, ...this._versions.parts, panel("Model", {}, this._card)));

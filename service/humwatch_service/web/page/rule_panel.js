@@ -18,7 +18,7 @@ export class RulePanel {
     this._evidence = element("div.evidence-now", {}, this._meter, this._near);
     this._curve = new Characteristic(left);
     this._evidence.hidden = this._curve.node.hidden = this._cost.hidden = true;
-    this.node = panel("Rule in force", {}, this._sentences, this._evidence, this._curve.node, this._cost);
+    this.node = panel("Rule in force", { kind: "rule" }, element("div", {}, this._sentences, this._cost), element("div", {}, this._curve.node, this._evidence));
   }
 
   /** @param {Object} rule @param {Object} decision what it comes to with the model in use @param {number | null} warn_level */

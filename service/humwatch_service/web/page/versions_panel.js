@@ -4,6 +4,7 @@ import { BacktestPanel } from "./backtest_panel.js";
 import { button, element, fill, panel } from "./elements.js";
 import { rateText, scoreText } from "./numbers.js";
 import { askOrder } from "./order_form.js";
+import { promiseSentence } from "./promises.js";
 import { isLeft, part, read, send, wordsOf } from "./service.js";
 import { ShadowPanel } from "./shadow_panel.js";
 
@@ -63,6 +64,9 @@ export class VersionsPanel {
     const used = card.version === in_use;
     const facts = card.facts;
     const words = facts === null ? `cannot be used: ${card.reason}` : `${facts.score.replaceAll("_", " ")}, ${facts.calibration.recordings} recordings, warning from ${scoreText(facts.thresholds.warn)}; ${promise(facts)}`;
+    const stage = facts?.commissioning;
+    const decides = facts === null ? null : facts.false_alarms_a_week ? promiseSentence(facts.false_alarms_a_week) : "It has no limits of its own: the on-delay decides.";
+    const made = stage ? `Stage ${stage.stage} of a commissioning, from ${stage.minutes} of ${stage.planned_minutes} minutes${stage.provisional ? ", provisional" : ""}. ` : "";
     const mark = used ? element("span.mark", {}, "in use") : card.active ? element("span.mark", {}, "active, but refused") : null;
     const named = (verb) => ({ "aria-label": `${verb} version ${card.version}` });
     const acts = used || facts === null ? [] : [
@@ -70,7 +74,7 @@ export class VersionsPanel {
       button("Run beside", () => this._askShadow(card.version), named("Run beside:")),
       button("Activate", () => this._askFor(card.version), named("Activate")),
     ];
-    return element("li", {}, element("div", {}, element("b", {}, `Version ${card.version}`), " ", mark, element("p.quiet", {}, facts ? `${facts.created_at.slice(0, 10)}: ${words}` : words), ...(facts?.calibration.warnings ?? []).map((warning) => element("p.warned", {}, warning))), acts.length ? element("div.row.wrap.acts", {}, ...acts) : null);
+    return element("li", {}, element("div", {}, element("b", {}, `Version ${card.version}`), " ", mark, element("p.quiet", {}, facts ? `${facts.created_at.slice(0, 10)}: ${words}` : words), decides && element("p.quiet", {}, `${made}${decides}`), ...(facts?.calibration.warnings ?? []).map((warning) => element("p.warned", {}, warning))), acts.length ? element("div.row.wrap.acts", {}, ...acts) : null);
   }
 
   async _askFor(version) {
