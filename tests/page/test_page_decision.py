@@ -278,6 +278,7 @@ def test_another_version_is_activated_and_the_rule_with_it(window: Any, house: H
     rule = region(page, "Rule in force")
     expect(rule).to_contain_text("To raise an alarm, the score has to be at 1.00 or more for 3 s of sound.")
     expect(rule.locator(".rule-curve")).to_be_hidden()
+    expect(rule.locator(".evidence-now")).to_be_hidden()
     expect(region(page, "False alarms")).to_contain_text("Nothing is promised, so nothing can be kept or broken.")
     expect(page.locator(".head")).not_to_contain_text("provisionally")
     page.get_by_role("button", name="Roll back").click()

@@ -55,7 +55,7 @@ export class BacktestPanel {
       factList([
         sideOf(old), sideOf(made),
         ["Played", told.heard.filter(({ pieces }) => pieces > 0).map(({ kind, pieces, distinct_s }) => `${kind === "history" ? "" : `${pieces} × `}${KINDS[kind]}, ${durationText(distinct_s)}`).join("; ") || "nothing"],
-        ["Judged alarms", verdictWords(verdicts)],
+        ["Alarms that it had", verdictWords(verdicts)],
       ]),
       ...told.notes.map((note) => element("p.warned", {}, note)));
     fill(this._episodes, episodeList(told.episodes, old.version, made.version));
@@ -76,10 +76,10 @@ function sideOf({ version, alarms, clips_over, expected }) {
 /** What becomes of the alarms that the machine had. @param {Object} counts */
 function verdictWords(counts) {
   const words = [
-    [counts.true_kept, "true alarms are raised again"], [counts.true_lost, "true alarms are lost"],
-    [counts.false_removed, "false alarms are gone"], [counts.false_kept, "false alarms are raised again"],
-    [counts.false_added, "alarms are added on normal sound"], [counts.undecided, "are undecided: their sound ends too soon"],
-    [counts.unjudged_kept, "that nobody judged are raised again"], [counts.unjudged_lost, "that nobody judged are not raised"],
-  ].filter(([count]) => count > 0).map(([count, text]) => `${count} ${text}`);
-  return words.length ? `${words.join("; ")}.` : "the machine had no alarm in that time whose sound is kept.";
+    [counts.true_kept, "true, raised again"], [counts.true_lost, "true, lost"],
+    [counts.false_removed, "false, gone"], [counts.false_kept, "false, raised again"],
+    [counts.false_added, "new ones on normal sound"], [counts.undecided, "undecided, as their sound ends too soon"],
+    [counts.unjudged_kept, "judged by nobody, raised again"], [counts.unjudged_lost, "judged by nobody, not raised"],
+  ].filter(([count]) => count > 0).map(([count, text]) => `${text}: ${count}`);
+  return words.length ? words.join("; ") : "none whose sound is kept";
 }

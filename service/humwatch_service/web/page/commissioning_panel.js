@@ -117,7 +117,8 @@ export class CommissioningPanel {
     const lines = JSON.stringify([told, Math.floor(nowS() / 10)]);
     if (lines === this._told) return;
     this._told = lines;
-    fill(this._waits, element("b", {}, `${WAITS[told.waits_for]}: `), `${told.waits_why}.`);
+    const asks = told.waits_for !== "operator" && told.stages.find(({ state }) => state === "waiting");
+    fill(this._waits, element("b", {}, `${WAITS[told.waits_for]}: `), `${told.waits_why}.`, asks && element("span", {}, ` Version ${asks.version} waits for you to accept it.`));
     fill(this._facts, ...provisionalOf(told), factList(factsOf(told)), element("p.promise", {}, promiseWords(told)), ...troublesOf(told));
     this._odd.show(told.odd_minutes);
     this._showStages(told);
@@ -125,7 +126,7 @@ export class CommissioningPanel {
   }
 
   _showStages(told) {
-    fill(this._list, element("h3", {}, "Stages"), stageList(told.stages, told.plan.stage_minutes, told.odd_minutes.length));
+    fill(this._list, element("h3", {}, "Stages"), stageList(told.stages, told.plan.stage_minutes));
     const stages = JSON.stringify(told.stages.map(({ version, state }) => [version, state]));
     if (stages !== this._stages && this._stages !== "") this._made();
     this._stages = stages;

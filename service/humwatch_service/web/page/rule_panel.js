@@ -17,8 +17,9 @@ export class RulePanel {
     this._near = element("p.quiet");
     this._evidence = element("div.evidence-now", {}, this._meter, this._near);
     this._curve = new Characteristic(left);
-    this._evidence.hidden = this._curve.node.hidden = this._cost.hidden = true;
-    this.node = panel("Rule in force", { kind: "rule" }, element("div", {}, this._sentences, this._cost), element("div", {}, this._curve.node, this._evidence));
+    this._adds = element("div", {}, this._curve.node, this._evidence);
+    this._adds.hidden = this._cost.hidden = true;
+    this.node = panel("Rule in force", { kind: "rule" }, element("div", {}, this._sentences, this._cost), this._adds);
   }
 
   /** @param {Object} rule @param {Object} decision what it comes to with the model in use @param {number | null} warn_level */
@@ -29,7 +30,7 @@ export class RulePanel {
     this._told = told;
     const adds = decision.kind === "sequential";
     fill(this._sentences, ...ruleSentences(rule, warn_level, decision).map((sentence) => element("li", {}, sentence)));
-    this._curve.node.hidden = this._cost.hidden = this._evidence.hidden = !adds;
+    this._adds.hidden = this._cost.hidden = !adds;
     if (!adds) return;
     this._curve.show(decision.curve);
     say(this._cost, promiseSentence(decision.false_alarms));

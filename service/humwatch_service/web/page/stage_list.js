@@ -8,12 +8,11 @@ const STATES = Object.freeze({ active: "in use", candidate: "runs beside", waiti
 
 /**
  * @param {Object[]} stages that were made, the first one first @param {number[]} wanted minutes from which versions are made
- * @param {number} odd minutes that are held back
  */
-export function stageList(stages, wanted, odd) {
+export function stageList(stages, wanted) {
   const made = stages.at(-1)?.collected ?? 0;
   const coming = wanted.filter((minutes) => minutes > made);
-  return element("ol.stages", {}, ...stages.map(stageRow), ...coming.map((minutes) => comingRow(minutes, minutes === wanted.at(-1), odd)));
+  return element("ol.stages", {}, ...stages.map(stageRow), ...coming.map((minutes) => comingRow(minutes, minutes === wanted.at(-1))));
 }
 
 /** @param {Object} stage */
@@ -26,10 +25,9 @@ function stageRow(stage) {
     element("p.quiet", {}, `${stage.reason.replace(/^./, (first) => first.toUpperCase())}.`));
 }
 
-/** @param {number} minutes @param {boolean} last @param {number} odd */
-function comingRow(minutes, last, odd) {
-  const waits = odd > 0 ? " Odd minutes do not count until they are kept." : "";
-  return element("li", { data: { state: "coming" } }, element("p.quiet", {}, `From ${minutes} minutes: ${last ? "the version of all minutes" : "the next provisional version"}.${waits}`));
+/** @param {number} minutes @param {boolean} last */
+function comingRow(minutes, last) {
+  return element("li", { data: { state: "coming" } }, element("p.quiet", {}, `From ${minutes} minutes: ${last ? "the version of all minutes" : "the next provisional version"}.`));
 }
 
 /** A raw score, with the digits that mean anything. @param {number} raw */
