@@ -30,6 +30,7 @@ from humwatch.audio.files import audio_files
 from humwatch.audio.windows import Windower
 from humwatch.false_alarms.decision import Decision
 from humwatch.false_alarms.estimate import WEEK_S, fit_decision
+from humwatch.false_alarms.provisional import PROVISIONAL_LIMITS
 from humwatch.false_alarms.scores import NormalScores, ScoreSegment
 from humwatch.false_alarms.statistic import cluster_peaks, on_delay_statistic, sequential_statistic
 from humwatch.pipeline import network_response
@@ -48,6 +49,7 @@ RAMP_S: Final = 10
 WATCHED_S: Final = 3_600
 ONSETS: Final = 200
 EQUAL_WEEKS: Final = 26
+PROVISIONAL_DRAWS: Final = 20
 
 Sound = Callable[[np.random.Generator, int], Float64]
 
@@ -137,12 +139,14 @@ def clips_of_logmel(file: Path) -> list[NormalClip]:
     return sorted(found, key=lambda clip: clip.recording)
 
 
-def clips_in_blocks(clips: list[NormalClip], random: np.random.Generator) -> ClipsInBlocks:
-    """Calibrate on a random half of the clips; return the others' scores."""
+def clips_in_blocks(
+    clips: list[NormalClip], random: np.random.Generator, *, known_clips: int | None = None
+) -> ClipsInBlocks:
+    """Calibrate on some clips, drawn at random, or half of them; return the others' scores."""
     bundle = read_bundle(BUNDLE)
     spec = bundle.manifest.pipeline
     known = np.zeros(len(clips), bool)
-    known[random.permutation(len(clips))[: len(clips) // 2]] = True
+    known[random.permutation(len(clips))[: known_clips or len(clips) // 2]] = True
     calibration = calibrate(
         [clip for clip, used in zip(clips, known, strict=True) if used],
         scoring=spec.scoring,
@@ -246,6 +250,21 @@ def equal_limits(series: list[Float64], limits: SequentialLimits, wanted: float)
     return moved(high)
 
 
+def provisional(name: str, clips: list[NormalClip]) -> Iterator[str]:
+    """Yield the rows of the table of versions that rest on few clips: on-delay and provisional limits, a week each."""
+    for known_clips in (5, 15, 40):
+        on_delay, wide, over = [], [], []
+        for draw in range(PROVISIONAL_DRAWS):
+            random = np.random.default_rng([draw, known_clips])
+            sound = clips_in_blocks(clips, random, known_clips=min(known_clips, len(clips) // 2))
+            scores = sound(random, int(WEEK_S))
+            on_delay.append(len(cluster_peaks(on_delay_statistic(scores, RULE, 1.0), 1.0)[0]))
+            wide.append(alarms(scores, PROVISIONAL_LIMITS))
+            over.append(float(np.mean(sound.scores >= 1)))
+        cells = [f"{np.median(counts):.0f} ({np.mean(counts):.0f})" for counts in (on_delay, wide)]
+        yield f"| {name} | {known_clips} | {np.mean(over):.1%} | {cells[0]} | {cells[1]} |"
+
+
 def first_over(statistic: Float64, level: float) -> float:
     """Return the first second at which a statistic reaches a level; infinity if it never does."""
     over = np.flatnonzero(statistic >= level)
@@ -290,11 +309,20 @@ def main() -> None:
     parser.add_argument("--logmel", type=Path, nargs="*", default=[])
     parser.add_argument("--recordings", type=Path, nargs="*", default=[])
     parser.add_argument("--json", type=Path)
+    parser.add_argument(
+        "--provisional", action="store_true", help="the table of versions that rest on few clips instead"
+    )
     parser.add_argument("--times", action="store_true", help="the table of times to the alarm instead")
     options = parser.parse_args()
     real = {file.stem: clips_of_logmel(file) for file in options.logmel} | {
         folder.parent.name: clips_of_recordings(folder) for folder in options.recordings
     }
+    if options.provisional:
+        _say("| machine | clips | normal clips over | alarms a week, on-delay: median (mean) | provisional limits |")
+        _say("|---|---|---|---|---|")
+        for name, clips in real.items():
+            _say("\n".join(provisional(name, clips)))
+        return
     if options.times:
         _say("| machine | fault adds | on-delay: median / within 10 min | sequential | latest behind the on-delay |")
         _say("|---|---|---|---|---|")

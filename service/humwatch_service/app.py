@@ -129,8 +129,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await sources.close()
         await loading
         service.stop_streams()
-        await service.shadows.close()
         await service.calibrations.close()
+        await service.shadows.close()
         await service.live.close()
         await run_in_threadpool(service.queue.close)
         await run_in_threadpool(service.tracing.close)
@@ -142,6 +142,7 @@ async def _load(service: Service) -> None:
     What is known of machines comes first, so that one that is ready to be scored can be listened to as well.
     """
     await service.live.machines.restore()
+    await service.calibrations.announce()
     try:
         loaded = await service.live.machines.reload()
     except HumwatchError as error:

@@ -37,11 +37,11 @@
         │   ├── NormalSoundNotFound         no normal sound of the machine was kept yet
         │   ├── CalibrationRunning          the machine is being calibrated already
         │   ├── CalibrationNotFound         the machine is not being calibrated
+        │   ├── MinuteNotFound              the commissioning has no such minute
         │   ├── ShadowRunning               a version runs beside the one in use already
         │   ├── ShadowNotFound              no version runs beside the one in use
         │   ├── BacktestRunning             a backtest is being run already
-        │   ├── NothingToPlay               there is no sound or history for a backtest
-        │   └── MinuteNotFound              the commissioning has no such minute
+        │   └── NothingToPlay               there is no sound or history for a backtest
         ├── Unavailable                 not now
         │   ├── Overloaded                  all workers are busy and the waiting line is full
         │   ├── ModelsLoading               the models are being loaded
@@ -269,6 +269,12 @@ class CalibrationNotFound(RequestError):
     code = "calibration_not_found"
 
 
+class MinuteNotFound(RequestError):
+    """The commissioning has no such minute, or not its sound any more."""
+
+    code = "minute_not_found"
+
+
 class ShadowRunning(RequestError):
     """A version runs beside the one in use already."""
 
@@ -291,12 +297,6 @@ class NothingToPlay(RequestError):
     """There is no sound or history for a backtest."""
 
     code = "nothing_to_play"
-
-
-class MinuteNotFound(RequestError):
-    """The commissioning has no such minute, or not its sound any more."""
-
-    code = "minute_not_found"
 
 
 class Unavailable(ServiceError):

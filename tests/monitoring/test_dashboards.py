@@ -176,6 +176,7 @@ NOT_SHOWN = {
     "humwatch_page_viewers",
     "humwatch_alarms_raised_total",  # by detector, which each alarm names
     "humwatch_anomaly_score_raw",  # on the scale of the model
+    "humwatch_model_provisional",  # of commissionings, which the service shows
     "humwatch_audio_last_sample_timestamp_seconds",  # as age, by a recording rule
     "humwatch_source_faults_total",  # as faults over time
 }

@@ -1,4 +1,4 @@
-"""A commissioning as an operator sees it: a plan that fills, a minute that is odd, and a version that waits for a word."""
+"""A commissioning as an operator sees it: a plan that fills, a minute that is odd, a version that waits to be accepted."""
 
 from __future__ import annotations
 

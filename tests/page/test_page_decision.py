@@ -1,4 +1,4 @@
-"""A version with limits: what decides, what was promised and seen, what has moved, and what another version would do."""
+"""A version with limits: what decides, what was promised and seen, what moved, and what another version would do."""
 
 from __future__ import annotations
 
@@ -97,9 +97,7 @@ def moved_hours(manifest: Manifest) -> list[HourSum]:
     for hour in range(now_hour - 20 * 24, now_hour):
         departures_db = rng.normal(0.0, 0.2, bands)
         departures_db[bands // 4 : bands // 2] += 3.0 * (hour >= now_hour - 9 * 24)
-        hours.append(
-            HourSum(MACHINE, manifest.files[CALIBRATION], hour, 3_600.0, 0.0, 360.0, 3_600.0 * departures_db)
-        )
+        hours.append(HourSum(MACHINE, manifest.files[CALIBRATION], hour, 3_600.0, 0.0, 360.0, 3_600.0 * departures_db))
     return hours
 
 
@@ -205,8 +203,8 @@ def test_an_alarm_says_which_average_raised_it_and_a_false_one_breaks_the_promis
     chart = house.http.get(f"/v1/alarms/{alarm_id}").json()["context"]["chart"]
     page = window.open(f"{house.url}#/alarms/{alarm_id}", width=360)
     rule = region(page, "Rule in force")
-    said = f"The average of the score over {chart['time_constant_s']:.0f} s reached {chart['average']:.2f}; its limit is"
-    expect(rule).to_contain_text(said)
+    reached = f"over {chart['time_constant_s']:.0f} s reached {chart['average']:.2f}; its limit is"
+    expect(rule).to_contain_text(f"The average of the score {reached}")
     expect(rule).to_contain_text("passes one of its limits: 1.60 over 5 s, 1.00 over 60 s, 0.80 over 5 min.")
     assert not is_too_wide(page)
     house.order(f"alarms/{alarm_id}:feedback", verdict="false_alarm", cause="a tool", action="none")

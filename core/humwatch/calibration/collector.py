@@ -111,8 +111,8 @@ class _Stream:
 class NormalCollector:
     """Mono samples of a machine that runs normally in, clips for its calibration out.
 
-    One thread pushes; any may read, pause, take minutes out, or begin another stream. :class:`CalibrationBuffer` bounds
-    the memory.
+    One thread pushes; any may read, signal, take minutes out, or begin another stream. :class:`CalibrationBuffer`
+    bounds the memory.
     """
 
     def __init__(
@@ -147,10 +147,10 @@ class NormalCollector:
         self._taken = list(taken)
         self._times: list[float] | None = None
         self._gate: RunGate | None = None
-        self._gate_given = False
+        self._signal: bool | None = None
+        self._told = False
         self._begun: tuple[int, int] | None = None
         self._form: tuple[int, int] | None = None
-        self._paused = False
         self._stream: _Stream | None = None
         self._segment: CleanSegment | None = None
         self._sound_s = 0.0
@@ -185,13 +185,13 @@ class NormalCollector:
         """
         self._begun = source_rate_hz, sample_bits
 
-    def pause(self, paused: bool) -> None:
-        """Reject sound from the next on while ``paused``, as of a machine that does not run."""
-        self._paused = paused
+    def signal(self, running: bool | None) -> None:
+        """Reject sound from the next on while a machine is said not to run; None leaves it to the level."""
+        self._signal, self._told = running, True
 
     def follow_level(self, gate: RunGate) -> None:
         """Reject sound from the next on while the machine is off by its level, as one that is watched is."""
-        self._gate, self._gate_given = gate, True
+        self._gate, self._told = gate, True
 
     def push(self, mono: Float32, at_s: float | None = None) -> None:
         """Take sound; before ``begin`` nothing is kept.
@@ -283,11 +283,12 @@ class NormalCollector:
                 self._interrupt(stream, (STREAM_CHANGED,))
                 self._heard_s = stream.now_s
             stream = self._stream = _Stream(self.spec, self._predictor, *self._form, begins_s=self._heard_s)
-            self._gate_given = self._gate is not None
-            self._publish(stream)
-        if stream is not None and self._gate_given:
-            self._gate_given = False
+            self._told = True
+        if stream is not None and self._told:
+            self._told = False
             stream.source.recalibrate(-np.inf, np.inf, self._gate)
+            stream.source.signal(self._signal)
+            self._publish(stream)
         return stream
 
     @property
@@ -299,7 +300,7 @@ class NormalCollector:
         """Follow the time of sound that nobody wants any more."""
         if self._form is not None:
             self._heard_s = (self._heard_s if at_s is None else at_s) + samples / self._form[0]
-            self._progress = replace(self._progress, heard_s=self._heard_s, paused=self._paused)
+            self._progress = replace(self._progress, heard_s=self._heard_s, paused=self._signal is False)
 
     def _follow(self, stream: _Stream, mono: Float32) -> None:
         """Collect or reject the quantum that was followed last, float32 (n,)."""
@@ -307,7 +308,7 @@ class NormalCollector:
         self._sound_s += seconds
         at_s = stream.now_s - seconds
         faults = tuple(fault.code for fault in stream.source.faults)
-        reasons = (*((NOT_RUNNING,) if self._paused or stream.source.running is False else ()), *faults)
+        reasons = (*((NOT_RUNNING,) if stream.source.running is False else ()), *faults)
         if reasons:
             if self._wants(at_s):
                 self._reject(reasons, seconds)
@@ -383,7 +384,7 @@ class NormalCollector:
             rejected=dict(self._rejected),
             faults=stream.source.faults,
             level_dbfs=self._level_dbfs,
-            paused=self._paused or stream.source.running is False,
+            paused=stream.source.running is False,
             done=self._all_there,
             heard_s=stream.now_s,
             next_s=self.plan.due_s(times),

@@ -70,6 +70,8 @@ def judge(question: Question) -> Verdict:
     report = question.report
     if report is None:
         return Verdict("listen", "it begins to score beside the version in use")
+    if not report.running:
+        return Verdict("wait", f"it could not go on beside the version in use: {report.failure or 'it was stopped'}")
     if report.alarms_only_new:
         alarms = f"{report.alarms_only_new} alarm" + "s" * (report.alarms_only_new > 1)
         return Verdict("wait", f"it raised {alarms} that the version in use did not")

@@ -17,6 +17,14 @@ class CandidateReport(Protocol):
         """Version of the candidate."""
 
     @property
+    def running(self) -> bool:
+        """Whether it hears the stream."""
+
+    @property
+    def failure(self) -> str | None:
+        """Why it does not; None where it does."""
+
+    @property
     def heard_s(self) -> float:
         """Sound that it scored, seconds."""
 

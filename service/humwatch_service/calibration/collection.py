@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -40,10 +40,10 @@ from humwatch_service.calibration.cards import (
     progress_of,
     report_of,
 )
-from humwatch_service.calibration.commissioning import Commissioning
+from humwatch_service.calibration.commissioning import SETTLED_S, Commissioning
 from humwatch_service.calibration.fitting import MADE_BY, Fitted, fit_version, limits_of, source_of, with_limits
 from humwatch_service.calibration.record import Acceptance, CommissioningRecord, LostMinute, StageCard
-from humwatch_service.errors import CalibrationNotFound, CalibrationRunning, MinuteNotFound
+from humwatch_service.errors import CalibrationNotFound, CalibrationRunning, MinuteNotFound, StateUnusable
 from humwatch_service.models.levels import FalseAlarms, Levels
 from humwatch_service.models.recalibration import RecalibrationRequest, pipeline_for
 from humwatch_service.models.registry import LoadedModel, ModelRegistry, load_model
@@ -73,6 +73,9 @@ class SoundFeed(Protocol):
 
     def collect(self, machine_id: str, collector: NormalCollector | None) -> None:
         """Give all the sound of a machine, which may have no model yet, to a collector; None: no more."""
+
+    def expect(self, machine_ids: Iterable[str]) -> None:
+        """Have machines come later that may have no model: whoever sends for one is not told that there is none."""
 
     def alarm_in_force(self, machine_id: str) -> bool:
         """Return True while an alarm of the machine is in force."""
@@ -138,6 +141,13 @@ class LiveCalibrations:
                 _log.exception("a commissioning failed")
             await asyncio.sleep(LOOK_EVERY_S)
 
+    async def announce(self) -> None:
+        """Say whose commissionings will be taken up, before the models are known."""
+        try:
+            self._live.expect(await run_in_threadpool(self._folder.records))
+        except StateUnusable as error:
+            _log.warning("commissionings wait", code=error.code, reason=str(error))
+
     async def restore(self) -> None:
         """Take up what was going on before a restart, once models and machines are known.
 
@@ -151,6 +161,7 @@ class LiveCalibrations:
                 if machine_id not in self._running:
                     await self._take_up(machine_id, content)
             self._restored = True
+            self._live.expect(())
 
     async def start(
         self,
@@ -433,10 +444,10 @@ class LiveCalibrations:
             if not stage.provisional:
                 await self._ended(running, running.record.stages[-1])
             return
-        await self._let_score(running, stage)
         listening = verdict.kind == "listen"
         reason = "it scores beside the version in use" if listening else verdict.reason
         await run_in_threadpool(running.change_stage, stage, "candidate" if listening else "waiting", reason, now_s)
+        await self._let_score(running, stage)
 
     def _question(self, running: Commissioning, stage: StageCard, in_use: LoadedModel | None, now_s: float) -> Question:
         record = running.record
@@ -565,10 +576,13 @@ class LiveCalibrations:
     # Candidates
 
     async def _let_score(self, running: Commissioning, stage: StageCard) -> None:
-        """Let a version score beside the one in use, if it does not."""
-        if self._candidates is None or self._candidate(running, stage) is not None:
+        """Let a version score beside the one in use, in place of an earlier stage, if it does not."""
+        report = None if self._candidates is None else self._candidates.report(running.machine_id)
+        if self._candidates is None or (report is not None and report.version == stage.version):
             return
         why = f"stage {stage.stage} of the commissioning"
+        if report is not None and report.version in {one.version for one in running.record.stages}:
+            await self._candidates.stop(running.machine_id, who=ITSELF, why=why)
         await self._candidates.start(running.machine_id, stage.version, who=ITSELF, why=why)
 
     async def _stop_scoring(self, running: Commissioning, *, who: str, why: str) -> None:
@@ -616,6 +630,9 @@ class LiveCalibrations:
                 return Waiting("candidate", f"version {stage.version}: {verdict.reason if verdict else stage.reason}")
             return Waiting("operator", f"accept version {stage.version}: {stage.reason}")
         if not running.plan_over(self._now_s(running)):
+            end_s = plan.end_s(len(running.times))
+            if end_s is not None and self._now_s(running) >= end_s + SETTLED_S:
+                return Waiting("operator", "the period that was declared normal is over, and too little was heard")
             missing = plan.minutes - len(running.times)
             return Waiting("sound", f"{missing} of {plan.minutes} minutes are missing")
         if running.waits_for_finish:

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from humwatch.calibration.calibration_buffer import CollectedMinute
-from humwatch.calibration.collector import CollectorProgress, NormalCollector
+from humwatch.calibration.collector import LOOK_BACK_S, CollectorProgress, NormalCollector
 from humwatch.calibration.minute_file import pack_minute
 from humwatch.calibration.plan import MIN_MINUTES
 from humwatch.pipeline import PipelineSpec
@@ -21,6 +21,8 @@ from humwatch_service.storage.commissionings import CommissioningFolder
 from humwatch_service.storage.evidence import Samples
 
 KEPT_AS_INTEGERS_BITS: Final = 16
+SETTLED_S: Final = 2 * LOOK_BACK_S
+"""Time after the end of the collecting at which no minute is on its way to the disk any more."""
 RETRY_S: Final = 60.0
 """Time after which a version is tried again that could not be made."""
 
@@ -125,8 +127,9 @@ class Commissioning:
 
     def plan_over(self, now_s: float) -> bool:
         """Return True if no more minutes come, and there are enough for a version."""
-        count, end_s = len(self.times), self.record.plan.end_s(len(self.times))
-        over = end_s is not None and now_s >= end_s and self.collector.progress.minutes == count
+        count = len(self.times)
+        end_s = self.record.plan.end_s(count)
+        over = end_s is not None and now_s >= end_s + SETTLED_S
         return count >= self.record.plan.minutes or (over and count >= MIN_MINUTES)
 
     def is_current(self, stage: StageCard) -> bool:

@@ -93,8 +93,8 @@ class SoundCollector(Protocol):
     def clock(self, sample: int, time_s: float) -> None:
         """Take the time of a sample's capture."""
 
-    def pause(self, paused: bool) -> None:
-        """Collect nothing while the machine is said not to run."""
+    def signal(self, running: bool | None) -> None:
+        """Collect nothing while the machine is said not to run; None leaves it to the level."""
 
 
 class MachineCompanion(Companion, Protocol):
@@ -207,7 +207,7 @@ class LiveMachine:
         with self.lock:
             self.running = running
             if self.collector is not None:
-                self.collector.pause(running is False)
+                self.collector.signal(running)
             self._observer.on_run_signal(self, Mark(who=who, at_s=time.time(), why=why))
         if self.stream is not None:
             self.stream.put_from_any_thread(RunSignal(running))
@@ -217,7 +217,7 @@ class LiveMachine:
         self.collector = collector
         if collector is None:
             return
-        collector.pause(self.running is False)
+        collector.signal(self.running)
         if self.stream is not None:
             self._begin_collecting(collector, self.stream)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from starlette.concurrency import run_in_threadpool
 
 from humwatch.errors import HumwatchError, MachineNotFound
 from humwatch.live.model import LiveModel
 from humwatch_service.config.settings import Settings
-from humwatch_service.errors import StateUnusable
+from humwatch_service.errors import ModelsLoading, StateUnusable
 from humwatch_service.live.gauges import MachineGauges
 from humwatch_service.live.machine import LiveMachine, SoundCollector
 from humwatch_service.live.recorder import MachineRecorder
@@ -53,6 +53,7 @@ class LiveMachines:
         self._make_model = make_model
         self._machines: dict[str, LiveMachine] = {}
         self._kept: Mapping[str, KeptMachine] | None = None
+        self._awaited: frozenset[str] = frozenset()
         self.on_models: Callable[[ModelSet], None] = lambda current: None
 
     @property
@@ -83,10 +84,12 @@ class LiveMachines:
         """Return a machine, for sound to come or an operator's command.
 
         Raises:
-            MachineNotFound, MachineUnavailable, ModelsLoading: it has no model.
+            MachineNotFound, MachineUnavailable, ModelsLoading: it has no model, or is not taken up yet.
             StateUnusable: what is known of it cannot be read.
         """
         if machine_id not in self._machines:
+            if machine_id in self._awaited and machine_id not in self._models.current.models:
+                raise ModelsLoading("its commissioning is being taken up; ask again in a moment")
             self._models.get(machine_id)
             self._refuse_if_unread()
             self.follow_models(self._models.current)  # it was read a moment ago
@@ -145,6 +148,10 @@ class LiveMachines:
             machine = self._take_up(machine_id, None)
         machine.collect(collector)
         self.follow_models(self._models.current)
+
+    def expect(self, machine_ids: Iterable[str]) -> None:
+        """Have machines come later that may have no model: whoever asks for one has to ask again until then."""
+        self._awaited = frozenset(machine_ids)
 
     def alarm_in_force(self, machine_id: str) -> bool:
         """Return True while an alarm of the machine is in force."""

@@ -95,11 +95,11 @@ class LiveStatus(_Status):
     out_of_service: Mark | None = Field(description="taken out of service by whom and why")
     rule: AlarmRule = Field(description="in force")
     decision: AlarmDecision = Field(description="what the rule comes to with the model in use")
-    drift: DriftNote | None = Field(description="its normal sound has moved since the calibration; null: not known to")
     commissioning: CommissioningCard | None = Field(
         description="stage of the commissioning that made the version in use, `provisional` while others follow; null:"
         " another way made it"
     )
+    drift: DriftNote | None = Field(description="its normal sound has moved since the calibration; null: not known to")
     commissioned: bool = Field(description="whether a commissioning goes on; `/v1/machines/{id}/calibration` says more")
     shadowed: bool = Field(description="whether a candidate runs beside; `/v1/machines/{id}/shadow` says more")
     stream: StreamStatus | None = Field(description="null: nothing was ever sent since the service started")
@@ -132,8 +132,8 @@ def status_of(machine: LiveMachine) -> LiveStatus:
             out_of_service=kept.out_of_service,
             rule=machine.alarm.rule,
             decision=decision_of(machine),
-            drift=None if machine.drift is None else DriftNote(since_s=machine.drift[0], summary=machine.drift[1]),
             commissioning=commissioning_of(machine),
+            drift=None if machine.drift is None else DriftNote(since_s=machine.drift[0], summary=machine.drift[1]),
             commissioned=machine.collector is not None,
             shadowed=machine.companion is not None,
             stream=_stream(machine),

@@ -40,8 +40,8 @@ class FalseAlarmReport(BaseModel):
     watched_s: float = Field(description="sound that was scored since then, seconds")
     alarms: AlarmCounts = Field(description="raised since then")
     expected: FalseAlarmRate | None = Field(
-        description="what the rule in force is expected to raise, estimated now from all that the version scored on live"
-        " sound so far; sound of alarms that were right is left out. Null: the version has scored nothing"
+        description="what the rule in force is expected to raise, estimated now from all that the version scored on"
+        " live sound so far; sound of alarms that were right is left out. Null: the version has scored nothing"
     )
     promised: FalseAlarmRate | None = Field(
         description="what the version expects of its sequential rule; null where it has no limits, or another rule"

@@ -47,9 +47,9 @@ class StateFolder:
         self.store = StateStore(path)
         self.evidence = EvidenceFolder(path / "evidence", quota_bytes=evidence_max_bytes, retention_s=evidence_s)
         self.normal_sounds = NormalSounds(path / "normal")
+        self.commissionings = CommissioningFolder(path / "commissioning")
         self.kept_sounds = KeptSounds(path / "normal_kept", quota=normal_sounds, retention_s=normal_s)
         self.shadow_sounds = ShadowSounds(path / "shadow")
-        self.commissionings = CommissioningFolder(path / "commissioning")
         self._lock = FolderLock(path)
 
     def open(self) -> list[KeptMachine]:

@@ -225,11 +225,11 @@ def test_a_machine_that_does_not_run_is_not_listened_to(predictor: Predictor, ma
     collector = NormalCollector(spec_of(5, 10.0), predictor, plan=CollectionPlan.in_a_row(3))
     collector.begin(RATE_HZ, 16)
     pushed(collector, normal(machine, 0, 35.0))
-    collector.pause(True)
+    collector.signal(False)
     pushed(collector, 0.01 * normal(machine, 1, 20.0))
     assert collector.progress.paused
     assert collector.progress.rejected["not_running"] >= 20.0
-    collector.pause(False)
+    collector.signal(None)
     pushed(collector, normal(machine, 2, 45.0))
     assert collector.progress.minutes == 1
     quietest = collector.clips()[0].quietest_dbfs
@@ -321,9 +321,9 @@ def test_a_fault_and_a_stop_in_a_minute_cost_what_they_touch(predictor: Predicto
     collector.push(normal(machine, 0, 30.0), 1_000.0)
     collector.push(np.zeros(4 * RATE_HZ, np.float32))
     collector.push(normal(machine, 1, 30.0))
-    collector.pause(True)
+    collector.signal(False)
     collector.push(0.01 * normal(machine, 2, 30.0))
-    collector.pause(False)
+    collector.signal(None)
     assert collector.progress.minutes == 0
     collector.push(normal(machine, 3, 61.0))
     (minute,) = collector.whole()
@@ -346,6 +346,10 @@ def test_a_machine_that_is_off_by_its_level_is_not_learned(predictor: Predictor,
     collector.push(normal(machine, 2, 75.0))
     assert (collector.progress.paused, collector.progress.minutes) == (False, 2)
     assert all(clip.quietest_dbfs == pytest.approx(quietest, abs=1.0) for clip in collector.clips())
+    collector.signal(True)  # somebody knows better
+    collector.push(10 ** (-20 / 20) * normal(machine, 4, 30.0))
+    assert not collector.progress.paused
+    collector.signal(None)
     collector.begin(RATE_HZ, 16)  # another stream has the same gate
     collector.push(10 ** (-20 / 20) * normal(machine, 3, 5.0))
     assert collector.progress.paused

@@ -30,6 +30,7 @@ ASKED = Question(
         ({"report": Watched("3", heard_s=599.0)}, "listen", "599 of 600 s"),
         ({"report": Watched("3", heard_s=10.0, alarms_only_new=1)}, "wait", "raised 1 alarm that"),
         ({"report": Watched("3", heard_s=9_000.0, alarms_only_new=2)}, "wait", "raised 2 alarms that"),
+        ({"report": Watched("3", heard_s=900.0, running=False, failure="too late")}, "wait", "go on beside"),
         ({"now_s": 200.0}, "wait", "is over"),
         ({"until_s": None, "now_s": 1e9}, "use", "601 s"),
         ({"accept": "operator"}, "wait", "an operator accepts"),

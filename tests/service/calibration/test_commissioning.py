@@ -240,7 +240,7 @@ def test_a_later_stage_scores_beside_the_version_in_use_before_it_is_used(
     assert "12 recordings" in watching.calibrations.progress("pump-2").stages[0].reason
     next_minutes(watching, heard, 10, "pump-2")
     assert states(watching, "pump-2")[-1] == (15, "3", "candidate")
-    assert candidates.asked == [("start", "pump-2", "2"), ("start", "pump-2", "3")]
+    assert candidates.asked == [("start", "pump-2", "2"), ("stop", "pump-2", "2"), ("start", "pump-2", "3")]
     candidates.watched["pump-2"].heard_s = 599.0
     run(watching.calibrations.advance())
     assert states(watching, "pump-2")[-1] == (15, "3", "candidate")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +34,8 @@ class Watched:
     version: str
     heard_s: float = 0.0
     alarms_only_new: int = 0
+    running: bool = True
+    failure: str | None = None
 
 
 @dataclass
@@ -45,6 +47,7 @@ class Candidates:
     scored: list[ScoreSegment] = field(default_factory=list)
 
     async def start(self, machine_id: str, version: str, *, who: str, why: str) -> object:
+        assert machine_id not in self.watched
         self.asked.append(("start", machine_id, version))
         self.watched[machine_id] = Watched(version)
         return None
@@ -92,6 +95,7 @@ class Setup:
     alarmed: bool = False
 
     now_s: float = 11.0
+    expected: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.start_service()
@@ -122,6 +126,9 @@ class Setup:
             return
         self.collectors[machine_id] = collector
         collector.begin(RATE_HZ, 16)
+
+    def expect(self, machine_ids: Iterable[str]) -> None:
+        self.expected = list(machine_ids)
 
     def alarm_in_force(self, machine_id: str) -> bool:
         return self.alarmed
