@@ -1,4 +1,4 @@
-"""A commissioning as an operator sees it: a plan that fills, a minute that is odd, a version that waits to be accepted."""
+"""A commissioning as an operator sees it: a plan that fills, a minute that is odd, a version that waits for a word."""
 
 from __future__ import annotations
 

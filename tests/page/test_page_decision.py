@@ -200,6 +200,8 @@ def test_an_alarm_says_which_average_raised_it_and_a_false_one_breaks_the_promis
     window: Any, house: House, expect: Any
 ) -> None:
     alarm_id = house.raise_alarm()
+    house.calm()
+    house.until(lambda: house.http.get(f"/v1/alarms/{alarm_id}").json()["evidence"] == "kept")
     chart = house.http.get(f"/v1/alarms/{alarm_id}").json()["context"]["chart"]
     page = window.open(f"{house.url}#/alarms/{alarm_id}", width=360)
     rule = region(page, "Rule in force")
