@@ -31,6 +31,7 @@ export class RulePanel {
     const adds = decision.kind === "sequential";
     fill(this._sentences, ...ruleSentences(rule, warn_level, decision).map((sentence) => element("li", {}, sentence)));
     this._adds.hidden = this._cost.hidden = !adds;
+    this.node.classList.toggle("adds", adds);
     if (!adds) return;
     this._curve.show(decision.curve);
     say(this._cost, promiseSentence(decision.false_alarms));
