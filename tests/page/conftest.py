@@ -35,9 +35,10 @@ PICTURES = Path(__file__).parents[2] / "runs" / "page-tests"
 class SoundingMachine:
     """A plant in a thread of its own: it sounds as ``faulty`` says, whatever the test waits for."""
 
-    def __init__(self, url: str, sounds: Sounds) -> None:
+    def __init__(self, url: str, sounds: Sounds, *, speed: float = 10.0) -> None:
         self._url = url
         self._sounds = sounds
+        self._speed = speed
         self._plant: Plant | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -65,7 +66,7 @@ class SoundingMachine:
         self._loop.close()
 
     async def _sound(self) -> None:
-        self._plant = Plant(self._url, self._sounds)
+        self._plant = Plant(self._url, self._sounds, speed=self._speed)
         try:
             await self._plant.run()
         except asyncio.CancelledError:
@@ -75,8 +76,9 @@ class SoundingMachine:
 class House:
     """A service, the machine that sounds to it, and a way to ask it behind the page's back."""
 
-    def __init__(self, service: Service, sounds: Sounds) -> None:
+    def __init__(self, service: Service, sounds: Sounds, *, speed: float = 10.0) -> None:
         self.service = service
+        self._speed = speed
         self.url = f"{service.url}/ui/"
         self.http = httpx.Client(base_url=service.url, trust_env=False, timeout=20)
         self._sounds = sounds
@@ -85,7 +87,7 @@ class House:
     def begin(self) -> None:
         self.service.start()
         self.until(lambda: self.http.get("/readyz").status_code == 200)
-        self.machine = SoundingMachine(self.service.url, self._sounds)
+        self.machine = SoundingMachine(self.service.url, self._sounds, speed=self._speed)
         self.until(lambda: self.state() == "normal")
 
     def end(self) -> None:
@@ -179,10 +181,10 @@ def make_house(
     """Makes the one house of a module, with settings of its own."""
     houses = []
 
-    def make(**settings: object) -> House:
+    def make(*, speed: float = 10.0, **settings: object) -> House:
         folder = tmp_path_factory.mktemp("house")
         models = Path(shutil.copytree(bundles, folder / "models"))
-        houses.append(House(Service(mother, folder, models, RULE, **settings), sounds))
+        houses.append(House(Service(mother, folder, models, RULE, **settings), sounds, speed=speed))
         return houses[-1]
 
     yield make
@@ -239,7 +241,7 @@ class Window:
         """Keep a picture of every page as it was in the end."""
         for number, context in enumerate(self._contexts):
             for page in context.pages:
-                page.screenshot(path=PICTURES / f"{name}-{number}.png")
+                page.screenshot(path=PICTURES / f"{name}-{number}.png", full_page=True)
             context.close()
 
     def unexpected(self) -> list[str]:
@@ -266,6 +268,10 @@ def expect() -> Any:
     found = _sync_api().expect
     found.set_options(timeout=PATIENCE_MS)
     return found
+
+
+def is_too_wide(page: Any) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
 
 
 def grave(page: Any) -> list[Any]:

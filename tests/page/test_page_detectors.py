@@ -14,7 +14,7 @@ import soundfile
 from humwatch.synthetic import SyntheticMachine
 from tests.detected_sounds import faster, knocked
 from tests.live_service import MACHINE, Sounds, s16
-from tests.page.conftest import RATE_HZ, grave
+from tests.page.conftest import RATE_HZ, grave, is_too_wide
 from tests.service_fixtures import constant_graph, make_bundle
 
 pytestmark = pytest.mark.process
@@ -61,10 +61,6 @@ def raised(house: Any, detector: str) -> dict[str, Any]:
     found: dict[str, Any] = house.http.get(f"/v1/alarms/{alarm_id}").json()
     assert found["context"]["detector"] == detector
     return found
-
-
-def is_too_wide(page: Any) -> bool:
-    return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
 
 
 def test_an_alarm_says_what_its_detector_found(window: Any, house: Any, expect: Any, detector: str) -> None:

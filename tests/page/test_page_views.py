@@ -181,8 +181,10 @@ def test_a_shelf_is_as_long_as_the_rule_allows(window: Any, address: Any, house:
 def test_a_calibration_is_started_watched_and_given_up(window: Any, address: Any, house: Any, expect: Any) -> None:
     house.calm()
     page = opened(window, address, "machine")
-    page.get_by_role("button", name="Start a calibration").click()
+    page.get_by_role("button", name="Start a commissioning").click()
     dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_label("Minutes of normal sound")).to_be_hidden()
+    dialog.get_by_label("Minutes in a row").check()
     dialog.get_by_label("Minutes of normal sound").fill("5")
     dialog.get_by_label("Your name").fill("Ada")
     dialog.get_by_role("button", name="Start").click()
@@ -191,9 +193,9 @@ def test_a_calibration_is_started_watched_and_given_up(window: Any, address: Any
     expect(panel).to_contain_text("of 5")
     expect(panel.locator(".promise")).to_contain_text("needs 99 minutes")
     page.reload()
-    panel.get_by_role("button", name="Cancel the calibration").click()
-    page.get_by_role("dialog").get_by_role("button", name="Cancel the calibration").click()
-    expect(panel.get_by_role("button", name="Start a calibration")).to_be_visible()
+    panel.get_by_role("button", name="Cancel the commissioning").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel the commissioning").click()
+    expect(panel.get_by_role("button", name="Start a commissioning")).to_be_visible()
 
 
 def test_an_alarm_is_heard_seen_and_explained(window: Any, address: Any, expect: Any) -> None:

@@ -100,6 +100,8 @@ class LiveStatus(_Status):
         " another way made it"
     )
     drift: DriftNote | None = Field(description="its normal sound has moved since the calibration; null: not known to")
+    commissioned: bool = Field(description="whether a commissioning goes on; `/v1/machines/{id}/calibration` says more")
+    shadowed: bool = Field(description="whether a candidate runs beside; `/v1/machines/{id}/shadow` says more")
     stream: StreamStatus | None = Field(description="null: nothing was ever sent since the service started")
 
 
@@ -130,10 +132,17 @@ def status_of(machine: LiveMachine) -> LiveStatus:
             out_of_service=kept.out_of_service,
             rule=machine.alarm.rule,
             decision=decision_of(machine),
-            commissioning=None if machine.judge is None else machine.judge.bundle.manifest.commissioning,
+            commissioning=commissioning_of(machine),
             drift=None if machine.drift is None else DriftNote(since_s=machine.drift[0], summary=machine.drift[1]),
+            commissioned=machine.collector is not None,
+            shadowed=machine.companion is not None,
             stream=_stream(machine),
         )
+
+
+def commissioning_of(machine: LiveMachine) -> CommissioningCard | None:
+    """Return the stage of a commissioning that made the version that judges; None where another way made it."""
+    return None if machine.judge is None else machine.judge.bundle.manifest.commissioning
 
 
 def decision_of(machine: LiveMachine) -> AlarmDecision:

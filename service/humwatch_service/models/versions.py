@@ -14,10 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from starlette.concurrency import run_in_threadpool
 
 from humwatch.bundle.bundle import write_bundle
-from humwatch.bundle.manifest import PREDICTOR, Manifest
+from humwatch.bundle.manifest import PREDICTOR, CommissioningCard, Manifest
 from humwatch.bundle.repository import ACTIVE, ModelRepository
 from humwatch.durable import replace_durably, sync_folder
 from humwatch.errors import BundleError, RepositoryError
+from humwatch.false_alarms.decision import FalseAlarmRate
 from humwatch.scoring.spec import ScoreKind
 from humwatch_service.models.cards import CalibrationFacts, DetectorFacts, detector_facts
 from humwatch_service.models.levels import FalseAlarms, Levels
@@ -51,6 +52,12 @@ class VersionFacts(BaseModel):
     thresholds: Levels = Field(description="levels of a clip on the normalised scale; `alarm` is 1")
     raw_thresholds: Levels = Field(description="the same on the raw scale")
     expected_false_alarms_a_day: FalseAlarms = Field(description="what the alarm level costs on normal sound")
+    false_alarms_a_week: FalseAlarmRate | None = Field(
+        description="false alarms a week that its limits are expected to cost; null where it has none"
+    )
+    commissioning: CommissioningCard | None = Field(
+        description="stage of the commissioning that made it; null: another way made it"
+    )
     calibration: CalibrationFacts = Field(description="what the thresholds rest on")
 
 
@@ -267,5 +274,7 @@ def _facts(manifest: Manifest) -> VersionFacts:
         thresholds=Levels.of(clip),
         raw_thresholds=Levels.raw(clip),
         expected_false_alarms_a_day=FalseAlarms.of(clip),
+        false_alarms_a_week=None if manifest.decision is None else manifest.decision.rate,
+        commissioning=manifest.commissioning,
         calibration=CalibrationFacts.of(manifest),
     )

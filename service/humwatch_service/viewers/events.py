@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from humwatch.alarm.events import MachineState
 from humwatch.alarm.rule import AlarmRule
+from humwatch.alarm.sequential import ChartFinding
 from humwatch.detectors.detector_set import DetectorName
 from humwatch.detectors.normal_lines import LineFinding
 from humwatch.detectors.rhythm import IrregularTime
@@ -47,6 +48,9 @@ class Tile(_EventData):
     out_of_service: bool = Field(description="whether it was taken out of service")
     connected: bool = Field(description="whether somebody feeds its stream now")
     listened: bool = Field(description="whether sound is expected: a stream fed it before, or a source is configured")
+    commissioned: bool = Field(description="whether a commissioning goes on")
+    provisional: bool = Field(description="whether the version that judges is provisional: its commissioning goes on")
+    drifted: bool = Field(description="whether its normal sound has moved since the calibration")
 
 
 class FleetNow(_EventData):
@@ -101,6 +105,9 @@ class SoundStep(_EventData):
     step_score: float = Field(description="of this step alone, on the step scale")
     level_dbfs: float = Field(description="of the last second")
     state: MachineState = Field(description="of the machine, after this step")
+    nearest: ChartFinding | None = Field(
+        description="average that is nearest to its limit, after this step; null where the on-delay decides"
+    )
     detector: DetectorName | None = Field(description="which detector decided `score`; null with it")
     irregular_times: list[IrregularTime] = Field(
         description="when the clip was irregular, seconds since 1970 (UTC), the largest share first; empty unless"

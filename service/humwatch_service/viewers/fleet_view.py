@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from humwatch.alarm.events import AlarmEvent
 from humwatch_service.live.machine import LiveMachine
-from humwatch_service.live.status import Fault
+from humwatch_service.live.status import Fault, commissioning_of
 from humwatch_service.storage.records import alarm_id_of
 from humwatch_service.viewers.events import (
     RETRY_MS,
@@ -143,7 +143,7 @@ class FleetView:
 
     def _tile_of(self, machine: LiveMachine) -> Tile:
         reading, kept, model = machine.reading, machine.alarm.snapshot, machine.model
-        active = kept.active
+        active, made = kept.active, commissioning_of(machine)
         fed = machine.stream is not None or machine.restored is not None
         return Tile(
             machine_id=machine.machine_id,
@@ -166,6 +166,9 @@ class FleetView:
             out_of_service=kept.out_of_service is not None,
             connected=machine.is_fed,
             listened=fed or machine.machine_id in self._sourced,
+            commissioned=machine.collector is not None,
+            provisional=made is not None and made.provisional,
+            drifted=machine.drift is not None,
         )
 
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from starlette.concurrency import run_in_threadpool
 
+from humwatch.alarm.sequential import ChartFinding
 from humwatch.live.monitor import LiveStep
 from humwatch.scoring.explain import explain_bands
 from humwatch_service.live.machine import LiveMachine
@@ -81,7 +82,12 @@ class MachineView:
         for step in steps:
             if self._maker is None or self._maker.model is not step.model:
                 self._maker = ColumnMaker(step.model)
-            columns = self._maker.make(step, end_s=stream.time_of(step.end_sample), state=self.machine.state)
+            columns = self._maker.make(
+                step,
+                end_s=stream.time_of(step.end_sample),
+                state=self.machine.state,
+                nearest=self.machine.alarm.nearest,
+            )
             if columns is not None:
                 self._publish(columns)
 
@@ -182,11 +188,16 @@ def _sound(columns: SoundColumns) -> SoundStep:
         step_score=round(columns.step_score, 4),
         level_dbfs=round(columns.level_dbfs, 1),
         state=columns.state,
+        nearest=_rounded(columns.nearest),
         detector=None if found is None else found.detector,
         irregular_times=[] if found is None else list(found.irregular_times),
         line=None if found is None else found.line,
         bands=bands,
     )
+
+
+def _rounded(nearest: ChartFinding | None) -> ChartFinding | None:
+    return None if nearest is None else nearest.model_copy(update={"average": round(nearest.average, 4)})
 
 
 def _digest(status: LiveStatus) -> object:
@@ -203,5 +214,10 @@ def _digest(status: LiveStatus) -> object:
         status.shelf,
         status.out_of_service,
         status.rule,
+        status.decision.model_copy(update={"nearest": None}),
+        status.drift,
+        status.commissioning,
+        status.commissioned,
+        status.shadowed,
         None if stream is None else (stream.stream_id, stream.connected),
     )

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from humwatch.alarm.events import MachineState
+from humwatch.alarm.sequential import ChartFinding
 from humwatch.arrays import Float32, Int64
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveStep
@@ -44,6 +45,7 @@ class SoundColumns:
         step_score: score of the step.
         level_dbfs: level of the last second.
         state: state of the machine after it.
+        nearest: average of the score that is nearest to its limit after it; None where the on-delay decides.
         contributions: float32 (bands,), part of each band in the clip's score; None without one.
         departures_db: float32 (bands,), departures of the clip; None without one.
         detection: detector that decided the clip's score, with times in seconds since 1970; None without one.
@@ -62,6 +64,7 @@ class SoundColumns:
     contributions: Float32 | None
     departures_db: Float32 | None
     detection: Detection | None = None
+    nearest: ChartFinding | None = None
 
 
 class ColumnMaker:
@@ -85,7 +88,9 @@ class ColumnMaker:
         edges = self.model.bundle.manifest.features.band_edges_hz
         return [(round(float(low), 1), round(float(high), 1)) for low, high in edges]
 
-    def make(self, step: LiveStep, *, end_s: float, state: MachineState) -> SoundColumns | None:
+    def make(
+        self, step: LiveStep, *, end_s: float, state: MachineState, nearest: ChartFinding | None = None
+    ) -> SoundColumns | None:
         """Return the columns of a step whose last sample was taken at ``end_s``; None where nothing was scored."""
         if step.scores is None:
             return None
@@ -110,6 +115,7 @@ class ColumnMaker:
             contributions=_small(clip, "contributions"),
             departures_db=_small(clip, "departures_db"),
             detection=None if clip is None else detection_of(clip, end_s, step.model),
+            nearest=nearest,
         )
 
     def _groups(self, windows: int) -> Int64 | None:

@@ -9,8 +9,8 @@ import { scoreText } from "./numbers.js";
 import { machineAddress } from "./route.js";
 import { isLeft, part, read, wordsOf } from "./service.js";
 import { stateSign } from "./state_sign.js";
-import { timeOf } from "./times.js";
-import { eventText, EVIDENCE, reasonText, ruleSentences, STATES, VERDICTS } from "./words.js";
+import { durationText, timeOf } from "./times.js";
+import { chartSentence, eventText, EVIDENCE, limitsSentence, reasonText, ruleSentences, STATES, VERDICTS } from "./words.js";
 
 const LOOK_MS = 3_000;
 
@@ -73,7 +73,7 @@ class AlarmPage {
     fill(said, ...feedbackOf(alarm.feedback));
     said.hidden = alarm.feedback === null;
     this._explain(alarm);
-    fill(rule, ...(context ? ruleSentences(context.rule, context.levels.warn) : ["Not known any more."]).map((sentence) => element("li", {}, sentence)));
+    fill(rule, ...(context ? ruleOf(context) : ["Not known any more."]).map((sentence) => element("li", {}, sentence)));
     fill(trail, ...events.map(trailRow));
   }
 
@@ -127,6 +127,12 @@ class AlarmPage {
   }
 }
 
+/** The rule that was in force, and what of it raised the alarm. @param {Object} context */
+function ruleOf({ rule, levels, limits, chart }) {
+  if (!limits) return ruleSentences(rule, levels.warn);
+  return [...(chart ? [chartSentence(chart)] : []), ...ruleSentences(rule, levels.warn, { kind: "sequential", sentence: limitsSentence(limits) })];
+}
+
 /** Where in the sound something was, or else how long before the alarm. */
 function spanText({ start_s, end_s }, alarm, evidence) {
   const from_s = evidence.placeOf(start_s);
@@ -142,6 +148,7 @@ function factsOf(alarm) {
     ["Score at the alarm", `${scoreText(alarm.score)} (raw ${context ? context.raw_score.toPrecision(4) : "not known"})`],
     ["Highest score", scoreText(alarm.peak_score)],
     context?.detector && ["Decided by", detectorTitle(context.detector)],
+    context?.chart && ["Raised by", `the average over ${durationText(context.chart.time_constant_s)}: ${scoreText(context.chart.average)} of ${scoreText(context.chart.limit)}`],
     context && ["Levels", `warning ${scoreText(context.levels.warn)}, alarm ${scoreText(context.levels.alarm)}`],
     context && ["Model", `version ${context.model_version}`],
     context && ["Model's SHA-256", element("code.digest", {}, context.model_sha256)],

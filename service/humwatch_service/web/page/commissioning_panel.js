@@ -1,140 +1,257 @@
-/** Thresholds for a machine from its own live sound: start, watch, finish. */
+/** Commissioning: what is normal for a machine, learned from its own live sound by a plan, in stages. */
 
+import { askCalibration } from "./commissioning_form.js";
 import { button, element, factList, fill, panel } from "./elements.js";
 import { levelText, percentText, rateText, scoreText } from "./numbers.js";
+import { OddMinutes } from "./odd_minutes.js";
 import { askOrder } from "./order_form.js";
-import { part, read, send, isLeft, wordsOf } from "./service.js";
-import { durationText, timeOf } from "./times.js";
+import { promiseSentence } from "./promises.js";
+import { isLeft, part, read, send, wordsOf } from "./service.js";
+import { silence } from "./sound_button.js";
+import { stageList } from "./stage_list.js";
+import { durationText, momentText, nowS, timeOf } from "./times.js";
 import { adviceText, reasonText } from "./words.js";
 
 const LOOK_MS = 2_000;
-const MILESTONES = ["calibration_started", "calibration_cancelled", "calibrated"];
 
-/**
- * Ask for a calibration, of a machine or of a new one.
- * @param {string | null} machine_id null: it is asked for
- * @returns {Promise<Object | null>} how far it is; null when it was not started
- */
-export async function askCalibration(machine_id) {
-  const machines = await read("/v1/machines").catch(() => []);
-  const own = machines.some((machine) => machine.machine_id === machine_id);
-  const others = machines.filter((machine) => machine.machine_id !== machine_id).map((machine) => [machine.machine_id, `${machine.machine_id} (${machine.machine_type})`]);
-  const choices = [...(own ? [[null, "its own"]] : []), ...others];
-  const name = { name: "machine_id", label: "Name of the machine", rules: { required: true, maxlength: 64, pattern: "[a-z0-9][a-z0-9._\\-]*", autocapitalize: "none" }, hint: "a to z, 0 to 9, dot, underscore and hyphen. Its microphone sends to this name." };
-  const fields = [
-    ...(machine_id === null ? [name] : []),
-    { name: "minutes", label: "Minutes of normal sound", kind: "number", value: 100, rules: { min: 3, max: 240, step: 1, required: true }, hint: "From 99 minutes on a false-alarm rate of 1 % of clips can be promised." },
-    ...(choices.length > 1 || !own ? [{ name: "from_machine", label: "Whose network", kind: "select", choices, value: choices[0]?.[0] }] : []),
-  ];
-  return askOrder({
-    title: machine_id === null ? "Commission a new machine" : `Calibrate ${machine_id}`, verb: "Start", fields,
-    text: "What is heard from now on is normal from then on. Has somebody looked at the machine?",
-    give: ({ machine_id: named = machine_id, ...order }) => send(`/v1/machines/${part(named)}/calibration`, order),
-  });
-}
+const PLANS = Object.freeze({
+  in_a_row: "minutes in a row",
+  day: "five minutes at once, then spread over a day",
+  week: "five minutes at once, then spread over a week",
+});
 
-/** Follows a calibration. */
+const WAITS = Object.freeze({
+  sound: "Waits for sound",
+  candidate: "A version scores beside the one in use",
+  period: "Waits for the end of the time that was declared normal",
+  operator: "Waits for you",
+});
+
+/** Follows a commissioning. */
 export class CommissioningPanel {
-  /** @param {string} machine_id @param {AbortSignal} left @param {() => void} made a new version is there */
+  /** @param {string} machine_id @param {AbortSignal} left @param {() => void} made a new version is there, or is used */
   constructor(machine_id, left, made) {
     this._id = machine_id;
     this._path = `/v1/machines/${part(machine_id)}/calibration`;
     this._left = left;
     this._made = made;
-    this._body = element("div");
-    this._report = element("div", { role: "status" });
-    this.node = panel("Commissioning", {}, this._body, this._report);
-    left.addEventListener("abort", () => clearTimeout(this._timer));
-    this._showNone();
-    this._lookIfStarted();
+    this._stages = "";
+    this._running = null;
+    this._trouble = element("p.quiet", { role: "status" });
+    this._meter = element("progress", { max: 1, value: 0, "aria-label": "minutes of normal sound" });
+    this._waits = element("p.waits");
+    this._facts = element("div");
+    this._list = element("div");
+    this._odd = new OddMinutes(machine_id, (told) => this._show(told));
+    this._acts = element("div.row.wrap.acts");
+    this._going = element("div.going", {}, this._waits, this._meter, this._facts, this._odd.node, this._list, this._acts);
+    this._none = element("div", {},
+      element("p", {}, "Learns what is normal for this machine from what it sounds like from now on. It has to run well meanwhile, at every load that it will be judged at. After five minutes it is watched provisionally."),
+      element("div.row", {}, button("Start a commissioning", () => this._ask())));
+    this._report = element("div.made", { role: "status" });
+    this.node = panel("Commissioning", {}, this._trouble, this._going, this._none, this._report);
+    this._going.hidden = this._trouble.hidden = true;
+    left.addEventListener("abort", () => {
+      clearTimeout(this._timer);
+      silence();
+    });
   }
 
-  /** Whether a calibration was started and did not end is in the audit trail. */
-  async _lookIfStarted() {
-    try {
-      const { events } = await read(`/v1/machines/${part(this._id)}/events?limit=200`, { signal: this._left });
-      const last = events.find((event) => MILESTONES.includes(event.kind));
-      if (last?.kind === "calibration_started") this._look();
-    } catch (error) {
-      if (!isLeft(error)) fill(this._report, element("p.quiet", {}, wordsOf(error)));
-    }
+  /** Whether one goes on, as the machine's status says. @param {boolean} running */
+  follow(running) {
+    if (running === this._running) return;
+    const before = this._running;
+    this._running = running;
+    if (running) this.look();
+    else this._ended(before === true);
   }
 
-  async _look() {
+  /** Read how far it is, and go on doing so. */
+  async look() {
     clearTimeout(this._timer);
     try {
-      this._showProgress(await read(this._path, { signal: this._left }));
-      this._timer = setTimeout(() => document.hidden ? this._wait() : this._look(), LOOK_MS);
+      this._show(await read(this._path, { signal: this._left }));
+      this._again(LOOK_MS);
     } catch (error) {
       if (isLeft(error)) return;
-      if (error.code === "calibration_not_found" || error.status === 404) this._showNone();
-      else {
-        fill(this._body, element("p.quiet", {}, wordsOf(error)));
-        this._timer = setTimeout(() => this._look(), 5 * LOOK_MS);
-      }
+      if (error.status === 404) return this._ended(true);
+      this._trouble.hidden = false;
+      fill(this._trouble, wordsOf(error));
+      this._again(5 * LOOK_MS);
     }
+  }
+
+  _again(after_ms) {
+    clearTimeout(this._timer);
+    this._timer = setTimeout(() => document.hidden ? this._wait() : this.look(), after_ms);
   }
 
   _wait() {
-    document.addEventListener("visibilitychange", () => !this._left.aborted && this._look(), { once: true, signal: this._left });
+    document.addEventListener("visibilitychange", () => !this._left.aborted && this.look(), { once: true, signal: this._left });
   }
 
-  _showNone() {
-    fill(this._body,
-      element("p", {}, "Learns what is normal for this machine from what it sounds like from now on. It has to run well meanwhile, at every load that it will be judged at."),
-      button("Start a calibration", () => this._askStart()));
+  /** None goes on. @param {boolean} did whether one just did: what it made is told */
+  async _ended(did) {
+    clearTimeout(this._timer);
+    this._going.hidden = true;
+    this._none.hidden = false;
+    this._trouble.hidden = true;
+    this._odd.show([]);
+    this._told = null;
+    if (!did || this._cancelled) return;
+    this._made();
+    const report = await read(`${this._path}/report`, { signal: this._left }).catch(() => null);
+    if (report) this._showReport(report);
   }
 
-  _showProgress(told) {
+  /** @param {Object} told */
+  _show(told) {
+    this._running = true;
+    this._cancelled = false;
+    this._trouble.hidden = this._none.hidden = true;
+    this._going.hidden = false;
+    fill(this._report);
     const share = Math.min(1, told.minutes / told.wanted_minutes);
-    const meter = element("progress", { max: 1, value: share, "aria-label": "minutes of normal sound" });
-    fill(this._body, meter, factList([
-      ["Minutes", `${told.minutes} of ${told.wanted_minutes}${told.done ? ": all are there, finish it" : ""}`],
-      ["Level", levelText(told.level_dbfs)],
-      ["Not used", told.rejected_s > 0 ? rejectedWords(told) : "nothing"],
-      ["Started", element("span", {}, timeOf(told.started_s), ` by ${told.who}${told.why ? `: ${told.why}` : ""}`)],
-      ["Network", `${told.from_machine}, version ${told.from_version}`],
-    ]), element("p.promise", {}, promiseWords(told)), ...this._troubles(told), element("div.row.wrap", {}, ...this._acts(told)));
+    if (this._meter.value !== share) this._meter.value = share;
+    this._going.dataset.waits = told.waits_for;
+    const lines = JSON.stringify([told, Math.floor(nowS() / 10)]);
+    if (lines === this._told) return;
+    this._told = lines;
+    const asks = told.waits_for !== "operator" && told.stages.find(({ state }) => state === "waiting");
+    fill(this._waits, element("b", {}, `${WAITS[told.waits_for]}: `), `${told.waits_why}.`, asks && element("span", {}, ` Version ${asks.version} waits for you to accept it.`));
+    fill(this._facts, ...provisionalOf(told), factList(factsOf(told)), element("p.promise", {}, promiseWords(told)), ...troublesOf(told));
+    this._odd.show(told.odd_minutes);
+    this._showStages(told);
+    this._showActs(told);
   }
 
-  _troubles(told) {
-    const paused = told.paused ? [element("p.warned", {}, "The machine is said to stand: nothing is collected.")] : [];
-    return [...paused, ...told.faults.map((fault) => element("p.warned", {}, `${reasonText(fault.code)} ${adviceText(fault.code) ?? ""}`))];
+  _showStages(told) {
+    fill(this._list, element("h3", {}, "Stages"), stageList(told.stages, told.plan.stage_minutes));
+    const stages = JSON.stringify(told.stages.map(({ version, state }) => [version, state]));
+    if (stages !== this._stages && this._stages !== "") this._made();
+    this._stages = stages;
   }
 
-  _acts(told) {
-    const finish = button(told.finishing ? "Being made…" : "Finish", () => this._askFinish(told), { kind: "primary", disabled: told.finishing || !told.can_finish });
+  /** The buttons are kept while they say the same, so that none loses the focus. */
+  _showActs(told) {
+    const waiting = told.stages.find(({ state }) => state === "candidate" || state === "waiting");
+    const acts = JSON.stringify([waiting?.version, told.can_finish, told.finishing]);
+    if (acts === this._actsTold) return;
+    this._actsTold = acts;
+    const accept = waiting && button(`Accept version ${waiting.version}`, () => this._askAccept(waiting), { kind: "primary", disabled: told.finishing });
+    const finish = button(told.finishing ? "Being made…" : "Finish now", () => this._askFinish(told), { kind: waiting ? "" : "primary", disabled: told.finishing || !told.can_finish });
     const few = told.can_finish ? null : element("span.quiet", {}, "It can be finished from 3 minutes on.");
-    return [finish, button("Cancel the calibration", () => this._askCancel(), { disabled: told.finishing }), few].filter(Boolean);
+    fill(this._acts, accept, finish, button("Cancel the commissioning", () => this._askCancel(), { disabled: told.finishing }), few);
   }
 
-  async _askStart() {
-    if (await askCalibration(this._id)) this._look();
+  async _ask() {
+    const told = await askCalibration(this._id);
+    if (told) this.begun(told);
+  }
+
+  /** One was started. @param {Object} told how far it is */
+  begun(told) {
+    this._stages = "";
+    this._show(told);
+    this._again(LOOK_MS);
+  }
+
+  async _askAccept(stage) {
+    const text = `It judges from now on. It rests on ${stage.minutes} minutes. ${stage.reason.replace(/^./, (first) => first.toUpperCase())}.`;
+    const answer = await this._order({ title: `Accept version ${stage.version} of ${this._id}`, text, verb: "Accept", give: (order) => send(`${this._path}:accept`, order) });
+    if (!answer) return;
+    if (answer.activated === undefined) this._show(answer);
+    else this._finished(answer);
+    this._made();
   }
 
   async _askFinish(told) {
     const field = { name: "activate", label: "Use the new version from now on", kind: "check", value: true };
-    clearTimeout(this._timer);
-    const report = await askOrder({ title: `Finish the calibration of ${this._id}`, text: promiseWords(told), verb: "Finish", fields: [field], give: (order) => send(`${this._path}:finish`, order) });
-    if (!report) return this._look();
-    this._showReport(report);
+    const report = await this._order({ title: `Finish the commissioning of ${this._id}`, text: `${promiseWords(told)} No more minutes are collected.`, verb: "Finish", fields: [field], give: (order) => send(`${this._path}:finish`, order) });
+    if (!report) return;
+    this._finished(report);
     this._made();
-    this._showNone();
   }
 
   async _askCancel() {
+    const answer = await this._order({ title: `Cancel the commissioning of ${this._id}`, text: "The minutes so far are lost. Versions that it made stay, also one in use.", verb: "Cancel the commissioning", danger: true, give: (order) => send(`${this._path}:cancel`, order) });
+    if (!answer) return;
+    this._cancelled = true;
+    this._running = false;
+    await this._ended(false);
+  }
+
+  /** Ask, and look no more meanwhile. */
+  async _order(asked) {
     clearTimeout(this._timer);
-    const answer = await askOrder({ title: `Cancel the calibration of ${this._id}`, text: "The minutes so far are lost.", verb: "Cancel the calibration", danger: true, give: (order) => send(`${this._path}:cancel`, order) });
-    if (answer) this._showNone();
-    else this._look();
+    const answer = await askOrder(asked);
+    if (!answer || answer.activated === undefined) this._again(LOOK_MS);
+    return answer;
+  }
+
+  async _finished(report) {
+    this._running = false;
+    await this._ended(false);
+    this._showReport(report);
   }
 
   _showReport(report) {
     const alarms = report.expected_false_alarms_a_day;
-    fill(this._report, element("h3", {}, `Version ${report.version} is made${report.activated ? " and in use" : ""}`),
+    const cost = report.decision ? promiseSentence(report.decision.rate) : `Its alarms are decided by the on-delay${report.decision_reason ? `: ${report.decision_reason}` : ""}.`;
+    fill(this._report, element("h3", {}, `Version ${report.version} was made${report.activated ? " and is in use" : ", and is not in use"}`),
       element("p", {}, `Warning from ${scoreText(report.thresholds.warn)}. ${rateText(alarms.value)} clips of normal sound a day are expected over the alarm level (${rateText(alarms.low)} to ${rateText(alarms.high)}); ${alarms.promised ? "this is promised" : "this is not promised"}.`),
+      element("p", {}, cost),
       ...report.warnings.map((warning) => element("p.warned", {}, warning)));
   }
+}
+
+/** @param {Object} told */
+function provisionalOf(told) {
+  if (told.provisional_since_s === null) return [];
+  return [element("p.warned", {}, "The machine is watched provisionally since ", timeOf(told.provisional_since_s), ", with a wider level: faint faults may be missed until the last version is used.")];
+}
+
+/** @param {Object} told @returns {Array<[string, any] | null>} */
+function factsOf(told) {
+  const { plan } = told;
+  const spread = plan.stretch_s > 0 && told.minutes >= plan.at_once_minutes ? `, one in ${durationText(plan.stretch_s)}` : "";
+  return [
+    ["Minutes", `${told.minutes} of ${told.wanted_minutes}${told.done ? ": all are there" : ""}`],
+    ["Plan", `${PLANS[plan.kind] ?? plan.kind}${spread}`],
+    ["Next minute", nextWords(told)],
+    plan.stretch_s > 0 ? ["Hours of the day", hoursWords(plan.minutes_by_hour)] : null,
+    plan.collect_until_s === null ? null : ["Collects until", timeOf(plan.collect_until_s)],
+    plan.normal_until_s === null ? null : ["Declared normal", element("span", {}, "until ", timeOf(plan.normal_until_s))],
+    ["New versions", told.accept === "automatic" ? "are used by themselves within that time, never after it" : "wait for an operator"],
+    ["Level", levelText(told.level_dbfs)],
+    ["Not used", told.rejected_s > 0 ? rejectedWords(told) : "nothing"],
+    told.lost_minutes.length ? ["Thrown out", told.lost_minutes.map((minute) => `minute ${minute.number} (${minute.reason})`).join("; ")] : null,
+    ["Started", element("span", {}, timeOf(told.started_s), ` by ${told.who}${told.why ? `: ${told.why}` : ""}`)],
+    ["Network", `${told.from_machine}, version ${told.from_version}`],
+  ];
+}
+
+/** @param {Object} told */
+function nextWords({ plan, done }) {
+  if (done || plan.next_wanted_s === null) return "none is wanted any more";
+  const heard_s = plan.heard_s ?? nowS();
+  return plan.next_wanted_s <= heard_s ? "is collected now, or waited for" : `from ${momentText(plan.next_wanted_s)} on`;
+}
+
+/** Which hours of the day are there, and which are missing. @param {number[]} counts */
+function hoursWords(counts) {
+  const there = counts.filter(Boolean).length;
+  return there === 24 ? "all 24 are there" : `${there} of 24 are there`;
+}
+
+/** @param {Object} told */
+function troublesOf(told) {
+  const words = [
+    told.paused ? "The machine is said to stand: nothing is collected." : null,
+    told.trouble,
+    ...told.faults.map((fault) => `${reasonText(fault.code)} ${adviceText(fault.code) ?? ""}`),
+  ];
+  return words.filter(Boolean).map((each) => element("p.warned", {}, each));
 }
 
 /** @param {Object} told */

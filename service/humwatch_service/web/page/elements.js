@@ -49,6 +49,18 @@ export function drawing(paths) {
 }
 
 /**
+ * A part of a drawing; classes of the style sheet colour it.
+ * @param {string} name such as `path` @param {Object<string, string | number>} given attributes @param {...Node} children
+ * @returns {SVGElement}
+ */
+export function shape(name, given, ...children) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(given)) made.setAttribute(key, String(value));
+  made.append(...children);
+  return made;
+}
+
+/**
  * Set a text only where it is another, so that nothing is laid out or read out for nothing.
  * @param {Node} node
  * @param {string} text

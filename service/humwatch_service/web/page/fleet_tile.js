@@ -35,6 +35,9 @@ function marks(tile) {
     tile.alarm_id !== null && tile.acknowledged ? "acknowledged" : null,
     tile.shelved_until_s !== null ? `shelved until ${clockText(tile.shelved_until_s)}` : null,
     tile.machine_type ? null : "no model",
+    tile.provisional ? "provisional" : null,
+    tile.commissioned && !tile.provisional ? "being commissioned" : null,
+    tile.drifted ? "its normal has moved" : null,
   ].filter(Boolean);
 }
 

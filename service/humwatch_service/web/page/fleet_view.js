@@ -1,6 +1,6 @@
 /** All machines: the one in trouble first. */
 
-import { askCalibration } from "./commissioning_panel.js";
+import { askCalibration } from "./commissioning_form.js";
 import { button, element, fill } from "./elements.js";
 import { FleetHistory } from "./fleet_history.js";
 import { FleetTile } from "./fleet_tile.js";

@@ -55,7 +55,7 @@ export class MachineState {
   }
 
   _showAlarm(tile, status) {
-    const told = JSON.stringify([tile.alarm_id, tile.acknowledged, status?.acknowledged, tile.shelved_until_s, status?.shelf, status?.out_of_service]);
+    const told = JSON.stringify([tile.alarm_id, tile.acknowledged, status?.acknowledged, tile.shelved_until_s, status?.shelf, status?.out_of_service, status?.commissioning, tile.provisional, tile.commissioned, status?.drift]);
     if (told === this._told) return;
     this._told = told;
     const lines = [];
@@ -65,7 +65,7 @@ export class MachineState {
     }
     if (status?.shelf) lines.push(element("p", {}, `Shelved by ${status.shelf.who} until `, timeOf(status.shelf.until_s), status.shelf.why ? `: ${status.shelf.why}` : "", ". Nobody is told of alarms."));
     if (status?.out_of_service) lines.push(element("p", {}, `Out of service: taken by ${status.out_of_service.who}, `, timeOf(status.out_of_service.at_s), status.out_of_service.why ? `: ${status.out_of_service.why}` : "", "."));
-    fill(this._alarm, ...lines);
+    fill(this._alarm, ...lines, ...notesOf(tile, status));
   }
 
   _showReasons(tile) {
@@ -81,6 +81,18 @@ export class MachineState {
     }));
     if (!tile.listened) this._reasons.append(element("li", {}, element("span", {}, "Nobody sends the sound of this machine; it can be judged by files alone."), element("span.advice", {}, `What to do: run humwatch listen --machine ${tile.machine_id} on the box with the microphone.`)));
   }
+}
+
+/** What the model in use is worth. @param {Object} tile @param {Object | null} status */
+function notesOf(tile, status) {
+  const stage = status?.commissioning;
+  const rests = stage ? `, on ${stage.minutes} of ${stage.planned_minutes} minutes` : "";
+  const goes = tile.commissioned ? "its commissioning goes on" : "its commissioning does not go on: commission it anew";
+  return [
+    tile.provisional ? element("p.note", {}, element("b", {}, "Watched provisionally"), `${rests}, with a wider level; ${goes}.`) : null,
+    tile.commissioned && !tile.provisional ? element("p.note", {}, element("b", {}, "Being commissioned"), tile.machine_type ? "; the version in use judges meanwhile." : "; nothing judges it yet.") : null,
+    status?.drift ? element("p.note", {}, element("b", {}, "Its normal sound has moved"), `: ${status.drift.summary}.`) : null,
+  ].filter(Boolean);
 }
 
 /** @param {Object} tile @param {Object | null} status */

@@ -1,19 +1,22 @@
 /** One machine: its sound as it comes, what is thought of it, and what can be done. */
 
 import { alarmRow } from "./alarm_rows.js";
-import { askCalibration, CommissioningPanel } from "./commissioning_panel.js";
+import { askCalibration } from "./commissioning_form.js";
+import { CommissioningPanel } from "./commissioning_panel.js";
 import { DayHistory } from "./day_history.js";
+import { DriftPanel } from "./drift_panel.js";
 import { button, element, factList, fill, panel, say } from "./elements.js";
 import { EventStream } from "./event_stream.js";
 import { detectorTitle, isOfMoments, showExplanation } from "./explanation.js";
 import { MachineOrders } from "./machine_orders.js";
 import { MachineState } from "./machine_state.js";
 import { percentText, rateText, scoreText } from "./numbers.js";
+import { PromisesPanel } from "./promises.js";
+import { RulePanel } from "./rule_panel.js";
 import { isLeft, part, read } from "./service.js";
 import { SoundStack } from "./sound_stack.js";
 import { clockText } from "./times.js";
 import { VersionsPanel } from "./versions_panel.js";
-import { ruleSentences } from "./words.js";
 
 /** @param {import("./route.js").Route} route @param {{feed: import("./fleet_feed.js").FleetFeed}} page */
 export function machineView(route, { feed }) {
@@ -53,7 +56,7 @@ class MachinePage {
     const listen = (kind, heard) => this._feed.addEventListener(kind, heard, { signal: this._left.signal });
     listen("fleet", () => this._again());
     listen("tiles", (event) => event.detail.includes(this._id) && (this._begun ? this._showTile() : this._again()));
-    listen("alarm", (event) => this._begun && event.detail.machine_id === this._id && this._loadAlarms());
+    listen("alarm", (event) => this._begun && event.detail.machine_id === this._id && (this._loadAlarms(), this._promises.load()));
     listen("second", () => {
       this._state.age();
       this._stack.second();
@@ -67,7 +70,7 @@ class MachinePage {
     else this._versions.load();
     this._showTile();
     this._loadAlarms();
-    if (this._feed.tiles.get(this._id)?.model_version) this._loadCard();
+    if (this._hasModel) this._loadJudged();
     else fill(this._card, element("p.quiet", {}, "There is no model of this machine yet."));
   }
 
@@ -93,34 +96,35 @@ class MachinePage {
     const signal = this._left.signal;
     this._hears = element("div", { "aria-live": "off" });
     this._hearsNote = element("p.quiet");
-    this._rule = element("ul.sentences");
+    this._rule = new RulePanel(signal);
+    this._promises = new PromisesPanel(this._id, signal);
+    this._drift = new DriftPanel(this._id, signal, () => this._commissioning.look());
     this._card = element("div");
     this._alarms = element("ul.alarm-rows.short");
-    this._versions = new VersionsPanel(this._id, signal, () => Boolean(this._feed.tiles.get(this._id)?.model_version));
+    this._versions = new VersionsPanel(this._id, signal, () => this._hasModel);
     const day = new DayHistory(this._id, signal, () => this._warn_level);
-    const commissioning = new CommissioningPanel(this._id, signal, () => this._versions.load());
+    this._commissioning = new CommissioningPanel(this._id, signal, () => this._versions.load());
     const side = element("div.side", {}, this._state.node,
-      panel("What it thinks it hears", {}, this._hears, this._hearsNote),
-      panel("Rule in force", {}, this._rule));
+      panel("What it thinks it hears", {}, this._hears, this._hearsNote));
     fill(this.node,
       element("p.crumbs", {}, element("a", { href: "#/" }, "Machines"), " / ", this._id),
       element("h1", {}, this._id),
-      element("div.split", {}, element("div.main-side", {}, this._stack.node, day.node), side),
+      element("div.split", {}, element("div.main-side", {}, this._stack.node, this._rule.node, day.node), side),
       element("div.panels", {},
         panel("Last alarms", {}, this._alarms, element("p", {}, element("a", { href: `#/alarms?machine=${encodeURIComponent(this._id)}` }, "All alarms of this machine"))),
-        this._orders.node, this._versions.node, commissioning.node, panel("Model", {}, this._card)));
-    fill(this._rule, element("li.quiet", {}, "Not known yet."));
+        this._orders.node, this._commissioning.node, this._promises.node, this._drift.node, this._versions.node, ...this._versions.parts, panel("Model", {}, this._card)));
     fill(this._hears, element("p.quiet", {}, "Nothing was heard yet."));
   }
 
   _hello(told) {
     this._warn_level = told.warn_level;
     this._stack.hello(told);
-    fill(this._rule, ...ruleSentences(told.rule, told.warn_level).map((sentence) => element("li", {}, sentence)));
+    this._rule.show(told.rule, told.decision, told.warn_level);
   }
 
   _sound(told) {
     this._stack.sound(told);
+    if (told.nearest) this._rule.near(told.nearest);
     const heard = { detector: told.detector ?? null, irregular_times: told.irregular_times ?? [], line: told.line ?? null, bands: told.bands ?? [] };
     const explained = JSON.stringify(heard);
     if (explained !== this._explained) {
@@ -136,6 +140,10 @@ class MachinePage {
     const tile = this._feed.tiles.get(this._id);
     this._warn_level ??= tile?.warn_level ?? null;
     this._state.show(tile, this._status);
+    if (tile?.model_version && this._judged && tile.model_version !== this._judged) {
+      this._loadJudged();
+      this._versions.load();
+    }
     if (tile && (!tile.connected || tile.score === null)) this._hearNothing(tile);
   }
 
@@ -148,9 +156,26 @@ class MachinePage {
   }
 
   _showStatus(status) {
+    const drifted = JSON.stringify(status.drift) !== JSON.stringify(this._status?.drift ?? null);
     this._status = status;
     this._orders.show(status);
+    this._rule.show(status.rule, status.decision, this._warn_level ?? null);
+    this._commissioning.follow(status.commissioned);
+    this._versions.follow(status.shadowed);
     this._showTile();
+    if (drifted && this._hasModel) this._drift.load();
+  }
+
+  get _hasModel() {
+    return Boolean(this._feed.tiles.get(this._id)?.model_version);
+  }
+
+  /** What is known of the version that judges; anew when another does. */
+  _loadJudged() {
+    this._judged = this._feed.tiles.get(this._id).model_version;
+    this._loadCard();
+    this._promises.load();
+    this._drift.load();
   }
 
   async _loadCard() {

@@ -13,6 +13,7 @@ import { wordsOf } from "./service.js";
  * @property {Array<[any, string]>} [choices] values and their words
  * @property {string} [hint]
  * @property {Object<string, any>} [rules] attributes of the input: min, max, maxlength, required
+ * @property {(order: Object) => boolean} [asked] whether it is asked, by what is filled in; always without
  */
 
 let count = 0;
@@ -54,23 +55,31 @@ function radioOf(field, id, hint) {
   return { node, value: () => field.choices[inputs.findIndex((input) => input.checked)]?.[0] };
 }
 
-/** Fields that every order has. @param {string} why */
-function signature(why) {
+/** Fields that every order has. @param {string} why @param {string} because the reason at first */
+function signature(why, because) {
   return [
     { name: "who", label: "Your name", value: rememberedName(), rules: { required: true, maxlength: 80 }, hint: "Kept with the order, in the audit trail." },
-    { name: "why", label: why, value: "", rules: { maxlength: 500 } },
+    { name: "why", label: why, value: because, rules: { maxlength: 500 } },
   ];
 }
 
 /**
  * Ask for an order and give it.
- * @param {{title: string, text?: string, verb: string, danger?: boolean, fields?: Field[], why?: string | null,
+ * @param {{title: string, text?: string, verb: string, danger?: boolean, fields?: Field[], why?: string | null, because?: string,
  *          give: (order: Object) => Promise<any>}} asked `give` sends it; what it raises is shown in the dialog
  * @returns {Promise<any>} what `give` returned; null when it was closed
  */
-export function askOrder({ title, text = "", verb, danger = false, fields = [], why = "Why (may be empty)", give }) {
-  const all = [...fields, ...signature(why ?? "")].filter((field) => why !== null || field.name !== "why");
-  const made = all.map((field) => [field.name, fieldOf(field)]);
+export function askOrder({ title, text = "", verb, danger = false, fields = [], why = "Why (may be empty)", because = "", give }) {
+  const wanted = [...fields, ...signature(why ?? "", because)].filter((field) => why !== null || field.name !== "why");
+  const made = wanted.map((field) => [field.name, { ...fieldOf(field), asked: field.asked ?? (() => true) }]);
+  const filled = () => Object.fromEntries(made.map(([name, field]) => [name, field.value()]));
+  const show = () => {
+    const order = filled();
+    for (const [, field] of made) {
+      field.node.hidden = !field.asked(order);
+      for (const input of field.node.querySelectorAll("input, select")) input.disabled = field.node.hidden;
+    }
+  };
   const trouble = element("p.trouble", { role: "alert" });
   const submit = element("button", { type: "submit", class: danger ? "danger" : "primary" }, verb);
   const heading = element("h2", { id: `dialog-${++count}` }, title);
@@ -83,9 +92,12 @@ export function askOrder({ title, text = "", verb, danger = false, fields = [], 
       dialog.remove();
       resolve(answer);
     });
+    form.addEventListener("change", show);
+    show();
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
-      const order = Object.fromEntries(made.map(([name, field]) => [name, field.value()]));
+      const all = filled();
+      const order = Object.fromEntries(made.filter(([, field]) => field.asked(all)).map(([name]) => [name, all[name]]));
       rememberName(order.who);
       submit.disabled = true;
       trouble.textContent = "";

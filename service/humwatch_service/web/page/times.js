@@ -58,6 +58,11 @@ export function timeOf(at_s, { withZone = true } = {}) {
   return element("time", { datetime: utcText(at_s), title: `UTC ${utcText(at_s)}` }, text);
 }
 
+/** A day, where the hour is not known. @param {number} at_s @returns {HTMLElement} */
+export function dayOf(at_s) {
+  return element("time", { datetime: utcText(at_s), title: `UTC ${utcText(at_s)}` }, dayFormat.format(at_s * 1000));
+}
+
 /** A duration in words: `12 s`, `3 min`, `2 h 5 min`, `4 d`. @param {number} seconds */
 export function durationText(seconds) {
   const s = Math.max(0, Math.round(seconds));

@@ -90,16 +90,44 @@ export const EVIDENCE = Object.freeze({
 /**
  * The rule in force, as sentences.
  * @param {Object} rule @param {number | null} warn_level
+ * @param {{kind: string, sentence: string} | null} [decision] what the rule comes to with the model in use
  * @returns {string[]}
  */
-export function ruleSentences(rule, warn_level) {
+export function ruleSentences(rule, warn_level, decision = null) {
+  if (decision?.kind === "sequential") return evidenceSentences(rule, decision.sentence);
   const counted = rule.n > 1 ? `${rule.k} of the last ${rule.n} scores have to be` : "the score has to be";
-  const again = rule.realarm_s === null ? "An alarm is announced once." : `An alarm that nobody acknowledges is announced again after ${durationText(rule.realarm_s)} of sound.`;
   return [
     `To raise an alarm, ${counted} at 1.00 or more for ${durationText(rule.on_delay_s)} of sound.`,
     warn_level === null ? "" : `From ${scoreText(warn_level)} on, for as long, it is a warning.`,
     `It ends when the score was below ${scoreText(1 - rule.dead_band)} for ${durationText(rule.off_delay_s)} of sound${rule.latch ? ", and somebody has acknowledged it" : ""}.`,
-    again,
-    `After the machine starts, ${durationText(rule.startup_s)} of sound are not judged.`,
+    ...lastSentences(rule),
   ].filter(Boolean);
+}
+
+/** The rule where evidence adds up. @param {Object} rule @param {string} sentence when an alarm is raised */
+function evidenceSentences(rule, sentence) {
+  return [
+    sentence,
+    "From half of a limit on it is a warning.",
+    `It ends when all averages were below three quarters of their limits for ${durationText(rule.off_delay_s)} of sound${rule.latch ? ", and somebody has acknowledged it" : ""}.`,
+    ...lastSentences(rule),
+  ];
+}
+
+/** What holds for every rule. @param {Object} rule */
+function lastSentences(rule) {
+  return [
+    rule.realarm_s === null ? "An alarm is announced once." : `An alarm that nobody acknowledges is announced again after ${durationText(rule.realarm_s)} of sound.`,
+    `After the machine starts, ${durationText(rule.startup_s)} of sound are not judged.`,
+  ];
+}
+
+/** Which average raised an alarm. @param {{time_constant_s: number, average: number, limit: number}} chart */
+export function chartSentence({ time_constant_s, average, limit }) {
+  return `The average of the score over ${durationText(time_constant_s)} reached ${scoreText(average)}; its limit is ${scoreText(limit)}.`;
+}
+
+/** Limits that were in force, in words. @param {{charts: Array<{time_constant_s: number, limit: number}>}} limits */
+export function limitsSentence({ charts }) {
+  return `An alarm is raised when the average of the score passes one of its limits: ${charts.map(({ time_constant_s, limit }) => `${scoreText(limit)} over ${durationText(time_constant_s)}`).join(", ")}.`;
 }
