@@ -315,7 +315,9 @@ def test_limits_come_from_what_the_last_level_scored(
         assert (manifest.decision.rate.heard_s, report.stages[-1].promised) == (scored_s, True)
         assert (report.stages[-1].false_alarms_a_week, report.decision_reason) == (1.0, None)
     else:
-        assert (manifest.decision, report.decision_reason) == (None, "too little was scored")
+        assert manifest.decision is not None
+        assert manifest.decision.limits == PROVISIONAL_LIMITS
+        assert (manifest.decision.rate.promised, report.decision_reason) == (False, "too little was scored")
     files = [models / NEW / version / "calibration.npz" for version in ("2", "3")]
     assert files[0].read_bytes() == files[1].read_bytes()
     before = ModelRepository(models).manifest(NEW, "2")
