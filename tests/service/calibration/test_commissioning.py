@@ -13,6 +13,7 @@ import soundfile
 
 from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import OperationRefused
+from humwatch.false_alarms.provisional import PROVISIONAL_LIMITS
 from humwatch.false_alarms.scores import ScoreSegment
 from humwatch.synthetic import Fault, SyntheticMachine
 from humwatch_service.calibration.cards import CalibrationReport
