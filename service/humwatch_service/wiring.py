@@ -7,6 +7,7 @@ from typing import Final
 
 from humwatch.bundle.repository import ModelRepository
 from humwatch.false_alarms.estimate import fit_decision
+from humwatch.false_alarms.scores import NormalScores
 from humwatch.live.model import LiveModel
 from humwatch_service.calibration.collection import LiveCalibrations
 from humwatch_service.config.settings import Settings, processors
@@ -30,6 +31,7 @@ from humwatch_service.models.registry import Engine, LoadedModel, ModelRegistry
 from humwatch_service.models.versions import ModelVersions
 from humwatch_service.oversight.drifts import Drifts
 from humwatch_service.oversight.false_alarms import SeenFalseAlarms
+from humwatch_service.oversight.limits import LimitsFit
 from humwatch_service.oversight.recorder import NormalRecorder
 from humwatch_service.rehearsal.backtests import Backtests
 from humwatch_service.scoring.queue import ScoringQueue
@@ -87,12 +89,11 @@ def make_service(settings: Settings) -> Service:
     recorder.subscribe(normal)
     recorder.before_close(normal.flush)
     drifts = Drifts(state.store, metrics.live, flush=normal.flush)
-    false_alarms = SeenFalseAlarms(
-        state.store,
-        metrics.live,
-        flush=normal.flush,
-        scores=lambda machine_id, version: scores_of(state.store.shadows, machine_id, version, in_use=version),
-    )
+
+    def scores(machine_id: str, version: str) -> NormalScores:
+        return scores_of(state.store.shadows, machine_id, version, in_use=version)
+
+    false_alarms = SeenFalseAlarms(state.store, metrics.live, flush=normal.flush, scores=scores)
     live, shadows = _live(settings, models, state, recorder, gauges, retention, drifts, false_alarms, metrics, tracing)
     versions = ModelVersions(models, reload=live.machines.reload, note=state.store.note)
     metrics.watch_readiness(lambda: not models.unready() and not live.machines.unready())
@@ -125,6 +126,7 @@ def make_service(settings: Settings) -> Service:
         ),
         drifts=drifts,
         false_alarms=false_alarms,
+        limits=LimitsFit(state.store, models, versions, scores=scores),
         shadows=shadows,
         backtests=Backtests(settings, models, state, queue),
         webhooks=webhooks,

@@ -23,7 +23,7 @@ from humwatch_service.storage.second_series import SecondSeries
 
 KEPT_S: Final = 30 * 86_400
 """How long scores of candidates are kept: as long as the history's seconds."""
-CHANGES: Final = ("activated", "rolled_back", "calibrated", "calibration_stage")
+CHANGES: Final = ("activated", "rolled_back", "calibrated", "calibration_stage", "limits_fitted")
 """Lines of the audit trail that say which version is in use from then on."""
 
 

@@ -15,6 +15,7 @@ from humwatch_service.models.registry import ModelRegistry
 from humwatch_service.models.versions import ModelVersions
 from humwatch_service.oversight.drifts import Drifts
 from humwatch_service.oversight.false_alarms import SeenFalseAlarms
+from humwatch_service.oversight.limits import LimitsFit
 from humwatch_service.rehearsal.backtests import Backtests
 from humwatch_service.scoring.queue import ScoringQueue
 from humwatch_service.scoring.scorer import Scorer
@@ -46,6 +47,7 @@ class Service:
     calibrations: LiveCalibrations
     drifts: Drifts
     false_alarms: SeenFalseAlarms
+    limits: LimitsFit
     shadows: Shadows
     backtests: Backtests
     webhooks: WebhookSender

@@ -7,13 +7,16 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from humwatch_service.oversight.drifts import DriftReport
 from humwatch_service.oversight.false_alarms import FalseAlarmReport
+from humwatch_service.oversight.limits import MAX_DAYS, LimitsReport
 from humwatch_service.storage.export import DatasetSource
 from humwatch_service.web.application import service_of
 from humwatch_service.web.routes.documentation import problems
+from humwatch_service.web.routes.orders import Order
 from humwatch_service.web.routes.parameters import MachinePath, checked_machine_id
 
 _FILE: Final[dict[str, Any]] = {"schema": {"type": "string", "format": "binary"}}
@@ -35,6 +38,31 @@ async def false_alarms(request: Request, machine_id: MachinePath) -> FalseAlarmR
     service = service_of(request)
     machine = service.live.machines.get(checked_machine_id(machine_id))
     return await run_in_threadpool(service.false_alarms.report, machine)
+
+
+class LimitsOrder(Order):
+    """Declare the last days normal, but for alarms that were judged right, and fit limits to them."""
+
+    days: float = Field(7.0, gt=0, le=MAX_DAYS, description="days up to now")
+    false_alarms_a_week: float | None = Field(
+        None, gt=0, le=10_000, description="wanted; default: what the machine's alarm rule asks for"
+    )
+    activate: bool = Field(False, description="use the new version from now on; else it can be tried first")
+
+
+@router.post("/v1/machines/{machine_id}/limits", status_code=201, responses=problems(404, 409, 422, 503))
+async def limits(request: Request, machine_id: MachinePath, order: LimitsOrder) -> LimitsReport:
+    """Make a version with alarm limits that are fitted to what the version in use scored on normal live sound."""
+    service = service_of(request)
+    machine = service.live.machines.get(checked_machine_id(machine_id))
+    return await service.limits.fit(
+        machine,
+        days=order.days,
+        wanted_a_week=order.false_alarms_a_week,
+        activate=order.activate,
+        who=order.who,
+        why=order.why,
+    )
 
 
 @router.get(
