@@ -24,7 +24,9 @@ from humwatch_dashboards.panels import laid_out
 from humwatch_dashboards.service import service
 from humwatch_service.app import create_app
 from humwatch_service.config.settings import Settings
+from humwatch_service.metrics.live import VERDICTS
 from humwatch_service.metrics.registry import METRICS, PROCESS_METRICS
+from humwatch_service.metrics.shadow import BY
 
 ROOT = Path(__file__).parents[2]
 GRAFANA = ROOT / "docker/grafana"
@@ -170,13 +172,10 @@ def test_every_series_exists_with_its_labels() -> None:
 
 
 NOT_SHOWN = {
-    "humwatch_shadow_active",  # of a candidate, whose report says so
-    "humwatch_shadow_alarms_total",
     "humwatch_page_events_dropped_total",  # of the page, which says so itself
     "humwatch_page_viewers",
     "humwatch_alarms_raised_total",  # by detector, which each alarm names
     "humwatch_anomaly_score_raw",  # on the scale of the model
-    "humwatch_model_provisional",  # of commissionings, which the service shows
     "humwatch_audio_last_sample_timestamp_seconds",  # as age, by a recording rule
     "humwatch_source_faults_total",  # as faults over time
 }
@@ -188,6 +187,8 @@ def test_label_values_in_questions_exist() -> None:
         "fault": set(SOURCE_FAULTS),
         "level": {"warn", "alarm"},
         "event": set(EVENT_KINDS),
+        "verdict": set(VERDICTS),
+        "by": set(BY),
     }
     for document in DOCUMENTS.values():
         for place, expression in queries(document):
@@ -241,10 +242,12 @@ def test_links_to_the_service_lead_to_paths_that_it_has(tmp_path: Path) -> None:
     assert seen <= paths, seen - paths
 
 
-def test_every_state_and_every_fault_has_a_text_a_colour_and_a_number_of_its_own() -> None:
+def test_every_state_fault_and_judgement_has_a_text_a_colour_and_a_number_of_its_own() -> None:
     assert {state.name for state in palette.STATES} == set(MACHINE_STATES)
     assert {fault.name for fault in palette.FAULTS} == set(SOURCE_FAULTS)
-    for shown in (palette.STATES, (*palette.FAULTS, palette.NO_FAULT)):
+    assert {verdict.name for verdict in palette.VERDICTS} == set(VERDICTS)
+    assert {by.name for by in palette.RAISED_BY} == set(BY)
+    for shown in (palette.STATES, (*palette.FAULTS, palette.NO_FAULT), palette.VERDICTS, palette.RAISED_BY):
         for key in ("value", "text"):
             assert len({getattr(one, key) for one in shown}) == len(shown)
     assert len({state.colour for state in palette.STATES}) == len(palette.STATES)

@@ -1,7 +1,8 @@
 """The real service, a real Prometheus and a real Alertmanager, with the files that ``docker/`` ships.
 
-Three machines are played to the service: one runs well; one fails, and then its microphone goes silent; the third's
-goes silent at once. Every expression of every rule, alert and panel is asked of Prometheus, and has to find data.
+Three machines are played to the service: one runs well, with a promise, a drift and a candidate; one fails, and then
+its microphone goes silent; the third's goes silent at once. Every expression of every rule, alert and panel is asked of
+Prometheus, and has to find data.
 """
 
 from __future__ import annotations
@@ -26,6 +27,13 @@ import soundfile
 import yaml
 
 import humwatch_dashboards
+from humwatch.alarm.sequential import Chart, SequentialLimits
+from humwatch.bundle.bundle import write_bundle
+from humwatch.bundle.manifest import CALIBRATION
+from humwatch.bundle.repository import ModelRepository
+from humwatch.false_alarms.decision import Decision, FalseAlarmRate
+from humwatch_service.storage.normal_hours import HourSum
+from humwatch_service.storage.store import StateStore
 from tests.monitoring.observatory import (
     MISSING,
     ROOT,
@@ -84,6 +92,7 @@ def _service(folder: Path, port: int, hook: str) -> Iterator[subprocess.Popen[by
         ["calibrate", PUMP, sounds, *calibrate],
     ):
         subprocess.run([HUMWATCH, *map(str, arguments)], check=True, capture_output=True)
+    promise_and_drift(models, folder / "state")
     broken = models / "broken-1"
     shutil.copytree(models / PRESS, broken)  # a bundle of another machine: it is refused
     silence = folder / "silence.wav"
@@ -102,7 +111,50 @@ def _service(folder: Path, port: int, hook: str) -> Iterator[subprocess.Popen[by
     with process([HUMWATCH, "serve"], folder / "service.log", env=clean | given) as service:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"X-API-Key": KEY}, trust_env=False) as http:
             eventually(lambda: http.get("/v1/machines").status_code == 200)
+            order = {"version": "1", "who": "Ada", "why": "beside the version with limits"}
+            # refused until the machine has its model
+            eventually(lambda: http.post(f"/v1/machines/{PUMP}/shadow", json=order).status_code == 201)
         yield service
+
+
+def promise_and_drift(models: Path, state: Path) -> None:
+    """Give the pump a version with limits that promises one false alarm a week, and 20 days, the last nine louder."""
+    repository = ModelRepository(models)
+    bundle = repository.read(PUMP)
+    arrays = (repository.folder(PUMP) / CALIBRATION).read_bytes()
+    rate = FalseAlarmRate(
+        wanted_a_week=1.0,
+        expected_a_week=0.8,
+        low_a_week=0.3,
+        high_a_week=2.0,
+        heard_s=604_800.0,
+        blocks=100,
+        promised=True,
+        reason=None,
+    )
+    limits = SequentialLimits(charts=(Chart(time_constant_s=60.0, limit=2.0),))
+    changed = {"version": "2", "decision": Decision(limits=limits, rate=rate)}
+    write_bundle(models / PUMP / "2", bundle.manifest.model_copy(update=changed), bundle.graph, arrays)
+    repository.activate(PUMP, "2")
+    rng = np.random.default_rng(15)
+    bands, now_hour = len(bundle.manifest.pipeline.band_edges_hz), int(time.time() // 3_600)
+    store = StateStore(state)
+    store.add_normal(
+        [
+            HourSum(
+                PUMP,
+                bundle.manifest.files[CALIBRATION],
+                hour,
+                3_600.0,
+                0.0,
+                360.0,
+                3_600.0 * (rng.normal(0.0, 0.2, bands) + 3.0 * (hour >= now_hour - 9 * 24)),
+            )
+            for hour in range(now_hour - 20 * 24, now_hour)
+        ],
+        [],
+    )
+    store.close()
 
 
 def test_a_plant_is_watched(tmp_path: Path) -> None:
@@ -177,6 +229,7 @@ def check_every_expression_finds_data(seen: Observatory) -> None:
     deadline_s = time.monotonic() + 60
     while missing and time.monotonic() < deadline_s:
         upload(seen)
+        count_false_alarms(seen)
         missing = {(place, expression) for place, expression in missing if not has_data(seen, expression)}
         time.sleep(1)
     assert not missing, "\n".join(f"{place}: {expression}" for place, expression in sorted(missing))
@@ -210,6 +263,13 @@ def upload(seen: Observatory) -> None:
         for body in (recording, b"not a recording")
     ]
     assert statuses == [200, 415]
+
+
+def count_false_alarms(seen: Observatory) -> None:
+    """Ask for them, which the service else counts every five minutes."""
+    url = f"http://{seen.target}/v1/machines/{PUMP}/false-alarms"
+    report = httpx.get(url, headers={"X-API-Key": KEY}, trust_env=False).json()
+    assert report["promised"]["wanted_a_week"] == 1.0
 
 
 def has_data(seen: Observatory, expression: str) -> bool:

@@ -9,7 +9,7 @@ from grafana_foundation_sdk.builders import stat, table, timeseries
 from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import dashboard as models
 
-from humwatch_dashboards import variables
+from humwatch_dashboards import fleet_decide, variables
 from humwatch_dashboards.dashboard import FLEET_UID, machine_link, new_dashboard, outside
 from humwatch_dashboards.palette import (
     AMBER,
@@ -71,6 +71,7 @@ def fleet() -> builders.Dashboard:
             (9, [(24, _tiles())]),
             (10, [(24, _table())]),
             (8, [(12, _alarms()), (12, _ages())]),
+            *fleet_decide.panel_rows(),
         ],
     )
 

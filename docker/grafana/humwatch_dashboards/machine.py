@@ -8,7 +8,7 @@ from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.builders import stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.models import common as common_models
 
-from humwatch_dashboards import variables
+from humwatch_dashboards import machine_decide, variables
 from humwatch_dashboards.dashboard import MACHINE_UID, STEP_S, Annotation, new_dashboard, outside
 from humwatch_dashboards.palette import AMBER, BLUE, FAULTS, GREY, RED, SKY, STATES, Shown, mapped, state_number
 from humwatch_dashboards.panels import (
@@ -63,6 +63,7 @@ def machine() -> builders.Dashboard:
             (4, [(4, _state()), (4, _score_now()), (4, _level_now()), (4, _age()), (4, _last_alarm()), (4, _marked())]),
             (9, [(24, _score())]),
             (4, [(24, _states())]),
+            *machine_decide.panel_rows(),
             (8, [(24, _faults())]),
             (8, [(12, _level()), (12, _drift())]),
             (8, [(8, _gaps()), (8, _drops()), (8, _work())]),

@@ -64,6 +64,23 @@ FAULTS: Final = (
 
 NO_FAULT: Final = Shown("", 0, "none", SKY)
 
+VERDICTS: Final = (
+    Shown("true_alarm", 0, "right", SKY),
+    Shown("false_alarm", 1, "false", RED),
+    Shown("unsure", 2, "unsure", AMBER),
+    Shown("unjudged", 3, "not judged", PURPLE),
+)
+"""What operators said of alarms; the values are unused."""
+RAISED_BY: Final = (
+    Shown("both", 0, "both", SKY),
+    Shown("old", 1, "in use alone", BLUE),
+    Shown("new", 2, "candidate alone", AMBER),
+)
+"""Which version raised an alarm while a candidate runs; the values are unused."""
+DRIFTED: Final = (Shown("", 1, "has moved", AMBER), Shown("", 0, "as it was", SKY))
+STAGE: Final = (Shown("", 1, "provisional", AMBER), Shown("", 0, "done", SKY))
+CANDIDATE: Final = (Shown("", 1, "running", BLUE), Shown("", 0, "failed", RED))
+
 
 def mapped(shown: Sequence[Shown], *, nothing: str | None = None) -> list[models.ValueMapping]:
     """Return value mappings for these numbers; ``nothing`` is shown for NaN and null."""

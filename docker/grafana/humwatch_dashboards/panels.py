@@ -33,6 +33,9 @@ PER_SECOND: Final = "cps"
 PER_MINUTE: Final = "cpm"
 DBFS: Final = "suffix:dBFS"
 WORD: Final = "none"
+WEEKLY: Final = "suffix: a week"
+AGO: Final = "dateTimeFromNow"
+"""How long ago a time was, in milliseconds since 1970."""
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,12 @@ class SeenFalseAlarms:
         self._scores = scores
 
     def report(self, machine: LiveMachine) -> FalseAlarmReport:
-        """Return what was promised and seen, and what is expected now. Raises MachineUnavailable, StateUnusable."""
+        """Return what was promised and seen, and what is expected now; the metrics show the same.
+
+        Raises:
+            MachineUnavailable: it has no model.
+            StateUnusable: the database cannot be read.
+        """
         self._flush()
         report = self._report(machine)
         scores = self._scores(machine.machine_id, report.model_version)
@@ -91,18 +96,10 @@ class SeenFalseAlarms:
             if machine.model is None:
                 continue
             try:
-                report = self._report(machine)
+                self._report(machine)
             except StateUnusable as error:
                 _log.error("false alarms not counted", code=error.code, reason=str(error))
                 return
-            promised = report.promised
-            self._metrics.show_false_alarms(
-                machine.machine_id,
-                report.alarms,
-                watched_s=report.watched_s,
-                promised_a_week=promised.wanted_a_week if promised is not None and promised.promised else None,
-                low_a_week=report.seen.low_a_week,
-            )
 
     def _report(self, machine: LiveMachine) -> FalseAlarmReport:
         rule, bundle = machine.alarm.rule, model_of(machine).bundle
@@ -112,6 +109,10 @@ class SeenFalseAlarms:
         promised = decision.rate if decision is not None and rule.decision == "sequential" else None
         watched_s = 0.0 if watch is None else watch.watched_s
         wanted = promised.wanted_a_week if promised is not None and promised.promised else None
+        seen = seen_rate(alarms, watched_s, wanted)
+        self._metrics.show_false_alarms(
+            machine.machine_id, alarms, watched_s=watched_s, promised_a_week=wanted, low_a_week=seen.low_a_week
+        )
         return FalseAlarmReport(
             machine_id=machine.machine_id,
             model_version=bundle.manifest.version,
@@ -121,7 +122,7 @@ class SeenFalseAlarms:
             alarms=alarms,
             expected=None,
             promised=promised,
-            seen=seen_rate(alarms, watched_s, wanted),
+            seen=seen,
         )
 
     def _counts(self, watch: Watch, rule: AlarmRule) -> AlarmCounts:

@@ -20,6 +20,7 @@ from humwatch.alarm.rule import AlarmRule
 from humwatch.alarm.sequential import Chart, SequentialLimits
 from humwatch.false_alarms.decision import Decision, FalseAlarmRate
 from humwatch.false_alarms.scores import NormalScores, ScoreSegment
+from humwatch.false_alarms.seen import AlarmCounts
 from humwatch_service.errors import MachineUnavailable, StateUnusable
 from humwatch_service.metrics.registry import Metrics
 from humwatch_service.oversight.drifts import NAMED, OVER, Drifts, summary_of
@@ -284,6 +285,8 @@ def test_seen_stands_beside_promised(store: StateStore, metrics: Metrics) -> Non
     assert report.alarms.model_dump() == {"false_alarm": 9, "true_alarm": 1, "unsure": 1, "unjudged": 1}
     assert (report.since_s, report.promised, report.seen.promise) == (999.0, rate, "broken")
     assert report.seen.a_week == pytest.approx(9 / 4)
+    assert value(metrics, "false_alarms_promised_per_week") == "1.0"  # at once: page and metrics say the same
+    metrics.live.show_false_alarms("fan-1", AlarmCounts(), watched_s=0.0, promised_a_week=None, low_a_week=None)
     seen.measure([machine])
     assert value(metrics, "false_alarms_promised_per_week") == "1.0"
     assert float(value(metrics, "false_alarms_seen_low_per_week")) == pytest.approx(report.seen.low_a_week)
