@@ -97,7 +97,7 @@ class MachinePage {
     this._hears = element("div", { "aria-live": "off" });
     this._hearsNote = element("p.quiet");
     this._rule = new RulePanel(signal);
-    this._promises = new PromisesPanel(this._id, signal);
+    this._promises = new PromisesPanel(this._id, signal, () => this._versions.load());
     this._drift = new DriftPanel(this._id, signal, () => this._commissioning.look());
     this._card = element("div");
     this._alarms = element("ul.alarm-rows.short");
