@@ -18,7 +18,7 @@ from humwatch.alarm.events import NO_SOUND, MachineState, Observation
 from humwatch.alarm.rule import AlarmRule
 from humwatch.alarm.state_machine import ALARM_LEVEL
 from humwatch.bundle.manifest import Manifest
-from humwatch.false_alarms.decision import FalseAlarmRate
+from humwatch.false_alarms.decision import FalseAlarmRate, decision_under
 from humwatch.live.model import LiveModel
 from humwatch_service.errors import NothingToPlay
 from humwatch_service.live.alarm_machine import alarm_machine
@@ -35,6 +35,7 @@ from humwatch_service.rehearsal.kept_sounds import SHORTEST_S, KeptHistory, Soun
 from humwatch_service.rehearsal.player import RehearsalPlayer
 from humwatch_service.rehearsal.rehearsal import clips_over
 from humwatch_service.shadow.matching import SLACK_S, Interval, match
+from humwatch_service.shadow.sound_paths import sound_of_alarm
 from humwatch_service.sources.looped import LoopedRecording
 from humwatch_service.storage.second_series import SecondSeries
 
@@ -172,8 +173,7 @@ def _add(tally: _Tally, piece: SoundPiece, old: _Heard, new: _Heard) -> None:
         if piece.verdict != "true_alarm":
             _measure(tally.scored[side], [score for _, score in heard.scores])
     for found in match(old.alarms, new.alarms):
-        joined = [*(old.alarms[at] for at in found.old), *(new.alarms[at] for at in found.new)]
-        start_s, end_s = min(each.start_s for each in joined), max(each.end_s for each in joined)
+        start_s, end_s = found.interval(old.alarms, new.alarms)
         tally.episodes.append(
             BacktestEpisode(
                 by=found.by,
@@ -204,8 +204,7 @@ def _add_history(
     scored = seconds.only(seconds.judged())
     kept = set()
     for found in match(heard["old"], heard["new"]):
-        joined = [*(heard["old"][at] for at in found.old), *(heard["new"][at] for at in found.new)]
-        start_s, end_s = min(each.start_s for each in joined), max(each.end_s for each in joined)
+        start_s, end_s = found.interval(heard["old"], heard["new"])
         inside = scored.scores[scored.between(start_s - 1.0, end_s + 1.0)]
         peak = float(inside.max()) if len(inside) else None
         alarm = next((each for each in history.alarms if start_s - SLACK_S <= each.raised_s <= end_s + SLACK_S), None)
@@ -223,7 +222,7 @@ def _add_history(
                 peak_new=peak,
                 alarm_id=None if alarm is None else alarm.alarm_id,
                 verdict=None if alarm is None else alarm.verdict,
-                listen=None if alarm is None else f"/v1/alarms/{alarm.alarm_id}/clip.flac",
+                listen=None if alarm is None else sound_of_alarm(alarm.alarm_id),
             )
         )
     for alarm in history.alarms:
@@ -301,14 +300,13 @@ def _report(tally: _Tally, old: Contender, new: Contender, notes: list[str]) -> 
 
 
 def _side(contender: Contender, alarms: int, scored: list[int]) -> BacktestSide:
-    decision = contender.manifest.decision
-    known = decision.rate if decision is not None and contender.rule.decision == "sequential" else None
+    decision = decision_under(contender.rule, contender.manifest.decision)
     return BacktestSide(
         version=contender.manifest.version,
         rule=contender.rule,
         alarms=alarms,
         clips_over=clips_over(contender.model, scored[1] / scored[0] if scored[0] else None),
-        expected=contender.expected or known,
+        expected=contender.expected or (None if decision is None else decision.rate),
     )
 
 
