@@ -8,7 +8,7 @@ from typing import Final
 from humwatch.bundle.repository import ModelRepository
 from humwatch.false_alarms.estimate import fit_decision
 from humwatch.live.model import LiveModel
-from humwatch_service.calibration.collection import LiveCalibrations
+from humwatch_service.calibration.parts import make_calibrations
 from humwatch_service.config.settings import Settings, processors
 from humwatch_service.config.webhooks import recipients
 from humwatch_service.live.admission import StreamAdmission
@@ -114,7 +114,7 @@ def make_service(settings: Settings) -> Service:
         live=live,
         broadcast=_broadcast(settings, live, metrics),
         versions=versions,
-        calibrations=LiveCalibrations(
+        calibration=make_calibrations(
             models,
             versions,
             live.machines,
