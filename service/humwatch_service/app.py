@@ -119,7 +119,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service.live.start()
     sources = SourceSupervisor(service.live.session, service.settings.sources)
     sources.start()
-    working = {asyncio.create_task(service.webhooks.run()), asyncio.create_task(service.calibrations.run())}
+    working = {asyncio.create_task(service.webhooks.run()), asyncio.create_task(service.calibration.upkeep.run())}
     try:
         yield
     finally:
@@ -129,7 +129,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await sources.close()
         await loading
         service.stop_streams()
-        await service.calibrations.close()
+        await service.calibration.upkeep.close()
         await service.shadows.close()
         await service.live.close()
         await run_in_threadpool(service.queue.close)
@@ -142,7 +142,7 @@ async def _load(service: Service) -> None:
     What is known of machines comes first, so that one that is ready to be scored can be listened to as well.
     """
     await service.live.machines.restore()
-    await service.calibrations.announce()
+    await service.calibration.upkeep.announce()
     try:
         loaded = await service.live.machines.reload()
     except HumwatchError as error:

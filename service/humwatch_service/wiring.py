@@ -9,10 +9,11 @@ from humwatch.bundle.repository import ModelRepository
 from humwatch.false_alarms.estimate import fit_decision
 from humwatch.false_alarms.scores import NormalScores
 from humwatch.live.model import LiveModel
-from humwatch_service.calibration.collection import LiveCalibrations
+from humwatch_service.calibration.parts import make_calibrations
 from humwatch_service.config.settings import Settings, processors
 from humwatch_service.config.webhooks import recipients
 from humwatch_service.live.admission import StreamAdmission
+from humwatch_service.live.audio_ring import Sound
 from humwatch_service.live.evidence_writer import EvidenceWriter
 from humwatch_service.live.executor import PriorityExecutor
 from humwatch_service.live.gauges import MachineGauges
@@ -37,6 +38,7 @@ from humwatch_service.rehearsal.backtests import Backtests
 from humwatch_service.scoring.queue import ScoringQueue
 from humwatch_service.scoring.scorer import ScoreJob, Scorer
 from humwatch_service.scoring.uploads import UploadSlots
+from humwatch_service.shadow.candidate_maker import CandidateMaker
 from humwatch_service.shadow.scores import scores_of
 from humwatch_service.shadow.shadows import Shadows
 from humwatch_service.storage.evidence import EvidenceFolder
@@ -113,7 +115,7 @@ def make_service(settings: Settings) -> Service:
         live=live,
         broadcast=_broadcast(settings, live, metrics),
         versions=versions,
-        calibrations=LiveCalibrations(
+        calibration=make_calibrations(
             models,
             versions,
             live.machines,
@@ -248,17 +250,13 @@ def _shadows(
     def make_model(loaded: LoadedModel) -> LiveModel:
         return LiveModel(loaded.bundle, beside_predictor(loaded.predictor, loaded.manifest.machine_id, load))
 
-    shadows = Shadows(
-        models,
-        machines,
-        load,
-        state.store.shadows,
-        state.shadow_sounds,
-        metrics.shadow,
-        make_model=make_model,
-        note=state.store.note,
-        submit=recorder.submit,
+    def keep_sound(machine_id: str, name: str, sound: Sound, rate_hz: int) -> None:
+        recorder.submit(machine_id, lambda: state.shadow_sounds.write(machine_id, name, sound, rate_hz))
+
+    maker = CandidateMaker(
+        models, machines, load, make_model=make_model, on_settled=metrics.shadow.settled, on_sound=keep_sound
     )
+    shadows = Shadows(models, machines, maker, state.store.shadows, metrics.shadow, note=state.store.note)
     recorder.subscribe(shadows)
     return shadows
 

@@ -8,8 +8,8 @@ plan does not want is followed for faults and level alone.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -17,95 +17,19 @@ import numpy as np
 from humwatch.arrays import Float32
 from humwatch.calibration.calibration_buffer import RECORDING_S, CalibrationBuffer, CollectedMinute, KeptClip
 from humwatch.calibration.clean_segment import CleanSegment
+from humwatch.calibration.collected_stream import CollectedStream
+from humwatch.calibration.collector_progress import CollectorProgress
 from humwatch.calibration.plan import CollectionPlan
-from humwatch.pipeline import EvidencePipeline, PipelineSpec
+from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Predictor
 from humwatch.run_state import RunGate
 from humwatch.scoring.normal_clip import NormalClip
-from humwatch.source.health import WINDOW_S, FaultReport, SourceHealth
-from humwatch.source.monitor import SourceMonitor
+from humwatch.source.health import WINDOW_S
 
 LOOK_BACK_S: Final = WINDOW_S
 """A fault is in the window of the source's health before it is named: clips that ended there are dropped with it."""
 NOT_RUNNING: Final = "not_running"
 STREAM_CHANGED: Final = "stream_changed"
-CLOCK_S: Final = 1.0
-"""Least difference of the clock from the time that the samples say: below it samples go before, which never jitter."""
-
-
-@dataclass(frozen=True)
-class CollectorProgress:
-    """Progress of a collector.
-
-    Attributes:
-        minutes: whole minutes of normal sound; only these calibrate.
-        wanted_minutes: minutes at which it stops.
-        collected_s: sound in whole clips, those of the open minute included, seconds.
-        rejected_s: sound that was wanted, came and was not used, seconds.
-        rejected: rejected sound by reason, seconds: a fault of the source, ``not_running`` or ``stream_changed``;
-            where several hold at once each of them counts.
-        faults: present faults of the source.
-        level_dbfs: level of the last second; None before the first.
-        paused: True while a signal or the level says that the machine does not run.
-        done: True once the minutes are there, and no fault was named in the last of them since.
-        heard_s: time of the end of the last sound, seconds since 1970; None before any.
-        next_s: time from which the next minute is wanted, in the past while it is being collected or waited for; None
-            where no more are wanted.
-    """
-
-    minutes: int
-    wanted_minutes: int
-    collected_s: float = 0.0
-    rejected_s: float = 0.0
-    rejected: Mapping[str, float] = field(default_factory=dict)
-    faults: tuple[FaultReport, ...] = ()
-    level_dbfs: float | None = None
-    paused: bool = False
-    done: bool = False
-    heard_s: float | None = None
-    next_s: float | None = None
-
-    @property
-    def wanted_s(self) -> float:
-        """Length of the sound at which it stops, seconds."""
-        return self.wanted_minutes * RECORDING_S
-
-
-class _Stream:
-    """State of one stream: the sound of an open quantum, the source and the pipeline."""
-
-    def __init__(
-        self, spec: PipelineSpec, predictor: Predictor, rate_hz: int, sample_bits: int, *, begins_s: float
-    ) -> None:
-        self._anchor = begins_s, 0
-        self.rate_hz = rate_hz
-        self.sample_bits = sample_bits
-        self.rest: Float32 = np.zeros(0, np.float32)
-        self.pipeline = EvidencePipeline(spec, predictor, source_rate_hz=rate_hz, calibrating=True)
-        health = SourceHealth(
-            rate_hz=rate_hz,
-            needed_hz=float(spec.band_edges_hz[-1, 1]),
-            level_dbfs_low=-np.inf,
-            level_dbfs_high=np.inf,
-        )
-        self.source = SourceMonitor(health, rate_hz=rate_hz)
-
-    @property
-    def now_s(self) -> float:
-        """Time of the sample that is followed next, seconds since 1970."""
-        since_s, sample = self._anchor
-        return since_s + (self.source.position - sample) / self.rate_hz
-
-    def set_clock(self, at_s: float) -> None:
-        """Take the time of the sample that comes next, seconds since 1970."""
-        at_s -= len(self.rest) / self.rate_hz
-        if abs(at_s - self.now_s) > CLOCK_S:
-            self._anchor = at_s, self.source.position
-
-    def segment(self, minute: int, seconds: float, *, keep_sound: bool) -> CleanSegment:
-        """Begin a segment of so much of a minute."""
-        samples = round(seconds * self.rate_hz)
-        return CleanSegment(self.pipeline, minute=minute, samples=samples, rate_hz=self.rate_hz, keep_sound=keep_sound)
 
 
 class NormalCollector:
@@ -151,7 +75,7 @@ class NormalCollector:
         self._told = False
         self._begun: tuple[int, int] | None = None
         self._form: tuple[int, int] | None = None
-        self._stream: _Stream | None = None
+        self._stream: CollectedStream | None = None
         self._segment: CleanSegment | None = None
         self._sound_s = 0.0
         self._level_dbfs: float | None = None
@@ -160,11 +84,6 @@ class NormalCollector:
         self._progress = CollectorProgress(
             len(self._taken), plan.minutes, next_s=plan.due_s(self._taken), heard_s=heard_s
         )
-
-    @property
-    def minutes(self) -> int:
-        """Minutes of clean sound at which it stops."""
-        return self.plan.minutes
 
     @property
     def progress(self) -> CollectorProgress:
@@ -207,13 +126,9 @@ class NormalCollector:
             return
         if at_s is not None:
             stream.set_clock(at_s)
-        held = np.concatenate([stream.rest, mono])
-        whole = len(held) - len(held) % stream.source.quantum_samples
-        stream.rest = held[whole:].copy()
-        if whole:
-            for quantum in stream.source.follow(held[:whole]):
-                self._level_dbfs = stream.source.level_dbfs if quantum.second_over else self._level_dbfs
-                self._follow(stream, held[quantum.start : quantum.stop])
+        for quantum, sound in stream.quanta(mono):
+            self._level_dbfs = stream.source.level_dbfs if quantum.second_over else self._level_dbfs
+            self._follow(stream, sound)
         self._publish(stream)
 
     def gap(self, samples: int) -> None:
@@ -222,8 +137,7 @@ class NormalCollector:
         if stream is None:
             self._idle(samples)
             return
-        stream.rest = np.zeros(0, np.float32)
-        stream.source.gap(samples)
+        stream.gap(samples)
         self._sound_s += samples / stream.rate_hz
         self._interrupt(stream, ("drop_outs",))
         self._publish(stream)
@@ -269,7 +183,7 @@ class NormalCollector:
             self._taken.remove(at_s)
             self._times = None
 
-    def _current(self) -> _Stream | None:
+    def _current(self) -> CollectedStream | None:
         """Return the stream that began last, None once all is collected; for the thread that pushes."""
         begun, self._begun = self._begun, None
         self._form = begun or self._form
@@ -282,7 +196,7 @@ class NormalCollector:
             if stream is not None:
                 self._interrupt(stream, (STREAM_CHANGED,))
                 self._heard_s = stream.now_s
-            stream = self._stream = _Stream(self.spec, self._predictor, *self._form, begins_s=self._heard_s)
+            stream = self._stream = CollectedStream(self.spec, self._predictor, *self._form, begins_s=self._heard_s)
             self._told = True
         if stream is not None and self._told:
             self._told = False
@@ -302,7 +216,7 @@ class NormalCollector:
             self._heard_s = (self._heard_s if at_s is None else at_s) + samples / self._form[0]
             self._progress = replace(self._progress, heard_s=self._heard_s, paused=self._signal is False)
 
-    def _follow(self, stream: _Stream, mono: Float32) -> None:
+    def _follow(self, stream: CollectedStream, mono: Float32) -> None:
         """Collect or reject the quantum that was followed last, float32 (n,)."""
         seconds = len(mono) / stream.rate_hz
         self._sound_s += seconds
@@ -327,7 +241,7 @@ class NormalCollector:
         """Return True if sound of a time is wanted: a minute is open, or may begin."""
         return self.plan.wants(at_s, self._minute_times())
 
-    def _collect(self, stream: _Stream, mono: Float32, at_s: float) -> None:
+    def _collect(self, stream: CollectedStream, mono: Float32, at_s: float) -> None:
         while len(mono):
             if not self._wants(at_s):
                 self._segment = None
@@ -357,7 +271,7 @@ class NormalCollector:
                 self._kept.extend(segment.minute, segment.sound, segment.samples)
                 self._segment, self._times = None, None
 
-    def _interrupt(self, stream: _Stream, reasons: tuple[str, ...]) -> None:
+    def _interrupt(self, stream: CollectedStream, reasons: tuple[str, ...]) -> None:
         """Drop the clip that is not whole, and those that ended where a fault may have begun."""
         dropped = self._kept.drop_since(self._sound_s - LOOK_BACK_S)
         if dropped:
@@ -374,7 +288,7 @@ class NormalCollector:
             for reason in reasons:
                 self._rejected[reason] = self._rejected.get(reason, 0.0) + seconds
 
-    def _publish(self, stream: _Stream) -> None:
+    def _publish(self, stream: CollectedStream) -> None:
         times = self._minute_times()
         self._progress = CollectorProgress(
             minutes=len(times),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from humwatch.alarm.rule import AlarmRule
 from humwatch.alarm.sequential import SequentialLimits
 
 
@@ -29,3 +30,8 @@ class Decision(BaseModel):
 
     limits: SequentialLimits
     rate: FalseAlarmRate
+
+
+def decision_under(rule: AlarmRule, decision: Decision | None) -> Decision | None:
+    """Return the decision of a version that is in force under a rule; None where the rule decides without one."""
+    return decision if rule.decision == "sequential" else None

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
+from pydantic import JsonValue
 
 from humwatch.calibration.calibration_buffer import CollectedMinute
-from humwatch.calibration.collector import LOOK_BACK_S, CollectorProgress, NormalCollector
-from humwatch.calibration.minute_file import pack_minute
+from humwatch.calibration.collector import LOOK_BACK_S, NormalCollector
+from humwatch.calibration.collector_progress import CollectorProgress
 from humwatch.calibration.plan import MIN_MINUTES
 from humwatch.pipeline import PipelineSpec
 from humwatch_service.calibration.acceptance import Verdict
-from humwatch_service.calibration.fitting import alarm_card, read_minutes
+from humwatch_service.calibration.minutes import alarm_card, read_minutes, write_minute
 from humwatch_service.calibration.record import CommissioningRecord, LostMinute, StageCard, StageState
 from humwatch_service.models.registry import LoadedModel
 from humwatch_service.storage.commissionings import CommissioningFolder
-from humwatch_service.storage.evidence import Samples
 
-KEPT_AS_INTEGERS_BITS: Final = 16
 SETTLED_S: Final = 2 * LOOK_BACK_S
 """Time after the end of the collecting at which no minute is on its way to the disk any more."""
 RETRY_S: Final = 60.0
 """Time after which a version is tried again that could not be made."""
+ITSELF: Final = "commissioning"
+"""Who a version is used by, where it happens by itself."""
 
 
 class Commissioning:
@@ -48,6 +48,7 @@ class Commissioning:
         pipeline: PipelineSpec,
         folder: CommissioningFolder,
         *,
+        clock: Callable[[], float],
         times: dict[int, float] | None = None,
     ) -> None:
         self.record = record
@@ -59,6 +60,7 @@ class Commissioning:
         self.alarm_s: float | None = None
         self._failed: tuple[tuple[int, int], float] | None = None
         self._folder = folder
+        self._clock = clock
         self._rejected_before = record.rejected_s, dict(record.rejected)
         self.collector = NormalCollector(
             pipeline,
@@ -72,7 +74,12 @@ class Commissioning:
 
     @staticmethod
     def resumed(
-        record: CommissioningRecord, model: LoadedModel, pipeline: PipelineSpec, folder: CommissioningFolder
+        record: CommissioningRecord,
+        model: LoadedModel,
+        pipeline: PipelineSpec,
+        folder: CommissioningFolder,
+        *,
+        clock: Callable[[], float],
     ) -> Commissioning:
         """Take a commissioning up where it was (blocking); minutes whose files are damaged are dropped, by name.
 
@@ -85,7 +92,7 @@ class Commissioning:
         record = record.model_copy(update={"lost": [*record.lost, *lost], "last_number": max(numbers)})
         if lost:
             folder.write_record(record.machine_id, record.model_dump_json().encode())
-        return Commissioning(record, model, pipeline, folder, times=times)
+        return Commissioning(record, model, pipeline, folder, clock=clock, times=times)
 
     @property
     def machine_id(self) -> str:
@@ -105,6 +112,27 @@ class Commissioning:
         )
 
     @property
+    def now_s(self) -> float:
+        """Time now, or of the sound where that is ahead, seconds since 1970."""
+        return max(self._clock(), self.collector.progress.heard_s or 0.0)
+
+    @property
+    def details(self) -> dict[str, JsonValue]:
+        """Details for the audit trail."""
+        record = self.record
+        return {
+            "from_machine": record.from_machine,
+            "from_version": record.from_version,
+            "score": record.score,
+            "warn_rate": record.spec.warn_rate,
+            "alarm_rate": record.spec.alarm_rate,
+            "plan": record.plan.kind,
+            "accept": record.accept,
+            "minutes": self.collector.progress.minutes,
+            "wanted_minutes": record.plan.minutes,
+        }
+
+    @property
     def last_stage(self) -> StageCard | None:
         """The stage that was made last; None before the first."""
         return self.record.stages[-1] if self.record.stages else None
@@ -114,23 +142,29 @@ class Commissioning:
         """Whether the last version is made when an operator asks for it, not by itself."""
         return self.record.plan.kind == "in_a_row" and self.record.accept == "operator"
 
-    def may_fit(self, clock_s: float) -> bool:
-        """Return True unless a fit has failed a moment ago, with the minutes that there are."""
+    @property
+    def may_fit(self) -> bool:
+        """Whether a version may be tried: none has failed a moment ago, with the minutes that there are."""
         if self._failed is None:
             return True
         state, at_s = self._failed
-        return state != self._state() or clock_s - at_s >= RETRY_S
+        return state != self._state() or self._clock() - at_s >= RETRY_S
 
-    def fit_failed(self, clock_s: float) -> None:
+    def fit_failed(self) -> None:
         """Note that no version can be made of these minutes now."""
-        self._failed = self._state(), clock_s
+        self._failed = self._state(), self._clock()
 
-    def plan_over(self, now_s: float) -> bool:
-        """Return True if no more minutes come, and there are enough for a version."""
+    @property
+    def period_over(self) -> bool:
+        """Whether the time is over in which minutes are wanted, with none on its way to the disk any more."""
+        end_s = self.record.plan.end_s(len(self.times))
+        return end_s is not None and self.now_s >= end_s + SETTLED_S
+
+    @property
+    def plan_over(self) -> bool:
+        """Whether no more minutes come, and there are enough for a version."""
         count = len(self.times)
-        end_s = self.record.plan.end_s(count)
-        over = end_s is not None and now_s >= end_s + SETTLED_S
-        return count >= self.record.plan.minutes or (over and count >= MIN_MINUTES)
+        return count >= self.record.plan.minutes or (self.period_over and count >= MIN_MINUTES)
 
     def is_current(self, stage: StageCard) -> bool:
         """Return True if a stage rests on all minutes that there are, but for those that are held back."""
@@ -143,8 +177,9 @@ class Commissioning:
         self._folder.write_record(self.machine_id, record.model_dump_json().encode())
         self.record = record
 
-    def change_stage(self, stage: StageCard, state: StageState, reason: str, now_s: float) -> None:
+    def change_stage(self, stage: StageCard, state: StageState, reason: str) -> None:
         """Let a stage be in a state, for a reason (blocking); nothing is written where that is known."""
+        now_s = self.now_s
         changed = stage.model_copy(
             update={
                 "state": state,
@@ -156,12 +191,12 @@ class Commissioning:
         if changed != stage:
             self.keep_record(stages=[changed if one.stage == stage.stage else one for one in self.record.stages])
 
-    def use_stage(self, stage: StageCard, reason: str, now_s: float) -> None:
+    def use_stage(self, stage: StageCard, reason: str) -> None:
         """Let a stage be the one that judges, in place of another (blocking)."""
         for one in self.record.stages:
             if one.state == "active" and one.stage != stage.stage:
-                self.change_stage(one, "replaced", f"version {stage.version} took its place", now_s)
-        self.change_stage(stage, "active", reason, now_s)
+                self.change_stage(one, "replaced", f"version {stage.version} took its place")
+        self.change_stage(stage, "active", reason)
 
     def save(self, minutes: Sequence[CollectedMinute]) -> None:
         """Keep minutes of the collector, each durably before the next (blocking).
@@ -170,13 +205,7 @@ class Commissioning:
             StateUnusable: the disk does not take one; it stays in memory and is tried again.
         """
         for minute in minutes:
-            self._folder.write_minute(
-                self.machine_id,
-                minute.number,
-                pack_minute(minute, source=self.record.source),
-                _sound_of(minute),
-                spare=[self._folder.sound_path_of(self.machine_id, card.number) for card in self.record.odd],
-            )
+            write_minute(self._folder, self.record, minute)
             progress = self.progress
             alarmed = self.alarm_s is not None and minute.at_s < self.alarm_s
             self.keep_record(
@@ -190,6 +219,19 @@ class Commissioning:
             self.times[minute.number] = minute.at_s
             self.collector.release(minute)
 
+    def keep_odd(self, number: int) -> None:
+        """Let an odd minute count as normal from now on (blocking). Raises :class:`StateUnusable`."""
+        odd = [card for card in self.record.odd if card.number != number]
+        self.keep_record(odd=odd, kept=[*self.record.kept, number])
+
+    def drop(self, number: int, reason: str) -> None:
+        """Throw a minute out, with its sound, for a reason (blocking). Raises :class:`StateUnusable`."""
+        lost = LostMinute(number=number, reason=reason)
+        odd = [card for card in self.record.odd if card.number != number]
+        self.keep_record(odd=odd, lost=[*self.record.lost, lost])
+        self._folder.drop_minute(self.machine_id, number)
+        self.lose([lost])
+
     def lose(self, lost: list[LostMinute]) -> None:
         """Count minutes no more; their files are gone."""
         for one in lost:
@@ -199,13 +241,3 @@ class Commissioning:
 
     def _state(self) -> tuple[int, int]:
         return len(self.times), len(self.record.kept) + len(self.record.lost)
-
-
-def _sound_of(minute: CollectedMinute) -> tuple[Samples, int] | None:
-    """Return the samples of a minute, and their rate; as integers where they came as such."""
-    if minute.samples is None or not len(minute.samples):
-        return None
-    if all(clip.sample_bits <= KEPT_AS_INTEGERS_BITS for clip in minute.clips):
-        scaled = np.rint(minute.samples * np.float32(32_768.0))
-        return np.clip(scaled, -32_768, 32_767).astype(np.int16), minute.rate_hz
-    return minute.samples, minute.rate_hz

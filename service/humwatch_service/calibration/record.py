@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from humwatch.bundle.manifest import MachineId, Version
 from humwatch.calibration.plan import CollectionPlan
 from humwatch.detectors.detector_set import DetectorName
+from humwatch.detectors.thresholds import DEFAULT_METHOD, recordings_needed
 from humwatch.scoring.calibration import CalibrationSpec
 from humwatch.scoring.spec import ScoreKind
 from humwatch_service.models.levels import FalseAlarms, Levels
@@ -105,3 +106,14 @@ class CommissioningRecord(_Record):
     heard_s: float | None = None
     rejected_s: float = 0.0
     rejected: dict[str, float] = {}
+
+    @property
+    def minutes_needed(self) -> int:
+        """Minutes from which the alarm rate that was asked for can be promised."""
+        method = DEFAULT_METHOD if self.spec.method == "auto" else self.spec.method
+        return recordings_needed(self.spec.alarm_rate, method)
+
+    @property
+    def in_alarm(self) -> set[int]:
+        """Numbers of the minutes in which an alarm was in force, but for those that an operator kept."""
+        return set(self.alarmed) - set(self.kept)

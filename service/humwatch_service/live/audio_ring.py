@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
 
 import numpy as np
 
 from humwatch.arrays import Float32, Int16
+from humwatch.audio.integers import to_int16
 
 Sound = Int16 | Float32
-
-_FULL_SCALE: Final = np.float32(32_768.0)
 
 
 class SoundRing:
@@ -48,7 +46,7 @@ class SoundRing:
     def push(self, start: int, mono: Float32) -> None:
         """Keep float32 (n,) in [-1, 1], whose first sample has the index ``start``."""
         if self._dtype == np.int16:
-            kept: Sound = np.clip(np.rint(mono * _FULL_SCALE), -32_768, 32_767).astype(np.int16)
+            kept: Sound = to_int16(mono)
         else:
             kept = mono.copy()
         self._pieces.append((start, kept))

@@ -14,7 +14,8 @@ from humwatch.errors import HumwatchError
 from humwatch.live.monitor import LiveStep
 from humwatch_service.live.stream import LiveStream
 from humwatch_service.live.stream_scorer import RING_S
-from humwatch_service.storage.evidence import EvidenceFolder, Samples
+from humwatch_service.storage.evidence import EvidenceFolder
+from humwatch_service.storage.flac import Samples
 from humwatch_service.storage.records import EvidenceState
 from humwatch_service.storage.store import StateStore
 from humwatch_service.telemetry.logs import event_logger

@@ -73,6 +73,10 @@ class End:
     """End of the stream."""
 
 
+HeardItem = Float32 | Gap | Overflow | ClockReading | RunSignal | End
+"""What a monitor is given; sound as float32 (n,) of the channel that is monitored."""
+
+
 class Companion(Protocol):
     """Another that hears all that a stream brings, once the version in use has judged it.
 
@@ -91,8 +95,8 @@ class Companion(Protocol):
             sound: lookup of the last minutes of the stream's sound, from a sample to before another.
         """
 
-    def hear(self, item: Float32 | Gap | Overflow | ClockReading | RunSignal | End) -> None:
-        """Take the next item; sound as float32 (n,) of the channel that is monitored."""
+    def hear(self, item: HeardItem) -> None:
+        """Take the next item."""
 
 
 @dataclass(frozen=True)
@@ -104,5 +108,5 @@ class Beside:
 
 MonitorMaker = Callable[[LiveModel, int], LiveMonitor]
 
-Item = Float32 | Gap | Overflow | ClockReading | Swap | RunSignal | Beside | End
+Item = HeardItem | Swap | Beside
 """float32 (n, channels) for sound, in [-1, 1]."""

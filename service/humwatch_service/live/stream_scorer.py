@@ -11,19 +11,8 @@ import numpy as np
 from humwatch.arrays import Float32
 from humwatch.live.monitor import LiveMonitor, LiveStep
 from humwatch_service.live.audio_ring import SoundRing
-from humwatch_service.live.stream_items import (
-    Beside,
-    ClockReading,
-    Companion,
-    End,
-    Gap,
-    Item,
-    MonitorMaker,
-    Overflow,
-    RunSignal,
-    StreamFormat,
-    Swap,
-)
+from humwatch_service.live.monitor_feed import feed
+from humwatch_service.live.stream_items import Beside, Companion, Gap, Item, MonitorMaker, StreamFormat, Swap
 
 RING_S: Final = 120.0
 """Sound that is kept for evidence: delay, clip and what is wanted before them."""
@@ -89,24 +78,16 @@ class StreamScorer:
         if isinstance(item, np.ndarray):
             self.ring.push(self.position, item)
             self.position += len(item)
-            return [] if monitor is None else monitor.push(item)
-        if isinstance(item, Gap):
+        elif isinstance(item, Gap):
             self.position += item.samples
-        if monitor is None:
-            if isinstance(item, Swap):
-                self.monitor = self._make_monitor(item.model, self.position)
-            return []
-        if isinstance(item, Gap):
-            return monitor.gap(item.samples)
-        if isinstance(item, Overflow):
-            monitor.overflow(item.count)
-        elif isinstance(item, ClockReading):
-            monitor.clock(item.sample, item.time_s)
         elif isinstance(item, Swap):
-            monitor.swap(item.model)
-        elif isinstance(item, RunSignal):
-            monitor.signal(item.running)
-        return monitor.flush() if isinstance(item, End) else []
+            if monitor is None:
+                self.monitor = self._make_monitor(item.model, self.position)
+            else:
+                monitor.swap(item.model)
+        if monitor is None or isinstance(item, (Swap, Beside)):
+            return []
+        return feed(monitor, item)
 
 
 def merged(batch: Sequence[Item]) -> Iterator[Item]:

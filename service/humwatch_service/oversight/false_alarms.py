@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from humwatch.alarm.rule import AlarmRule
-from humwatch.false_alarms.decision import FalseAlarmRate
+from humwatch.false_alarms.decision import FalseAlarmRate, decision_under
 from humwatch.false_alarms.estimate import expected_rate
 from humwatch.false_alarms.scores import NormalScores
 from humwatch.false_alarms.seen import AlarmCounts, SeenRate, seen_rate
@@ -16,14 +17,13 @@ from humwatch_service.errors import StateUnusable
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.metrics.live import LiveMetrics
 from humwatch_service.oversight.recorder import model_of, rule_key
-from humwatch_service.storage.records import AlarmRecord
+from humwatch_service.storage.alarm_pages import every_alarm
 from humwatch_service.storage.store import StateStore
 from humwatch_service.storage.watches import Watch
 from humwatch_service.telemetry.logs import event_logger
 
 MOST_ALARMS: Final = 10_000
 """Most alarms that are looked at; a machine with more since its version is in use has other troubles."""
-_PAGE: Final = 500
 
 _log = event_logger("humwatch.oversight")
 
@@ -103,10 +103,10 @@ class SeenFalseAlarms:
 
     def _report(self, machine: LiveMachine) -> FalseAlarmReport:
         rule, bundle = machine.alarm.rule, model_of(machine).bundle
-        decision = bundle.manifest.decision
+        decision = decision_under(rule, bundle.manifest.decision)
         watch = self._store.watch(machine.machine_id, bundle.digest, rule_key(rule))
         alarms = AlarmCounts() if watch is None else self._counts(watch, rule)
-        promised = decision.rate if decision is not None and rule.decision == "sequential" else None
+        promised = None if decision is None else decision.rate
         watched_s = 0.0 if watch is None else watch.watched_s
         wanted = promised.wanted_a_week if promised is not None and promised.promised else None
         seen = seen_rate(alarms, watched_s, wanted)
@@ -127,19 +127,9 @@ class SeenFalseAlarms:
 
     def _counts(self, watch: Watch, rule: AlarmRule) -> AlarmCounts:
         counts = dict.fromkeys(AlarmCounts.model_fields, 0)
-        for alarm in self._alarms(watch):
+        found = every_alarm(self._store, machine_id=watch.machine_id, since_s=watch.since_s - 1.0)
+        for alarm in islice(found, MOST_ALARMS):
             context = alarm.context
             if context is not None and context.model_sha256 == watch.version_sha256 and context.rule == rule:
                 counts["unjudged" if alarm.feedback is None else alarm.feedback.verdict] += 1
         return AlarmCounts(**counts)
-
-    def _alarms(self, watch: Watch) -> Iterable[AlarmRecord]:
-        before: int | None = None
-        for _ in range(MOST_ALARMS // _PAGE):
-            page = self._store.alarms(
-                machine_id=watch.machine_id, since_s=watch.since_s - 1.0, limit=_PAGE, before=before
-            )
-            yield from page.alarms
-            before = page.next_before
-            if before is None:
-                return

@@ -14,14 +14,13 @@ from typing import Final
 
 import numpy as np
 
-from humwatch.alarm.events import NO_SOUND, MachineState, Observation
+from humwatch.alarm.events import Observation
 from humwatch.alarm.rule import AlarmRule
 from humwatch.alarm.state_machine import ALARM_LEVEL
 from humwatch.bundle.manifest import Manifest
-from humwatch.false_alarms.decision import FalseAlarmRate
+from humwatch.false_alarms.decision import FalseAlarmRate, decision_under
 from humwatch.live.model import LiveModel
 from humwatch_service.errors import NothingToPlay
-from humwatch_service.live.alarm_machine import alarm_machine
 from humwatch_service.rehearsal.backtest_report import (
     SOUND_KINDS,
     Backtest,
@@ -31,16 +30,15 @@ from humwatch_service.rehearsal.backtest_report import (
     SoundKind,
     VerdictCounts,
 )
+from humwatch_service.rehearsal.history_replay import replay
 from humwatch_service.rehearsal.kept_sounds import SHORTEST_S, KeptHistory, SoundPiece
 from humwatch_service.rehearsal.player import RehearsalPlayer
 from humwatch_service.rehearsal.rehearsal import clips_over
 from humwatch_service.shadow.matching import SLACK_S, Interval, match
+from humwatch_service.shadow.sound_paths import sound_of_alarm
 from humwatch_service.sources.looped import LoopedRecording
-from humwatch_service.storage.second_series import SecondSeries
 
 MAX_EPISODES: Final = 500
-CHECK_SECONDS: Final = 1_000
-"""Seconds of history between two calls of ``on_played``."""
 
 Scores = list[tuple[float, float]]
 """Times, and scores at them."""
@@ -172,8 +170,7 @@ def _add(tally: _Tally, piece: SoundPiece, old: _Heard, new: _Heard) -> None:
         if piece.verdict != "true_alarm":
             _measure(tally.scored[side], [score for _, score in heard.scores])
     for found in match(old.alarms, new.alarms):
-        joined = [*(old.alarms[at] for at in found.old), *(new.alarms[at] for at in found.new)]
-        start_s, end_s = min(each.start_s for each in joined), max(each.end_s for each in joined)
+        start_s, end_s = found.interval(old.alarms, new.alarms)
         tally.episodes.append(
             BacktestEpisode(
                 by=found.by,
@@ -197,15 +194,17 @@ def _add_history(
     tally: _Tally, history: KeptHistory, old: Contender, new: Contender, on_played: Callable[[float], None]
 ) -> None:
     seconds = history.seconds
-    heard = {side: _replayed(contender, seconds, on_played) for side, contender in (("old", old), ("new", new))}
+    heard = {
+        side: replay(contender.model, contender.rule, seconds, on_played)
+        for side, contender in (("old", old), ("new", new))
+    }
     for side, alarms in heard.items():
         tally.alarms[side] += len(alarms)
         _measure(tally.scored[side], seconds.scores[seconds.judged()].tolist())
     scored = seconds.only(seconds.judged())
     kept = set()
     for found in match(heard["old"], heard["new"]):
-        joined = [*(heard["old"][at] for at in found.old), *(heard["new"][at] for at in found.new)]
-        start_s, end_s = min(each.start_s for each in joined), max(each.end_s for each in joined)
+        start_s, end_s = found.interval(heard["old"], heard["new"])
         inside = scored.scores[scored.between(start_s - 1.0, end_s + 1.0)]
         peak = float(inside.max()) if len(inside) else None
         alarm = next((each for each in history.alarms if start_s - SLACK_S <= each.raised_s <= end_s + SLACK_S), None)
@@ -223,43 +222,13 @@ def _add_history(
                 peak_new=peak,
                 alarm_id=None if alarm is None else alarm.alarm_id,
                 verdict=None if alarm is None else alarm.verdict,
-                listen=None if alarm is None else f"/v1/alarms/{alarm.alarm_id}/clip.flac",
+                listen=None if alarm is None else sound_of_alarm(alarm.alarm_id),
             )
         )
     for alarm in history.alarms:
         if scored.between(alarm.raised_s - 1.0, alarm.raised_s + 1.0).any():
             _judge(tally, alarm.alarm_id, alarm.verdict, kept=alarm.alarm_id in kept)
     tally.played["history"].append((float(len(seconds)), float(len(seconds))))
-
-
-def _replayed(contender: Contender, seconds: SecondSeries, on_played: Callable[[float], None]) -> list[Interval]:
-    """Return the alarms that a rule raises on the scores of the history, by the wall clock."""
-    machine = alarm_machine(contender.rule, contender.model)
-    alarms: list[Interval] = []
-    raised_s: float | None = None
-    before_s: int | None = None
-    judged = seconds.judged().tolist()
-    rows = zip(seconds.at_s.tolist(), seconds.scores.tolist(), seconds.states(), judged, strict=True)
-    for number, (at_s, score, state, decides) in enumerate(rows):
-        if before_s is not None and at_s - before_s > 2:
-            machine.observe(Observation(before_s + 1.0, 0.0, "unknown", None, (NO_SOUND,)))
-        before_s = at_s
-        for event in machine.observe(_observation(at_s + 1.0, score, state, decides=decides)):
-            if event.kind == "raised":
-                raised_s = event.at_s
-                machine.acknowledge(who="backtest", why="", at_s=event.at_s)
-            elif event.kind == "cleared" and raised_s is not None:
-                alarms.append(Interval(raised_s, event.at_s))
-                raised_s = None
-        if number % CHECK_SECONDS == CHECK_SECONDS - 1:
-            on_played(float(CHECK_SECONDS))
-    return alarms if raised_s is None else [*alarms, Interval(raised_s, math.inf)]
-
-
-def _observation(at_s: float, score: float, state: MachineState, *, decides: bool) -> Observation:
-    if decides:
-        return Observation(at_s, 1.0, "scored", score)
-    return Observation(at_s, 1.0, "off" if state == "off" else "unknown")
 
 
 def _measure(scored: list[int], scores: Sequence[float]) -> None:
@@ -301,14 +270,13 @@ def _report(tally: _Tally, old: Contender, new: Contender, notes: list[str]) -> 
 
 
 def _side(contender: Contender, alarms: int, scored: list[int]) -> BacktestSide:
-    decision = contender.manifest.decision
-    known = decision.rate if decision is not None and contender.rule.decision == "sequential" else None
+    decision = decision_under(contender.rule, contender.manifest.decision)
     return BacktestSide(
         version=contender.manifest.version,
         rule=contender.rule,
         alarms=alarms,
         clips_over=clips_over(contender.model, scored[1] / scored[0] if scored[0] else None),
-        expected=contender.expected or known,
+        expected=contender.expected or (None if decision is None else decision.rate),
     )
 
 

@@ -10,16 +10,16 @@ from typing import Final
 from humwatch_service.errors import EvidenceGone, NormalSoundNotFound
 from humwatch_service.rehearsal.backtest_report import SoundKind
 from humwatch_service.shadow.scores import spans_in_use
+from humwatch_service.shadow.sound_paths import sound_of_alarm, sound_of_candidate
 from humwatch_service.sources.sequence import RecordingSequence
-from humwatch_service.storage.records import AlarmRecord, Verdict
+from humwatch_service.storage.alarm_pages import every_alarm
+from humwatch_service.storage.records import Verdict
 from humwatch_service.storage.second_series import SecondSeries
 from humwatch_service.storage.shadow_rows import Span
 from humwatch_service.storage.state_folder import StateFolder
 
 SHORTEST_S: Final = 30.0
 """Sound that is played of a recording at least, again and again if it is shorter: a clip, and the delay of a rule."""
-
-_PAGE: Final = 200
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def known_alarms(state: StateFolder, machine_id: str, *, since_s: float) -> list
     """Return the alarms that a machine had since a time, the newest first. Raises :class:`StateUnusable`."""
     return [
         KnownAlarm(alarm.id, alarm.raised_s, None if alarm.feedback is None else alarm.feedback.verdict)
-        for alarm in _alarms(state, machine_id, since_s)
+        for alarm in every_alarm(state.store, machine_id=machine_id, since_s=since_s)
     ]
 
 
@@ -133,7 +133,7 @@ def _of_alarms(state: StateFolder, alarms: list[KnownAlarm]) -> Iterator[SoundPi
             path = state.evidence.clip_path(alarm.alarm_id)
         except EvidenceGone:
             continue
-        listen = f"/v1/alarms/{alarm.alarm_id}/clip.flac"
+        listen = sound_of_alarm(alarm.alarm_id)
         yield SoundPiece("alarm", path, alarm.raised_s, alarm.alarm_id, alarm.verdict, listen)
 
 
@@ -147,15 +147,6 @@ def _normal(state: StateFolder, machine_id: str) -> Iterator[SoundPiece]:
 
 def _of_candidates(state: StateFolder, machine_id: str) -> Iterator[SoundPiece]:
     for name in reversed(state.shadow_sounds.names(machine_id)):
-        listen = f"/v1/machines/{machine_id}/shadow/sounds/{name}.flac"
+        listen = sound_of_candidate(machine_id, name)
         path = state.shadow_sounds.path(machine_id, name)
         yield SoundPiece("shadow", path, int(name.partition("-")[2]) / 1000, listen=listen)
-
-
-def _alarms(state: StateFolder, machine_id: str, since_s: float) -> Iterator[AlarmRecord]:
-    before: int | None = None
-    while True:
-        page = state.store.alarms(machine_id=machine_id, since_s=since_s, limit=_PAGE, before=before)
-        yield from page.alarms
-        if (before := page.next_before) is None:
-            return

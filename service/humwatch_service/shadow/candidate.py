@@ -7,79 +7,34 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
-from humwatch.alarm.events import NO_SOUND, STARTING, AlarmEvent, AlarmSnapshot, MachineState, Observation
-from humwatch.alarm.rule import AlarmRule
+from humwatch.alarm.events import NO_SOUND, STARTING, AlarmEvent, MachineState, Observation
 from humwatch.alarm.state_machine import AlarmStateMachine
-from humwatch.arrays import Float32
 from humwatch.false_alarms.decision import FalseAlarmRate
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor, LiveStep
 from humwatch_service.live.alarm_machine import alarm_machine
 from humwatch_service.live.audio_ring import Sound
-from humwatch_service.live.evidence_writer import MARGIN_S
-from humwatch_service.live.stream_items import ClockReading, End, Gap, MonitorMaker, Overflow, RunSignal, StreamFormat
-from humwatch_service.live.stream_scorer import RING_S
+from humwatch_service.live.monitor_feed import feed
+from humwatch_service.live.stream_items import End, HeardItem, MonitorMaker, StreamFormat
+from humwatch_service.shadow.candidate_sounds import CandidateSounds
+from humwatch_service.shadow.candidate_state import CandidateState
 from humwatch_service.shadow.comparison import Comparison
 from humwatch_service.shadow.matching import By
+from humwatch_service.shadow.pace import Pace
+from humwatch_service.shadow.unwritten import Unwritten, UnwrittenSeconds
 from humwatch_service.storage.records import ScoreSecond, alarm_id_of
 from humwatch_service.storage.shadow_sounds import sound_name
 from humwatch_service.telemetry.logs import event_logger
 
-PACE_S: Final = 30.0
-"""Sound over which the pace of a candidate is measured."""
-MAX_PACE: Final = 0.5
-"""Seconds that it may take for a second of sound: beyond it, it would make the version in use late."""
-MAX_SECONDS: Final = 3_600
-"""Most seconds that wait to be written, while the disk takes none."""
 MAX_IN_USE: Final = 600
 """Most scores of the version in use that wait for those of the candidate."""
 OPERATOR: Final = "shadow"
 
 _log = event_logger("humwatch.shadow")
-
-
-class CandidateState(BaseModel):
-    """What of a candidate outlives a restart, beside the comparison."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    version: str
-    digest: str
-    in_use: str
-    in_use_digest: str
-    rule: AlarmRule
-    started_s: float
-    who: str
-    why: str
-    heard_s: float = 0.0
-    heard_until_s: float = Field(-math.inf, description="second up to which sound was counted")
-    snapshot: AlarmSnapshot = AlarmSnapshot()
-    failure: str | None = None
-    expected: FalseAlarmRate | None = None
-    estimated_at_s: float = Field(0.0, description="scored sound when `expected` was estimated, seconds")
-
-
-class Unwritten(NamedTuple):
-    """What is to be written of a candidate."""
-
-    state: str
-    comparison: str
-    seconds: list[ScoreSecond]
-
-
-@dataclass(frozen=True)
-class _PendingSound:
-    """Alarm of the candidate whose sound is not all there yet; sample indices of its stream."""
-
-    raised_s: float
-    start: int
-    end: int
 
 
 class Candidate:
@@ -129,12 +84,10 @@ class Candidate:
         if model is not None:
             self._alarm = alarm_machine(state.rule, model, state.snapshot)
         self._monitor: LiveMonitor | None = None
-        self._rate_hz = 1
-        self._sound: Callable[[int, int], Sound] | None = None
-        self._pending: list[_PendingSound] = []
-        self._seconds: dict[int, ScoreSecond] = {}
+        self._sounds = CandidateSounds()
+        self._seconds = UnwrittenSeconds()
         self._in_use: deque[tuple[int, float]] = deque(maxlen=MAX_IN_USE)
-        self._paced_s = self._spent_s = 0.0
+        self._pace = Pace()
         self._changed = True
 
     @property
@@ -153,19 +106,18 @@ class Candidate:
         except Exception as error:
             self.fail(error)
             return
-        self._rate_hz, self._sound = form.rate_hz, sound
         with self.lock:
-            self._pending.clear()
+            self._sounds.begin(form.rate_hz, sound)
             self._in_use.clear()
 
-    def hear(self, item: Float32 | Gap | Overflow | ClockReading | RunSignal | End) -> None:
+    def hear(self, item: HeardItem) -> None:
         """Take the next item of the stream."""
         monitor = self._monitor
         if monitor is None or not self.running:
             return
         began_s = self._clock()
         try:
-            steps = _steps(monitor, item)
+            steps = feed(monitor, item)
             with self.lock:
                 for step in steps:
                     self._judge(step)
@@ -173,7 +125,10 @@ class Candidate:
         except Exception as error:  # whatever is wrong with it, the version in use goes on
             self.fail(error)
         else:
-            self._pace(len(item) / self._rate_hz if isinstance(item, np.ndarray) else 0.0, self._clock() - began_s)
+            heard_s = len(item) / self._sounds.rate_hz if isinstance(item, np.ndarray) else 0.0
+            too_slow = self._pace.spend(heard_s, self._clock() - began_s)
+            if too_slow is not None:
+                self.fail(too_slow)
 
     def fail(self, reason: Exception | str) -> None:
         """Hear nothing any more, and say why."""
@@ -235,16 +190,13 @@ class Candidate:
             if self._alarm is not None:
                 self.state.snapshot = self._alarm.snapshot
             self._changed = False
-            seconds, self._seconds = self._seconds, {}
-            return Unwritten(self.state.model_dump_json(), self.comparison.model_dump_json(), list(seconds.values()))
+            return Unwritten(self.state.model_dump_json(), self.comparison.model_dump_json(), self._seconds.take())
 
     def put_back(self, unwritten: Unwritten) -> None:
         """Hold what could not be written until the next time, the newest an hour of it."""
         with self.lock:
             self._changed = True
-            self._seconds = {second.at_s: second for second in unwritten.seconds} | self._seconds
-            for at_s in sorted(self._seconds)[:-MAX_SECONDS]:
-                del self._seconds[at_s]
+            self._seconds.put_back(unwritten.seconds)
 
     def estimated(self, expected: FalseAlarmRate, heard_s: float) -> None:
         """Take the false alarms a week to expect, estimated from so much sound."""
@@ -279,12 +231,7 @@ class Candidate:
         assert self._alarm is not None  # the caller checks
         self.comparison.raised("new", observation.at_s)
         self._alarm.acknowledge(who=OPERATOR, why="", at_s=observation.at_s)  # else a latch would hold it
-        first = step.start_sample if step.clip_start_sample is None else step.clip_start_sample
-        before_s = min(RING_S, self.state.rule.on_delay_s + MARGIN_S)
-        start = max(0, first - math.ceil(before_s * self._rate_hz))
-        self._pending.append(
-            _PendingSound(observation.at_s, start, step.end_sample + math.ceil(MARGIN_S * self._rate_hz))
-        )
+        self._sounds.want(step, observation.at_s, self.state.rule.on_delay_s)
         self._changed = True
 
     def _count(self, observation: Observation, alarm: AlarmStateMachine, level_dbfs: float) -> None:
@@ -292,15 +239,15 @@ class Candidate:
         at_s = int(observation.at_s)
         decides = observation.score is not None and not observation.reasons and STARTING not in alarm.reasons
         state: MachineState = "normal" if decides and alarm.state == "unknown" else alarm.state
-        self._seconds[at_s] = ScoreSecond(
-            machine_id=self.machine_id,
-            at_s=at_s,
-            score=observation.score if decides else None,
-            level_dbfs=level_dbfs if math.isfinite(level_dbfs) else None,
-            state=state,
+        self._seconds.put(
+            ScoreSecond(
+                machine_id=self.machine_id,
+                at_s=at_s,
+                score=observation.score if decides else None,
+                level_dbfs=level_dbfs if math.isfinite(level_dbfs) else None,
+                state=state,
+            )
         )
-        if len(self._seconds) > MAX_SECONDS:
-            del self._seconds[min(self._seconds)]
         if observation.at_s > self.state.heard_until_s:  # else it was heard before a restart
             self.state.heard_until_s = observation.at_s
             self.state.heard_s += observation.audio_s if observation.score is not None else 0.0
@@ -313,37 +260,10 @@ class Candidate:
 
     def _keep_sound(self, heard: float) -> None:
         """Keep the sound of alarms of the candidate alone that has become whole."""
-        ready = [pending for pending in self._pending if pending.end <= heard]
-        self._pending = [pending for pending in self._pending if pending.end > heard]
-        for pending in ready:
-            sound = None if self._sound is None else self._sound(pending.start, pending.end)
-            if sound is None or not len(sound) or self.comparison.is_of_both(pending.raised_s):
+        for raised_s, sound in self._sounds.take_whole(heard):
+            if self.comparison.is_of_both(raised_s):
                 continue  # the alarm of the version in use has it
-            name = sound_name(self.state.version, pending.raised_s)
-            self.comparison.kept(pending.raised_s, name)
+            name = sound_name(self.state.version, raised_s)
+            self.comparison.kept(raised_s, name)
             self._changed = True
-            self._on_sound(name, sound, self._rate_hz)
-
-    def _pace(self, heard_s: float, spent_s: float) -> None:
-        self._paced_s += heard_s
-        self._spent_s += spent_s
-        if self._paced_s < PACE_S:
-            return
-        if self._spent_s > MAX_PACE * self._paced_s:
-            self.fail(f"too slow: {self._spent_s:.1f} s for {self._paced_s:.0f} s of sound")
-        self._paced_s = self._spent_s = 0.0
-
-
-def _steps(monitor: LiveMonitor, item: Float32 | Gap | Overflow | ClockReading | RunSignal | End) -> list[LiveStep]:
-    """Give an item to a monitor, as the version in use gets it."""
-    if isinstance(item, np.ndarray):
-        return monitor.push(item)
-    if isinstance(item, Gap):
-        return monitor.gap(item.samples)
-    if isinstance(item, Overflow):
-        monitor.overflow(item.count)
-    elif isinstance(item, ClockReading):
-        monitor.clock(item.sample, item.time_s)
-    elif isinstance(item, RunSignal):
-        monitor.signal(item.running)
-    return monitor.flush() if isinstance(item, End) else []
+            self._on_sound(name, sound, self._sounds.rate_hz)

@@ -31,6 +31,11 @@ class Match(NamedTuple):
         """Which of the versions raised it."""
         return "both" if self.old and self.new else "old" if self.old else "new"
 
+    def interval(self, old: Sequence[Interval], new: Sequence[Interval]) -> Interval:
+        """Return the time from the beginning of the first of these alarms to the end of the last one."""
+        joined = [*(old[at] for at in self.old), *(new[at] for at in self.new)]
+        return Interval(min(each.start_s for each in joined), max(each.end_s for each in joined))
+
 
 def match(old: Sequence[Interval], new: Sequence[Interval], *, slack_s: float = SLACK_S) -> list[Match]:
     """Return what two versions raised, each alarm once, by the beginning of the first.

@@ -6,7 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from humwatch.alarm.rule import AlarmRule
 from humwatch.false_alarms.decision import FalseAlarmRate
+from humwatch_service.shadow.candidate import Candidate
+from humwatch_service.shadow.comparison import Episode
 from humwatch_service.shadow.matching import By
+from humwatch_service.shadow.sound_paths import sound_of_alarm, sound_of_candidate
 
 
 class ShadowEpisode(BaseModel):
@@ -47,4 +50,45 @@ class ShadowReport(BaseModel):
     episodes: tuple[ShadowEpisode, ...] = Field(description="those alarms, the newest first, 100 at most")
     expected: FalseAlarmRate | None = Field(
         description="false alarms a week to expect of it, by the scores that it gave here; null: not estimated yet"
+    )
+
+
+def report_of(candidate: Candidate) -> ShadowReport:
+    """Return the report of a candidate as it is now."""
+    with candidate.lock:
+        state, totals = candidate.state, candidate.comparison.totals()
+        return ShadowReport(
+            machine_id=candidate.machine_id,
+            version=state.version,
+            in_use=state.in_use,
+            rule=state.rule,
+            started_s=state.started_s,
+            who=state.who,
+            why=state.why,
+            running=candidate.running,
+            failure=state.failure,
+            heard_s=state.heard_s,
+            alarms_both=totals["both"],
+            alarms_only_old=totals["old"],
+            alarms_only_new=totals["new"],
+            episodes=tuple(_episode(candidate.machine_id, each) for each in candidate.comparison.episodes()),
+            expected=state.expected,
+        )
+
+
+def _episode(machine_id: str, episode: Episode) -> ShadowEpisode:
+    listen = None
+    if episode.alarm_id is not None:
+        listen = sound_of_alarm(episode.alarm_id)
+    elif episode.sound is not None:
+        listen = sound_of_candidate(machine_id, episode.sound)
+    return ShadowEpisode(
+        start_s=episode.start_s,
+        end_s=episode.end_s,
+        by=episode.by,
+        peak_old=episode.peak_old,
+        peak_new=episode.peak_new,
+        alarm_id=episode.alarm_id,
+        sound=episode.sound is not None,
+        listen=listen,
     )

@@ -10,19 +10,16 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from humwatch.arrays import Float32
 from humwatch.audio.decoding import AudioInfo, DecodeLimits, open_recording
 from humwatch.audio.files import audio_files
+from humwatch.audio.integers import to_int16
 from humwatch.errors import HumwatchError
 from humwatch_service.errors import FileUnreadable, RequestInvalid
 from humwatch_service.protocol.messages import SAMPLE_BYTES, SampleFormat
 
 _ANY_LENGTH: Final = DecodeLimits(max_duration_s=math.inf, max_samples=1 << 62, min_rate_hz=1, max_rate_hz=1 << 30)
 """What the service does not take, it refuses itself; memory is bounded by the block that is decoded."""
-
-_FULL_SCALE_16: Final = 32_768
 
 
 def encoded(samples: Float32, sample_format: SampleFormat) -> bytes:
@@ -34,8 +31,7 @@ def encoded(samples: Float32, sample_format: SampleFormat) -> bytes:
     """
     if sample_format == "f32le":
         return samples.astype("<f4").tobytes()
-    whole = np.rint(samples * _FULL_SCALE_16).clip(-_FULL_SCALE_16, _FULL_SCALE_16 - 1)
-    return whole.astype(">i2" if sample_format == "s16be" else "<i2").tobytes()
+    return to_int16(samples).astype(">i2" if sample_format == "s16be" else "<i2").tobytes()
 
 
 def recordings(paths: Sequence[Path]) -> list[Path]:

@@ -7,14 +7,14 @@ once its evidence is, which is written last.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 from humwatch.durable import replace_durably, sync_folder
-from humwatch_service.errors import MinuteNotFound, StateUnusable
-from humwatch_service.storage.evidence import Samples, flac_of
+from humwatch_service.errors import MinuteNotFound
+from humwatch_service.storage.disk_errors import disk_named
+from humwatch_service.storage.flac import Samples, flac_of
 
 RECORD: Final = "record.json"
 REPORT: Final = "report.json"
@@ -38,7 +38,7 @@ class CommissioningFolder:
 
     def records(self) -> dict[str, bytes]:
         """Return what is known of each commissioning that goes on, by the id of the machine."""
-        with self._named():
+        with disk_named(self.root):
             paths = sorted(self.root.glob(f"*/{RECORD}")) if self.root.is_dir() else []
             return {path.parent.name: path.read_bytes() for path in paths}
 
@@ -49,7 +49,7 @@ class CommissioningFolder:
     def report(self, machine_id: str) -> bytes | None:
         """Return the report of the machine's last commissioning; None without one."""
         path = self._place(machine_id) / REPORT
-        with self._named():
+        with disk_named(self.root):
             return path.read_bytes() if path.is_file() else None
 
     def end(self, machine_id: str, report: bytes | None) -> None:
@@ -57,7 +57,7 @@ class CommissioningFolder:
         place = self._place(machine_id)
         if report is not None:
             self._write(place / REPORT, report)
-        with self._named():
+        with disk_named(self.root):
             (place / RECORD).unlink(missing_ok=True)
             if place.is_dir():
                 sync_folder(place)
@@ -88,12 +88,12 @@ class CommissioningFolder:
 
     def minutes(self, machine_id: str) -> list[int]:
         """Return the numbers of the minutes that there are, in order."""
-        with self._named():
+        with disk_named(self.root):
             return sorted(int(path.stem) for path in self._minutes(machine_id).glob("[0-9]*.npz"))
 
     def evidence(self, machine_id: str, number: int) -> bytes:
         """Return the evidence of a minute."""
-        with self._named():
+        with disk_named(self.root):
             return self._evidence(machine_id, number).read_bytes()
 
     def sound_path(self, machine_id: str, number: int) -> Path:
@@ -113,14 +113,14 @@ class CommissioningFolder:
 
     def drop_minute(self, machine_id: str, number: int) -> None:
         """Delete a minute."""
-        with self._named():
+        with disk_named(self.root):
             for path in (self._evidence(machine_id, number), self._sound(machine_id, number)):
                 path.unlink(missing_ok=True)
             if self._minutes(machine_id).is_dir():
                 sync_folder(self._minutes(machine_id))
 
     def _make_room(self, spare: Collection[Path]) -> None:
-        with self._named():
+        with disk_named(self.root):
             kept = sorted(self.root.glob("*/minutes/*.flac"), key=lambda path: path.stat().st_mtime)
             total = sum(path.stat().st_size for path in kept)
             for path in kept:
@@ -131,7 +131,7 @@ class CommissioningFolder:
                     path.unlink()
 
     def _write(self, path: Path, content: bytes) -> None:
-        with self._named():
+        with disk_named(self.root):
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_durably(path, lambda file: file.write(content))
 
@@ -146,10 +146,3 @@ class CommissioningFolder:
 
     def _sound(self, machine_id: str, number: int) -> Path:
         return self._minutes(machine_id) / f"{number:04d}.flac"
-
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StateUnusable(f"{self.root}: {error.strerror or error}") from error

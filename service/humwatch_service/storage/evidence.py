@@ -6,7 +6,6 @@ is called ``clip.partial.flac`` until the whole one takes its place.
 
 from __future__ import annotations
 
-import io
 import shutil
 import threading
 from collections.abc import Collection, Iterator
@@ -15,24 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-import soundfile
-
-from humwatch.arrays import Float32, Int16
 from humwatch.durable import replace_durably, sync_folder
-from humwatch_service.errors import AlarmNotFound, EvidenceGone, StateUnusable
+from humwatch_service.errors import AlarmNotFound, EvidenceGone
+from humwatch_service.storage.disk_errors import disk_named
+from humwatch_service.storage.flac import Samples, flac_of
 from humwatch_service.storage.records import EvidenceState, split_alarm_id
 
 CLIP: Final = "clip.flac"
 PARTIAL_CLIP: Final = "clip.partial.flac"
 PICTURE: Final = "picture.png"
-
-MAX_CHANNELS: Final = 8
-MAX_RATE_HZ: Final = 655_350
-"""Limits of FLAC."""
-
-Samples = Int16 | Float32
 
 
 @dataclass(frozen=True)
@@ -69,16 +59,15 @@ class EvidenceFolder:
 
         Args:
             alarm_id: the alarm.
-            samples: int16 (n,) or (n, channels), kept bit for bit; or float32, full scale 1, kept to 24 bits (what is
-                beyond full scale is clipped, NaN becomes 0).
-            rate_hz: samples a second and channel, 1 to 655,350.
+            samples: its sound; see :func:`humwatch_service.storage.flac.flac_of`.
+            rate_hz: samples a second and channel.
             partial: whether the sound after the alarm is missing.
 
         Raises:
-            ValueError: no samples, another dtype or shape, more than 8 channels, a rate that FLAC has not.
+            ValueError: it cannot be FLAC.
         """
         encoded = flac_of(samples, rate_hz)
-        with self._lock, _named(self.root), self._resized(alarm_id):
+        with self._lock, disk_named(self.root), self._resized(alarm_id):
             folder = self._folder_for(alarm_id)
             replace_durably(folder / (PARTIAL_CLIP if partial else CLIP), lambda file: file.write(encoded))
             if not partial:
@@ -87,7 +76,7 @@ class EvidenceFolder:
 
     def write_picture(self, alarm_id: str, png: bytes) -> None:
         """Keep an alarm's picture, in place of an earlier one."""
-        with self._lock, _named(self.root), self._resized(alarm_id):
+        with self._lock, disk_named(self.root), self._resized(alarm_id):
             replace_durably(self._folder_for(alarm_id) / PICTURE, lambda file: file.write(png))
 
     def clip_path(self, alarm_id: str) -> Path:
@@ -114,13 +103,13 @@ class EvidenceFolder:
 
     def states(self) -> dict[str, EvidenceState]:
         """Return the state of every alarm's sound, for ``StateStore.reconcile_evidence``."""
-        with self._lock, _named(self.root):
+        with self._lock, disk_named(self.root):
             states = {kept.alarm_id: self.state(kept.alarm_id) for kept in self._all()}
         return {alarm_id: state for alarm_id, state in states.items() if state != "none"}
 
     def used_bytes(self) -> int:
         """Return the bytes of all evidence."""
-        with self._lock, _named(self.root):
+        with self._lock, disk_named(self.root):
             return sum(kept.size_bytes for kept in self._all())
 
     def size_bytes(self) -> int | None:
@@ -151,7 +140,7 @@ class EvidenceFolder:
             ids of the alarms whose evidence went: their rows should say ``purged``.
         """
         purged = []
-        with self._lock, _named(self.root):
+        with self._lock, disk_named(self.root):
             found = sorted(self._all(), key=lambda kept: kept.at_s)
             used = sum(kept.size_bytes for kept in found)
             for kept in found:
@@ -204,35 +193,3 @@ def _is_alarm(name: str) -> bool:
     except AlarmNotFound:
         return False
     return True
-
-
-def flac_of(samples: Samples, rate_hz: int) -> bytes:
-    """Return sound as FLAC; see :meth:`EvidenceFolder.write_clip`. Raises :class:`ValueError`."""
-    channels = 1 if samples.ndim == 1 else samples.shape[-1]
-    if samples.ndim not in (1, 2) or not len(samples) or not 1 <= channels <= MAX_CHANNELS:
-        raise ValueError(f"samples of shape {samples.shape}: (n,) or (n, channels), 1 to {MAX_CHANNELS} channels")
-    if not 1 <= rate_hz <= MAX_RATE_HZ:
-        raise ValueError(f"{rate_hz} Hz: FLAC has 1 to {MAX_RATE_HZ} Hz")
-    buffer = io.BytesIO()
-    if samples.dtype == np.int16:
-        soundfile.write(buffer, samples, rate_hz, format="FLAC", subtype="PCM_16")
-    elif samples.dtype == np.float32:
-        soundfile.write(buffer, _to_24_bits(samples), rate_hz, format="FLAC", subtype="PCM_24")
-    else:
-        raise ValueError(f"samples of {samples.dtype}: int16 or float32")
-    return buffer.getvalue()
-
-
-def _to_24_bits(samples: Samples) -> npt.NDArray[np.int32]:
-    """Return float32, full scale 1, as int32 whose lowest byte is 0."""
-    full = float(1 << 23)
-    finite = np.nan_to_num(samples.astype(np.float64), nan=0.0, posinf=1.0, neginf=-1.0)
-    return np.clip(np.rint(finite * full), -full, full - 1).astype(np.int32) << 8
-
-
-@contextmanager
-def _named(root: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StateUnusable(f"{root}: {error.strerror or error}") from error

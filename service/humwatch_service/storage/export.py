@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from humwatch.durable import replace_durably
 from humwatch_service.errors import EvidenceGone, FileUnreadable
+from humwatch_service.storage.alarm_pages import every_alarm
 from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.kept_sounds import KeptSound, KeptSounds
 from humwatch_service.storage.records import AlarmRecord, Feedback, Verdict
@@ -44,7 +45,6 @@ COLUMNS: Final = (
 )
 
 _LABELS: Final[dict[Verdict, str]] = {"false_alarm": "normal", "true_alarm": "abnormal"}
-_PAGE: Final = 200
 _CHUNK_BYTES: Final = 1 << 16
 
 Row = dict[str, object]
@@ -157,13 +157,9 @@ class DatasetSource:
         return [row for file, row in rows.items() if (folder / file).is_file()]
 
     def _judged(self, machine_id: str | None) -> Iterator[tuple[AlarmRecord, Feedback]]:
-        before: int | None = None
-        while True:
-            page = self._store.alarms(machine_id=machine_id, judged=True, limit=_PAGE, before=before)
-            yield from ((alarm, alarm.feedback) for alarm in page.alarms if alarm.feedback is not None)
-            if page.next_before is None:
-                return
-            before = page.next_before
+        for alarm in every_alarm(self._store, machine_id=machine_id, judged=True):
+            if alarm.feedback is not None:
+                yield alarm, alarm.feedback
 
     def _labels(self, rows: Iterable[Row]) -> bytes:
         text = io.StringIO(newline="")

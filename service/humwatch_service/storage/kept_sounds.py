@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from humwatch.audio.variety import band_levels, most_alike
 from humwatch.durable import replace_durably
-from humwatch_service.errors import StateUnusable
-from humwatch_service.storage.evidence import Samples, flac_of
+from humwatch_service.storage.disk_errors import disk_named
+from humwatch_service.storage.flac import Samples, flac_of
 
 INDEX: Final = "index.json"
 
@@ -79,13 +79,11 @@ class KeptSounds:
             if new not in chosen:
                 return
             folder = self.root / machine_id
-            try:
+            with disk_named(folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 encoded = flac_of(samples, rate_hz)
                 replace_durably(folder / new.file, lambda file: file.write(encoded))
-                self._write(machine_id, chosen)
-            except OSError as error:
-                raise StateUnusable(f"{folder}: {error.strerror or error}") from error
+            self._write(machine_id, chosen)
 
     def sounds(self, machine_id: str) -> list[KeptSound]:
         """Return the sounds of a machine, the oldest first. Raises :class:`StateUnusable`."""
@@ -98,10 +96,8 @@ class KeptSounds:
 
     def machine_ids(self) -> list[str]:
         """Return the machines of which sounds are kept."""
-        try:
+        with disk_named(self.root):
             return sorted(path.parent.name for path in self.root.glob(f"*/{INDEX}"))
-        except OSError as error:
-            raise StateUnusable(f"{self.root}: {error.strerror or error}") from error
 
     def forget(self, machine_id: str, since_s: float, most: int) -> None:
         """Delete the newest sounds of a machine, which may not have been normal.
@@ -118,7 +114,7 @@ class KeptSounds:
             kept = self._read(machine_id)
             chosen = [*kept[:-most], *(sound for sound in kept[-most:] if sound.at_s < since_s)]
             if chosen != kept:
-                self._write_or_raise(machine_id, chosen)
+                self._write(machine_id, chosen)
 
     def enforce(self, now_s: float) -> None:
         """Delete what is past its time, or over the quota. Raises :class:`StateUnusable`."""
@@ -127,7 +123,7 @@ class KeptSounds:
                 kept = self._read(machine_id)
                 chosen = self._chosen(kept, now_s)
                 if chosen != kept:
-                    self._write_or_raise(machine_id, chosen)
+                    self._write(machine_id, chosen)
 
     def _chosen(self, sounds: list[KeptSound], now_s: float) -> list[KeptSound]:
         chosen = sorted(
@@ -140,27 +136,21 @@ class KeptSounds:
 
     def _read(self, machine_id: str) -> list[KeptSound]:
         folder = self.root / machine_id
-        try:
-            kept = _INDEX.validate_json((folder / INDEX).read_bytes())
-        except FileNotFoundError:
-            return []
-        except ValidationError:
-            return []  # a folder of unknown sounds is begun anew
-        except OSError as error:
-            raise StateUnusable(f"{folder}: {error.strerror or error}") from error
+        with disk_named(folder):
+            try:
+                kept = _INDEX.validate_json((folder / INDEX).read_bytes())
+            except FileNotFoundError:
+                return []
+            except ValidationError:
+                return []  # a folder of unknown sounds is begun anew
         return [sound for sound in kept if (folder / sound.file).is_file()]
-
-    def _write_or_raise(self, machine_id: str, chosen: list[KeptSound]) -> None:
-        try:
-            self._write(machine_id, chosen)
-        except OSError as error:
-            raise StateUnusable(f"{self.root / machine_id}: {error.strerror or error}") from error
 
     def _write(self, machine_id: str, chosen: list[KeptSound]) -> None:
         """Write the index, then delete what it does not name any more."""
         folder = self.root / machine_id
-        replace_durably(folder / INDEX, lambda file: file.write(_INDEX.dump_json(chosen)))
         named = {sound.file for sound in chosen}
-        for path in folder.glob("*.flac"):
-            if path.name not in named:
-                path.unlink(missing_ok=True)
+        with disk_named(folder):
+            replace_durably(folder / INDEX, lambda file: file.write(_INDEX.dump_json(chosen)))
+            for path in folder.glob("*.flac"):
+                if path.name not in named:
+                    path.unlink(missing_ok=True)

@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 
 from humwatch.durable import replace_durably
-from humwatch_service.errors import NormalSoundNotFound, StateUnusable
-from humwatch_service.storage.evidence import Samples, flac_of
+from humwatch_service.errors import NormalSoundNotFound
+from humwatch_service.storage.disk_errors import disk_named
+from humwatch_service.storage.flac import Samples, flac_of
 
 
 class NormalSounds:
@@ -23,11 +24,9 @@ class NormalSounds:
     def write(self, machine_id: str, samples: Samples, rate_hz: int) -> None:
         """Keep int16 or float32 (n,), in place of what was kept. Raises :class:`StateUnusable`."""
         encoded = flac_of(samples, rate_hz)
-        try:
+        with disk_named(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             replace_durably(self._place(machine_id), lambda file: file.write(encoded))
-        except OSError as error:
-            raise StateUnusable(f"{self.root}: {error.strerror or error}") from error
 
     def path(self, machine_id: str) -> Path:
         """Return the path of a machine's normal sound, FLAC. Raises :class:`NormalSoundNotFound`."""

@@ -9,8 +9,9 @@ from typing import Final
 
 from humwatch.bundle.manifest import MACHINE_ID
 from humwatch.durable import replace_durably
-from humwatch_service.errors import EvidenceGone, StateUnusable
-from humwatch_service.storage.evidence import Samples, flac_of
+from humwatch_service.errors import EvidenceGone
+from humwatch_service.storage.disk_errors import disk_named
+from humwatch_service.storage.flac import Samples, flac_of
 
 MAX_FILES: Final = 50
 MAX_BYTES: Final = 256 << 20
@@ -38,13 +39,10 @@ class ShadowSounds:
         """Keep int16 or float32 (n,), and let the oldest go for it. Raises :class:`StateUnusable`."""
         encoded = flac_of(samples, rate_hz)
         path = self._place(machine_id, name)
-        try:
-            with self._lock:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                replace_durably(path, lambda file: file.write(encoded))
-                self._make_room(path.parent)
-        except OSError as error:
-            raise StateUnusable(f"{self.root}: {error.strerror or error}") from error
+        with disk_named(self.root), self._lock:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_durably(path, lambda file: file.write(encoded))
+            self._make_room(path.parent)
 
     def path(self, machine_id: str, name: str) -> Path:
         """Return the path of a sound, FLAC. Raises :class:`EvidenceGone`."""

@@ -7,7 +7,7 @@ from typing import cast
 
 from starlette.requests import HTTPConnection
 
-from humwatch_service.calibration.collection import LiveCalibrations
+from humwatch_service.calibration.parts import CalibrationParts
 from humwatch_service.config.settings import Settings
 from humwatch_service.live.lifecycle import LiveParts
 from humwatch_service.metrics.registry import Metrics
@@ -44,7 +44,7 @@ class Service:
     live: LiveParts
     broadcast: Broadcast
     versions: ModelVersions
-    calibrations: LiveCalibrations
+    calibration: CalibrationParts
     drifts: Drifts
     false_alarms: SeenFalseAlarms
     limits: LimitsFit

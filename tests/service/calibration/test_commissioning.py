@@ -16,8 +16,8 @@ from humwatch.errors import OperationRefused
 from humwatch.false_alarms.provisional import PROVISIONAL_LIMITS
 from humwatch.false_alarms.scores import ScoreSegment
 from humwatch.synthetic import Fault, SyntheticMachine
-from humwatch_service.calibration.cards import CalibrationReport
-from humwatch_service.calibration.collection import LEAST_MARGIN_S
+from humwatch_service.calibration.limits import LEAST_MARGIN_S
+from humwatch_service.calibration.report import CalibrationReport
 from humwatch_service.errors import CalibrationNotFound, MinuteNotFound, StateUnusable
 from tests.service.calibration.works import RATE_HZ, Candidates, Setup, run
 
@@ -66,7 +66,7 @@ def begin(setup: Setup, machine_id: str = NEW, **given: Any) -> None:
 
 def play(setup: Setup, sound: np.ndarray, machine_id: str = NEW) -> None:
     setup.play(machine_id, sound)
-    run(setup.calibrations.advance())
+    run(setup.upkeep.advance())
 
 
 def settle(setup: Setup, heard: Iterator[np.ndarray], machine_id: str = NEW) -> None:
@@ -82,7 +82,7 @@ def next_minutes(setup: Setup, heard: Iterator[np.ndarray], number: int, machine
         assert due_s is not None
         at_s = max(due_s + 1.0, heard_s or 0.0)
         setup.play(machine_id, np.concatenate([next(heard), minute_of(0)[: 11 * RATE_HZ]]), at_s)
-        run(setup.calibrations.advance())
+        run(setup.upkeep.advance())
 
 
 def kinds(setup: Setup) -> list[str]:
@@ -150,14 +150,14 @@ def test_a_restart_loses_the_open_minute_alone(
     setup.start_service()
     with pytest.raises(CalibrationNotFound):
         setup.calibrations.progress(NEW)
-    run(setup.calibrations.restore())
+    run(setup.upkeep.restore())
     after = setup.calibrations.progress(NEW)
     assert (before.minutes, after.minutes) == (4, 4)
     same = {"started_s", "who", "why", "plan", "score", "from_version", "accept"}
     assert after.model_dump(include=same - {"plan"}) == before.model_dump(include=same - {"plan"})
     for minute in minutes[4:7]:
         setup.start_service()  # eleven seconds of an open minute are lost
-        run(setup.calibrations.restore())
+        run(setup.upkeep.restore())
         play(setup, np.concatenate([minute, minutes[11][: 11 * RATE_HZ]]))
     report = run(setup.calibrations.finish(NEW, who="bob"))
     assert report.calibration.recordings == 7
@@ -187,8 +187,8 @@ def test_a_version_is_not_made_twice_when_the_service_is_killed_meanwhile(
         (models / NEW / "1").rename(models / NEW / ".gone")
         (models / NEW / "active.json").unlink()
     setup.start_service()
-    run(setup.calibrations.restore())
-    run(setup.calibrations.advance())
+    run(setup.upkeep.restore())
+    run(setup.upkeep.advance())
     assert states(setup) == [(5, "1", "active")]
     assert ModelRepository(models).versions(NEW) == ["1"]
     assert json.loads(path.read_bytes())["making"] is None
@@ -202,7 +202,7 @@ def test_a_minute_whose_file_is_damaged_is_dropped_by_name(setup: Setup, heard: 
     evidence = setup.state / "commissioning" / NEW / "minutes" / "0002.npz"
     evidence.write_bytes(evidence.read_bytes()[:-500])
     setup.start_service()
-    run(setup.calibrations.restore())
+    run(setup.upkeep.restore())
     progress = setup.calibrations.progress(NEW)
     assert progress.minutes == 3
     ((lost),) = progress.lost_minutes
@@ -220,7 +220,7 @@ def test_a_commissioning_that_cannot_go_on_is_left_alone(setup: Setup, heard: It
     path = setup.state / "commissioning" / NEW / "record.json"
     path.write_text("{}")
     setup.start_service()
-    run(setup.calibrations.restore())
+    run(setup.upkeep.restore())
     with pytest.raises(CalibrationNotFound):
         setup.calibrations.progress(NEW)
     assert path.read_text() == "{}"
@@ -243,11 +243,11 @@ def test_a_later_stage_scores_beside_the_version_in_use_before_it_is_used(
     assert states(watching, "pump-2")[-1] == (15, "3", "candidate")
     assert candidates.asked == [("start", "pump-2", "2"), ("stop", "pump-2", "2"), ("start", "pump-2", "3")]
     candidates.watched["pump-2"].heard_s = 599.0
-    run(watching.calibrations.advance())
+    run(watching.upkeep.advance())
     assert states(watching, "pump-2")[-1] == (15, "3", "candidate")
     assert watching.registry.get("pump-2").manifest.version == "1"
     candidates.watched["pump-2"].heard_s = 600.0
-    run(watching.calibrations.advance())
+    run(watching.upkeep.advance())
     assert states(watching, "pump-2")[-1] == (15, "3", "active")
     assert watching.registry.get("pump-2").manifest.version == "3"
     assert candidates.asked[-1] == ("stop", "pump-2", "3")
@@ -257,7 +257,7 @@ def test_a_later_stage_scores_beside_the_version_in_use_before_it_is_used(
         True,
     )
     run(watching.versions.rollback("pump-2", who="bob", why="too many alarms"))
-    run(watching.calibrations.advance())
+    run(watching.upkeep.advance())
     assert states(watching, "pump-2")[-1] == (15, "3", "replaced")
     assert watching.registry.get("pump-2").manifest.version == "1"
 
@@ -272,7 +272,7 @@ def test_one_that_raises_alarms_of_its_own_waits_for_an_operator(watching: Setup
     assert states(watching) == [(5, "1", "active"), (15, "2", "candidate")]
     candidates.watched[NEW].heard_s = 900.0
     candidates.watched[NEW].alarms_only_new = 1
-    run(watching.calibrations.advance())
+    run(watching.upkeep.advance())
     assert states(watching)[-1] == (15, "2", "waiting")
     run(watching.calibrations.accept(NEW, who="bob"))
     assert states(watching) == [(5, "1", "replaced"), (15, "2", "active")]
@@ -294,18 +294,18 @@ def test_limits_come_from_what_the_last_level_scored(
     assert states(watching) == [(5, "1", "active"), (6, "2", "candidate")]
     assert watching.calibrations.progress(NEW).waits_for == "candidate"
     candidates.watched[NEW].heard_s = 700.0
-    run(watching.calibrations.advance())
+    run(watching.upkeep.advance())
     assert states(watching)[-1] == (6, "2", "active")
     assert watching.calibrations.progress(NEW).waits_for == "period"
     until_s = watching.calibrations.progress(NEW).plan.normal_until_s
     assert until_s == 11.0 + 9_000.0
     watching.now_s = until_s - LEAST_MARGIN_S - 31.0  # a hundredth of the period, here 90 s, is left to use it
-    run(watching.calibrations.advance())
+    run(watching.upkeep.advance())
     assert len(states(watching)) == 2
     candidates.scored = [ScoreSegment(until_s - scored_s - 90.0, np.linspace(0.0, 0.5, scored_s))]
     candidates.scored.append(ScoreSegment(until_s + 5.0, np.full(100_000, 9.0)))  # of after the period
     watching.now_s += 2.0
-    run(watching.calibrations.advance())
+    run(watching.upkeep.advance())
     report = run(watching.calibrations.report(NEW))
     assert (report.version, report.activated) == ("3", True)
     manifest = watching.registry.get(NEW).manifest
@@ -334,9 +334,9 @@ def test_nothing_is_used_by_itself_after_the_period(watching: Setup, heard: Iter
     watching.candidates.watched[NEW].heard_s = 1_000.0
     watching.now_s = 11.0 + 3_600.0
     watching.start_service()
-    run(watching.calibrations.restore())
+    run(watching.upkeep.restore())
     for _ in range(3):
-        run(watching.calibrations.advance())
+        run(watching.upkeep.advance())
     progress = watching.calibrations.progress(NEW)
     assert states(watching)[0] == (5, "1", "active")
     assert progress.stages[-1].state == "waiting"
@@ -396,7 +396,7 @@ def test_an_odd_minute_that_is_kept_counts_from_the_next_version_on(setup: Setup
     assert run(setup.calibrations.keep_minute(NEW, 8, who="bob", why="the hatch was open")).odd_minutes == []
     assert (setup.notes[-1][1], setup.notes[-1][2]["minute"]) == ("minute_kept", 8)
     setup.start_service()
-    run(setup.calibrations.restore())
+    run(setup.upkeep.restore())
     report = run(setup.calibrations.finish(NEW, who="bob"))
     assert (report.calibration.recordings, report.odd_minutes) == (15, [])
 
@@ -461,7 +461,7 @@ def test_minutes_wait_in_memory_for_a_disk_that_is_full(
         progress = setup.calibrations.progress(NEW)
         assert (progress.trouble, progress.minutes) == ("No space left on device", 3)
         assert progress.plan.minutes_kept == 0
-    run(setup.calibrations.advance())
+    run(setup.upkeep.advance())
     progress = setup.calibrations.progress(NEW)
     assert (progress.trouble, progress.minutes, progress.plan.minutes_kept) == (None, 3, 3)
 
@@ -482,13 +482,13 @@ def test_what_no_version_can_be_made_of_is_said_and_not_tried_all_the_time(
             play(setup, next(heard))
         settle(setup, heard)
         for _ in range(3):
-            run(setup.calibrations.advance())
+            run(setup.upkeep.advance())
         assert next(tries) == 1
         setup.now_s += 61.0
-        run(setup.calibrations.advance())
+        run(setup.upkeep.advance())
         assert next(tries) == 3
     setup.now_s += 61.0
-    run(setup.calibrations.advance())
+    run(setup.upkeep.advance())
     assert states(setup) == [(5, "1", "active")]
 
 
@@ -505,10 +505,10 @@ def test_a_day_in_compressed_time_with_each_level(watching: Setup, heard: Iterat
             levels[stage.minutes] = stage.expected_false_alarms_a_day.value
         if NEW in candidates.watched:
             candidates.watched[NEW].heard_s = 700.0
-            run(watching.calibrations.advance())
+            run(watching.upkeep.advance())
         if number == 60:
             watching.start_service()
-            run(watching.calibrations.restore())
+            run(watching.upkeep.restore())
     progress = watching.calibrations.progress(NEW)
     assert [(stage.minutes, stage.version) for stage in progress.stages] == [(5, "1"), (15, "2"), (40, "3"), (101, "4")]
     assert [stage.state for stage in progress.stages] == ["replaced"] * 3 + ["active"]
@@ -520,7 +520,7 @@ def test_a_day_in_compressed_time_with_each_level(watching: Setup, heard: Iterat
     assert until_s == 11.0 + 50 * 3_600.0
     candidates.scored = [ScoreSegment(until_s - 90_000.0, np.linspace(0.0, 0.5, 86_400))]
     watching.play(NEW, next(heard), until_s - 1_800.0)
-    run(watching.calibrations.advance())
+    run(watching.upkeep.advance())
     report = run(watching.calibrations.report(NEW))
     assert (report.version, report.activated, report.decision is not None) == ("5", True, True)
     assert report.expected_false_alarms_a_day.promised

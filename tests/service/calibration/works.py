@@ -16,7 +16,7 @@ from humwatch.calibration.collector import NormalCollector
 from humwatch.errors import CalibrationError
 from humwatch.false_alarms.decision import Decision, FalseAlarmRate
 from humwatch.false_alarms.scores import NormalScores, ScoreSegment
-from humwatch_service.calibration.collection import LiveCalibrations
+from humwatch_service.calibration.parts import make_calibrations
 from humwatch_service.errors import StateUnusable
 from humwatch_service.models.registry import Engine, ModelRegistry, ModelSet
 from humwatch_service.models.versions import ModelVersions
@@ -108,7 +108,7 @@ class Setup:
         self.registry.reload()
         self.folder = CommissioningFolder(self.state / "commissioning")
         self.versions = ModelVersions(self.registry, reload=self.reload, note=self.note, clock=lambda: 12.0)
-        self.calibrations = LiveCalibrations(
+        self.calibrations, self.upkeep = make_calibrations(
             self.registry,
             self.versions,
             self,

@@ -15,8 +15,9 @@ from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor
 from humwatch_service.live.stream_items import End, Gap, StreamFormat
 from humwatch_service.models.registry import load_model
-from humwatch_service.shadow import candidate as module
-from humwatch_service.shadow.candidate import Candidate, CandidateState
+from humwatch_service.shadow import unwritten as module
+from humwatch_service.shadow.candidate import Candidate
+from humwatch_service.shadow.candidate_state import CandidateState
 from humwatch_service.shadow.comparison import Comparison
 from humwatch_service.storage.shadow_sounds import ShadowSounds, sound_name
 

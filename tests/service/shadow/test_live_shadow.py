@@ -215,14 +215,14 @@ class Breaking:
 
 def test_a_candidate_that_breaks_stops_and_says_why(make_server: Any, deaf: Path, sound: np.ndarray) -> None:
     server = make_server(machines=RULES)
-    shadows = server.app.state.service.shadows
-    made = shadows._make_model
+    maker = server.app.state.service.shadows._maker
+    made = maker.make_model
 
     def breaking(loaded: Any) -> Any:
         model = made(loaded)
         return type(model)(model.bundle, Breaking(model.predictor, 6))
 
-    shadows._make_model = breaking
+    maker.make_model = breaking
     started(server)
     messages = streamed(server, sound)
     now = report(server)
@@ -230,7 +230,7 @@ def test_a_candidate_that_breaks_stops_and_says_why(make_server: Any, deaf: Path
     assert len([m for m in messages if m["type"] == "score"]) > 45  # all of the version in use
     assert len(server.http.get("/v1/alarms").json()["alarms"]) == 1
     until(lambda: f'humwatch_shadow_active{{machine_id="{MACHINE}"}} 0' in server.http.get("/metrics").text)
-    shadows._make_model = made
+    maker.make_model = made
     assert started(server)["failure"] is None  # one that failed is replaced
 
 

@@ -12,9 +12,10 @@ from humwatch.bundle.manifest import MachineId
 from humwatch.calibration.plan import MAX_MINUTES, MIN_MINUTES, PlanKind
 from humwatch.scoring.calibration import CalibrationSpec
 from humwatch.scoring.spec import ScoreKind
-from humwatch_service.calibration.cards import CalibrationProgress, CalibrationReport
-from humwatch_service.calibration.collection import DEFAULT_MINUTES
+from humwatch_service.calibration.orders import DEFAULT_MINUTES
+from humwatch_service.calibration.progress import CalibrationProgress
 from humwatch_service.calibration.record import Acceptance
+from humwatch_service.calibration.report import CalibrationReport
 from humwatch_service.web.application import service_of
 from humwatch_service.web.routes.documentation import problems
 from humwatch_service.web.routes.orders import Order
@@ -96,7 +97,7 @@ async def start(request: Request, machine_id: MachinePath, order: CalibrationOrd
 
     From five minutes on a version watches it provisionally, and others follow as the plan goes on.
     """
-    return await service_of(request).calibrations.start(
+    return await service_of(request).calibration.orders.start(
         checked_machine_id(machine_id),
         from_machine=order.from_machine,
         plan=order.kind,
@@ -113,13 +114,13 @@ async def start(request: Request, machine_id: MachinePath, order: CalibrationOrd
 @router.get("/v1/machines/{machine_id}/calibration", responses=problems(404, 422))
 async def progress(request: Request, machine_id: MachinePath) -> CalibrationProgress:
     """How far the calibration of a machine is: its plan, its stages, what is odd, and what waits for whom."""
-    return service_of(request).calibrations.progress(checked_machine_id(machine_id))
+    return service_of(request).calibration.orders.progress(checked_machine_id(machine_id))
 
 
 @router.get("/v1/machines/{machine_id}/calibration/report", responses=problems(404, 422, 503))
 async def report(request: Request, machine_id: MachinePath) -> CalibrationReport:
     """What the last calibration of a machine made, also one that ended by itself."""
-    return await service_of(request).calibrations.report(checked_machine_id(machine_id))
+    return await service_of(request).calibration.orders.report(checked_machine_id(machine_id))
 
 
 @router.get(
@@ -129,14 +130,14 @@ async def report(request: Request, machine_id: MachinePath) -> CalibrationReport
 )
 async def minute_sound(request: Request, machine_id: MachinePath, number: Minute) -> FileResponse:
     """The sound of a minute of a calibration that goes on, FLAC."""
-    path = await service_of(request).calibrations.minute_sound(checked_machine_id(machine_id), number)
+    path = await service_of(request).calibration.orders.minute_sound(checked_machine_id(machine_id), number)
     return FileResponse(path, media_type="audio/flac", filename=f"{machine_id}-minute-{number}.flac")
 
 
 @router.post("/v1/machines/{machine_id}/calibration:finish", responses=problems(404, 409, 422, 503))
 async def finish(request: Request, machine_id: MachinePath, order: FinishOrder) -> CalibrationReport:
     """Make the last version from the whole minutes so far, now, and use it."""
-    return await service_of(request).calibrations.finish(
+    return await service_of(request).calibration.orders.finish(
         checked_machine_id(machine_id), who=order.who, why=order.why, activate=order.activate
     )
 
@@ -144,13 +145,15 @@ async def finish(request: Request, machine_id: MachinePath, order: FinishOrder) 
 @router.post("/v1/machines/{machine_id}/calibration:accept", responses=problems(404, 409, 422, 503))
 async def accept(request: Request, machine_id: MachinePath, order: Order) -> CalibrationProgress | CalibrationReport:
     """Use the version that waits, or that scores beside the one in use; after the last one the answer is the report."""
-    return await service_of(request).calibrations.accept(checked_machine_id(machine_id), who=order.who, why=order.why)
+    return await service_of(request).calibration.orders.accept(
+        checked_machine_id(machine_id), who=order.who, why=order.why
+    )
 
 
 @router.post("/v1/machines/{machine_id}/calibration:keep-minute", responses=problems(404, 409, 422, 503))
 async def keep_minute(request: Request, machine_id: MachinePath, order: MinuteOrder) -> CalibrationProgress:
     """Let a minute that is held back count as normal, from the next version on."""
-    return await service_of(request).calibrations.keep_minute(
+    return await service_of(request).calibration.orders.keep_minute(
         checked_machine_id(machine_id), order.number, who=order.who, why=order.why
     )
 
@@ -158,7 +161,7 @@ async def keep_minute(request: Request, machine_id: MachinePath, order: MinuteOr
 @router.post("/v1/machines/{machine_id}/calibration:drop-minute", responses=problems(404, 409, 422, 503))
 async def drop_minute(request: Request, machine_id: MachinePath, order: MinuteOrder) -> CalibrationProgress:
     """Throw a minute out, with its sound; the plan makes it up while it lasts."""
-    return await service_of(request).calibrations.drop_minute(
+    return await service_of(request).calibration.orders.drop_minute(
         checked_machine_id(machine_id), order.number, who=order.who, why=order.why
     )
 
@@ -166,4 +169,6 @@ async def drop_minute(request: Request, machine_id: MachinePath, order: MinuteOr
 @router.post("/v1/machines/{machine_id}/calibration:cancel", responses=problems(404, 409, 422, 503))
 async def cancel(request: Request, machine_id: MachinePath, order: Order) -> CalibrationProgress:
     """Give up a calibration; the answer is how far it was. Versions that it made stay, also the one in use."""
-    return await service_of(request).calibrations.cancel(checked_machine_id(machine_id), who=order.who, why=order.why)
+    return await service_of(request).calibration.orders.cancel(
+        checked_machine_id(machine_id), who=order.who, why=order.why
+    )

@@ -1,0 +1,23 @@
+"""Items of a stream given to a monitor: the same for the version in use and for a candidate beside it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from humwatch.live.monitor import LiveMonitor, LiveStep
+from humwatch_service.live.stream_items import ClockReading, End, Gap, HeardItem, Overflow, RunSignal
+
+
+def feed(monitor: LiveMonitor, item: HeardItem) -> list[LiveStep]:
+    """Give an item to a monitor; return the steps that it makes due."""
+    if isinstance(item, np.ndarray):
+        return monitor.push(item)
+    if isinstance(item, Gap):
+        return monitor.gap(item.samples)
+    if isinstance(item, Overflow):
+        monitor.overflow(item.count)
+    elif isinstance(item, ClockReading):
+        monitor.clock(item.sample, item.time_s)
+    elif isinstance(item, RunSignal):
+        monitor.signal(item.running)
+    return monitor.flush() if isinstance(item, End) else []

@@ -1,0 +1,51 @@
+"""Sound of alarms that a candidate raises, from the last minutes of its stream, once all of it is there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from humwatch.live.monitor import LiveStep
+from humwatch_service.live.audio_ring import Sound
+from humwatch_service.live.evidence_writer import MARGIN_S
+from humwatch_service.live.stream_scorer import RING_S
+
+
+@dataclass(frozen=True)
+class _PendingSound:
+    """Alarm whose sound is not all there yet; sample indices of its stream."""
+
+    raised_s: float
+    start: int
+    end: int
+
+
+class CandidateSounds:
+    """Sound that waits to be whole, of one stream after another."""
+
+    def __init__(self) -> None:
+        self.rate_hz = 1
+        self._sound: Callable[[int, int], Sound] | None = None
+        self._pending: list[_PendingSound] = []
+
+    def begin(self, rate_hz: int, sound: Callable[[int, int], Sound]) -> None:
+        """Take another stream, and its lookup of sound from a sample to before another."""
+        self.rate_hz, self._sound = rate_hz, sound
+        self._pending.clear()
+
+    def want(self, step: LiveStep, raised_s: float, on_delay_s: float) -> None:
+        """Want the sound of an alarm that was raised in a step, with what a delay of so long had heard before."""
+        first = step.start_sample if step.clip_start_sample is None else step.clip_start_sample
+        before_s = min(RING_S, on_delay_s + MARGIN_S)
+        start = max(0, first - math.ceil(before_s * self.rate_hz))
+        self._pending.append(_PendingSound(raised_s, start, step.end_sample + math.ceil(MARGIN_S * self.rate_hz)))
+
+    def take_whole(self, heard: float) -> list[tuple[float, Sound]]:
+        """Return what is whole before a sample, once: when the alarm was raised, and its sound."""
+        ready = [pending for pending in self._pending if pending.end <= heard]
+        self._pending = [pending for pending in self._pending if pending.end > heard]
+        if self._sound is None:
+            return []
+        found = [(pending.raised_s, self._sound(pending.start, pending.end)) for pending in ready]
+        return [(raised_s, sound) for raised_s, sound in found if len(sound)]
