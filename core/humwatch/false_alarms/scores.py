@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,18 @@ class NormalScores:
 
     segments: Sequence[ScoreSegment]
     step_s: float = 1.0
+
+    def between(self, start_s: float, end_s: float) -> NormalScores:
+        """Return the scores from one time to before another, seconds since 1970."""
+        found = []
+        for segment in self.segments:
+            count = len(segment.scores)
+            first, last = (
+                math.ceil(min(count, max(0.0, (time_s - segment.start_s) / self.step_s))) for time_s in (start_s, end_s)
+            )
+            if first < last:
+                found.append(ScoreSegment(segment.start_s + first * self.step_s, segment.scores[first:last]))
+        return NormalScores(found, self.step_s)
 
     @property
     def heard_s(self) -> float:

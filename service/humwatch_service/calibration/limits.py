@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Final
 
-from humwatch.bundle.manifest import CALIBRATION, Manifest
-from humwatch.bundle.repository import ModelRepository
 from humwatch.calibration.plan import CollectionPlan
 from humwatch.errors import CalibrationError
 from humwatch.false_alarms.decision import Decision
 from humwatch.false_alarms.provisional import provisional_decision
-from humwatch.false_alarms.scores import NormalScores
 from humwatch_service.calibration.candidates import AlarmsWanted, CandidateRunner, DecisionFit
 
 MARGIN: Final = 0.01
@@ -56,7 +51,7 @@ class LiveLimits:
         candidates, fit = self._live
         scores = candidates.scores(machine_id, version)
         if until_s is not None:
-            scores = _before(scores, until_s)
+            scores = scores.between(0.0, until_s)
         try:
             return fit(scores, wanted_a_week=self._wanted_a_week(machine_id))
         except CalibrationError as error:
@@ -68,36 +63,3 @@ def limits_due_s(plan: CollectionPlan) -> float:
     if plan.until_s is None:
         return plan.start_s
     return plan.until_s - max(LEAST_MARGIN_S, MARGIN * (plan.until_s - plan.start_s))
-
-
-def with_limits(
-    repository: ModelRepository, machine_id: str, made: str, *, version: str, stage: int, decision: Decision
-) -> tuple[Manifest, bytes, bytes]:
-    """Return the last version of a commissioning: arrays and graph of another, and limits; manifest, graph, arrays.
-
-    Raises:
-        RepositoryError, BundleError: the other version cannot be read.
-        OSError: its arrays cannot be read.
-    """
-    bundle = repository.read(machine_id, made)
-    arrays = (repository.folder(machine_id, made) / CALIBRATION).read_bytes()
-    card = bundle.manifest.commissioning
-    assert card is not None  # a stage made it
-    manifest = bundle.manifest.model_copy(
-        update={
-            "version": version,
-            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "decision": decision,
-            "commissioning": card.model_copy(update={"stage": stage, "provisional": False}),
-        }
-    )
-    return manifest, bundle.graph, arrays
-
-
-def _before(scores: NormalScores, until_s: float) -> NormalScores:
-    segments = []
-    for segment in scores.segments:
-        count = int(min(len(segment.scores), max(0.0, (until_s - segment.start_s) // scores.step_s)))
-        if count:
-            segments.append(replace(segment, scores=segment.scores[:count]))
-    return replace(scores, segments=segments)

@@ -7,14 +7,15 @@ from typing import Final
 
 from starlette.concurrency import run_in_threadpool
 
-from humwatch.bundle.manifest import Manifest
+from humwatch.bundle.manifest import CommissioningCard, Manifest
 from humwatch.errors import BundleError, RepositoryError
 from humwatch_service.calibration.commissioning import ITSELF, Commissioning
 from humwatch_service.calibration.fitting import fit_version
-from humwatch_service.calibration.limits import LiveLimits, with_limits
+from humwatch_service.calibration.limits import LiveLimits
 from humwatch_service.calibration.record import StageCard
 from humwatch_service.models.levels import FalseAlarms, Levels
 from humwatch_service.models.registry import ModelRegistry
+from humwatch_service.models.revision import revised
 from humwatch_service.models.versions import ModelVersions
 from humwatch_service.storage.commissionings import CommissioningFolder
 from humwatch_service.telemetry.logs import event_logger
@@ -92,9 +93,15 @@ class StageMaker:
         decision = await run_in_threadpool(lambda: self._limits.fit(machine_id, last.version, until_s=until_s))
         repository = self._registry.repository
         version = await run_in_threadpool(repository.next_version, machine_id)
+        stage = CommissioningCard(
+            stage=last.stage + 1,
+            minutes=last.minutes,
+            planned_minutes=running.record.plan.minutes,
+            provisional=False,
+        )
         manifest, graph, arrays = await run_in_threadpool(
-            lambda: with_limits(
-                repository, machine_id, last.version, version=version, stage=last.stage + 1, decision=decision
+            lambda: revised(
+                repository, machine_id, last.version, new_version=version, decision=decision, commissioning=stage
             )
         )
         card = _stage_card(running, manifest, last.minute_numbers, decision.rate.reason, whole_plan=True)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from humwatch.bundle.manifest import CALIBRATION, Manifest
 from humwatch.errors import OperationRefused
 from humwatch.false_alarms.decision import Decision
 from humwatch.false_alarms.estimate import fit_decision
-from humwatch.false_alarms.scores import NormalScores, ScoreSegment
+from humwatch.false_alarms.scores import NormalScores
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.models.registry import ModelRegistry
+from humwatch_service.models.revision import revised
 from humwatch_service.models.versions import ModelVersions
 from humwatch_service.oversight.recorder import model_of
 from humwatch_service.storage.store import StateStore
@@ -92,7 +91,17 @@ class LimitsFit:
         wanted = machine.alarm.rule.false_alarms_a_week if wanted_a_week is None else wanted_a_week
         await run_in_threadpool(self._refuse_if_unjudged, machine.machine_id, since_s)
         decision, span = await run_in_threadpool(self._decision, machine.machine_id, in_use, since_s, wanted)
-        manifest, graph, arrays = await run_in_threadpool(self._bundle, machine.machine_id, in_use, decision)
+        repository, old = self._registry.repository, model_of(machine).bundle.manifest
+        manifest, graph, arrays = await run_in_threadpool(
+            lambda: revised(
+                repository,
+                machine.machine_id,
+                in_use,
+                new_version=repository.next_version(machine.machine_id),
+                decision=decision,
+                commissioning=old.commissioning,
+            )
+        )
         await self._versions.add(
             manifest,
             graph,
@@ -126,30 +135,7 @@ class LimitsFit:
     def _decision(
         self, machine_id: str, version: str, since_s: float, wanted_a_week: float
     ) -> tuple[Decision, tuple[float, float]]:
-        scores = _since(self._scores(machine_id, version), since_s)
+        scores = self._scores(machine_id, version).between(since_s, math.inf)
         decision = fit_decision(scores, wanted_a_week=wanted_a_week)
         last = scores.segments[-1]
         return decision, (scores.segments[0].start_s, last.start_s + scores.step_s * len(last.scores))
-
-    def _bundle(self, machine_id: str, version: str, decision: Decision) -> tuple[Manifest, bytes, bytes]:
-        repository = self._registry.repository
-        bundle = repository.read(machine_id, version)
-        arrays = (repository.folder(machine_id, version) / CALIBRATION).read_bytes()
-        manifest = bundle.manifest.model_copy(
-            update={
-                "version": repository.next_version(machine_id),
-                "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "decision": decision,
-            }
-        )
-        return manifest, bundle.graph, arrays
-
-
-def _since(scores: NormalScores, since_s: float) -> NormalScores:
-    """Return the scores from a time on."""
-    found = []
-    for segment in scores.segments:
-        before = min(len(segment.scores), max(0, round((since_s - segment.start_s) / scores.step_s)))
-        if before < len(segment.scores):
-            found.append(ScoreSegment(segment.start_s + before * scores.step_s, segment.scores[before:]))
-    return replace(scores, segments=found)

@@ -123,3 +123,13 @@ def test_too_little_to_fit_is_refused_and_says_so(scores: Float64, message: str)
 def test_a_score_that_is_no_number_is_no_score() -> None:
     with pytest.raises(ValueError, match="not a number"):
         fit_decision(NormalScores([ScoreSegment(0.0, np.full(4_000, np.nan))]))
+
+
+def test_scores_between_two_times() -> None:
+    heard = NormalScores([ScoreSegment(100.0, np.arange(10.0)), ScoreSegment(200.0, np.arange(5.0))])
+    assert [(s.start_s, s.scores.tolist()) for s in heard.between(104.0, 202.0).segments] == [
+        (104.0, [4.0, 5.0, 6.0, 7.0, 8.0, 9.0]),
+        (200.0, [0.0, 1.0]),
+    ]
+    assert heard.between(0.0, np.inf).heard_s == heard.heard_s
+    assert heard.between(110.0, 200.0).segments == []
