@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -337,10 +338,13 @@ class LiveCalibrations:
             running.lose([lost])
         return self.progress(machine_id)
 
-    async def minute_sound(self, machine_id: str, number: int) -> Path:
-        """Return the path of a minute's sound, FLAC. Raises :class:`CalibrationNotFound`, :class:`MinuteNotFound`."""
+    def minute_finder(self, machine_id: str, number: int) -> Callable[[], Path]:
+        """Return what finds a minute's sound, FLAC (blocking); it raises :class:`MinuteNotFound`.
+
+        Raises :class:`CalibrationNotFound`.
+        """
         self._of(machine_id)
-        return await run_in_threadpool(self._folder.sound_path, machine_id, number)
+        return partial(self._folder.sound_path, machine_id, number)
 
     async def advance(self) -> None:
         """Keep minutes, and do what is due for each commissioning: make a version, use it, or end."""

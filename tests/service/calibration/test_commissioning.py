@@ -382,7 +382,7 @@ def test_an_odd_minute_is_held_back_with_its_sound(setup: Setup, heard: Iterator
     assert len(card.bands) == 3
     assert states(setup)[-1][:2] == (14, "2")
     assert 8 not in progress.stages[-1].minute_numbers
-    path = run(setup.calibrations.minute_sound(NEW, 8))
+    path = setup.calibrations.minute_finder(NEW, 8)()
     sound, rate_hz = soundfile.read(path, dtype="float32")
     assert rate_hz == RATE_HZ
     assert np.array_equal(sound, odd(7))
@@ -408,7 +408,7 @@ def test_an_odd_minute_that_is_thrown_out_is_made_up(setup: Setup, heard: Iterat
     progress = run(setup.calibrations.drop_minute(NEW, 8, who="bob", why="a hammer"))
     assert (progress.odd_minutes, [lost.number for lost in progress.lost_minutes]) == ([], [8])
     with pytest.raises(MinuteNotFound):
-        run(setup.calibrations.minute_sound(NEW, 8))
+        setup.calibrations.minute_finder(NEW, 8)()
     for _ in range(3):
         play(setup, next(heard))
     assert setup.calibrations.progress(NEW).minutes == 17

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Final, Self
 
 from fastapi import APIRouter, Path, Request
-from fastapi.responses import FileResponse
 from pydantic import Field, model_validator
 
 from humwatch.bundle.manifest import MachineId
@@ -16,6 +15,7 @@ from humwatch_service.calibration.cards import CalibrationProgress, CalibrationR
 from humwatch_service.calibration.collection import DEFAULT_MINUTES
 from humwatch_service.calibration.record import Acceptance
 from humwatch_service.web.application import service_of
+from humwatch_service.web.kept_file import KeptFileResponse, kept_file
 from humwatch_service.web.routes.documentation import problems
 from humwatch_service.web.routes.orders import Order
 from humwatch_service.web.routes.parameters import MachinePath, checked_machine_id
@@ -124,13 +124,17 @@ async def report(request: Request, machine_id: MachinePath) -> CalibrationReport
 
 @router.get(
     "/v1/machines/{machine_id}/calibration/minutes/{number}.flac",
-    response_class=FileResponse,
+    response_class=KeptFileResponse,
     responses=problems(404, 422, 503),
 )
-async def minute_sound(request: Request, machine_id: MachinePath, number: Minute) -> FileResponse:
+async def minute_sound(request: Request, machine_id: MachinePath, number: Minute) -> KeptFileResponse:
     """The sound of a minute of a calibration that goes on, FLAC."""
-    path = await service_of(request).calibrations.minute_sound(checked_machine_id(machine_id), number)
-    return FileResponse(path, media_type="audio/flac", filename=f"{machine_id}-minute-{number}.flac")
+    calibrations = service_of(request).calibrations
+    return await kept_file(
+        calibrations.minute_finder(checked_machine_id(machine_id), number),
+        media_type="audio/flac",
+        filename=f"{machine_id}-minute-{number}.flac",
+    )
 
 
 @router.post("/v1/machines/{machine_id}/calibration:finish", responses=problems(404, 409, 422, 503))
