@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from humwatch.bundle.manifest import MachineId
 from humwatch.calibration.plan import MAX_MINUTES, MIN_MINUTES, PlanKind
-from humwatch.scoring.calibration import CalibrationSpec
+from humwatch.scoring.calibration import MIN_RATE, CalibrationSpec
 from humwatch.scoring.spec import ScoreKind
 from humwatch_service.calibration.cards import CalibrationProgress, CalibrationReport
 from humwatch_service.calibration.collection import DEFAULT_MINUTES
@@ -24,7 +24,9 @@ router = APIRouter(tags=["calibration"])
 
 MAX_NORMAL_HOURS: Final = 90 * 24.0
 
-Minute = Annotated[int, Path(ge=1, description="number of the minute, from `odd_minutes`")]
+MAX_NUMBER: Final = 999_999_999
+
+Minute = Annotated[int, Path(ge=1, le=MAX_NUMBER, description="number of the minute, from `odd_minutes`")]
 
 
 class CalibrationOrder(Order):
@@ -56,8 +58,10 @@ class CalibrationOrder(Order):
         description="for how long the machine is declared to run normally from now on, hours: minutes are collected in"
         " its first part, limits are fitted to the rest. Default: 50 (24 + 26) for `day`, 252 (168 + 84) for `week`",
     )
-    warn_rate: float = Field(0.1, gt=0, lt=0.5, description="share of normal clips that may exceed `warn`")
-    alarm_rate: float = Field(0.01, gt=0, lt=0.5, description="share of normal clips that may exceed `alarm`")
+    warn_rate: float = Field(0.1, ge=MIN_RATE, lt=0.5, description="share of normal clips that may exceed `warn`")
+    alarm_rate: float = Field(
+        0.01, ge=MIN_RATE, lt=0.5, description="share of normal clips that may exceed `alarm`"
+    )
     score: ScoreKind | None = Field(None, description="which score; default: the one advised for so many minutes")
 
     @model_validator(mode="after")
@@ -87,7 +91,7 @@ class FinishOrder(Order):
 class MinuteOrder(Order):
     """Say what becomes of a minute."""
 
-    number: int = Field(ge=1, description="number of the minute, from `odd_minutes`")
+    number: int = Field(ge=1, le=MAX_NUMBER, description="number of the minute, from `odd_minutes`")
 
 
 @router.post("/v1/machines/{machine_id}/calibration", status_code=201, responses=problems(404, 409, 422, 503))
