@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -45,7 +46,14 @@ from humwatch_service.calibration.cards import (
 from humwatch_service.calibration.commissioning import SETTLED_S, Commissioning
 from humwatch_service.calibration.fitting import MADE_BY, Fitted, fit_version, limits_of, source_of, with_limits
 from humwatch_service.calibration.record import Acceptance, CommissioningRecord, LostMinute, StageCard
-from humwatch_service.errors import CalibrationNotFound, CalibrationRunning, MinuteNotFound, StateUnusable
+from humwatch_service.errors import (
+    CalibrationNotFound,
+    CalibrationRunning,
+    MinuteNotFound,
+    ModelsLoading,
+    ShadowNotFound,
+    StateUnusable,
+)
 from humwatch_service.models.levels import FalseAlarms, Levels
 from humwatch_service.models.recalibration import RecalibrationRequest, pipeline_for
 from humwatch_service.models.registry import LoadedModel, ModelRegistry, load_model
@@ -289,7 +297,7 @@ class LiveCalibrations:
         return self.progress(machine_id)
 
     async def cancel(self, machine_id: str, *, who: str, why: str = "") -> CalibrationProgress:
-        """Give up a calibration; return its progress. Versions that it made stay.
+        """Give up a calibration; return its progress. Versions that it made stay; none of them is a candidate any more.
 
         Raises:
             CalibrationNotFound: there is none.
@@ -300,6 +308,7 @@ class LiveCalibrations:
         self._refuse_if_finishing(machine_id)
         async with self._changing:
             running = self._of(machine_id)
+            await self._stop_scoring(running, who=who, why=why or "the commissioning was given up")
             await self._audit(running, "calibration_cancelled", who, why)
             progress = self.progress(machine_id)
             await self._end(running, None)
@@ -590,13 +599,15 @@ class LiveCalibrations:
             return
         why = f"stage {stage.stage} of the commissioning"
         if report is not None and report.version in {one.version for one in running.record.stages}:
-            await self._candidates.stop(running.machine_id, who=ITSELF, why=why)
+            with suppress(ShadowNotFound):
+                await self._candidates.stop(running.machine_id, who=ITSELF, why=why)
         await self._candidates.start(running.machine_id, stage.version, who=ITSELF, why=why)
 
     async def _stop_scoring(self, running: Commissioning, *, who: str, why: str) -> None:
         stage = running.last_stage
         if self._candidates is not None and stage is not None and self._candidate(running, stage) is not None:
-            await self._candidates.stop(running.machine_id, who=who, why=why)
+            with suppress(ShadowNotFound):  # somebody else has ended it meanwhile
+                await self._candidates.stop(running.machine_id, who=who, why=why)
 
     def _candidate(self, running: Commissioning, stage: StageCard) -> CandidateReport | None:
         report = None if self._candidates is None else self._candidates.report(running.machine_id)
@@ -672,6 +683,8 @@ class LiveCalibrations:
     def _of(self, machine_id: str) -> Commissioning:
         running = self._running.get(machine_id)
         if running is None:
+            if not self._restored:
+                raise ModelsLoading("what was being commissioned before the service started is not read yet")
             raise CalibrationNotFound(f"{machine_id[:80]} is not being calibrated")
         return running
 

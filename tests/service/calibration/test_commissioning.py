@@ -18,7 +18,13 @@ from humwatch.false_alarms.scores import ScoreSegment
 from humwatch.synthetic import Fault, SyntheticMachine
 from humwatch_service.calibration.cards import CalibrationReport
 from humwatch_service.calibration.collection import LEAST_MARGIN_S
-from humwatch_service.errors import CalibrationNotFound, MinuteNotFound, StateUnusable
+from humwatch_service.errors import (
+    CalibrationNotFound,
+    MinuteNotFound,
+    ModelsLoading,
+    ShadowNotFound,
+    StateUnusable,
+)
 from tests.service.calibration.works import RATE_HZ, Candidates, Setup, run
 
 NEW = "fan-9"
@@ -148,7 +154,7 @@ def test_a_restart_loses_the_open_minute_alone(
     play(setup, minutes[10][: 30 * RATE_HZ])
     before = setup.calibrations.progress(NEW)
     setup.start_service()
-    with pytest.raises(CalibrationNotFound):
+    with pytest.raises(ModelsLoading):
         setup.calibrations.progress(NEW)
     run(setup.calibrations.restore())
     after = setup.calibrations.progress(NEW)
@@ -281,6 +287,30 @@ def test_one_that_raises_alarms_of_its_own_waits_for_an_operator(watching: Setup
         run(watching.calibrations.accept(NEW, who="bob"))
 
 
+@pytest.mark.parametrize("ended", [False, True], ids=["scores", "ended-meanwhile"])
+def test_one_that_is_given_up_leaves_no_candidate(
+    watching: Setup, heard: Iterator[np.ndarray], monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    candidates = watching.candidates
+    assert candidates is not None
+    begin(watching, minutes=30, normal_s=3_600.0)
+    for _ in range(15):
+        play(watching, next(heard))
+    settle(watching, heard)
+    assert states(watching)[-1] == (15, "2", "candidate")
+    if ended:
+
+        async def stop(machine_id: str, **_: str) -> None:
+            del candidates.watched[machine_id]
+            raise ShadowNotFound("an operator has ended it")
+
+        monkeypatch.setattr(candidates, "stop", stop)
+    run(watching.calibrations.cancel(NEW, who="bob"))
+    assert candidates.watched == {}
+    with pytest.raises(CalibrationNotFound):
+        watching.calibrations.progress(NEW)
+
+
 @pytest.mark.parametrize("scored_s", [7_200, 600])
 def test_limits_come_from_what_the_last_level_scored(
     watching: Setup, heard: Iterator[np.ndarray], models: Path, scored_s: int
@@ -386,6 +416,20 @@ def test_an_odd_minute_is_held_back_with_its_sound(setup: Setup, heard: Iterator
     sound, rate_hz = soundfile.read(path, dtype="float32")
     assert rate_hz == RATE_HZ
     assert np.array_equal(sound, odd(7))
+
+
+def test_before_it_is_taken_up_nobody_is_told_that_there_is_none(setup: Setup) -> None:
+    begin(setup)
+    setup.start_service()
+    for ask in (setup.calibrations.progress, lambda machine_id: setup.calibrations.minute_finder(machine_id, 1)):
+        with pytest.raises(ModelsLoading, match="is not read yet"):
+            ask(NEW)
+    with pytest.raises(ModelsLoading):
+        run(setup.calibrations.cancel(NEW, who="bob"))
+    run(setup.calibrations.restore())
+    assert setup.calibrations.progress(NEW).minutes == 0
+    with pytest.raises(CalibrationNotFound):
+        setup.calibrations.progress("nobody")
 
 
 def test_an_odd_minute_that_is_kept_counts_from_the_next_version_on(setup: Setup, heard: Iterator[np.ndarray]) -> None:

@@ -114,7 +114,7 @@ async def start(request: Request, machine_id: MachinePath, order: CalibrationOrd
     )
 
 
-@router.get("/v1/machines/{machine_id}/calibration", responses=problems(404, 422))
+@router.get("/v1/machines/{machine_id}/calibration", responses=problems(404, 422, 503))
 async def progress(request: Request, machine_id: MachinePath) -> CalibrationProgress:
     """How far the calibration of a machine is: its plan, its stages, what is odd, and what waits for whom."""
     return service_of(request).calibrations.progress(checked_machine_id(machine_id))
