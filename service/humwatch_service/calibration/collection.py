@@ -364,7 +364,7 @@ class LiveCalibrations:
                     continue
                 try:
                     await self._advance(running)
-                    running.trouble = None
+                    running.trouble = running.fit_trouble(self._clock())
                 except (HumwatchError, OSError) as error:
                     if running.trouble != str(error):
                         _log.warning("a commissioning waits", machine_id=machine_id, reason=str(error))
@@ -389,8 +389,8 @@ class LiveCalibrations:
         if running.may_fit(self._clock()):
             try:
                 await self._make_due(running)
-            except (HumwatchError, OSError):
-                running.fit_failed(self._clock())
+            except (HumwatchError, OSError) as error:
+                running.fit_failed(self._clock(), str(error))
                 raise
         await self._settle(running)
 
@@ -660,6 +660,8 @@ class LiveCalibrations:
             return Waiting("candidate", f"version {stage.version}: {verdict.reason}")
         if stage is not None and stage.state == "waiting":
             return Waiting("operator", f"accept version {stage.version}: {stage.reason}")
+        if stage is None or plan.until_s is None:
+            return Waiting("period", "all minutes are there: the version of all of them is made next")
         return Waiting("period", "limits are fitted to its live scores at the end of the period")
 
     async def _ended(self, running: Commissioning, stage: StageCard) -> CalibrationReport:

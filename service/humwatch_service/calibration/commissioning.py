@@ -57,7 +57,7 @@ class Commissioning:
         self.trouble: str | None = None
         self.verdict: Verdict | None = None
         self.alarm_s: float | None = None
-        self._failed: tuple[tuple[int, int], float] | None = None
+        self._failed: tuple[tuple[int, int], float, str] | None = None
         self._folder = folder
         self._rejected_before = record.rejected_s, dict(record.rejected)
         self.collector = NormalCollector(
@@ -118,12 +118,16 @@ class Commissioning:
         """Return True unless a fit has failed a moment ago, with the minutes that there are."""
         if self._failed is None:
             return True
-        state, at_s = self._failed
+        state, at_s, _ = self._failed
         return state != self._state() or clock_s - at_s >= RETRY_S
 
-    def fit_failed(self, clock_s: float) -> None:
-        """Note that no version can be made of these minutes now."""
-        self._failed = self._state(), clock_s
+    def fit_failed(self, clock_s: float, reason: str) -> None:
+        """Note that no version can be made of these minutes now, and why."""
+        self._failed = self._state(), clock_s, reason
+
+    def fit_trouble(self, clock_s: float) -> str | None:
+        """Return why a version is not made until it is tried again; None where it may be."""
+        return None if self._failed is None or self.may_fit(clock_s) else self._failed[2]
 
     def plan_over(self, now_s: float) -> bool:
         """Return True if no more minutes come, and there are enough for a version."""

@@ -12,12 +12,13 @@ import pytest
 import soundfile
 
 from humwatch.bundle.repository import ModelRepository
-from humwatch.errors import OperationRefused
+from humwatch.errors import OperationRefused, RepositoryError
 from humwatch.false_alarms.provisional import PROVISIONAL_LIMITS
 from humwatch.false_alarms.scores import ScoreSegment
 from humwatch.synthetic import Fault, SyntheticMachine
 from humwatch_service.calibration.cards import CalibrationReport
 from humwatch_service.calibration.collection import LEAST_MARGIN_S
+from humwatch_service.calibration.commissioning import RETRY_S
 from humwatch_service.errors import (
     CalibrationNotFound,
     MinuteNotFound,
@@ -309,6 +310,32 @@ def test_one_that_is_given_up_leaves_no_candidate(
     assert candidates.watched == {}
     with pytest.raises(CalibrationNotFound):
         watching.calibrations.progress(NEW)
+
+
+def test_why_no_version_is_made_is_said_until_one_is(
+    setup: Setup, heard: Iterator[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(setup, minutes=5, accept="automatic")
+    assert setup.calibrations.progress(NEW).plan.normal_until_s is None
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise RepositoryError("models/pump-9/1 cannot be written: Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(setup.versions, "add", refuse)
+        for _ in range(5):
+            play(setup, next(heard))
+        settle(setup, heard)
+        run(setup.calibrations.advance())  # it is not tried again at once
+        progress = setup.calibrations.progress(NEW)
+        assert progress.trouble == "models/pump-9/1 cannot be written: Read-only file system"
+        assert (progress.stages, progress.waits_for) == ([], "period")
+        assert "is made next" in progress.waits_why
+    setup.now_s += RETRY_S
+    run(setup.calibrations.advance())
+    with pytest.raises(CalibrationNotFound):
+        setup.calibrations.progress(NEW)
+    assert run(setup.calibrations.report(NEW)).version == "1"
 
 
 @pytest.mark.parametrize("scored_s", [7_200, 600])
