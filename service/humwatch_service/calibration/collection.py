@@ -652,7 +652,9 @@ class LiveCalibrations:
             end_s = plan.end_s(len(running.times))
             if end_s is not None and self._now_s(running) >= end_s + SETTLED_S:
                 return Waiting("operator", "the period that was declared normal is over, and too little was heard")
-            missing = plan.minutes - len(running.times)
+            missing = plan.minutes - running.progress.minutes
+            if missing <= 0:
+                return Waiting("sound", "all minutes were heard; the last ones count ten seconds after their end")
             return Waiting("sound", f"{missing} of {plan.minutes} minutes are missing")
         if running.waits_for_finish:
             return Waiting("operator", "all minutes are there: finish it")

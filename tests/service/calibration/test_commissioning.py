@@ -531,6 +531,7 @@ def test_minutes_wait_in_memory_for_a_disk_that_is_full(
         settle(setup, heard)
         progress = setup.calibrations.progress(NEW)
         assert (progress.trouble, progress.minutes) == ("No space left on device", 3)
+        assert progress.waits_why == "3 of 6 minutes are missing"
         assert progress.plan.minutes_kept == 0
     run(setup.calibrations.advance())
     progress = setup.calibrations.progress(NEW)
