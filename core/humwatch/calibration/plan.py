@@ -98,8 +98,9 @@ class CollectionPlan(BaseModel):
         if stretch_s < 2 * RECORDING_S:
             shortest_h = 2 * RECORDING_S * spread / share / 3_600.0
             raise CalibrationError(
-                f"{spread} minutes cannot be spread over {collected_s / 3_600:.3g} h, the part of {period_s / 3_600:.3g} h in"
-                f" which minutes are collected: declare {math.ceil(10 * shortest_h) / 10:g} h normal, or more"
+                f"{spread} minutes cannot be spread over {collected_s / 3_600:.3g} h, the part of"
+                f" {period_s / 3_600:.3g} h in which minutes are collected:"
+                f" declare {math.ceil(10 * shortest_h) / 10:g} h normal, or more"
             )
         return CollectionPlan(
             kind=kind,

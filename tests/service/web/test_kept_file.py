@@ -116,9 +116,7 @@ def test_a_file_that_goes_before_it_is_opened_is_looked_for_again(tmp_path: Path
     assert asked(answer, "/", lambda: None)[2] == b"sound"
 
 
-def test_a_clip_that_becomes_whole_between_two_looks_is_found(
-    server: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_clip_that_becomes_whole_between_two_looks_is_found(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     evidence: EvidenceFolder = server.app.state.service.state.evidence
     is_file = Path.is_file
 

@@ -59,9 +59,7 @@ class CalibrationOrder(Order):
         " its first part, limits are fitted to the rest. Default: 50 (24 + 26) for `day`, 252 (168 + 84) for `week`",
     )
     warn_rate: float = Field(0.1, ge=MIN_RATE, lt=0.5, description="share of normal clips that may exceed `warn`")
-    alarm_rate: float = Field(
-        0.01, ge=MIN_RATE, lt=0.5, description="share of normal clips that may exceed `alarm`"
-    )
+    alarm_rate: float = Field(0.01, ge=MIN_RATE, lt=0.5, description="share of normal clips that may exceed `alarm`")
     score: ScoreKind | None = Field(None, description="which score; default: the one advised for so many minutes")
 
     @model_validator(mode="after")
