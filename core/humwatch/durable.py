@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,10 +18,18 @@ def write_durably(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def replace_durably(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let ``write`` fill a file beside ``path`` and rename it over ``path``: old or new, never half."""
+    """Let ``write`` fill a file beside ``path`` and rename it over ``path``: old or new, never half.
+
+    Where that fails, nothing is left beside it: a full disk does not stay full of it.
+    """
     beside = path.with_name(f".{path.name}.writing")
-    write_durably(beside, write)
-    beside.replace(path)
+    try:
+        write_durably(beside, write)
+        beside.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
 
 

@@ -317,7 +317,7 @@ class Overloaded(Unavailable):
 
 
 class ModelsLoading(Unavailable):
-    """The models are being loaded."""
+    """The models, or what needs them, are being loaded."""
 
     code = "models_loading"
 

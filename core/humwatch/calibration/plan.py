@@ -6,6 +6,7 @@ stretch of it, because minutes that follow each other share the machine's speed,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final, Literal
 
@@ -58,10 +59,14 @@ class CollectionPlan(BaseModel):
             normal_s: length of the period that was declared normal; None for none.
 
         Raises:
-            CalibrationError: fewer or more minutes than thresholds can be made of.
+            CalibrationError: fewer or more minutes than thresholds can be made of, or than the period has.
         """
         if not MIN_MINUTES <= minutes <= MAX_MINUTES:
             raise CalibrationError(f"{minutes} minutes; {MIN_MINUTES} to {MAX_MINUTES} can be collected")
+        if normal_s is not None and normal_s <= minutes * RECORDING_S:
+            raise CalibrationError(
+                f"{minutes} minutes in a row do not fit into {normal_s / 3_600:.3g} h: declare a longer time normal"
+            )
         until_s = None if normal_s is None else start_s + normal_s
         return CollectionPlan(
             kind="in_a_row",
@@ -92,7 +97,11 @@ class CollectionPlan(BaseModel):
         stretch_s = collected_s / spread
         if stretch_s < 2 * RECORDING_S:
             shortest_h = 2 * RECORDING_S * spread / share / 3_600.0
-            raise CalibrationError(f"{spread} minutes cannot be spread over {period_s / 3_600:g} h; {shortest_h:g} can")
+            raise CalibrationError(
+                f"{spread} minutes cannot be spread over {collected_s / 3_600:.3g} h, the part of"
+                f" {period_s / 3_600:.3g} h in which minutes are collected:"
+                f" declare {math.ceil(10 * shortest_h) / 10:g} h normal, or more"
+            )
         return CollectionPlan(
             kind=kind,
             start_s=start_s,

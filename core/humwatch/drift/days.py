@@ -56,6 +56,8 @@ def whole_days(hours: Int64, values: Float64, now_hour: int) -> Days:
     cube[day, place] = values[over]
     counts = np.isfinite(cube[:, :, 0]).sum(axis=1) if values.shape[1] else np.zeros(len(cube), np.int64)
     kept = np.flatnonzero(counts >= MIN_DAY_HOURS)
+    if not len(kept):
+        return Days(np.zeros(0, np.int64), np.zeros((0, values.shape[1])))
     cube = cube[kept]
     cycle = np.zeros((DAY_HOURS, values.shape[1]))
     first = cube[:CYCLE_DAYS]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
@@ -23,6 +23,9 @@ from humwatch.detectors.thresholds import DEFAULT_METHOD, Threshold, ThresholdMe
 from humwatch.run_state import RunGate
 from humwatch.scoring.evidence import Evidence
 from humwatch.scoring.spec import ScoringSpec
+
+MIN_RATE: Final = 1e-6
+"""Lowest share of normal clips that may be asked for: one clip in four months of live sound."""
 
 
 class CalibrationSpec(BaseModel):

@@ -58,7 +58,7 @@ class Commissioning:
         self.trouble: str | None = None
         self.verdict: Verdict | None = None
         self.alarm_s: float | None = None
-        self._failed: tuple[tuple[int, int], float] | None = None
+        self._failed: tuple[tuple[int, int], float, str] | None = None
         self._folder = folder
         self._clock = clock
         self._rejected_before = record.rejected_s, dict(record.rejected)
@@ -147,12 +147,17 @@ class Commissioning:
         """Whether a version may be tried: none has failed a moment ago, with the minutes that there are."""
         if self._failed is None:
             return True
-        state, at_s = self._failed
+        state, at_s, _ = self._failed
         return state != self._state() or self._clock() - at_s >= RETRY_S
 
-    def fit_failed(self) -> None:
-        """Note that no version can be made of these minutes now."""
-        self._failed = self._state(), self._clock()
+    def fit_failed(self, reason: str) -> None:
+        """Note that no version can be made of these minutes now, and why."""
+        self._failed = self._state(), self._clock(), reason
+
+    @property
+    def fit_trouble(self) -> str | None:
+        """Why a version is not made until it is tried again; None where it may be."""
+        return None if self._failed is None or self.may_fit else self._failed[2]
 
     @property
     def period_over(self) -> bool:

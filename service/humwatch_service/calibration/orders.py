@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -193,7 +194,7 @@ class CalibrationOrders:
         return self.progress(machine_id)
 
     async def cancel(self, machine_id: str, *, who: str, why: str = "") -> CalibrationProgress:
-        """Give up a calibration; return its progress. Versions that it made stay.
+        """Give up a calibration; return its progress. Versions that it made stay; none of them is a candidate any more.
 
         Raises:
             CalibrationNotFound: there is none.
@@ -203,6 +204,7 @@ class CalibrationOrders:
         self._refuse_if_finishing(machine_id)
         async with self._running.changing:
             running = self._running.of(machine_id)
+            await self._running.stop_candidate(running, who=who, why=why or "the commissioning was given up")
             await self._audit(running, "calibration_cancelled", who, why)
             progress = self.progress(machine_id)
             await self._running.end(running)
@@ -236,10 +238,13 @@ class CalibrationOrders:
             await run_in_threadpool(running.drop, number, reason)
         return self.progress(machine_id)
 
-    async def minute_sound(self, machine_id: str, number: int) -> Path:
-        """Return the path of a minute's sound, FLAC. Raises :class:`CalibrationNotFound`, :class:`MinuteNotFound`."""
+    def minute_finder(self, machine_id: str, number: int) -> Callable[[], Path]:
+        """Return what finds a minute's sound, FLAC (blocking); it raises :class:`MinuteNotFound`.
+
+        Raises :class:`CalibrationNotFound`.
+        """
         self._running.of(machine_id)
-        return await run_in_threadpool(self._folder.sound_path, machine_id, number)
+        return partial(self._folder.sound_path, machine_id, number)
 
     def _refuse_if_finishing(self, machine_id: str) -> None:
         """Refuse an order about a calibration that is none, or is being finished."""

@@ -13,7 +13,7 @@ from humwatch_service.calibration.record import StageCard
 from humwatch_service.calibration.report import CalibrationReport, report_of
 from humwatch_service.calibration.sound_feed import SoundFeed
 from humwatch_service.calibration.stage_candidates import StageCandidates
-from humwatch_service.errors import CalibrationNotFound
+from humwatch_service.errors import CalibrationNotFound, ModelsLoading
 from humwatch_service.storage.commissionings import CommissioningFolder
 
 
@@ -22,6 +22,7 @@ class RunningCommissionings:
 
     Attributes:
         changing: lock of whoever changes any of it.
+        restored: whether those from before a restart are among them.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class RunningCommissionings:
             candidates: stages that score beside the version in use.
         """
         self.changing = asyncio.Lock()
+        self.restored = False
         self._live = live
         self._folder = folder
         self._repository = repository
@@ -55,9 +57,16 @@ class RunningCommissionings:
         return iter(list(self._by_machine.values()))
 
     def of(self, machine_id: str) -> Commissioning:
-        """Return the commissioning of a machine. Raises :class:`CalibrationNotFound`."""
+        """Return the commissioning of a machine.
+
+        Raises:
+            CalibrationNotFound: the machine is not being calibrated.
+            ModelsLoading: that is not known yet.
+        """
         running = self._by_machine.get(machine_id)
         if running is None:
+            if not self.restored:
+                raise ModelsLoading("what was being commissioned before the service started is not read yet")
             raise CalibrationNotFound(f"{machine_id[:80]} is not being calibrated")
         return running
 
@@ -81,6 +90,10 @@ class RunningCommissionings:
             self._live.collect(running.machine_id, None)
         finally:
             await run_in_threadpool(self._folder.end, running.machine_id, report)
+
+    async def stop_candidate(self, running: Commissioning, *, who: str, why: str) -> None:
+        """Let no version of one that is given up score beside the one in use."""
+        await self._candidates.stop(running, who=who, why=why)
 
     async def complete(self, running: Commissioning, stage: StageCard) -> CalibrationReport:
         """End one with the version that is its last one; return the report, which is kept.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from humwatch_service.calibration.candidates import CandidateReport, CandidateRunner
 from humwatch_service.calibration.commissioning import ITSELF, Commissioning
 from humwatch_service.calibration.record import StageCard
+from humwatch_service.errors import ShadowNotFound
 
 
 class StageCandidates:
@@ -34,11 +37,13 @@ class StageCandidates:
             return
         why = f"stage {stage.stage} of the commissioning"
         if report is not None and report.version in {one.version for one in running.record.stages}:
-            await self._runner.stop(running.machine_id, who=ITSELF, why=why)
+            with suppress(ShadowNotFound):
+                await self._runner.stop(running.machine_id, who=ITSELF, why=why)
         await self._runner.start(running.machine_id, stage.version, who=ITSELF, why=why)
 
     async def stop(self, running: Commissioning, *, who: str, why: str) -> None:
         """Let the last stage score no more beside the version in use, if it does."""
         stage = running.last_stage
         if self._runner is not None and stage is not None and self.report(running, stage) is not None:
-            await self._runner.stop(running.machine_id, who=who, why=why)
+            with suppress(ShadowNotFound):  # somebody else has ended it meanwhile
+                await self._runner.stop(running.machine_id, who=who, why=why)

@@ -53,8 +53,8 @@ class CommissioningSteps:
         if running.may_fit:
             try:
                 await self._make_due(running)
-            except (HumwatchError, OSError):
-                running.fit_failed()
+            except (HumwatchError, OSError) as error:
+                running.fit_failed(str(error))
                 raise
         return await self._settle(running)
 

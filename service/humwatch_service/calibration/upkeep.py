@@ -51,7 +51,6 @@ class CommissioningUpkeep:
         self._registry = registry
         self._live = live
         self._folder = folder
-        self._restored = False
 
     async def run(self) -> None:
         """Take up what was going on before a restart, and do what is due, until cancelled."""
@@ -79,12 +78,12 @@ class CommissioningUpkeep:
             StateUnusable: the disk cannot be read, or what is known of machines is not.
         """
         async with self._running.changing:
-            if self._restored or not self._registry.loaded:
+            if self._running.restored or not self._registry.loaded:
                 return
             for machine_id, content in (await run_in_threadpool(self._folder.records)).items():
                 if machine_id not in self._running:
                     await self._take_up(machine_id, content)
-            self._restored = True
+            self._running.restored = True
             self._live.expect(())
 
     async def advance(self) -> None:
@@ -97,7 +96,7 @@ class CommissioningUpkeep:
                     last = await self._steps.step(running)
                     if last is not None:
                         await self._running.complete(running, last)
-                    running.trouble = None
+                    running.trouble = running.fit_trouble
                 except (HumwatchError, OSError) as error:
                     if running.trouble != str(error):
                         _log.warning("a commissioning waits", machine_id=running.machine_id, reason=str(error))

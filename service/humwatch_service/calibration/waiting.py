@@ -26,7 +26,9 @@ def waiting_of(running: Commissioning) -> Waiting:
     if not running.plan_over:
         if running.period_over:
             return Waiting("operator", "the period that was declared normal is over, and too little was heard")
-        missing = plan.minutes - len(running.times)
+        missing = plan.minutes - running.progress.minutes
+        if missing <= 0:
+            return Waiting("sound", "all minutes were heard; the last ones count ten seconds after their end")
         return Waiting("sound", f"{missing} of {plan.minutes} minutes are missing")
     if running.waits_for_finish:
         return Waiting("operator", "all minutes are there: finish it")
@@ -34,4 +36,6 @@ def waiting_of(running: Commissioning) -> Waiting:
         return Waiting("candidate", f"version {stage.version}: {verdict.reason}")
     if stage is not None and stage.state == "waiting":
         return Waiting("operator", f"accept version {stage.version}: {stage.reason}")
+    if stage is None or plan.until_s is None:
+        return Waiting("period", "all minutes are there: the version of all of them is made next")
     return Waiting("period", "limits are fitted to its live scores at the end of the period")

@@ -14,7 +14,7 @@ from humwatch.bundle.bundle import Bundle, write_bundle
 from humwatch.bundle.manifest import MACHINE_ID, Manifest
 from humwatch.bundle.repository import ModelRepository
 from humwatch.detectors.thresholds import Threshold
-from humwatch.scoring.calibration import CalibrationSpec
+from humwatch.scoring.calibration import MIN_RATE, CalibrationSpec
 from humwatch.scoring.spec import ScoreKind
 from humwatch_service.cli.console import (
     JsonOption,
@@ -92,6 +92,8 @@ def calibrate(
 def _spec(warn_rate: float, alarm_rate: float, method: Method) -> CalibrationSpec:
     if not alarm_rate <= warn_rate:
         raise typer.BadParameter("has to be at most the warn rate", param_hint="--alarm-rate")
+    if not alarm_rate >= MIN_RATE:
+        raise typer.BadParameter(f"has to be at least {MIN_RATE:f}", param_hint="--alarm-rate")
     try:
         return CalibrationSpec.model_validate(
             {"warn_rate": warn_rate, "alarm_rate": alarm_rate, "method": method.value}

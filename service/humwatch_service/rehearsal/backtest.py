@@ -142,7 +142,9 @@ def backtest(
                 " scores to the same sound, and of the history only the scores are kept"
             )
     if not tally.played:
-        raise NothingToPlay("; ".join(["there is no sound to play", *said]))
+        raise NothingToPlay(
+            "; ".join(["there is no sound to play: nothing of the machine is kept, and no recording was given", *said])
+        )
     return _report(tally, old, new, said)
 
 

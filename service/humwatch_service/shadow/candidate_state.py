@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from pydantic import BaseModel, ConfigDict, Field
 
 from humwatch.alarm.events import AlarmSnapshot
@@ -25,7 +23,7 @@ class CandidateState(BaseModel):
     who: str
     why: str
     heard_s: float = 0.0
-    heard_until_s: float = Field(-math.inf, description="second up to which sound was counted")
+    heard_until_s: float = Field(0.0, description="second up to which sound was counted; JSON has no infinity")
     snapshot: AlarmSnapshot = AlarmSnapshot()
     failure: str | None = None
     expected: FalseAlarmRate | None = None

@@ -81,7 +81,7 @@ class EvidenceFolder:
 
     def clip_path(self, alarm_id: str) -> Path:
         """Return the path of an alarm's sound, FLAC. Raises :class:`EvidenceGone`."""
-        for name in (CLIP, PARTIAL_CLIP):
+        for name in (CLIP, PARTIAL_CLIP, CLIP):  # the whole one may take the place of the other meanwhile
             path = self._place(alarm_id) / name
             if path.is_file():
                 return path

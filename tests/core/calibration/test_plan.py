@@ -116,7 +116,11 @@ def test_a_period_that_is_declared_shortens_or_stretches_the_plan(kind: PlanKind
     [
         (lambda: CollectionPlan.in_a_row(2), "3 to 240"),
         (lambda: CollectionPlan.in_a_row(MAX_MINUTES + 1), "3 to 240"),
-        (lambda: CollectionPlan.over("day", 0.0, normal_s=6 * HOUR_S), "96 minutes cannot be spread over 6 h"),
+        (lambda: CollectionPlan.in_a_row(10, normal_s=600.0), "10 minutes in a row do not fit into 0.167 h"),
+        (
+            lambda: CollectionPlan.over("day", 0.0, normal_s=6 * HOUR_S),
+            "over 2.88 h, the part of 6 h .*: declare 6.7 h normal",
+        ),
     ],
 )
 def test_what_cannot_be_planned_is_named(make: object, words: str) -> None:

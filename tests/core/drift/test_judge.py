@@ -128,6 +128,22 @@ def test_too_little_is_said_until_there_are_days_and_never_called_none() -> None
     assert judged(table, MIN_DAYS).state == "none"
 
 
+@pytest.mark.parametrize(
+    ("hours", "now_hour", "days"),
+    [
+        ([1_000], 1_001, 0),
+        ([1_000], 1_030, 0),
+        ([1_000, 1_001, 1_002], 1_030, 0),
+        ([1_000, 1_001, 1_002, 1_003], 1_030, 1),
+        ([1_000, 1_001], 900, 0),
+    ],
+    ids=["first-hour", "one-hour-of-a-day", "too-few-hours-of-a-day", "a-day", "clock-set-back"],
+)
+def test_before_a_day_is_over_there_is_none(hours: list[int], now_hour: int, days: int) -> None:
+    found = whole_days(np.array(hours), np.ones((len(hours), 3)), now_hour)
+    assert (len(found), found.values.shape) == (days, (days, 3))
+
+
 def test_nights_without_the_machine_are_no_drift() -> None:
     """Ten days heard day and night, then days alone, of a machine with 4 dB between them."""
     table = stable(800, 30, spread=0.1, cycle_db=4.0)

@@ -12,13 +12,20 @@ import pytest
 import soundfile
 
 from humwatch.bundle.repository import ModelRepository
-from humwatch.errors import OperationRefused
+from humwatch.errors import OperationRefused, RepositoryError
 from humwatch.false_alarms.provisional import PROVISIONAL_LIMITS
 from humwatch.false_alarms.scores import ScoreSegment
 from humwatch.synthetic import Fault, SyntheticMachine
+from humwatch_service.calibration.commissioning import RETRY_S
 from humwatch_service.calibration.limits import LEAST_MARGIN_S
 from humwatch_service.calibration.report import CalibrationReport
-from humwatch_service.errors import CalibrationNotFound, MinuteNotFound, StateUnusable
+from humwatch_service.errors import (
+    CalibrationNotFound,
+    MinuteNotFound,
+    ModelsLoading,
+    ShadowNotFound,
+    StateUnusable,
+)
 from tests.service.calibration.works import RATE_HZ, Candidates, Setup, run
 
 NEW = "fan-9"
@@ -148,7 +155,7 @@ def test_a_restart_loses_the_open_minute_alone(
     play(setup, minutes[10][: 30 * RATE_HZ])
     before = setup.calibrations.progress(NEW)
     setup.start_service()
-    with pytest.raises(CalibrationNotFound):
+    with pytest.raises(ModelsLoading):
         setup.calibrations.progress(NEW)
     run(setup.upkeep.restore())
     after = setup.calibrations.progress(NEW)
@@ -281,6 +288,56 @@ def test_one_that_raises_alarms_of_its_own_waits_for_an_operator(watching: Setup
         run(watching.calibrations.accept(NEW, who="bob"))
 
 
+@pytest.mark.parametrize("ended", [False, True], ids=["scores", "ended-meanwhile"])
+def test_one_that_is_given_up_leaves_no_candidate(
+    watching: Setup, heard: Iterator[np.ndarray], monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    candidates = watching.candidates
+    assert candidates is not None
+    begin(watching, minutes=30, normal_s=3_600.0)
+    for _ in range(15):
+        play(watching, next(heard))
+    settle(watching, heard)
+    assert states(watching)[-1] == (15, "2", "candidate")
+    if ended:
+
+        async def stop(machine_id: str, **_: str) -> None:
+            del candidates.watched[machine_id]
+            raise ShadowNotFound("an operator has ended it")
+
+        monkeypatch.setattr(candidates, "stop", stop)
+    run(watching.calibrations.cancel(NEW, who="bob"))
+    assert candidates.watched == {}
+    with pytest.raises(CalibrationNotFound):
+        watching.calibrations.progress(NEW)
+
+
+def test_why_no_version_is_made_is_said_until_one_is(
+    setup: Setup, heard: Iterator[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(setup, minutes=5, accept="automatic")
+    assert setup.calibrations.progress(NEW).plan.normal_until_s is None
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise RepositoryError("models/pump-9/1 cannot be written: Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(setup.versions, "add", refuse)
+        for _ in range(5):
+            play(setup, next(heard))
+        settle(setup, heard)
+        run(setup.upkeep.advance())  # it is not tried again at once
+        progress = setup.calibrations.progress(NEW)
+        assert progress.trouble == "models/pump-9/1 cannot be written: Read-only file system"
+        assert (progress.stages, progress.waits_for) == ([], "period")
+        assert "is made next" in progress.waits_why
+    setup.now_s += RETRY_S
+    run(setup.upkeep.advance())
+    with pytest.raises(CalibrationNotFound):
+        setup.calibrations.progress(NEW)
+    assert run(setup.calibrations.report(NEW)).version == "1"
+
+
 @pytest.mark.parametrize("scored_s", [7_200, 600])
 def test_limits_come_from_what_the_last_level_scored(
     watching: Setup, heard: Iterator[np.ndarray], models: Path, scored_s: int
@@ -382,10 +439,24 @@ def test_an_odd_minute_is_held_back_with_its_sound(setup: Setup, heard: Iterator
     assert len(card.bands) == 3
     assert states(setup)[-1][:2] == (14, "2")
     assert 8 not in progress.stages[-1].minute_numbers
-    path = run(setup.calibrations.minute_sound(NEW, 8))
+    path = setup.calibrations.minute_finder(NEW, 8)()
     sound, rate_hz = soundfile.read(path, dtype="float32")
     assert rate_hz == RATE_HZ
     assert np.array_equal(sound, odd(7))
+
+
+def test_before_it_is_taken_up_nobody_is_told_that_there_is_none(setup: Setup) -> None:
+    begin(setup)
+    setup.start_service()
+    for ask in (setup.calibrations.progress, lambda machine_id: setup.calibrations.minute_finder(machine_id, 1)):
+        with pytest.raises(ModelsLoading, match="is not read yet"):
+            ask(NEW)
+    with pytest.raises(ModelsLoading):
+        run(setup.calibrations.cancel(NEW, who="bob"))
+    run(setup.upkeep.restore())
+    assert setup.calibrations.progress(NEW).minutes == 0
+    with pytest.raises(CalibrationNotFound):
+        setup.calibrations.progress("nobody")
 
 
 def test_an_odd_minute_that_is_kept_counts_from_the_next_version_on(setup: Setup, heard: Iterator[np.ndarray]) -> None:
@@ -408,7 +479,7 @@ def test_an_odd_minute_that_is_thrown_out_is_made_up(setup: Setup, heard: Iterat
     progress = run(setup.calibrations.drop_minute(NEW, 8, who="bob", why="a hammer"))
     assert (progress.odd_minutes, [lost.number for lost in progress.lost_minutes]) == ([], [8])
     with pytest.raises(MinuteNotFound):
-        run(setup.calibrations.minute_sound(NEW, 8))
+        setup.calibrations.minute_finder(NEW, 8)()
     for _ in range(3):
         play(setup, next(heard))
     assert setup.calibrations.progress(NEW).minutes == 17
@@ -460,6 +531,7 @@ def test_minutes_wait_in_memory_for_a_disk_that_is_full(
         settle(setup, heard)
         progress = setup.calibrations.progress(NEW)
         assert (progress.trouble, progress.minutes) == ("No space left on device", 3)
+        assert progress.waits_why == "3 of 6 minutes are missing"
         assert progress.plan.minutes_kept == 0
     run(setup.upkeep.advance())
     progress = setup.calibrations.progress(NEW)

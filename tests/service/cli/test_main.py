@@ -165,6 +165,7 @@ def test_calibrate_makes_a_machine_that_was_not_there(models: Path, workshop: An
         (["pump-2", "{normal}", "--from", "pump-2", "--channel", "4"], 1, "audio_channel_missing"),
         (["pump-2", "{normal}", "--from", "pump-2", "--channel", "left"], 2, "--channel"),
         (["pump-2", "{normal}", "--from", "pump-2", "--alarm-rate", "0.7"], 2, "--alarm-rate"),
+        (["pump-2", "{normal}", "--from", "pump-2", "--alarm-rate", "5e-324"], 2, "--alarm-rate"),
         (["pump-2", "{normal}", "--from", "pump-2", "--warn-rate", "0.7"], 2, "--warn-rate"),
     ],
 )

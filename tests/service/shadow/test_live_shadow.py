@@ -283,6 +283,15 @@ def test_a_candidate_outlives_a_restart(serving: Any, tmp_path: Path, deaf: Path
         ]
 
 
+def test_a_candidate_that_heard_nothing_outlives_a_restart(serving: Any, tmp_path: Path, deaf: Path) -> None:
+    with serving(machines=RULES, state_dir=tmp_path / "state") as server:
+        started(server)
+        before = report(server)
+    with serving(machines=RULES, state_dir=tmp_path / "state") as server:
+        after = until(lambda: server.http.get(f"/v1/machines/{MACHINE}/shadow").status_code == 200 and report(server))
+        assert after == before
+
+
 def test_a_rule_can_be_tried_on_the_version_in_use(make_server: Any, deaf: Path, sound: np.ndarray) -> None:
     server = make_server(machines=RULES)
     first = started(server, "1", rule={"on_delay_s": 60.0})

@@ -6,12 +6,12 @@ import time
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query, Request
-from fastapi.responses import FileResponse
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from humwatch_service.storage.records import AlarmPage, AlarmRecord, EventPage, Verdict, split_alarm_id
 from humwatch_service.web.application import Service, service_of
+from humwatch_service.web.kept_file import KeptFileResponse, kept_file
 from humwatch_service.web.routes.documentation import problems
 from humwatch_service.web.routes.orders import Order, ShelveOrder
 
@@ -69,28 +69,28 @@ async def events(request: Request, alarm_id: AlarmPath) -> EventPage:
 
 @router.get(
     "/v1/alarms/{alarm_id}/clip.flac",
-    response_class=FileResponse,
+    response_class=KeptFileResponse,
     responses={200: {"content": {"audio/flac": _FILES}, "description": "FLAC."}, **problems(404, 410, 422, 503)},
 )
-async def clip(request: Request, alarm_id: AlarmPath) -> FileResponse:
+async def clip(request: Request, alarm_id: AlarmPath) -> KeptFileResponse:
     """The sound of an alarm, with ten seconds before and after."""
     service = service_of(request)
     await run_in_threadpool(service.state.store.alarm, alarm_id)
-    path = await run_in_threadpool(service.state.evidence.clip_path, alarm_id)
-    return FileResponse(path, media_type="audio/flac", filename=f"{alarm_id}.flac")
+    return await kept_file(
+        lambda: service.state.evidence.clip_path(alarm_id), media_type="audio/flac", filename=f"{alarm_id}.flac"
+    )
 
 
 @router.get(
     "/v1/alarms/{alarm_id}/picture.png",
-    response_class=FileResponse,
+    response_class=KeptFileResponse,
     responses={200: {"content": {"image/png": _FILES}, "description": "PNG."}, **problems(404, 410, 422, 503)},
 )
-async def picture(request: Request, alarm_id: AlarmPath) -> FileResponse:
+async def picture(request: Request, alarm_id: AlarmPath) -> KeptFileResponse:
     """Spectrogram, departure from what the model expects, and scores of the alarm's sound."""
     service = service_of(request)
     await run_in_threadpool(service.state.store.alarm, alarm_id)
-    path = await run_in_threadpool(service.state.evidence.picture_path, alarm_id)
-    return FileResponse(path, media_type="image/png")
+    return await kept_file(lambda: service.state.evidence.picture_path(alarm_id), media_type="image/png")
 
 
 @router.post("/v1/alarms/{alarm_id}:ack", responses=problems(404, 409, 422, 503))

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Annotated, Final, Self
 
 from fastapi import APIRouter, Path, Request
-from fastapi.responses import FileResponse
 from pydantic import Field, model_validator
 
 from humwatch.bundle.manifest import MachineId
 from humwatch.calibration.plan import MAX_MINUTES, MIN_MINUTES, PlanKind
-from humwatch.scoring.calibration import CalibrationSpec
+from humwatch.scoring.calibration import MIN_RATE, CalibrationSpec
 from humwatch.scoring.spec import ScoreKind
 from humwatch_service.calibration.orders import DEFAULT_MINUTES
 from humwatch_service.calibration.progress import CalibrationProgress
 from humwatch_service.calibration.record import Acceptance
 from humwatch_service.calibration.report import CalibrationReport
 from humwatch_service.web.application import service_of
+from humwatch_service.web.kept_file import KeptFileResponse, kept_file
 from humwatch_service.web.routes.documentation import problems
 from humwatch_service.web.routes.orders import Order
 from humwatch_service.web.routes.parameters import MachinePath, checked_machine_id
@@ -25,7 +25,9 @@ router = APIRouter(tags=["calibration"])
 
 MAX_NORMAL_HOURS: Final = 90 * 24.0
 
-Minute = Annotated[int, Path(ge=1, description="number of the minute, from `odd_minutes`")]
+MAX_NUMBER: Final = 999_999_999
+
+Minute = Annotated[int, Path(ge=1, le=MAX_NUMBER, description="number of the minute, from `odd_minutes`")]
 
 
 class CalibrationOrder(Order):
@@ -57,8 +59,8 @@ class CalibrationOrder(Order):
         description="for how long the machine is declared to run normally from now on, hours: minutes are collected in"
         " its first part, limits are fitted to the rest. Default: 50 (24 + 26) for `day`, 252 (168 + 84) for `week`",
     )
-    warn_rate: float = Field(0.1, gt=0, lt=0.5, description="share of normal clips that may exceed `warn`")
-    alarm_rate: float = Field(0.01, gt=0, lt=0.5, description="share of normal clips that may exceed `alarm`")
+    warn_rate: float = Field(0.1, ge=MIN_RATE, lt=0.5, description="share of normal clips that may exceed `warn`")
+    alarm_rate: float = Field(0.01, ge=MIN_RATE, lt=0.5, description="share of normal clips that may exceed `alarm`")
     score: ScoreKind | None = Field(None, description="which score; default: the one advised for so many minutes")
 
     @model_validator(mode="after")
@@ -88,7 +90,7 @@ class FinishOrder(Order):
 class MinuteOrder(Order):
     """Say what becomes of a minute."""
 
-    number: int = Field(ge=1, description="number of the minute, from `odd_minutes`")
+    number: int = Field(ge=1, le=MAX_NUMBER, description="number of the minute, from `odd_minutes`")
 
 
 @router.post("/v1/machines/{machine_id}/calibration", status_code=201, responses=problems(404, 409, 422, 503))
@@ -111,7 +113,7 @@ async def start(request: Request, machine_id: MachinePath, order: CalibrationOrd
     )
 
 
-@router.get("/v1/machines/{machine_id}/calibration", responses=problems(404, 422))
+@router.get("/v1/machines/{machine_id}/calibration", responses=problems(404, 422, 503))
 async def progress(request: Request, machine_id: MachinePath) -> CalibrationProgress:
     """How far the calibration of a machine is: its plan, its stages, what is odd, and what waits for whom."""
     return service_of(request).calibration.orders.progress(checked_machine_id(machine_id))
@@ -125,13 +127,17 @@ async def report(request: Request, machine_id: MachinePath) -> CalibrationReport
 
 @router.get(
     "/v1/machines/{machine_id}/calibration/minutes/{number}.flac",
-    response_class=FileResponse,
+    response_class=KeptFileResponse,
     responses=problems(404, 422, 503),
 )
-async def minute_sound(request: Request, machine_id: MachinePath, number: Minute) -> FileResponse:
+async def minute_sound(request: Request, machine_id: MachinePath, number: Minute) -> KeptFileResponse:
     """The sound of a minute of a calibration that goes on, FLAC."""
-    path = await service_of(request).calibration.orders.minute_sound(checked_machine_id(machine_id), number)
-    return FileResponse(path, media_type="audio/flac", filename=f"{machine_id}-minute-{number}.flac")
+    orders = service_of(request).calibration.orders
+    return await kept_file(
+        orders.minute_finder(checked_machine_id(machine_id), number),
+        media_type="audio/flac",
+        filename=f"{machine_id}-minute-{number}.flac",
+    )
 
 
 @router.post("/v1/machines/{machine_id}/calibration:finish", responses=problems(404, 409, 422, 503))

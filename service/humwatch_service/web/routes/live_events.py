@@ -6,13 +6,14 @@ import time
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from humwatch_service.storage.fleet_history import FleetHistory
 from humwatch_service.viewers.broadcast import EventStream
 from humwatch_service.web.application import service_of
+from humwatch_service.web.kept_file import KeptFileResponse, kept_file
 from humwatch_service.web.routes.documentation import problems
 from humwatch_service.web.routes.parameters import MachinePath, checked_machine_id
 
@@ -73,18 +74,21 @@ async def machine(
 
 @router.get(
     "/v1/machines/{machine_id}/normal.flac",
-    response_class=FileResponse,
+    response_class=KeptFileResponse,
     responses={
         200: {"content": {"audio/flac": {"schema": {"type": "string", "format": "binary"}}}, "description": "FLAC."},
         **problems(404, 422, 503),
     },
 )
-async def normal(request: Request, machine_id: MachinePath) -> FileResponse:
+async def normal(request: Request, machine_id: MachinePath) -> KeptFileResponse:
     """Ten seconds of the machine's sound while it was normal for a minute, renewed once an hour."""
     service = service_of(request)
     found = service.live.machines.get(checked_machine_id(machine_id))
-    path = await run_in_threadpool(service.state.normal_sounds.path, found.machine_id)
-    return FileResponse(path, media_type="audio/flac", filename=f"{found.machine_id}-normal.flac")
+    return await kept_file(
+        lambda: service.state.normal_sounds.path(found.machine_id),
+        media_type="audio/flac",
+        filename=f"{found.machine_id}-normal.flac",
+    )
 
 
 @router.get("/v1/fleet/history", responses=problems(422, 503))

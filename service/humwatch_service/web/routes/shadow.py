@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
-from fastapi.responses import FileResponse
 from pydantic import Field
-from starlette.concurrency import run_in_threadpool
 
 from humwatch.bundle.manifest import Version
 from humwatch_service.errors import ShadowNotFound
 from humwatch_service.shadow.report import ShadowReport
 from humwatch_service.web.application import service_of
+from humwatch_service.web.kept_file import KeptFileResponse, kept_file
 from humwatch_service.web.routes.documentation import problems
 from humwatch_service.web.routes.orders import Order
 from humwatch_service.web.routes.parameters import MachinePath, RuleChanges, changed_rule, checked_machine_id
@@ -60,7 +59,7 @@ async def stop(request: Request, machine_id: MachinePath, order: Order) -> Shado
 
 @router.get(
     "/v1/machines/{machine_id}/shadow/sounds/{name}.flac",
-    response_class=FileResponse,
+    response_class=KeptFileResponse,
     responses={
         200: {"content": {"audio/flac": {"schema": {"type": "string", "format": "binary"}}}, "description": "FLAC."},
         **problems(410, 422, 503),
@@ -70,8 +69,10 @@ async def sound(
     request: Request,
     machine_id: MachinePath,
     name: Annotated[str, Path(description="name of the sound, as in `listen` of the report")],
-) -> FileResponse:
+) -> KeptFileResponse:
     """Sound of an alarm that only a candidate would have raised."""
     sounds = service_of(request).state.shadow_sounds
-    path = await run_in_threadpool(sounds.path, checked_machine_id(machine_id), name)
-    return FileResponse(path, media_type="audio/flac", filename=f"{machine_id}-{name}.flac")
+    machine_id = checked_machine_id(machine_id)
+    return await kept_file(
+        lambda: sounds.path(machine_id, name), media_type="audio/flac", filename=f"{machine_id}-{name}.flac"
+    )

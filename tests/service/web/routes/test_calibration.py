@@ -43,6 +43,7 @@ def test_a_commissioning_from_the_order_to_the_report(make_server: Any) -> None:
     assert plan["normal_until_s"] - plan["start_s"] == 50 * 3_600
     assert begun.json()["accept"] == "automatic"
     assert http.get(f"{PLACE}/minutes/1.flac").json()["code"] == "minute_not_found"
+    assert http.get(f"{PLACE}/minutes/{'9' * 4_000}.flac").json()["code"] == "request_invalid"
     play(server, 5)
     told = until(server, lambda told: told["stages"])
     assert (told["stages"][0]["minutes"], told["waits_for"], told["trouble"]) == (5, "sound", None)
@@ -81,10 +82,14 @@ def test_minutes_alone_are_minutes_in_a_row(make_server: Any) -> None:
         ("calibration", {"plan": "day", "minutes": 20}, 422, "request_invalid"),
         ("calibration", {"from_machine": "fan-1", "normal_hours": 3}, 422, "calibration_failed"),
         ("calibration", {"from_machine": "fan-1", "normal_hours": 0}, 422, "request_invalid"),
+        ("calibration", {"from_machine": "fan-1", "minutes": 3, "normal_hours": 1e-320}, 422, "calibration_failed"),
+        ("calibration", {"from_machine": "fan-1", "alarm_rate": 5e-324}, 422, "request_invalid"),
+        ("calibration", {"from_machine": "fan-1", "alarm_rate": 1e-7, "warn_rate": 1e-7}, 422, "request_invalid"),
         ("calibration", {"from_machine": "fan-1", "accept": "nobody"}, 422, "request_invalid"),
         ("calibration:accept", {}, 404, "calibration_not_found"),
         ("calibration:keep-minute", {"number": 1}, 404, "calibration_not_found"),
         ("calibration:drop-minute", {"number": 0}, 422, "request_invalid"),
+        ("calibration:drop-minute", {"number": 10**9}, 422, "request_invalid"),
         ("calibration:finish", {}, 404, "calibration_not_found"),
     ],
 )
