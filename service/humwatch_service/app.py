@@ -149,10 +149,7 @@ async def _load(service: Service) -> None:
         _log.error("models not loaded", code=error.code, reason=str(error))
         return
     await service.shadows.restore()
-    try:
-        await service.calibration.upkeep.restore()
-    except HumwatchError as error:  # it is tried again
-        _log.warning("commissionings wait", code=error.code, reason=str(error))
+    await service.calibration.upkeep.begin()
     _log.info("models loaded", machine_ids=sorted(loaded.models), refused=sorted(loaded.refusals))
     loaded.log_refusals()
 

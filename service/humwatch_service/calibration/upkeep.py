@@ -64,6 +64,13 @@ class CommissioningUpkeep:
                 _log.exception("a commissioning failed")
             await asyncio.sleep(LOOK_EVERY_S)
 
+    async def begin(self) -> None:
+        """Take up what was going on before a restart, if that can be read now; else ``run`` tries it again."""
+        try:
+            await self.restore()
+        except HumwatchError as error:
+            _log.warning("commissionings wait", code=error.code, reason=str(error))
+
     async def announce(self) -> None:
         """Say whose commissionings will be taken up, before the models are known."""
         try:
