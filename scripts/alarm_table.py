@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from humwatch.alarm.events import NO_SOUND, AlarmEvent, Observation
 from humwatch.alarm.rule import AlarmRule
-from humwatch.alarm.state_machine import ALARM_LEVEL, AlarmStateMachine
+from humwatch.alarm.state_machine import AlarmStateMachine
+from humwatch.alarm.trackers import ALARM_LEVEL
 from humwatch.errors import OperationRefused
 
 RULE: Final = AlarmRule()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 from humwatch.alarm.events import (
     DECIDING,
@@ -24,28 +24,10 @@ from humwatch.alarm.events import (
     Observation,
     Shelf,
 )
-from humwatch.alarm.level_tracker import LevelTracker
 from humwatch.alarm.rule import AlarmRule
-from humwatch.alarm.sequential import WARN_SHARE, ChartFinding, EvidenceTracker, SequentialLimits
+from humwatch.alarm.sequential import ChartFinding, EvidenceTracker, SequentialLimits
+from humwatch.alarm.trackers import ALARM_LEVEL, trackers
 from humwatch.errors import OperationRefused, ShelfTooLong
-
-ALARM_LEVEL: Final = 1.0
-"""Alarm level on the normalised scale, by its definition."""
-
-
-class Tracker(Protocol):
-    """State of the scores about what warns, or alarms."""
-
-    active: bool
-
-    def judge(self, score: float, audio_s: float, *, sure: bool = True) -> bool:
-        """Take a score; return True if it became active or inactive."""
-
-    def interrupt(self) -> None:
-        """Take a second that could not be judged."""
-
-    def forget(self) -> None:
-        """Begin anew; stay active or inactive."""
 
 
 class _Observed(NamedTuple):
@@ -267,21 +249,10 @@ class AlarmStateMachine:
         self._rule = rule
         self._warn_level = warn_level
         self._limits = limits if rule.decision == "sequential" else None
-        self._warn_tracker, self._alarm_tracker = self._trackers(warning, over)
-        self._unannounced_s = 0.0
-
-    def _trackers(self, warning: bool, over: bool) -> tuple[Tracker, Tracker]:
-        """Return what decides about warnings and about alarms."""
-        rule, limits = self._rule, self._limits
-        if limits is None:
-            return (
-                LevelTracker(self._warn_level, rule, active=warning),
-                LevelTracker(ALARM_LEVEL, rule, active=over),
-            )
-        return (
-            EvidenceTracker(limits.charts, rule, active=warning, share=WARN_SHARE),
-            EvidenceTracker(limits.charts, rule, active=over),
+        self._warn_tracker, self._alarm_tracker = trackers(
+            rule, self._limits, warn_level=warn_level, warning=warning, over=over
         )
+        self._unannounced_s = 0.0
 
     def _note(self, observation: Observation) -> None:
         """Remember the condition, out of service too: a machine may be started before it is returned."""

@@ -14,7 +14,7 @@ PROVISIONAL_LIMITS: Final = SequentialLimits(
         for time_s, limit in zip(TIME_CONSTANTS_S, (2.5, 1.9, 1.3, 1.0), strict=True)
     )
 )
-"""Wide: nine in ten machines have lower limits once they are heard (``docs/false-alarms.md``). A fault at three times
+"""Wide: most machines have lower limits once they are heard (``docs/false-alarms.md``). A fault at three times
 the level still alarms in nine seconds, one at twice the level in a minute."""
 
 

@@ -19,6 +19,7 @@ from humwatch_service.models.registry import ModelRegistry
 from humwatch_service.models.revision import revised
 from humwatch_service.models.versions import ModelVersions
 from humwatch_service.oversight.recorder import model_of
+from humwatch_service.storage.alarm_pages import every_alarm
 from humwatch_service.storage.store import StateStore
 
 DAY_S: Final = 86_400.0
@@ -86,12 +87,13 @@ class LimitsFit:
             CalibrationError: too little was scored.
             RepositoryError, BundleError, StateUnusable: it cannot be written, or not audited.
         """
-        in_use = model_of(machine).bundle.manifest.version
+        old = model_of(machine).bundle.manifest
+        in_use = old.version
         since_s = self._clock() - days * DAY_S
         wanted = machine.alarm.rule.false_alarms_a_week if wanted_a_week is None else wanted_a_week
         await run_in_threadpool(self._refuse_if_unjudged, machine.machine_id, since_s)
         decision, span = await run_in_threadpool(self._decision, machine.machine_id, in_use, since_s, wanted)
-        repository, old = self._registry.repository, model_of(machine).bundle.manifest
+        repository = self._registry.repository
         manifest, graph, arrays = await run_in_threadpool(
             lambda: revised(
                 repository,
@@ -123,8 +125,8 @@ class LimitsFit:
         )
 
     def _refuse_if_unjudged(self, machine_id: str, since_s: float) -> None:
-        page = self._store.alarms(machine_id=machine_id, since_s=since_s, limit=500)
-        unjudged = [alarm.id for alarm in page.alarms if alarm.feedback is None or alarm.feedback.verdict == "unsure"]
+        alarms = every_alarm(self._store, machine_id=machine_id, since_s=since_s)
+        unjudged = [alarm.id for alarm in alarms if alarm.feedback is None or alarm.feedback.verdict == "unsure"]
         if unjudged:
             named = ", ".join(unjudged[:_NAMED]) + (", ..." if len(unjudged) > _NAMED else "")
             raise OperationRefused(

@@ -16,7 +16,7 @@ import numpy as np
 
 from humwatch.alarm.events import Observation
 from humwatch.alarm.rule import AlarmRule
-from humwatch.alarm.state_machine import ALARM_LEVEL
+from humwatch.alarm.trackers import ALARM_LEVEL
 from humwatch.bundle.manifest import Manifest
 from humwatch.false_alarms.decision import FalseAlarmRate, decision_under
 from humwatch.live.model import LiveModel

@@ -10,7 +10,7 @@ import numpy as np
 
 from humwatch.alarm.events import MachineState, Observation
 from humwatch.alarm.rule import AlarmRule
-from humwatch.alarm.state_machine import ALARM_LEVEL
+from humwatch.alarm.trackers import ALARM_LEVEL
 from humwatch.arrays import Float32
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor, LiveStep
