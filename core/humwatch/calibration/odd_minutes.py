@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypedDict
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from humwatch.errors import CalibrationError
 from humwatch.pipeline import PipelineSpec
 from humwatch.scoring.calibration import CalibrationSpec, ScaleCalibration, band_contributions, raw_score
 from humwatch.scoring.normal_clip import NormalClip
+from humwatch.scoring.spec import ScoringSpec
 
 ODD_SCORE: Final = 1.5
 """Score by the level of the others over which a minute is odd: half as far again from the median as their alarm level.
@@ -62,6 +63,16 @@ class OddMinute:
     bands: tuple[OddBand, ...]
 
 
+class _Settings(TypedDict):
+    """Settings of the calibrations that minutes are compared by."""
+
+    scoring: ScoringSpec
+    spec: CalibrationSpec
+    clip_seconds: float
+    prior: TypePrior | None
+    response: Float64 | None
+
+
 def find_odd_minutes(
     minutes: Sequence[CollectedMinute],
     *,
@@ -81,23 +92,23 @@ def find_odd_minutes(
         prior: variation of profiles on other machines of the type.
         response: response of the network, as :func:`humwatch.calibration.fit.calibrate` takes it.
     """
+    settings = _Settings(
+        scoring=pipeline.scoring,
+        spec=spec,
+        clip_seconds=pipeline.windows.clip_seconds,
+        prior=prior,
+        response=response,
+    )
     found: list[OddMinute] = []
     left = list(minutes)
-    for suspect in _suspects(minutes, pipeline, spec, prior, response):
+    for suspect in _suspects(minutes, settings):
         if suspect.number in known:
             continue
         others = [minute for minute in left if minute is not suspect]
         if len(others) < MIN_RECORDINGS + 1:
             break
         try:
-            scale = calibrate_clips(
-                _clips(others),
-                scoring=pipeline.scoring,
-                spec=spec,
-                clip_seconds=pipeline.windows.clip_seconds,
-                prior=prior,
-                response=response,
-            )
+            scale = calibrate_clips(_clips(others), **settings)
         except CalibrationError:
             continue
         odd = max((_judged(suspect.number, clip, scale, pipeline) for clip in suspect.clips), key=lambda one: one.score)
@@ -107,25 +118,12 @@ def find_odd_minutes(
     return sorted(found, key=lambda one: -one.score)
 
 
-def _suspects(
-    minutes: Sequence[CollectedMinute],
-    pipeline: PipelineSpec,
-    spec: CalibrationSpec,
-    prior: TypePrior | None,
-    response: Float64 | None,
-) -> list[CollectedMinute]:
+def _suspects(minutes: Sequence[CollectedMinute], settings: _Settings) -> list[CollectedMinute]:
     """Return the minutes that stand out most from a calibration of all of them."""
     if len(minutes) < MIN_RECORDINGS + 2:
         return []
     try:
-        scores = left_out_scores(
-            _clips(minutes),
-            scoring=pipeline.scoring,
-            spec=spec,
-            clip_seconds=pipeline.windows.clip_seconds,
-            prior=prior,
-            response=response,
-        )
+        scores = left_out_scores(_clips(minutes), **settings)
     except CalibrationError:
         return []
     ends = np.cumsum([len(minute.clips) for minute in minutes])[:-1]

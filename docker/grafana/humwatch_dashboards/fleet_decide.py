@@ -19,8 +19,8 @@ from humwatch_dashboards.panels import (
     Query,
     columns,
     figure,
-    fixed_colour,
     graph,
+    judgements,
     link,
     property_,
     rows,
@@ -68,11 +68,7 @@ def _judged() -> stat.Panel:
         COUNT,
         decimals=0,
     )
-    queries = [Query(f'sum(humwatch_alarms_judged{{{MACHINES}, verdict="{one.name}"}})', one.text) for one in VERDICTS]
-    panel = figure(text, *queries)
-    for one in VERDICTS:
-        panel.override_by_name(one.text, [fixed_colour(one.colour)])
-    return panel.text_mode(common_models.BigValueTextMode.VALUE_AND_NAME)
+    return judgements(text, "sum", MACHINES)
 
 
 def _drifted() -> stat.Panel:

@@ -33,6 +33,7 @@ from humwatch_dashboards.panels import (
     figure,
     fixed_colour,
     graph,
+    judgements,
     level_line,
     property_,
     steps,
@@ -91,11 +92,7 @@ def _judged() -> stat.Panel:
         COUNT,
         decimals=0,
     )
-    queries = [Query(f'max(humwatch_alarms_judged{{{MACHINE}, verdict="{one.name}"}})', one.text) for one in VERDICTS]
-    panel = figure(text, *queries)
-    for one in VERDICTS:
-        panel.override_by_name(one.text, [fixed_colour(one.colour)])
-    return panel.text_mode(common_models.BigValueTextMode.VALUE_AND_NAME)
+    return judgements(text, "max", MACHINE)
 
 
 def _drifted() -> stat.Panel:

@@ -12,7 +12,7 @@ from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import prometheus as prometheus_models
 
-from humwatch_dashboards.palette import SKY
+from humwatch_dashboards.palette import SKY, VERDICTS
 from humwatch_dashboards.variables import DATASOURCE
 
 AnyPanel = stat.Panel | statetimeline.Panel | table.Panel | timeseries.Panel
@@ -98,6 +98,23 @@ def figure(text: PanelText, *queries: Query) -> stat.Panel:
     """Return a panel of present numbers, each with its name when there are several."""
     panel = _with_queries(stat.Panel(), [_now(query) for query in queries])
     return _figures(_with_text(panel, text)).graph_mode(common_models.BigValueGraphMode.NONE)
+
+
+def judgements(text: PanelText, aggregate: str, machines: str) -> stat.Panel:
+    """Return a panel of alarms by judgement, each in its colour.
+
+    Args:
+        text: title, description and unit.
+        aggregate: aggregation over series, as ``sum``.
+        machines: label matchers of the machines.
+    """
+    queries = [
+        Query(f'{aggregate}(humwatch_alarms_judged{{{machines}, verdict="{one.name}"}})', one.text) for one in VERDICTS
+    ]
+    panel = figure(text, *queries)
+    for one in VERDICTS:
+        panel.override_by_name(one.text, [fixed_colour(one.colour)])
+    return panel.text_mode(common_models.BigValueTextMode.VALUE_AND_NAME)
 
 
 def sparklines(text: PanelText, query: Query) -> stat.Panel:
