@@ -19,7 +19,7 @@ from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.stream import Connection, LiveStream, StreamObserver
 from humwatch_service.live.stream_items import StreamFormat
 from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
-from humwatch_service.protocol.messages import Hello, Limits
+from humwatch_service.protocol.messages import FORMAT_BITS, Hello, Limits
 
 MAX_AGE_S: Final = 3_600.0
 """Greatest age of sound when it comes; what a client says beyond that is its clock's fault."""
@@ -142,7 +142,8 @@ class StreamAdmission:
             rate_hz=hello.rate_hz,
             channels=hello.channels,
             channel=choose_channel(hello.channels, hello.channel, default),
-            integers=hello.format != "f32le",
+            sample_bits=FORMAT_BITS[hello.format],
+            full_scale=hello.format != "f32le",
             realtime=hello.realtime,
         )
 

@@ -282,7 +282,7 @@ class LiveMachine:
 
     @staticmethod
     def _begin_collecting(collector: SoundCollector, stream: LiveStream) -> None:
-        collector.begin(stream.form.rate_hz, 16 if stream.form.integers else 24)
+        collector.begin(stream.form.rate_hz, stream.form.sample_bits)
 
     def _is_far_ahead(self) -> bool:
         """Return True if the disk does not know the stream, or more of it was scored since than a client still has."""

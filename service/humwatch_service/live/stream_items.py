@@ -21,7 +21,8 @@ class StreamFormat:
         rate_hz: sample rate, Hz.
         channels: number of channels that come.
         channel: channel that is monitored, counted from 0.
-        integers: True if samples come as integers.
+        sample_bits: resolution of a sample, bits.
+        full_scale: True if samples have a full scale, as integers have; floats may be in any unit.
         realtime: True if sound comes as it is taken.
     """
 
@@ -29,7 +30,8 @@ class StreamFormat:
     rate_hz: int
     channels: int
     channel: int
-    integers: bool
+    sample_bits: int
+    full_scale: bool
     realtime: bool
 
 

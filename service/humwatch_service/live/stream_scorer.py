@@ -40,7 +40,7 @@ class StreamScorer:
             make_monitor: maker of the monitor of a model from a sample on.
         """
         self.monitor: LiveMonitor | None = None
-        self.ring = SoundRing(round(RING_S * form.rate_hz), integers=form.integers)
+        self.ring = SoundRing(round(RING_S * form.rate_hz), integers=form.sample_bits <= 16)
         self.position = first_sample
         self.steps = 0
         self.worst_score: float | None = None

@@ -12,6 +12,8 @@ PROTOCOL_VERSION: Final = 1
 
 SampleFormat = Literal["s16le", "s16be", "f32le"]
 SAMPLE_BYTES: Final[dict[SampleFormat, int]] = {"s16le": 2, "s16be": 2, "f32le": 4}
+FORMAT_BITS: Final[dict[SampleFormat, int]] = {"s16le": 16, "s16be": 16, "f32le": 24}
+"""Resolution of a sample, bits."""
 
 MAX_SAMPLE: Final = 1 << 62
 

@@ -19,7 +19,7 @@ from humwatch_service.live.stream_buffer import MAX_ITEMS
 from humwatch_service.live.stream_clock import SLEW_S
 from humwatch_service.live.stream_items import Gap, StreamFormat
 
-FORM = StreamFormat("s", 16_000, 1, 0, integers=True, realtime=True)
+FORM = StreamFormat("s", 16_000, 1, 0, sample_bits=16, full_scale=True, realtime=True)
 SECOND = np.zeros((16_000, 1), np.float32)
 
 
@@ -176,7 +176,7 @@ def test_times_of_samples_follow_a_slow_sound_card_but_not_a_backlog(monkeypatch
 
 
 def test_a_recording_is_heard_now() -> None:
-    form = StreamFormat("s", 16_000, 1, 0, integers=True, realtime=False)
+    form = StreamFormat("s", 16_000, 1, 0, sample_bits=16, full_scale=True, realtime=False)
 
     async def run() -> None:
         with PriorityExecutor(1) as workers:

@@ -22,7 +22,7 @@ from humwatch_service.shadow.comparison import Comparison
 from humwatch_service.storage.shadow_sounds import ShadowSounds, sound_name
 
 RATE_HZ = 16_000
-FORM = StreamFormat("s", RATE_HZ, 1, 0, integers=True, realtime=False)
+FORM = StreamFormat("s", RATE_HZ, 1, 0, sample_bits=16, full_scale=True, realtime=False)
 QUICK = AlarmRule(on_delay_s=2.0, off_delay_s=3.0)
 
 
