@@ -19,7 +19,7 @@ from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.stream import Connection, LiveStream, StreamObserver
 from humwatch_service.live.stream_items import StreamFormat
 from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
-from humwatch_service.protocol.messages import FORMAT_BITS, Hello, Limits
+from humwatch_service.protocol.messages import FLOAT_FORMATS, FORMAT_BITS, Hello, Limits
 
 MAX_AGE_S: Final = 3_600.0
 """Greatest age of sound when it comes; what a client says beyond that is its clock's fault."""
@@ -143,7 +143,7 @@ class StreamAdmission:
             channels=hello.channels,
             channel=choose_channel(hello.channels, hello.channel, default),
             sample_bits=FORMAT_BITS[hello.format],
-            full_scale=hello.format != "f32le",
+            full_scale=hello.format not in FLOAT_FORMATS,
             realtime=hello.realtime,
         )
 

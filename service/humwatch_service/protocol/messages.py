@@ -4,16 +4,58 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from humwatch.alarm.events import MachineState
 
 PROTOCOL_VERSION: Final = 1
 
-SampleFormat = Literal["s16le", "s16be", "f32le"]
-SAMPLE_BYTES: Final[dict[SampleFormat, int]] = {"s16le": 2, "s16be": 2, "f32le": 4}
-FORMAT_BITS: Final[dict[SampleFormat, int]] = {"s16le": 16, "s16be": 16, "f32le": 24}
-"""Resolution of a sample, bits."""
+SampleFormat = Literal[
+    "s16le", "s16be", "s24le", "s24be", "s24_32le", "s24_32be", "s32le", "s32be", "f32le", "f32be", "f64le", "f64be"
+]
+"""Names as in GStreamer: ``s24`` is packed in 3 bytes, ``s24_32`` lies in the lower 3 of 4 bytes."""
+SAMPLE_BYTES: Final[dict[SampleFormat, int]] = {
+    "s16le": 2,
+    "s16be": 2,
+    "s24le": 3,
+    "s24be": 3,
+    "s24_32le": 4,
+    "s24_32be": 4,
+    "s32le": 4,
+    "s32be": 4,
+    "f32le": 4,
+    "f32be": 4,
+    "f64le": 8,
+    "f64be": 8,
+}
+FLOAT_FORMATS: Final[frozenset[SampleFormat]] = frozenset({"f32le", "f32be", "f64le", "f64be"})
+"""Formats without a full scale: samples may be in any unit."""
+FORMAT_BITS: Final[dict[SampleFormat, int]] = {form: 16 if size == 2 else 24 for form, size in SAMPLE_BYTES.items()}
+"""Resolution of a sample, bits: it is kept as float32, which holds 24."""
+
+_ALSA: Final[dict[str, SampleFormat]] = {
+    "s16_le": "s16le",
+    "s16_be": "s16be",
+    "s24_3le": "s24le",
+    "s24_3be": "s24be",
+    "s24_le": "s24_32le",
+    "s24_be": "s24_32be",
+    "s32_le": "s32le",
+    "s32_be": "s32be",
+    "float_le": "f32le",
+    "float_be": "f32be",
+    "float64_le": "f64le",
+    "float64_be": "f64be",
+}
+
+
+def format_of(name: object) -> object:
+    """Return the format that GStreamer, FFmpeg or ALSA call so, in any case; what none of them does, as it is."""
+    if not isinstance(name, str):
+        return name
+    lower = name.lower()
+    return _ALSA.get(lower, lower)
+
 
 MAX_SAMPLE: Final = 1 << 62
 
@@ -28,7 +70,9 @@ class Hello(_Message):
     type: Literal["hello"] = "hello"
     version: Literal[1] = PROTOCOL_VERSION
     rate_hz: int = Field(gt=0, description="samples a second and channel")
-    format: SampleFormat = Field("s16le", description="of binary messages, channels interleaved")
+    format: Annotated[SampleFormat, BeforeValidator(format_of)] = Field(
+        "s16le", description="of binary messages, channels interleaved"
+    )
     channels: int = Field(1, ge=1, le=16, description="channels in binary messages")
     channel: int | None = Field(None, ge=0, description="the one to listen to, from 0; default: the model's")
     stream_id: str | None = Field(
