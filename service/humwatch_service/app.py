@@ -20,7 +20,7 @@ from humwatch_service.telemetry.logs import event_logger
 from humwatch_service.telemetry.tracing import RequestTraces
 from humwatch_service.web.access import Access, HostNames
 from humwatch_service.web.application import Service
-from humwatch_service.web.body_limit import BodyLimit
+from humwatch_service.web.body_limit import BodyLimit, BodyLimits
 from humwatch_service.web.error_answers import EXCEPTION_HANDLERS
 from humwatch_service.web.request_context import RequestContext
 from humwatch_service.web.routes import (
@@ -102,12 +102,18 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _middleware(settings: Settings, service: Service) -> list[Middleware]:
     keys = service.keys
+    limits = BodyLimits(
+        max_bytes=settings.max_body_bytes,
+        timeout_s=settings.body_timeout_s,
+        min_bytes=settings.body_min_bytes,
+        total_s=settings.body_total_timeout_s,
+    )
     hosts = HostNames(host=settings.host, allowed=settings.allowed_hosts, without_keys=not keys)
     return [
         *([Middleware(RequestTraces, tracing=service.tracing)] if service.tracing.on else []),
         Middleware(RequestContext, metrics=service.metrics),
         Middleware(Access, keys=keys, hosts=hosts, sessions=service.sessions),
-        Middleware(BodyLimit, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s),
+        Middleware(BodyLimit, limits=limits),
     ]
 
 

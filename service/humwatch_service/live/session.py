@@ -19,6 +19,7 @@ from humwatch_service.live.stream import LiveStream
 from humwatch_service.live.stream_items import ClockReading, Gap, Overflow
 from humwatch_service.metrics.live import LiveMetrics
 from humwatch_service.problems import status_of
+from humwatch_service.protocol.containers import StreamHead
 from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
 from humwatch_service.protocol.messages import (
     CLIENT_MESSAGE,
@@ -108,6 +109,7 @@ class StreamSession:
         self._admission = admission
         self._metrics = metrics
         self._stream: LiveStream | None = None
+        self._head = StreamHead()
         self._decoder = PcmDecoder("s16le", 1)
         self._cursor = 0
         self._confirmed = 0
@@ -155,7 +157,7 @@ class StreamSession:
                 raise StreamInvalid("hello was said before")
             await self.hello(message)
         elif isinstance(message, Position):
-            self._whole_frames()
+            await self._whole_frames()
             self._cursor = message.sample
         elif isinstance(message, Clock):
             self._has_clock = True
@@ -172,7 +174,7 @@ class StreamSession:
         stream = self._open_stream
         if len(data) > MAX_MESSAGE_BYTES:
             raise StreamInvalid(f"a message of {len(data)} bytes; at most {MAX_MESSAGE_BYTES} are taken")
-        await self.samples(self._decoder.push(data))
+        await self.samples(self._decoder.push(self._head.push(data)))
         if stream.accepted - self._confirmed >= stream.form.rate_hz:
             self._confirmed = stream.accepted
             self.outgoing.put(Received(sample=self._confirmed))
@@ -201,8 +203,8 @@ class StreamSession:
 
     async def finish(self) -> Bye:
         """Score what is left; the stream is over. A ``position`` ahead marks a last gap."""
-        self._whole_frames()
         stream = self._open_stream
+        await self._whole_frames()
         if self._cursor > stream.accepted:
             await stream.take(Gap(self._cursor - stream.accepted))
         await stream.end()
@@ -235,7 +237,10 @@ class StreamSession:
             raise StreamInvalid("the first message has to be hello")
         return self._stream
 
-    def _whole_frames(self) -> None:
+    async def _whole_frames(self) -> None:
+        """Take what was held back of the first bytes; nothing may be left of a frame."""
+        if rest := self._head.rest():
+            await self.samples(self._decoder.push(rest))
         if self._decoder.rest_bytes:
             raise StreamInvalid(f"{self._decoder.rest_bytes} bytes do not make a whole frame")
 

@@ -78,15 +78,17 @@ def _decoded(data: bytes, form: SampleFormat) -> Float32:
     if form in FLOAT_FORMATS:
         return _finite(np.frombuffer(data, f"{order}f{SAMPLE_BYTES[form]}"))
     if SAMPLE_BYTES[form] == 2:
-        scaled: Float32 = np.multiply(np.frombuffer(data, f"{order}i2"), _INT16_STEP, dtype=np.float32)
-        return scaled
+        return _scaled(np.frombuffer(data, f"{order}i2"), _INT16_STEP)
     if SAMPLE_BYTES[form] == 3:
-        words = _widened(data, order)
-    else:
-        words = np.frombuffer(data, f"{order}i4").astype(np.int32)
-        if form in ("s24_32le", "s24_32be"):
-            words <<= 8  # what the highest byte holds is the sender's own: the sign, zeros, or a channel's number
-    scaled = np.multiply(words, _INT32_STEP, dtype=np.float32)
+        return _scaled(_widened(data, order), _INT32_STEP)
+    words = np.frombuffer(data, f"{order}i4").astype(np.int32)
+    if form in ("s24_32le", "s24_32be"):
+        words <<= 8  # what the highest byte holds is the sender's own: the sign, zeros, or a channel's number
+    return _scaled(words, _INT32_STEP)
+
+
+def _scaled(integers: npt.NDArray[np.signedinteger], step: np.float32) -> Float32:
+    scaled: Float32 = np.multiply(integers, step, dtype=np.float32)
     return scaled
 
 

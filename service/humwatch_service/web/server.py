@@ -21,9 +21,11 @@ from humwatch_service.errors import AddressUnusable, Overloaded, PortInUse, Requ
 from humwatch_service.problems import problem_response
 from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
 from humwatch_service.web.application import Service
+from humwatch_service.web.live_websocket import LiveWebSocket
 
 MAX_HEAD_BYTES: Final = 32 << 10
-KEEP_ALIVE_S: Final = 5
+KEEP_ALIVE_MARGIN_S: Final = 1
+"""A connection is kept longer than its ``Keep-Alive`` header says: a request may be on its way as the time ends."""
 BACKLOG: Final = 256
 STALLED_S: Final = 30.0
 """A peer that reads nothing of an answer for so long is cut off: it holds a connection, and memory, for nothing."""
@@ -46,7 +48,7 @@ class BoundedProtocol(H11Protocol):
     connections beyond ``max_connections``, are problem+json here as everywhere.
     """
 
-    head_timeout_s: float = 10.0
+    head_timeout_s: float = 30.0
     max_connections: int = 256
     _deadline: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
@@ -175,7 +177,7 @@ def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
         app,
         loop="asyncio",
         http=cast("type[asyncio.Protocol]", protocol),
-        ws="websockets-sansio",
+        ws=LiveWebSocket,
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_ping_interval=settings.stream_ping_s,
         ws_ping_timeout=settings.stream_ping_s,
@@ -187,7 +189,8 @@ def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
         proxy_headers=False,
         workers=1,
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_keep_alive=settings.keep_alive_s + KEEP_ALIVE_MARGIN_S,
+        headers=[("Keep-Alive", f"timeout={settings.keep_alive_s}")],
         timeout_graceful_shutdown=int(settings.shutdown_timeout_s),
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
     )

@@ -35,7 +35,9 @@ def sound_in(form: SampleFormat, channels: int) -> np.ndarray:
         return RNG.normal(0, 3, (300, channels))
     bits = 32 if form.startswith("s32") else 16 if form.startswith("s16") else 24
     ends = np.array([-(1 << bits - 1), (1 << bits - 1) - 1, -1, 0, 1], np.int64)
-    return np.concatenate([ends, RNG.integers(-(1 << bits - 1), 1 << bits - 1, 300 * channels - 5)]).reshape(-1, channels)
+    return np.concatenate([ends, RNG.integers(-(1 << bits - 1), 1 << bits - 1, 300 * channels - 5)]).reshape(
+        -1, channels
+    )
 
 
 @pytest.mark.parametrize("form", SAMPLE_BYTES)
