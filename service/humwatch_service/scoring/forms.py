@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import codecs
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import BinaryIO, Final
 
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import Request
 
 from humwatch_service.errors import RequestInvalid, RequestMalformed
-from humwatch_service.protocol.containers import LONGEST_BYTES, sniff
+from humwatch_service.scoring.peeked_body import HEAD_BYTES, PeekedBody, is_binary, is_recording
 
 FIELDS: Final = ("machine_id", "channel")
 """Parts that are text; any other may be the recording."""
@@ -48,23 +47,27 @@ class _Parser(MultiPartParser):
 
 
 @asynccontextmanager
-async def received_form(request: Request) -> AsyncIterator[tuple[BinaryIO, dict[str, str]]]:
+async def received_form(body: PeekedBody, content_type: str) -> AsyncIterator[tuple[BinaryIO, dict[str, str]]]:
     """Receive a form; yield its recording, and its other fields. The file is gone afterwards.
 
     Raises:
         RequestMalformed: it cannot be read, or ends early.
         RequestInvalid: it has no recording, or several.
     """
-    form = await _parsed(request)
+    form = await _parsed(body, content_type)
     try:
         yield await _sorted(form.multi_items())
     finally:
         await form.close()
 
 
-async def _parsed(request: Request) -> FormData:
+async def _parsed(body: PeekedBody, content_type: str) -> FormData:
     parser = _Parser(
-        request.headers, request.stream(), max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
+        Headers({"Content-Type": _with_boundary(content_type, body.head)}),
+        body.chunks(),
+        max_files=MAX_FILES,
+        max_fields=MAX_FIELDS,
+        max_part_size=MAX_FIELD_BYTES,
     )
     try:
         form = await parser.parse()
@@ -75,6 +78,18 @@ async def _parsed(request: Request) -> FormData:
         await form.close()
         raise RequestMalformed("the form ends before its last boundary: a part of it is missing")
     return form
+
+
+def _with_boundary(content_type: str, head: bytes) -> str:
+    """Return the content type with the boundary that the body begins with, where it names none.
+
+    Scripts in browsers that set the type by hand leave it out.
+    """
+    _, options = parse_options_header(content_type)
+    first_line = re.match(rb'--([^\r\n"\\]{1,70})\r\n', head)
+    if b"boundary" in options or first_line is None:
+        return content_type
+    return f'multipart/form-data; boundary="{first_line[1].decode("latin-1")}"'
 
 
 async def _sorted(items: list[tuple[str, UploadFile | str]]) -> tuple[BinaryIO, dict[str, str]]:
@@ -104,7 +119,7 @@ async def _is_file(name: str, part: UploadFile) -> bool:
         raise RequestInvalid(f"the field `{name}` is a file; it has to be text")
     if part.filename:
         return True
-    head = await part.read(LONGEST_BYTES)
+    head = await part.read(HEAD_BYTES)
     await part.seek(0)
     return is_recording(head) or is_binary(head)
 
@@ -118,19 +133,3 @@ def _add(fields: dict[str, str], name: str, value: str) -> None:
 def _name_the_mistake(fields: dict[str, str]) -> None:
     if "file" in fields:
         raise RequestInvalid("the field `file` holds text: a recording is sent as a file (curl: `-F file=@name.wav`)")
-
-
-def is_recording(head: bytes) -> bool:
-    """Whether first bytes are those of a recording of any kind."""
-    return sniff(head).container is not None
-
-
-def is_binary(head: bytes) -> bool:
-    """Whether first bytes are no text: they have zeros or other control characters, or are no UTF-8."""
-    if any(byte < 0x20 and byte not in b"\t\n\r\f" for byte in head):
-        return True
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
-    except UnicodeDecodeError:
-        return True
-    return False

@@ -12,8 +12,8 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
 
 from humwatch_service.errors import ClientGone, MediaTypeUnsupported, Overloaded
-from humwatch_service.protocol.containers import LONGEST_BYTES
-from humwatch_service.scoring.forms import is_binary, is_recording, received_form
+from humwatch_service.scoring.forms import received_form
+from humwatch_service.scoring.peeked_body import PeekedBody, is_binary, is_recording
 
 SPOOL_BYTES: Final = 1 << 20
 """Size of a recording that is kept in memory; a larger one lies in a temporary file without a name."""
@@ -77,30 +77,24 @@ async def receive(request: Request) -> AsyncIterator[Upload]:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise MediaTypeUnsupported("send the recording as it is, without Content-Encoding; FLAC makes it small")
     try:
-        if media_type == "multipart/form-data":
-            async with received_form(request) as (file, fields):
+        body = await PeekedBody.of(request.stream())
+        if media_type == "multipart/form-data" and not is_recording(body.head):
+            async with received_form(body, content_type) as (file, fields):
                 yield Upload(file, fields)
         else:
-            async with _raw(request, media_type) as upload:
+            _check_type(media_type, body.head)
+            async with _raw(body) as upload:
                 yield upload
     except ClientDisconnect as error:
         raise ClientGone("the caller hung up") from error
 
 
 @asynccontextmanager
-async def _raw(request: Request, media_type: str) -> AsyncIterator[Upload]:
-    body = request.stream()
+async def _raw(body: PeekedBody) -> AsyncIterator[Upload]:
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
         recording = cast("BinaryIO", file)
         spooled = UploadFile(recording, size=0)
-        head = b""
-        async for chunk in body:
-            head += chunk
-            if len(head) >= LONGEST_BYTES:
-                break
-        _check_type(media_type, head)
-        await spooled.write(head)
-        async for chunk in body:
+        async for chunk in body.chunks():
             await spooled.write(chunk)
         await spooled.seek(0)
         yield Upload(recording, {})
