@@ -42,7 +42,7 @@ _PATTERNS: Final[tuple[tuple[str, tuple[_Allowed, ...]], ...]] = (
     ("Ogg", _pattern(b"OggS\0", range(8), b"\0" * 8)),
     ("MP3", _pattern(b"ID3", {2, 3, 4}, b"\0", range(0, 256, 16), *[range(128)] * 4)),
     *(("MP3", pattern) for pattern in _XING),
-    ("AIFF", _pattern(b"FORM", 4, b"AIF", b"FC")),
+    ("AIFF", _pattern(b"FORM", 4, b"AIF", set(b"FC"))),
     ("CAF", _pattern(b"caff\0\1\0\0")),
     ("AU", _pattern(b".snd\0\0", 6, b"\0\0\0", range(1, 28))),
     ("MP4 (M4A)", _pattern(b"\0\0\0", 1, b"ftyp")),

@@ -45,6 +45,15 @@ class _Parser(MultiPartParser):
         """Note that the form is whole."""
         self.ended = True
 
+    async def parse(self) -> FormData:
+        """Parse the whole form. Raises :class:`RequestMalformed` where its end is missing."""
+        form = await super().parse()
+        if not self.ended:
+            for file in self._files_to_close_on_error:
+                file.close()
+            raise RequestMalformed("the form ends before its last boundary: a part of it is missing")
+        return form
+
 
 @asynccontextmanager
 async def received_form(body: PeekedBody, content_type: str) -> AsyncIterator[tuple[BinaryIO, dict[str, str]]]:
@@ -70,14 +79,10 @@ async def _parsed(body: PeekedBody, content_type: str) -> FormData:
         max_part_size=MAX_FIELD_BYTES,
     )
     try:
-        form = await parser.parse()
+        return await parser.parse()
     except MultiPartException as error:
         hint = " (leave the Content-Type to the program that makes the form)" if "boundary" in error.message else ""
         raise RequestMalformed(f"the form cannot be read: {error.message}{hint}") from error
-    if not parser.ended:
-        await form.close()
-        raise RequestMalformed("the form ends before its last boundary: a part of it is missing")
-    return form
 
 
 def _with_boundary(content_type: str, head: bytes) -> str:

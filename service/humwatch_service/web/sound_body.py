@@ -71,11 +71,7 @@ class SoundBody:
         while (sniffed := sniff(self._held)).in_doubt and await self._hold_more():
             pass
         if sniffed.container != "WAV":
-            what = "no WAV file" if sniffed.container is None else f"a {sniffed.container} file"
-            raise MediaTypeUnsupported(
-                f"{media_type or 'no content type'} does not say what samples these are, and the body is {what}: send"
-                " audio/x-raw;format=S16LE;rate=16000;channels=1 (or another format), or a WAV file without an end"
-            )
+            raise _unnamed(media_type, sniffed.container)
         while (head := read_wav_head(self._held)) is None:
             if not await self._hold_more():
                 raise MediaTypeUnsupported("the WAV file ends within its header")
@@ -123,3 +119,14 @@ class SoundBody:
         if tail:
             self._tail.push(tail)
         return samples
+
+
+def _unnamed(media_type: str, container: str | None) -> MediaTypeUnsupported:
+    """Return the refusal of a body of which nothing says what samples it holds."""
+    if container is not None:
+        return MediaTypeUnsupported(refused_text(container))
+    named = f"the content type {media_type[:80]!r}" if media_type else "a request without a content type"
+    return MediaTypeUnsupported(
+        f"{named} does not say what samples these are, and they do not begin with a WAV header: send"
+        " audio/x-raw;format=S16LE;rate=16000;channels=1 (or another format), or a WAV file without an end as audio/wav"
+    )
