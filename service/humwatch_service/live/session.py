@@ -158,6 +158,7 @@ class StreamSession:
             await self.hello(message)
         elif isinstance(message, Position):
             await self._whole_frames()
+            self._head = StreamHead()
             self._cursor = message.sample
         elif isinstance(message, Clock):
             self._has_clock = True

@@ -91,7 +91,7 @@ def refused_text(container: str) -> str:
 
 
 class StreamHead:
-    """The first bytes of a connection's sound: held back while they may be a file's header, refused if they are."""
+    """First bytes behind ``hello`` or ``position``: held back while they may be a file's, refused if they are."""
 
     def __init__(self) -> None:
         self._held: bytes | None = b""

@@ -52,6 +52,16 @@ def test_a_slow_body_times_out_however_often_a_byte_comes(small: Any, start: byt
     assert time.monotonic() - started < 3
 
 
+def test_a_steady_body_may_take_longer_than_its_time_out(start_server: Any, workshop: Any) -> None:
+    server = start_server(body_timeout_s=2.0, body_min_bytes=1_000)
+    data = workshop.encoded(workshop.normal(seconds=1.5))
+    pieces = [data[at : at + len(data) // 20 + 1] for at in range(0, len(data), len(data) // 20 + 1)]
+    head = HEAD + b"Content-Length: %d\r\n\r\n" % len(data)
+    assert server.send(head, *pieces, pause_s=0.2)[0] == 200  # 4 s
+    status, problem = server.send(head, *pieces[:1])
+    assert (status, problem["code"]) == (408, "body_timed_out")
+
+
 def test_a_head_that_does_not_end_is_cut_off(small: Any) -> None:
     with small.connect() as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
@@ -70,7 +80,7 @@ def test_a_body_that_nobody_wants_is_cut_off(small: Any) -> None:
         connection.sendall(HEAD + b"Content-Length: 99999999\r\n\r\n")
         connection.settimeout(5)
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            for _ in range(100):
+            for _ in range(400):
                 connection.sendall(b"x" * 1_000)
                 time.sleep(0.05)
 
