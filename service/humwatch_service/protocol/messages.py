@@ -124,7 +124,7 @@ class Limits(_Message):
 
     max_message_bytes: int = Field(description="largest message")
     buffer_s: float = Field(description="sound that may wait to be scored; then reading pauses")
-    idle_timeout_s: float = Field(description="longest time without a message")
+    idle_timeout_s: float = Field(description="longest time without a message, or without 1 KiB of one")
 
 
 class Ready(_Message):
