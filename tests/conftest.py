@@ -17,7 +17,7 @@ from humwatch.audio.windows import WindowSpec
 from humwatch.calibration.fit import calibrate
 from humwatch.pipeline import PipelineSpec, network_response
 from humwatch.predictor import Prediction
-from humwatch.recording import normal_clips
+from humwatch.normal_recording import normal_clips
 from humwatch.scoring.calibration import Calibration, CalibrationSpec
 from humwatch.scoring.spec import ScoringSpec
 from humwatch.synthetic import SyntheticMachine

@@ -26,7 +26,7 @@ from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor, LiveStep
 from humwatch.pipeline import EvidencePipeline, PipelineSpec
 from humwatch.predictor import Predictor
-from humwatch.recording import whole_clips
+from humwatch.normal_recording import whole_clips
 from humwatch.scoring.calibration import CalibrationSpec
 from humwatch.scoring.evidence import Evidence
 from humwatch.scoring.normal_clip import NormalClip

@@ -158,6 +158,7 @@ def compose_bundle(
             warnings=calibration.warnings,
             prior_recordings=calibration.prior_recordings,
             quietest_dbfs=calibration.quietest_dbfs,
+            float_scale=calibration.float_scale,
         ),
         files={PREDICTOR: sha256(graph), CALIBRATION: sha256(arrays)},
         **facts,
@@ -228,6 +229,7 @@ def _unpack_calibration(data: bytes, manifest: Manifest) -> tuple[Calibration, G
         warnings=card.warnings,
         prior_recordings=card.prior_recordings,
         quietest_dbfs=card.quietest_dbfs,
+        float_scale=card.float_scale,
     )
     return calibration, golden
 

@@ -18,7 +18,7 @@ from humwatch.calibration.type_prior import TypePrior
 from humwatch.errors import AudioError, CalibrationError
 from humwatch.pipeline import PipelineSpec, network_response
 from humwatch.predictor import Predictor
-from humwatch.recording import normal_clips
+from humwatch.normal_recording import normal_clips
 from humwatch.scoring.calibration import CalibrationSpec
 from humwatch.scoring.normal_clip import NormalClip
 from humwatch.scoring.spec import DEFAULT_SCORE, ScoreKind
