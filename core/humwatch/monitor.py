@@ -43,7 +43,9 @@ def source_health(
         level_dbfs_low=levels_dbfs[0],
         level_dbfs_high=levels_dbfs[1],
         full_scale=full_scale,
-        band_limit=BandLimit(spec.features, spec.scoring.bands(spec.features), normal_db=normal_db) if spectrum else None,
+        band_limit=BandLimit(spec.features, spec.scoring.bands(spec.features), normal_db=normal_db)
+        if spectrum
+        else None,
     )
 
 

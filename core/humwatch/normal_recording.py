@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from humwatch.audio.decoding import open_recording
-from humwatch.audio.levels import ChannelLevels
-from humwatch.audio.quality import UNJUDGEABLE, SoundWarning
+from humwatch.audio.float_scale import FloatLevel
+from humwatch.audio.levels import ChannelLevels, SecondLevels
+from humwatch.audio.quality import MIN_DBFS, UNJUDGEABLE, SoundWarning
 from humwatch.detectors.lines import ClipLines
 from humwatch.errors import CalibrationError
 from humwatch.monitor import source_health
@@ -21,6 +24,9 @@ from humwatch.run_state import RunGate
 from humwatch.scoring.evidence import Evidence
 from humwatch.scoring.normal_clip import NormalClip
 from humwatch.source.recording_source import RecordingSource
+
+SURVEYED: Final = 3
+"""Recordings that tell what is usual: of two, either may be the one in which the machine stands."""
 
 
 @dataclass(frozen=True)
@@ -176,3 +182,44 @@ def _check_normal(path: Path, warnings: list[SoundWarning]) -> None:
     for warning in warnings:
         if warning.code in UNJUDGEABLE or warning.code == "not_running":
             raise CalibrationError(f"{path} is no normal recording ({warning.code}): {warning.message}")
+
+
+class NormalSurvey:
+    """Levels of all recordings of a calibration: what is one for all of them; holds a number a recording."""
+
+    def __init__(self) -> None:
+        self._quietest: list[tuple[float, bool]] = []
+        self._floats: FloatLevel | None = None
+        self._full_scale = False
+
+    def add(self, path: Path, *, channel: int | None, default_channel: int = 0) -> None:
+        """Measure a recording; channels as for :func:`humwatch.recording.score_recording`. Raises as it opens."""
+        with open_recording(path) as recording:
+            info = recording.info
+            chosen = choose_channel(info.channels, channel, min(default_channel, info.channels - 1))
+            seconds, floats, quietest = SecondLevels(info.rate_hz), FloatLevel(), np.inf
+            for chunk in recording.blocks():
+                mono = np.ascontiguousarray(chunk.samples[:, chosen])
+                quietest = min([quietest, *seconds.push(mono)])
+                if not info.full_scale:
+                    floats.push(mono)
+        if info.full_scale:
+            self._full_scale = True
+        else:
+            self._floats = floats if self._floats is None else self._floats + floats
+        if np.isfinite(quietest) and quietest > MIN_DBFS:
+            self._quietest.append((quietest, info.full_scale))
+
+    @property
+    def float_scale(self) -> float:
+        """Factor for float samples; 1 where some recordings are of integers, beside which floats have a full scale."""
+        return 1.0 if self._floats is None or self._full_scale else self._floats.scale
+
+    @property
+    def run_gate(self) -> RunGate | None:
+        """Levels below those of most recordings, at which a machine stands; None with too few to tell."""
+        if len(self._quietest) < SURVEYED:
+            return None
+        gain_db = 20.0 * math.log10(self.float_scale)
+        levels = [level + (0.0 if full_scale else gain_db) for level, full_scale in self._quietest]
+        return RunGate.from_quietest(float(np.median(levels)))

@@ -49,7 +49,7 @@ class BandLimit:
         """
         self._bands = bands
         self._centres_hz = mel_corners_hz(spec)[1:-1][bands]
-        self._above = {skirt: np.searchsorted(self._centres_hz, skirt * self._centres_hz) for skirt in SKIRTS}
+        self._above = [np.searchsorted(self._centres_hz, skirt * self._centres_hz) for skirt in SKIRTS]
         self._below = np.searchsorted(self._centres_hz, self._centres_hz / BELOW)
         self._least_steps = least_steps
         self._normal_db = normal_db
@@ -89,7 +89,7 @@ class BandLimit:
         # the highest mean and peak of a band and all above
         mean_above, peak_above = (np.maximum.accumulate(levels[::-1])[::-1] for levels in (mean_db, peak_db))
         empty = int(np.argmax((mean_above <= EMPTY_DB) & (peak_above <= NEVER_LOUDER_DB)))
-        for skirt, above in self._above.items():
+        for above in self._above:
             for band in range(int(np.searchsorted(above, empty)), len(mean_db)):
                 first = int(above[band])
                 if first == len(mean_db) or self._centres_hz[band] > self._centres_hz[empty]:

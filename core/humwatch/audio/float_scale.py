@@ -1,8 +1,8 @@
 """Scale of floats: a constant that brings samples in a unit of their own to levels that a network knows.
 
-Integers have a full scale, and the network was trained on levels relative to it. Floats in Pa, g or V have none: 1e-5 is
-an ordinary peak in V, and 8 in Pa. The factor is a power of two, so that no bit of a sample is lost, and belongs to a
-calibration: one that followed each recording would hide that a machine got louder.
+Integers have a full scale, and the network was trained on levels relative to it. Floats in Pa, g or V have none: 1e-5
+is an ordinary peak in V, and 8 in Pa. The factor is a power of two, so that no bit of a sample is lost, and belongs to
+a calibration: one that followed each recording would hide that a machine got louder.
 """
 
 from __future__ import annotations

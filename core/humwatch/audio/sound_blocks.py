@@ -153,7 +153,7 @@ class BlockMeter:
         wide = rows.astype(np.float64)
         low, high = rows.min(axis=1), rows.max(axis=1)
         clipped = np.zeros(len(rows), np.int64)
-        if not (low.min() > -CLIP_LEVEL and high.max() < CLIP_LEVEL):
+        if self._full_scale and not (low.min() > -CLIP_LEVEL and high.max() < CLIP_LEVEL):
             clipped = np.count_nonzero(np.abs(rows) >= CLIP_LEVEL, axis=1)
         longest, held, holes = self._stretches(rows)
         self._last = rows[-1].copy()
@@ -177,7 +177,10 @@ class BlockMeter:
             became_long = start + self._least - 1
             if became_long >= 0 and self._is_behind_movement(rows, became_long // size):
                 held[became_long // size] += (value,)
-            is_hole = goes_on if start < 0 and goes_on is not None else self._is_hole_behind(rows, found)
+            if self._measured_samples + start == 0:  # whether sound moves beside it is not known yet
+                self._first, is_hole = Stretch(value, 0, self._measured_samples + end), False
+            else:
+                is_hole = goes_on if start < 0 and goes_on is not None else self._is_hole_behind(rows, found)
             if is_hole:
                 self._add_hole(holes, found, size)
             if end == rows.size:
@@ -192,11 +195,7 @@ class BlockMeter:
                 holes[block] += (Hole(found.value, found.start - block * size, samples),)
 
     def _is_hole_behind(self, rows: Float32, found: Stretch) -> bool:
-        """Return True if sound moved right before a stretch; that at the start of all sound is kept for later."""
-        at = self._measured_samples + found.start
-        if at == 0:
-            self._first = Stretch(found.value, 0, self._measured_samples + found.end)
-            return False
+        """Return True if sound moved right before a stretch."""
         before = self._with_last(rows)
         start = before.size - rows.size + found.start
         return _moves(before[max(0, start - self._beside) : start].astype(np.float64), HOLE_FLOOR_DBFS)

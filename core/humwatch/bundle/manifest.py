@@ -68,8 +68,8 @@ class CalibrationCard(_Record):
         1.0,
         gt=0,
         allow_inf_nan=False,
-        description="factor that brings float samples of the machine's unit (Pa, g, V) to levels that the network knows;"
-        " levels are after it; absent where it is 1",
+        description="factor that brings float samples in a unit of their own (Pa, g, V) to levels that the network"
+        " knows; levels are after it; absent where it is 1",
     )
 
     @model_serializer(mode="wrap")

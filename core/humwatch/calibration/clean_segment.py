@@ -12,8 +12,8 @@ from humwatch.audio.band_limit import BandLimit
 from humwatch.audio.levels import SecondLevels
 from humwatch.audio.quality import dbfs
 from humwatch.detectors.lines import ClipLines
-from humwatch.pipeline import EvidencePipeline, WindowBlock
 from humwatch.normal_recording import clip_lines, whole_clips
+from humwatch.pipeline import EvidencePipeline, WindowBlock
 from humwatch.scoring.evidence import Evidence
 
 

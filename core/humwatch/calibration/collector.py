@@ -176,6 +176,12 @@ class NormalCollector:
         if stream is not None:
             stream.source.overflow(count)
 
+    def elsewhere(self, alive: str | None) -> None:
+        """Take the message that names another channel that is alive, for as long as this one is silent."""
+        stream = self._current()
+        if stream is not None:
+            stream.source.elsewhere(alive)
+
     def clock(self, sample: int, time_s: float) -> None:
         """Take the index of a sample and the time of its capture, by a clock that runs evenly, s."""
         stream = self._current()
@@ -224,7 +230,9 @@ class NormalCollector:
             if stream is not None:
                 self._interrupt(stream, (STREAM_CHANGED,))
                 self._heard_s = stream.now_s
-            stream = self._stream = CollectedStream(self.spec, self._predictor, *self._form[:2], begins_s=self._heard_s, full_scale=self._form.full_scale)
+            stream = self._stream = CollectedStream(
+                self.spec, self._predictor, *self._form[:2], begins_s=self._heard_s, full_scale=self._form.full_scale
+            )
             self._told = True
         if stream is not None and self._told:
             self._told = False

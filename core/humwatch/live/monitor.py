@@ -203,6 +203,10 @@ class LiveMonitor:
         self._source.overflow(count)
         self._restart()
 
+    def elsewhere(self, alive: str | None) -> None:
+        """Take the message that names another channel that is alive, for as long as this one is silent."""
+        self._source.elsewhere(alive)
+
     def clock(self, sample: int, time_s: float) -> None:
         """Take the index of a sample and the time of its capture, by a clock that runs evenly, s."""
         self._source.clock(sample, time_s)

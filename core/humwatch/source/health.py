@@ -154,6 +154,7 @@ class SourceHealth:
         self._since_loud = 0
         self._stuck_until = 0
         self._hole_blocks = 0
+        self._alive: str | None = None
         self._clock.reset()
         self._faults = None
 
@@ -194,6 +195,11 @@ class SourceHealth:
             self._band_limit.push(windows)
             if self._band_limit.limit_hz != before:
                 self._faults = None
+
+    def elsewhere(self, alive: str | None) -> None:
+        """Take the message that names another channel that is alive, for as long as this one is silent."""
+        if alive != self._alive:
+            self._alive, self._faults = alive, None
 
     def settle(self) -> None:
         """Name the band limit of sound that is over, however short it was."""
@@ -301,7 +307,7 @@ class SourceHealth:
         silent = self._silence()
         clock, clock_text = self._clock_fault()
         yield "bandwidth_limited", self.missing_band_text
-        yield "silent", silent
+        yield "silent", f"{silent}; {self._alive}" if silent and self._alive else silent
         yield "stuck", standstill(self._longest_stretch() / self._rate_hz)
         yield "drop_outs", self._missing()
         yield "wrong_rate", clock_text if clock == "wrong_rate" else None

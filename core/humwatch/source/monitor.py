@@ -123,6 +123,10 @@ class SourceMonitor:
         """Count the rest of the sound; the stream is over."""
         self._health.finish()
 
+    def elsewhere(self, alive: str | None) -> None:
+        """Take the message that names another channel that is alive, for as long as this one is silent."""
+        self._health.elsewhere(alive)
+
     def hear(self, windows: Float32) -> None:
         """Take the windows of the last step, float32 (n, frames, n_mels), dB."""
         self._health.hear(windows)

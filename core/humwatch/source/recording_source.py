@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 import numpy as np
 
@@ -104,9 +103,7 @@ class RecordingSource:
     def quietest_dbfs(self) -> float | None:
         """Level of the quietest whole second that can be judged; None without one."""
         rate = self._rate_hz
-        levels = [
-            level for at, level in enumerate(self._seconds_dbfs) if not self.reasons(at * rate, (at + 1) * rate)
-        ]
+        levels = [level for at, level in enumerate(self._seconds_dbfs) if not self.reasons(at * rate, (at + 1) * rate)]
         return min(levels, default=None)
 
     def warnings(self) -> list[SoundWarning]:
@@ -116,7 +113,10 @@ class RecordingSource:
         silent = silence(everything.level_dbfs, self._health.silent_dbfs)
         found: list[tuple[WarningCode, str | None]] = [
             ("bandwidth_limited", self._health.missing_band_text if self._unlimited else None),
-            ("silent", silent or (f"nothing is heard for {self._length_s(self._silent):.1f} s" if self._silent else None)),
+            (
+                "silent",
+                silent or (f"nothing is heard for {self._length_s(self._silent):.1f} s" if self._silent else None),
+            ),
             ("stuck", None if silent else standstill(max((self._length_s([one]) for one in self._stuck), default=0.0))),
             ("drop_outs", self._missing(holes) if holes and not silent else None),
             ("not_running", self._standing() if self._off and not silent else None),
@@ -193,5 +193,3 @@ def _add(spans: list[Span], span: Span) -> None:
         spans[-1] = min(spans[-1][0], span[0]), max(spans[-1][1], span[1])
     else:
         spans.append(span)
-
-

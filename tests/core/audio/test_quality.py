@@ -5,6 +5,7 @@ import pytest
 
 from humwatch.audio.quality import StretchFinder
 
+
 class SampleBySample:
     """Lengths of the stretches of one value, counted sample by sample: the rule that `StretchFinder` follows faster."""
 

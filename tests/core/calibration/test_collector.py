@@ -13,9 +13,9 @@ from humwatch.calibration.calibration_buffer import RECORDING_S, most_bytes_a_mi
 from humwatch.calibration.collector import LOOK_BACK_S, NormalCollector
 from humwatch.calibration.plan import MAX_MINUTES, CollectionPlan
 from humwatch.errors import CalibrationError
+from humwatch.normal_recording import normal_clips
 from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Prediction, Predictor
-from humwatch.normal_recording import normal_clips
 from humwatch.run_state import RunGate
 from humwatch.scoring.normal_clip import NormalClip
 from humwatch.scoring.spec import ScoreKind, ScoringSpec

@@ -12,7 +12,12 @@ RATE_HZ = 16_000
 
 
 def check(
-    samples: np.ndarray, chunk: int = 1000, *, gate: RunGate | None = None, full_scale: bool = True, low: float = -np.inf
+    samples: np.ndarray,
+    chunk: int = 1000,
+    *,
+    gate: RunGate | None = None,
+    full_scale: bool = True,
+    low: float = -np.inf,
 ) -> RecordingSource:
     health = SourceHealth(
         rate_hz=RATE_HZ, needed_hz=7_600.0, level_dbfs_low=low, level_dbfs_high=np.inf, full_scale=full_scale

@@ -16,9 +16,9 @@ from sklearn.metrics import roc_auc_score
 from humwatch.audio.files import audio_files
 from humwatch.bundle.bundle import Bundle
 from humwatch.calibration.fit import calibrate
+from humwatch.normal_recording import analyse, clip_lines, whole_clips
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.pipeline import PipelineSpec, network_response
-from humwatch.normal_recording import analyse, clip_lines, whole_clips
 from humwatch.scoring.calibration import CalibrationSpec, judge
 from humwatch.scoring.evidence import Evidence, evidence_of
 from humwatch.scoring.normal_clip import NormalClip
