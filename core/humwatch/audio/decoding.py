@@ -88,6 +88,11 @@ class AudioInfo:
         return SAMPLE_BITS[self.subtype]
 
     @property
+    def full_scale(self) -> bool:
+        """True if samples have a full scale, as integers have; floats may be in any unit."""
+        return self.subtype not in ("FLOAT", "DOUBLE")
+
+    @property
     def duration_s(self) -> float:
         """Length in seconds."""
         return self.frames / self.rate_hz

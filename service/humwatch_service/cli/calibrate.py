@@ -66,6 +66,9 @@ def calibrate(
         str | None, typer.Option(help="Channel, counted from 0, or `all`: each one as clips of its own.")
     ] = None,
     activate: Annotated[bool, typer.Option(help="Use the new version from now on.")] = True,
+    quiet_is_normal: Annotated[
+        bool, typer.Option("--quiet-is-normal", help="Recordings far quieter than most are of a machine that runs.")
+    ] = False,
     models: ModelsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -84,6 +87,7 @@ def calibrate(
             all_channels=channel == "all",
             score=_score_kind(score),
             spec=spec,
+            quiet_is_normal=quiet_is_normal,
         )
         manifest = _write(repository, settings, request, source, normal, activate=activate)
         show(_result(manifest, repository), _report(manifest, repository), as_json=as_json)

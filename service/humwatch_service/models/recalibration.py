@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -16,9 +17,10 @@ from humwatch.bundle.manifest import PREDICTOR, Manifest
 from humwatch.calibration.fit import calibrate
 from humwatch.calibration.type_prior import TypePrior
 from humwatch.errors import AudioError, CalibrationError
+from humwatch.normal_recording import NormalSurvey, normal_clips
 from humwatch.pipeline import PipelineSpec, network_response
 from humwatch.predictor import Predictor
-from humwatch.recording import normal_clips
+from humwatch.run_state import RunGate
 from humwatch.scoring.calibration import CalibrationSpec
 from humwatch.scoring.normal_clip import NormalClip
 from humwatch.scoring.spec import DEFAULT_SCORE, ScoreKind
@@ -39,6 +41,8 @@ class RecalibrationRequest:
         score: kind of its score; None for the default of new bundles.
         spec: rates and method of the thresholds.
         made_by: program that makes the bundle, for its manifest.
+        float_scale: factor for float samples that the clips were heard with; of recordings it is measured.
+        quiet_is_normal: whether recordings far quieter than most are of a machine that runs, not of one that stands.
     """
 
     machine_id: str
@@ -48,6 +52,8 @@ class RecalibrationRequest:
     score: ScoreKind | None = None
     spec: CalibrationSpec = field(default_factory=CalibrationSpec)
     made_by: str = "calibrate"
+    float_scale: float = 1.0
+    quiet_is_normal: bool = False
 
 
 def normal_recordings(paths: Iterable[Path]) -> list[Path]:
@@ -110,9 +116,12 @@ def recalibrate(
     pipeline = pipeline_for(bundle, request)
     clips: list[NormalClip] = []
     digests: list[str] = []
+    survey = _survey(by_content, bundle.manifest.channel, request)
+    request = replace(request, float_scale=survey.float_scale)
+    gate = None if request.quiet_is_normal else survey.run_gate
     for path, digest in by_content.items():
         if digest not in digests:
-            found = _clips(path, digest, pipeline, predictor, bundle.manifest.channel, request)
+            found = _clips(path, digest, pipeline, predictor, bundle.manifest.channel, request, gate)
             clips += found
             digests += [digest] if found else []
         if on_recording is not None:
@@ -181,7 +190,7 @@ def fit_bundle(
     )
     return compose_bundle(
         pipeline,
-        calibration,
+        replace(calibration, float_scale=request.float_scale),
         bundle.graph,
         bundle.golden,
         machine_id=request.machine_id,
@@ -204,6 +213,15 @@ def _digest(path: Path) -> str:
         raise FileUnreadable(f"{path} cannot be read: {error.strerror}") from error
 
 
+def _survey(paths: Iterable[Path], default_channel: int, request: RecalibrationRequest) -> NormalSurvey:
+    """Measure all recordings before any is heard: scale and gate are one for all of them."""
+    survey = NormalSurvey()
+    for path in paths:
+        with _path_named(path):
+            survey.add(path, channel=None if request.all_channels else request.channel, default_channel=default_channel)
+    return survey
+
+
 def _clips(
     path: Path,
     digest: str,
@@ -211,8 +229,9 @@ def _clips(
     predictor: Predictor,
     default_channel: int,
     request: RecalibrationRequest,
+    run_gate: RunGate | None,
 ) -> list[NormalClip]:
-    try:
+    with _path_named(path):
         channels: list[int | None] = [request.channel]
         if request.all_channels:
             with open_recording(path) as recording:
@@ -221,9 +240,23 @@ def _clips(
             clip
             for channel in channels
             for clip in normal_clips(
-                path, digest, pipeline, predictor, channel=channel, default_channel=default_channel
+                path,
+                digest,
+                pipeline,
+                predictor,
+                channel=channel,
+                default_channel=default_channel,
+                float_scale=request.float_scale,
+                run_gate=run_gate,
             )
         ]
+
+
+@contextmanager
+def _path_named(path: Path) -> Iterator[None]:
+    """Name the path in what goes wrong with it inside."""
+    try:
+        yield
     except AudioError as error:
         raise type(error)(f"{path}: {error}") from error
     except OSError as error:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from humwatch.arrays import Float32, Int16
+from humwatch.arrays import Float32, Float64, Int16
 
 MAX_CHANNELS: Final = 8
 MAX_RATE_HZ: Final = 655_350
@@ -22,8 +23,9 @@ def flac_of(samples: Samples, rate_hz: int) -> bytes:
     """Return sound as FLAC.
 
     Args:
-        samples: int16 (n,) or (n, channels), kept bit for bit; or float32, full scale 1, kept to 24 bits (what is
-            beyond full scale is clipped, NaN becomes 0).
+        samples: int16 (n,) or (n, channels), kept bit for bit; or float32, full scale 1, kept to 24 bits (NaN becomes
+            0). Floats beyond full scale, as in Pa, are multiplied by a power of two below 1 that the file's comment
+            states: clipped, they would be another sound.
         rate_hz: samples a second and channel, 1 to 655,350.
 
     Raises:
@@ -38,14 +40,25 @@ def flac_of(samples: Samples, rate_hz: int) -> bytes:
     if samples.dtype == np.int16:
         soundfile.write(buffer, samples, rate_hz, format="FLAC", subtype="PCM_16")
     elif samples.dtype == np.float32:
-        soundfile.write(buffer, _to_24_bits(samples), rate_hz, format="FLAC", subtype="PCM_24")
+        scaled, scale = _within_full_scale(samples.astype(np.float64))
+        with soundfile.SoundFile(buffer, "w", rate_hz, channels, "PCM_24", format="FLAC") as file:
+            if scale != 1.0:
+                file.comment = f"samples are multiplied by {scale:g}"
+            file.write(_to_24_bits(scaled))
     else:
         raise ValueError(f"samples of {samples.dtype}: int16 or float32")
     return buffer.getvalue()
 
 
-def _to_24_bits(samples: Samples) -> npt.NDArray[np.int32]:
-    """Return float32, full scale 1, as int32 whose lowest byte is 0."""
+def _within_full_scale(samples: Float64) -> tuple[Float64, float]:
+    """Return samples without NaN that are within full scale, and the factor that brought them there."""
+    finite = np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)
+    peak = float(np.abs(finite).max())
+    scale = 1.0 if peak <= 1.0 else 2.0 ** -math.ceil(math.log2(peak))
+    return finite * scale, scale
+
+
+def _to_24_bits(samples: Float64) -> npt.NDArray[np.int32]:
+    """Return samples, full scale 1, as int32 whose lowest byte is 0."""
     full = float(1 << 23)
-    finite = np.nan_to_num(samples.astype(np.float64), nan=0.0, posinf=1.0, neginf=-1.0)
-    return np.clip(np.rint(finite * full), -full, full - 1).astype(np.int32) << 8
+    return np.clip(np.rint(samples * full), -full, full - 1).astype(np.int32) << 8
