@@ -1,0 +1,49 @@
+"""What is known of a recording before its samples are read, and how much is taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+UNKNOWN_FRAMES: Final = 1 << 62
+"""From this count on nobody knows how long a recording is: its header does not say."""
+
+
+@dataclass(frozen=True)
+class DecodeLimits:
+    """Limits of a recording; checked from the header, and counted where a header does not say how long it is."""
+
+    max_duration_s: float = 600.0
+    max_channels: int = 16
+    min_rate_hz: int = 4_000
+    max_rate_hz: int = 384_000
+    max_samples: int = 256_000_000
+    """Frames x channels of the whole recording: bounds the work, as the block bounds the memory."""
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """Header of a recording.
+
+    Attributes:
+        rate_hz: frames per second.
+        channels: number of channels.
+        frames: number of frames.
+        format: container, e.g. ``WAV`` or ``FLAC``.
+        subtype: encoding, e.g. ``PCM_16``.
+        sample_bits: resolution of a sample, bits.
+        lossy: name of the coding that left out sound, as people know it; None where nothing was left out.
+    """
+
+    rate_hz: int
+    channels: int
+    frames: int
+    format: str
+    subtype: str
+    sample_bits: int
+    lossy: str | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.frames / self.rate_hz
