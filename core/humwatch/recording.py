@@ -72,7 +72,7 @@ def score_recording(
     limits: DecodeLimits | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> RecordingScore:
-    """Score a WAV or FLAC recording.
+    """Score a recording.
 
     The score is that of the worst ``clip_seconds`` of it, as a live stream of the same samples would have shown.
 
@@ -185,8 +185,29 @@ def _source_warnings(monitor: Monitor, info: AudioInfo) -> list[SoundWarning]:
             f"rounded to {info.sample_bits} bits, samples hiss louder than much of what the model listens to; it was"
             f" calibrated on {calibrated_bits} bits: the score says nothing about the machine"
         )
+        if info.lossy is not None:
+            text = (
+                f"{_coding(info)} keeps too little of the sound, and the model was calibrated on finer recordings:"
+                " the score says nothing about the machine"
+            )
         found.append(SoundWarning(code="coarse_samples", message=text))
-    return found
+    return [*found, *_coding_warning(info)]
+
+
+def _coding(info: AudioInfo) -> str:
+    rate = "" if info.bits_per_s is None else f" at {info.bits_per_s / 1000:.0f} kbit/s a channel"
+    return f"{info.lossy}{rate}"
+
+
+def _coding_warning(info: AudioInfo) -> list[SoundWarning]:
+    """Return the warning for a recording whose coding left out sound."""
+    if info.lossy is None:
+        return []
+    text = (
+        f"coded as {_coding(info)}: what ears miss was left out, a fault may be among it; compare with a calibration on"
+        " recordings coded alike"
+    )
+    return [SoundWarning(code="lossy_coded", message=text)]
 
 
 def _level_warning(monitor: Monitor, level_dbfs: float) -> list[SoundWarning]:
@@ -231,7 +252,7 @@ def analyse(
             check.push(mono)
             seconds_dbfs += levels.push(mono)
         blocks += pipeline.flush()
-    warnings = [*check.warnings(), *_rate_warnings(spec, info)]
+    warnings = [*check.warnings(), *_rate_warnings(spec, info), *_coding_warning(info)]
     return RecordingEvidence(blocks, check.level_dbfs, min(seconds_dbfs, default=None), info.sample_bits, warnings)
 
 
@@ -249,7 +270,14 @@ def clip_lines(blocks: Sequence[WindowBlock], spec: PipelineSpec, first_window: 
 
 
 def normal_clips(
-    path: Path, name: str, spec: PipelineSpec, predictor: Predictor, *, channel: int | None, default_channel: int = 0
+    path: Path,
+    name: str,
+    spec: PipelineSpec,
+    predictor: Predictor,
+    *,
+    channel: int | None,
+    default_channel: int = 0,
+    on_warning: Callable[[SoundWarning], None] | None = None,
 ) -> list[NormalClip]:
     """Cut a normal recording into whole clips that do not overlap, and keep their evidence.
 
@@ -260,6 +288,7 @@ def normal_clips(
         predictor: network of the model.
         channel: channel to use, as for :func:`score_recording`.
         default_channel: default channel, as for :func:`score_recording`.
+        on_warning: callback for each warning about its sound.
 
     Returns:
         The clips; none when the recording is shorter than a clip.
@@ -272,6 +301,8 @@ def normal_clips(
     for warning in analysed.warnings:
         if warning.code in UNJUDGEABLE:
             raise CalibrationError(f"{path} is no normal recording ({warning.code}): {warning.message}")
+        if on_warning is not None:
+            on_warning(warning)
     if not analysed.blocks:
         return []
     evidence = Evidence.concatenate([block.evidence for block in analysed.blocks])

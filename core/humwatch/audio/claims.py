@@ -18,13 +18,8 @@ _XING_WITHIN: Final = 4 + 32 + 4
 """The name lies behind the head of the first frame and its side information (9 to 32 bytes)."""
 
 
-def check_claims(file: BinaryIO, container: str, frames: int) -> None:
-    """Compare what a file claims with what is there.
-
-    Args:
-        file: seekable file; its position changes.
-        container: libsndfile's name of the container; there is nothing to compare for one that is not known.
-        frames: number of frames that libsndfile found.
+def check_claims(file: BinaryIO) -> None:
+    """Compare what a file claims, as its first bytes tell what it is, with what is there; leaves it at its start.
 
     Raises:
         AudioTruncated: more is claimed than is there.
@@ -33,26 +28,33 @@ def check_claims(file: BinaryIO, container: str, frames: int) -> None:
     """
     size = file.seek(0, 2)
     file.seek(0)
-    if container == "AIFF":
-        _check_frames(_aiff_frames(file), frames)
-    elif container == "AU":
-        _check_au(file.read(12), size)
-    elif container == "CAF":
-        _check_caf(file, size)
-    elif container == "OGG":
+    head = file.read(12)
+    if head[:4] == b"OggS":
         _check_ogg(file, size)
-    elif container == "MP3":
-        _check_mp3(file, size)
+    elif head[:4] in (b".snd", b"dns."):
+        _check_au(head, size)
+    elif head[:4] == b"caff":
+        _check_caf(file, size)
+    elif head[:3] == b"ID3" or (len(head) > 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0):
+        _check_mp3(file, head, size)
+    file.seek(0)
+
+
+def check_frames(file: BinaryIO, frames: int) -> None:
+    """Compare the frames that an AIFF file claims with those that libsndfile found; its position changes.
+
+    Raises:
+        AudioTruncated: more are claimed than are there.
+        AudioHeaderInvalid: there are more chunks than in any recording.
+    """
+    claimed = _aiff_frames(file)
+    if claimed > frames:
+        raise AudioTruncated(f"the header claims {claimed} frames, {frames} are there")
 
 
 def _check_bytes(claimed: int, available: int) -> None:
     if claimed > available:
         raise AudioTruncated(f"the header claims {claimed} bytes of samples, {available} are there")
-
-
-def _check_frames(claimed: int, frames: int) -> None:
-    if claimed > frames:
-        raise AudioTruncated(f"the header claims {claimed} frames, {frames} are there")
 
 
 def _aiff_frames(file: BinaryIO) -> int:
@@ -123,9 +125,9 @@ def _check_end_of_ogg(at: int, size: int) -> None:
         raise AudioTruncated("the Ogg stream breaks off in the head of a page")
 
 
-def _check_mp3(file: BinaryIO, size: int) -> None:
+def _check_mp3(file: BinaryIO, start: bytes, size: int) -> None:
     """Compare the bytes that an encoder wrote into the first frame with those that are there."""
-    tag = id3_bytes(file.read(10))
+    tag = id3_bytes(start[:10])
     file.seek(tag)
     head = file.read(_XING_WITHIN + 12)
     found = next((at for name in (b"Xing", b"Info") if (at := head.find(name, 4, _XING_WITHIN)) > 0), None)

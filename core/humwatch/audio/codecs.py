@@ -42,14 +42,11 @@ LOSSY: Final = {
 
 LOSSLESS: Final = frozenset({"alac", "flac", "wmalossless", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be"})
 
-_CLAIMS_HOLD: Final = frozenset({"mov", "asf"})
+_CLAIMS_HOLD: Final = frozenset({"mov", "asf", "matroska"})
 """Containers that say how long they are; of others FFmpeg guesses."""
 
 _MISSING_S: Final = 0.5
 """An encoder's lead and the last packet's rest; of a recording that is this much too short a part is missing."""
-
-_CAF_CODINGS: Final = (b"aac ",)
-"""What Apple's container holds that libsndfile leaves alone."""
 
 _FULL_SCALE: Final = {"u1": 2.0**7, "i2": 2.0**15, "i4": 2.0**31, "f4": 1.0, "f8": 1.0}
 
@@ -70,8 +67,6 @@ def demuxer_of(file: BinaryIO) -> str | None:
         return "asf"
     if head.startswith(b"\x1a\x45\xdf\xa3"):
         return "matroska"
-    if head.startswith(b"caff") and head[28:32] in _CAF_CODINGS:
-        return "caf"
     if len(head) > 6 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
         return "aac"
     return None
@@ -105,6 +100,7 @@ class CodecReader:
             raise AudioFormatUnsupported(f"{_KNOWN_AS[demuxer]} is read with the extra `codecs`: {EXTRA}")
         self._av: Any = av
         self._demuxer = demuxer
+        file.seek(0)
         try:
             self._container = av.open(file, format=demuxer, metadata_errors="ignore", io_open=_refuse)
         except (av.FFmpegError, ValueError) as error:
@@ -117,7 +113,8 @@ class CodecReader:
             raise
         self._frames = self._decoded()
         self._rest: Float32 = np.zeros((0, self.info.channels), np.float32)
-        self._given = 0
+        self._heard = 0
+        self.coded_bytes = 0
 
     def read(self, frames: int) -> Float32:
         """Return the next frames, float32 (n, channels); fewer at the end.
@@ -135,7 +132,6 @@ class CodecReader:
             held += len(piece)
         samples = np.concatenate(pieces)
         self._rest = samples[frames:].copy()
-        self._given += min(held, frames)
         if held < frames:
             self._check_end()
         return samples[:frames]
@@ -147,6 +143,10 @@ class CodecReader:
     def _only_stream(self) -> Any:
         streams = self._container.streams.audio
         if len(streams) != 1:
+            if not self._container.streams:
+                raise AudioHeaderInvalid(
+                    f"the {_KNOWN_AS[self._demuxer]} file names no track: it was cut off before its index was written"
+                )
             if not streams:
                 raise AudioEmpty(f"the {_KNOWN_AS[self._demuxer]} file has no sound in it")
             raise AudioFormatUnsupported(f"{len(streams)} sound tracks are in this file: send one")
@@ -166,10 +166,13 @@ class CodecReader:
 
     def _decoded(self) -> Iterator[Float32]:
         try:
-            for frame in self._container.decode(self._stream):
-                yield self._samples(frame)
+            for packet in self._container.demux(self._stream):
+                self.coded_bytes += packet.size
+                for frame in packet.decode():
+                    self._heard += frame.samples
+                    yield self._samples(frame)
         except self._av.FFmpegError as error:
-            at_s = self._given / self.info.rate_hz
+            at_s = self._heard / self.info.rate_hz
             raise AudioTruncated(f"the samples cannot be decoded past {at_s:.3f} s: {_reason(error)}") from error
 
     def _samples(self, frame: AudioFrame) -> Float32:
@@ -177,7 +180,7 @@ class CodecReader:
         if (frame.sample_rate, channels) != (self.info.rate_hz, self.info.channels):
             raise AudioHeaderInvalid(
                 f"{self.info.rate_hz} Hz and {self.info.channels} channels become {frame.sample_rate} Hz and {channels}"
-                f" after {self._given / self.info.rate_hz:.3f} s"
+                f" after {self._heard / self.info.rate_hz:.3f} s"
             )
         values = frame.to_ndarray()
         values = values.T if frame.format.is_planar else values.reshape(-1, channels)  # (n, channels)
@@ -186,15 +189,17 @@ class CodecReader:
         return scaled.astype(np.float32)
 
     def _check_end(self) -> None:
-        if self._demuxer not in _CLAIMS_HOLD or not self._stream.duration or not self._stream.time_base:
+        if self._demuxer not in _CLAIMS_HOLD:
             return
-        claimed_s = float(self._stream.duration * self._stream.time_base)
-        there_s = self._given / self.info.rate_hz
+        claimed_s = (self._container.duration or 0) / self._av.time_base
+        if self._stream.duration and self._stream.time_base:
+            claimed_s = float(self._stream.duration * self._stream.time_base)
+        there_s = self._heard / self.info.rate_hz
         if there_s < claimed_s - _MISSING_S:
             raise AudioTruncated(f"the header claims {claimed_s:.3f} s, {there_s:.3f} s are there")
 
 
-_KNOWN_AS: Final = {"caf": "AAC in CAF", "mov": "M4A/MP4/3GP", "amr": "AMR", "asf": "WMA", "matroska": "Matroska/WebM", "aac": "AAC"}
+_KNOWN_AS: Final = {"mov": "M4A/MP4/3GP", "amr": "AMR", "asf": "WMA", "matroska": "Matroska/WebM", "aac": "AAC"}
 
 
 def _refuse(*_: object, **__: object) -> None:

@@ -58,6 +58,8 @@ class SampleReader(Protocol):
     """Samples of an opened recording, in order."""
 
     info: AudioInfo
+    coded_bytes: int
+    """Size of what was decoded, for a lossy coding; known at its end where the header does not say how long it is."""
 
     def read(self, frames: int) -> Float32:
         """Return the next frames, float32 (n, channels); fewer at the end."""
@@ -69,9 +71,9 @@ class SampleReader(Protocol):
 class Recording:
     """Opened file: its header, and its samples block by block."""
 
-    def __init__(self, reader: SampleReader) -> None:
+    def __init__(self, reader: SampleReader, info: AudioInfo) -> None:
         self._reader = reader
-        self.info = reader.info
+        self.info = info
 
     def blocks(self) -> Iterator[AudioChunk]:
         """Decode in order, at most ``DECODE_BLOCK_SAMPLES`` samples at a time.
@@ -111,19 +113,22 @@ def open_recording(source: Path | str | BinaryIO, limits: DecodeLimits | None = 
             yield recording
         return
     opener = _opener(source, limits)
-    frames: int | None = None
+    counted: AudioInfo | None = None
     with closing(opener()) as reader:
-        _check_form(reader.info, limits)
-        if reader.info.frames >= UNKNOWN_FRAMES:
-            frames = _count(reader, limits)
+        _check_rate(reader.info.rate_hz, limits)
+        _check_channels(reader.info.channels, limits)
+        if reader.info.frames < UNKNOWN_FRAMES:
+            yield _recording(reader, reader.info, limits)
         else:
-            _check_length(reader.info, limits)
-            yield Recording(reader)
-    if frames is not None:
+            counted = _counted(reader, limits)
+    if counted is not None:
         with closing(opener()) as reader:
-            reader.info = replace(reader.info, frames=frames)
-            _check_length(reader.info, limits)
-            yield Recording(reader)
+            yield _recording(reader, counted, limits)
+
+
+def _recording(reader: SampleReader, info: AudioInfo, limits: DecodeLimits) -> Recording:
+    _check_length(info, limits)
+    return Recording(reader, info.coded_in(reader.coded_bytes) if info.bits_per_s is None else info)
 
 
 def _opener(file: BinaryIO, limits: DecodeLimits) -> Callable[[], SampleReader]:
@@ -141,14 +146,16 @@ def _opener(file: BinaryIO, limits: DecodeLimits) -> Callable[[], SampleReader]:
     return lambda: open_other(file)
 
 
-def _count(reader: SampleReader, limits: DecodeLimits) -> int:
-    """Return the number of frames that can be decoded; raises as soon as they are too many."""
-    info, frames = reader.info, 0
+def _counted(reader: SampleReader, limits: DecodeLimits) -> AudioInfo:
+    """Return what is known after all frames were decoded once; raises as soon as they are too many."""
+    info = replace(reader.info, frames=0)
     step = _block_frames(info)
     while count := len(reader.read(step)):
-        frames += count
-        _check_length(replace(info, frames=frames), limits)
-    return frames
+        info = replace(info, frames=info.frames + count)
+        _check_length(info, limits)
+        if count < step:
+            break
+    return info.coded_in(reader.coded_bytes)
 
 
 def _block_frames(info: AudioInfo) -> int:
@@ -165,11 +172,6 @@ def _check_rate(rate_hz: int, limits: DecodeLimits) -> None:
 def _check_channels(channels: int, limits: DecodeLimits) -> None:
     if channels > limits.max_channels:
         raise AudioTooManyChannels(f"{channels} channels; at most {limits.max_channels} are taken")
-
-
-def _check_form(info: AudioInfo, limits: DecodeLimits) -> None:
-    _check_rate(info.rate_hz, limits)
-    _check_channels(info.channels, limits)
 
 
 def _check_length(info: AudioInfo, limits: DecodeLimits) -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 UNKNOWN_FRAMES: Final = 1 << 62
 """From this count on nobody knows how long a recording is: its header does not say."""
+
+
+FAITHFUL_BITS_PER_S: Final = 56_000
+"""Coded with fewer bits a second and channel, normal sound alarms and faults are missed (docs/recordings.md)."""
+
+COARSE_BITS: Final = 8
+"""Resolution that such recordings have: judged only by a calibration on recordings as coarse."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,7 @@ class AudioInfo:
         subtype: encoding, e.g. ``PCM_16``.
         sample_bits: resolution of a sample, bits.
         lossy: name of the coding that left out sound, as people know it; None where nothing was left out.
+        bits_per_s: bits a second that such a coding left of each channel.
     """
 
     rate_hz: int
@@ -42,8 +50,17 @@ class AudioInfo:
     subtype: str
     sample_bits: int
     lossy: str | None = None
+    bits_per_s: float | None = None
 
     @property
     def duration_s(self) -> float:
         """Length in seconds."""
         return self.frames / self.rate_hz
+
+    def coded_in(self, coded_bytes: int) -> AudioInfo:
+        """Return what is known once the length is: how coarse a lossy coding of so many bytes is."""
+        if self.lossy is None or self.frames <= 0:
+            return self
+        bits_per_s = 8 * coded_bytes / self.duration_s / self.channels
+        bits = self.sample_bits if bits_per_s >= FAITHFUL_BITS_PER_S else min(self.sample_bits, COARSE_BITS)
+        return replace(self, sample_bits=bits, bits_per_s=bits_per_s)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import BinaryIO, Final, cast
 
@@ -10,7 +9,7 @@ import numpy as np
 import soundfile
 
 from humwatch.arrays import Float32
-from humwatch.audio.claims import check_claims
+from humwatch.audio.claims import check_claims, check_frames
 from humwatch.audio.info import AudioInfo
 from humwatch.audio.sample_bytes import SampleBytes
 from humwatch.audio.wav_format import A_LAW, FLOAT, MU_LAW, PCM
@@ -64,8 +63,9 @@ class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
 class SoundFileReader:
     """Frames of a file through libsndfile, in order."""
 
-    def __init__(self, file: _ForwardFile, info: AudioInfo, *, left_shift: int = 0) -> None:
+    def __init__(self, file: _ForwardFile, info: AudioInfo, *, coded_bytes: int = 0, left_shift: int = 0) -> None:
         self.info = info
+        self.coded_bytes = coded_bytes
         self._given = 0
         self._file = file
         self._left_shift = left_shift
@@ -113,8 +113,8 @@ def open_wav(file: BinaryIO, header: WavHeader) -> SoundFileReader:
     )
     bits, lossy = _kept(subtype)
     info = AudioInfo(form.rate_hz, form.channels, header.frames, header.container.name, subtype, bits, lossy)
-    if lossy is not None or form.tag == FLOAT:
-        return SoundFileReader(raw, info)
+    if form.tag != PCM:
+        return SoundFileReader(raw, info, coded_bytes=header.data_bytes)
     spare = form.bits - form.valid_bits
     shift = spare if form.low_justified and not _fills_the_top(raw) else 0
     return SoundFileReader(raw, replace(info, sample_bits=max(MIN_BITS, form.valid_bits)), left_shift=shift)
@@ -127,46 +127,50 @@ def open_other(file: BinaryIO) -> SoundFileReader:
         AudioFormatUnsupported: the container or the encoding is not read.
         AudioHeaderInvalid, AudioTruncated: it claims what is not there.
     """
+    check_claims(file)
     try:
         opened = _ForwardFile(file)
     except soundfile.LibsndfileError as error:
         raise AudioFormatUnsupported(
             f"this is no recording that can be read ({error.error_string}); samples without a header are not taken"
         ) from error
-    try:
-        return _checked(file, opened)
-    except Exception:
-        opened.close()
-        raise
+    return _checked(file, opened)
 
 
 def _open_coded_wav(file: BinaryIO, header: WavHeader) -> SoundFileReader:
-    if header.container.name == "W64" or len(header.spans) > 1:
-        raise AudioFormatUnsupported(f"this WAV encoding (tag {header.format.tag:#06x}) is not read in this container")
+    """Open a WAV file of coded samples, which libsndfile takes apart itself."""
+    tag = header.format.tag
+    if header.container.name != "WAV" or len(header.spans) > 1 or not header.complete:
+        raise AudioFormatUnsupported(f"this WAV encoding (tag {tag:#06x}) is not read without a length, or in parts")
     try:
         opened = _ForwardFile(file)
     except soundfile.LibsndfileError as error:
-        raise AudioFormatUnsupported(f"this WAV encoding (tag {header.format.tag:#06x}) is not read") from error
-    try:
-        return _checked(file, opened)
-    except Exception:
-        opened.close()
-        raise
+        raise AudioFormatUnsupported(f"this WAV encoding (tag {tag:#06x}) is not read") from error
+    reader = _checked(file, opened)
+    if header.coded_frames:
+        # The last block is filled up; the `fact` chunk says with how much.
+        reader.info = replace(reader.info, frames=min(reader.info.frames, header.coded_frames))
+    return reader
 
 
 def _checked(file: BinaryIO, opened: _ForwardFile) -> SoundFileReader:
     container, subtype = str(opened.format), str(opened.subtype)
-    if container not in CONTAINERS:
-        raise AudioFormatUnsupported(f"{container} files are not read; send WAV or FLAC")
-    if subtype not in SAMPLE_BITS and subtype not in LOSSY:
-        raise AudioFormatUnsupported(f"{subtype} samples are not read; send PCM, float or FLAC")
     at = file.tell()
-    check_claims(file, container, opened.frames)
-    file.seek(at, os.SEEK_SET)
+    size = file.seek(0, 2)
+    try:
+        if container not in CONTAINERS:
+            raise AudioFormatUnsupported(f"{container} files are not read; send WAV or FLAC")
+        if subtype not in SAMPLE_BITS and subtype not in LOSSY:
+            raise AudioFormatUnsupported(f"{subtype} samples are not read; send PCM, float or FLAC")
+        if container == "AIFF":
+            check_frames(file, opened.frames)
+    except Exception:
+        opened.close()
+        raise
+    file.seek(at)
     bits, lossy = _kept(subtype)
-    return SoundFileReader(
-        opened, AudioInfo(opened.samplerate, opened.channels, opened.frames, container, subtype, bits, lossy)
-    )
+    info = AudioInfo(opened.samplerate, opened.channels, opened.frames, container, subtype, bits, lossy)
+    return SoundFileReader(opened, info, coded_bytes=size)
 
 
 def _kept(subtype: str) -> tuple[int, str | None]:

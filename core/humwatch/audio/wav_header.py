@@ -39,16 +39,25 @@ class WavHeader:
         container: container, with its byte order.
         format: encoding of the samples.
         spans: where the samples lie: (first byte, bytes), in order.
+        complete: whether the header says how many there are.
+        coded_frames: number of frames as the ``fact`` chunk of coded samples says; 0 where it does not.
     """
 
     container: Container
     format: WavFormat
     spans: tuple[tuple[int, int], ...]
+    complete: bool
+    coded_frames: int
+
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of samples."""
+        return sum(length for _, length in self.spans)
 
     @property
     def frames(self) -> int:
         """Number of whole frames, for samples that are not coded."""
-        return sum(length for _, length in self.spans) // self.format.frame_bytes
+        return self.data_bytes // self.format.frame_bytes
 
 
 def read_wav_header(file: BinaryIO) -> WavHeader | None:
@@ -78,6 +87,8 @@ class _Reader:
         self._long_bytes: int | None = None
         self._spans: list[tuple[int, int]] = []
         self._end = 0
+        self._complete = True
+        self._coded_frames = 0
 
     def read(self) -> WavHeader:
         chunks = walk(self._file, self._container, self._size)
@@ -94,13 +105,15 @@ class _Reader:
             raise AudioHeaderInvalid("the file ends before its 'data' chunk")
         if self._end < self._size:
             self._check_tail()
-        return WavHeader(self._container, self._format, tuple(self._spans))
+        return WavHeader(self._container, self._format, tuple(self._spans), self._complete, self._coded_frames)
 
     def _before(self, chunk: Chunk) -> None:
         if chunk.name == b"fmt ":
             self._format = read_format(self._body(chunk, 64), self._container.byte_order)
         elif chunk.name == b"ds64":
             self._long_bytes = struct.unpack("<QQ", self._body(chunk, 16).ljust(16, b"\0"))[1]
+        elif chunk.name == b"fact":
+            self._coded_frames = struct.unpack(self._container.byte_order + "I", self._body(chunk, 4).ljust(4, b"\0"))[0]
         elif chunk.name == b"LIST" and self._body(chunk, 4) == b"wavl":
             raise AudioFormatUnsupported("a list of waves and silences (wavl) is no one recording")
 
@@ -120,6 +133,7 @@ class _Reader:
             if self._spans or claimed - available > max(header, self._format.frame_bytes - 1):
                 raise AudioTruncated(f"the header claims {claimed} bytes of samples, {available} are there")
             claimed = available
+        self._complete = self._complete and claimed is not None
         chunk.length = available if claimed is None else claimed
         chunk.end = end_of(self._file, self._container, chunk)
         self._spans.append((chunk.start, chunk.length))
