@@ -253,6 +253,9 @@ def analyse(
             seconds_dbfs += levels.push(mono)
         blocks += pipeline.flush()
     warnings = [*check.warnings(), *_rate_warnings(spec, info), *_coding_warning(info)]
+    if info.channels > 1 and channel is None:
+        text = f"channel {chosen} of {info.channels} (counted from 0) was listened to; ask for another with `channel`"
+        warnings.append(SoundWarning(code="channel_selected", message=text))
     return RecordingEvidence(blocks, check.level_dbfs, min(seconds_dbfs, default=None), info.sample_bits, warnings)
 
 

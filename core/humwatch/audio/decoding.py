@@ -14,8 +14,8 @@ import soxr
 
 from humwatch.arrays import Float32
 from humwatch.audio.codecs import CodecReader, demuxer_of
-from humwatch.audio.info import AudioInfo as AudioInfo
 from humwatch.audio.info import UNKNOWN_FRAMES
+from humwatch.audio.info import AudioInfo as AudioInfo
 from humwatch.audio.info import DecodeLimits as DecodeLimits
 from humwatch.audio.sound_files import open_other, open_wav
 from humwatch.audio.wav_header import read_wav_header
@@ -99,8 +99,8 @@ class Recording:
 def open_recording(source: Path | str | BinaryIO, limits: DecodeLimits | None = None) -> Iterator[Recording]:
     """Open a recording, from a path or a seekable file.
 
-    WAV and its relatives (RIFX, RF64, BW64, Wave64), FLAC, AIFF, AU, CAF, MP3 and Ogg (Vorbis, Opus, FLAC) are read; with
-    the extra ``codecs`` also M4A/MP4/3GP, AAC, AMR, WMA and Matroska. One whose header does not say how long it is, is
+    WAV and its relatives (RIFX, RF64, BW64, Wave64), FLAC, AIFF, AU, CAF, MP3 and Ogg (Vorbis, Opus) are read; with the
+    extra ``codecs`` also M4A/MP4/3GP, AAC, AMR, WMA and Matroska. One whose header does not say how long it is, is
     decoded once more beforehand, to be counted: within the limits.
 
     Raises:

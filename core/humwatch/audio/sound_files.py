@@ -14,7 +14,7 @@ from humwatch.audio.info import AudioInfo
 from humwatch.audio.sample_bytes import SampleBytes
 from humwatch.audio.wav_format import A_LAW, FLOAT, MU_LAW, PCM
 from humwatch.audio.wav_header import WavHeader
-from humwatch.errors import AudioFormatUnsupported, AudioHeaderInvalid, AudioTruncated
+from humwatch.errors import AudioFormatUnsupported, AudioTruncated
 
 SAMPLE_BITS: Final = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 24, "DOUBLE": 53} | {
     f"ALAC_{bits}": bits for bits in (16, 20, 24, 32)

@@ -20,13 +20,11 @@ _MAGICS: Final[dict[bytes, tuple[str, Literal["<", ">"]]]] = {
 }
 _WAVE64: Final = b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000")
 
-_KNOWN: Final = frozenset(
-    name.encode()
-    for name in (
-        "fmt |data|LIST|fact|bext|iXML|aXML|axml|chna|ds64|JUNK|junk|PAD |FLLR|cue |smpl|inst|PEAK|cart"
-        "|levl|id3 |ID3 |_PMX|umid|link|mext|qlty|acid|strc|DISP|minf|regn|INFO|wamd|guan|LGWV"
-    ).split("|")
+_NAMES: Final = (
+    b"fmt dataLISTfactbextiXMLaXMLaxmlchnads64JUNKjunkPAD FLLRcue smplinstPEAK"
+    b"cartlevlid3 ID3 _PMXumidlinkmextqltyacidstrcDISPminfregnINFOwamdguanLGWV"
 )
+_KNOWN: Final = frozenset(_NAMES[at : at + 4] for at in range(0, len(_NAMES), 4))
 """Names by which a chunk is recognised where its place is in doubt."""
 
 

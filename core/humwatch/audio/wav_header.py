@@ -113,7 +113,8 @@ class _Reader:
         elif chunk.name == b"ds64":
             self._long_bytes = struct.unpack("<QQ", self._body(chunk, 16).ljust(16, b"\0"))[1]
         elif chunk.name == b"fact":
-            self._coded_frames = struct.unpack(self._container.byte_order + "I", self._body(chunk, 4).ljust(4, b"\0"))[0]
+            frames = self._body(chunk, 4).ljust(4, b"\0")
+            self._coded_frames = struct.unpack(self._container.byte_order + "I", frames)[0]
         elif chunk.name == b"LIST" and self._body(chunk, 4) == b"wavl":
             raise AudioFormatUnsupported("a list of waves and silences (wavl) is no one recording")
 
@@ -142,7 +143,8 @@ class _Reader:
     def _claimed(self, chunk: Chunk, available: int) -> int | None:
         """Return the bytes of samples that the header claims; None where its writer did not know: to the end."""
         claimed, long_bytes = chunk.length, self._long_bytes
-        if claimed == 0 or any(claimed in unknown for unknown in (_UNKNOWN_64 if self._container.wide else _UNKNOWN_32)):
+        unknown = _UNKNOWN_64 if self._container.wide else _UNKNOWN_32
+        if claimed == 0 or any(claimed in sizes for sizes in unknown):
             if long_bytes is not None and 0 < long_bytes < _UNKNOWN_64[0].start:
                 return long_bytes
             return 0 if 0 in (claimed, long_bytes) and self._is_empty(chunk) else None
@@ -179,3 +181,16 @@ class _Reader:
                     f"the header claims {samples} bytes of samples, and behind them lie {tail} bytes that are no"
                     " chunk: the recording is longer than its header says"
                 )
+
+
+def bytes_per_s(file: BinaryIO) -> int | None:
+    """Return the bytes of samples a second of the beginning of a WAV file; None where it does not say."""
+    container = container_of(file)
+    if container is None:
+        return None
+    for chunk in walk(file, container, 1 << 62):
+        if chunk.name == b"fmt ":
+            file.seek(chunk.start)
+            form = read_format(file.read(min(chunk.length, 64)), container.byte_order)
+            return form.rate_hz * form.frame_bytes or None
+    return None

@@ -12,11 +12,14 @@ from typing import Final
 
 from humwatch.arrays import Float32
 from humwatch.audio.decoding import AudioInfo, DecodeLimits, open_recording
-from humwatch.audio.files import audio_files
+from humwatch.audio.files import FoundRecordings, find_recordings, some_of
 from humwatch.audio.integers import to_int16
 from humwatch.errors import HumwatchError
 from humwatch_service.errors import FileUnreadable, RequestInvalid
 from humwatch_service.protocol.messages import SAMPLE_BYTES, SampleFormat
+
+NAMED: Final = 20
+"""Recordings that cannot be used and are named, of as many as there are."""
 
 _ANY_LENGTH: Final = DecodeLimits(max_duration_s=math.inf, max_samples=1 << 62, min_rate_hz=1, max_rate_hz=1 << 30)
 """What the service does not take, it refuses itself; memory is bounded by the block that is decoded."""
@@ -34,18 +37,27 @@ def encoded(samples: Float32, sample_format: SampleFormat) -> bytes:
     return to_int16(samples).astype(">i2" if sample_format == "s16be" else "<i2").tobytes()
 
 
+def recordings_in(paths: Sequence[Path]) -> FoundRecordings:
+    """Return the recordings among files and folders, those of a folder by name, and what was left out.
+
+    Raises:
+        FileUnreadable: a folder has none, or a file cannot be opened.
+    """
+    try:
+        found = find_recordings(paths)
+    except OSError as error:
+        raise FileUnreadable(f"{error.filename} cannot be read: {error.strerror}") from error
+    if found.recordings:
+        return found
+    named = [path for path in paths if not path.is_dir()]
+    if not named:
+        raise FileUnreadable(f"{some_of(paths)} has no recording" + (f"; {found.remark}" if found.remark else ""))
+    return FoundRecordings(named, [])  # the decoder says what they lack
+
+
 def recordings(paths: Sequence[Path]) -> list[Path]:
-    """Return the recordings among files and folders, those of a folder by name. Raises :class:`FileUnreadable`."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = audio_files(path)
-            if not inside:
-                raise FileUnreadable(f"{path} has no WAV or FLAC file")
-            found += inside
-        else:
-            found.append(path)
-    return found
+    """Return the recordings of :func:`recordings_in`."""
+    return recordings_in(paths).recordings if paths else []
 
 
 class RecordingSequence:
@@ -56,16 +68,18 @@ class RecordingSequence:
         channels: number of channels of each.
         format: sample format as sent, 16 bits where that is all they have, else float32.
         samples: number of frames of all together.
+        remarks: what is to be said of them: files that were left out, codings that left out sound.
 
     Raises:
-        AudioError: one cannot be read.
+        AudioError: some cannot be read; all of them are named.
         FileUnreadable: one is not there.
         RequestInvalid: they differ.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = recordings(paths)
-        infos = [_info(path) for path in self._paths]
+        found = recordings_in(paths)
+        self._paths = found.recordings
+        infos = _infos(self._paths)
         first = infos[0]
         for path, info in zip(self._paths, infos, strict=True):
             if (info.rate_hz, info.channels) != (first.rate_hz, first.channels):
@@ -77,6 +91,11 @@ class RecordingSequence:
         self.channels = first.channels
         self.format: SampleFormat = "s16le" if all(info.sample_bits <= 16 for info in infos) else "f32le"
         self.samples = sum(info.frames for info in infos)
+        coded = [info.lossy for info in infos if info.lossy is not None]
+        self.remarks = [found.remark] if found.remark else []
+        if coded:
+            kinds = ", ".join(dict.fromkeys(coded))
+            self.remarks.append(f"{len(coded)} of {len(infos)} recordings are coded ({kinds}): sound was left out")
 
     @property
     def frame_bytes(self) -> int:
@@ -119,6 +138,22 @@ class RecordingSequence:
                         yield chunk
             finally:
                 blocks.close()
+
+
+def _infos(paths: Sequence[Path]) -> list[AudioInfo]:
+    """Return the headers of all; names all that have none."""
+    infos: list[AudioInfo] = []
+    errors: list[HumwatchError] = []
+    for path in paths:
+        try:
+            infos.append(_info(path))
+        except HumwatchError as error:
+            errors.append(error)
+    if len(errors) > 1:
+        raise type(errors[0])(f"{len(errors)} recordings cannot be used: {some_of(errors, NAMED)}")
+    if errors:
+        raise errors[0]
+    return infos
 
 
 def _info(path: Path) -> AudioInfo:
