@@ -9,8 +9,14 @@ UNKNOWN_FRAMES: Final = 1 << 62
 """From this count on nobody knows how long a recording is: its header does not say."""
 
 
-FAITHFUL_BITS_PER_S: Final = 56_000
+FAITHFUL_BITS_PER_S: Final = {"MP3": 44_000, "Vorbis": 44_000, "AAC": 56_000, "Opus": 56_000}
 """Coded with fewer bits a second and channel, normal sound alarms and faults are missed (docs/recordings.md)."""
+
+OTHER_FAITHFUL_BITS_PER_S: Final = 56_000
+"""The same for codings that were not measured below it."""
+
+SAMPLEWISE: Final = frozenset({"mu-law", "A-law", "IMA ADPCM", "Microsoft ADPCM"})
+"""Codings of each sample by itself or by its neighbours: they hiss a little, and leave out nothing."""
 
 COARSE_BITS: Final = 8
 """Resolution that such recordings have: judged only by a calibration on recordings as coarse."""
@@ -62,5 +68,6 @@ class AudioInfo:
         if self.lossy is None or self.frames <= 0:
             return self
         bits_per_s = 8 * coded_bytes / self.duration_s / self.channels
-        bits = self.sample_bits if bits_per_s >= FAITHFUL_BITS_PER_S else min(self.sample_bits, COARSE_BITS)
+        faithful = 0 if self.lossy in SAMPLEWISE else FAITHFUL_BITS_PER_S.get(self.lossy, OTHER_FAITHFUL_BITS_PER_S)
+        bits = self.sample_bits if bits_per_s >= faithful else min(self.sample_bits, COARSE_BITS)
         return replace(self, sample_bits=bits, bits_per_s=bits_per_s)

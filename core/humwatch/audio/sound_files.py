@@ -27,10 +27,10 @@ LOSSY: Final = {
     "MPEG_LAYER_III": ("MP3", 16),
     "VORBIS": ("Vorbis", 16),
     "OPUS": ("Opus", 16),
-    "ULAW": ("mu-law", 8),
-    "ALAW": ("A-law", 8),
-    "IMA_ADPCM": ("IMA ADPCM", 8),
-    "MS_ADPCM": ("Microsoft ADPCM", 8),
+    "ULAW": ("mu-law", 12),
+    "ALAW": ("A-law", 12),
+    "IMA_ADPCM": ("IMA ADPCM", 12),
+    "MS_ADPCM": ("Microsoft ADPCM", 12),
 }
 """Encodings that leave out sound: the name, and the resolution in bits that they may claim to have."""
 
