@@ -182,7 +182,8 @@ def _kept(subtype: str) -> tuple[int, str | None]:
 
 
 def _fills_the_top(raw: _ForwardFile) -> bool:
-    """Return whether samples of 24 bits in 32 lie in the upper ones: the lowest 8 are zero, and the highest are not."""
+    """Return whether samples of 24 bits in 32 lie in the upper ones: the lowest 8 are zero, and the highest vary."""
     samples = raw.read(_PROBE_FRAMES, dtype="int32", always_2d=True)
     raw.seek(0)
-    return bool(not np.any(samples & 0xFF) and np.any(samples >> 24 != (samples << 8) >> 31))
+    top = np.unique(samples >> 24)
+    return not np.any(samples & 0xFF) and len(top) > 1 and not np.isin(top, (-1, 0)).all()

@@ -191,6 +191,7 @@ def bytes_per_s(file: BinaryIO) -> int | None:
     for chunk in walk(file, container, 1 << 62):
         if chunk.name == b"fmt ":
             file.seek(chunk.start)
-            form = read_format(file.read(min(chunk.length, 64)), container.byte_order)
-            return form.rate_hz * form.frame_bytes or None
+            head = file.read(min(chunk.length, 64))
+            form = read_format(head, container.byte_order) if len(head) == min(chunk.length, 64) else None
+            return form.rate_hz * form.frame_bytes or None if form else None
     return None
