@@ -25,12 +25,9 @@ EXTRA: Final = "pip install 'humwatch[codecs]'"
 LOSSY: Final = {
     "aac": "AAC",
     "aac_latm": "AAC",
-    "amrnb": "AMR",
     "amr_nb": "AMR",
-    "amrwb": "AMR-WB",
     "amr_wb": "AMR-WB",
     "mp3": "MP3",
-    "mp3float": "MP3",
     "opus": "Opus",
     "vorbis": "Vorbis",
     "wmav1": "WMA",
@@ -154,13 +151,15 @@ class CodecReader:
 
     def _info(self) -> AudioInfo:
         context = self._stream.codec_context
-        name = str(context.codec.canonical_name if hasattr(context.codec, "canonical_name") else context.codec.name)
+        if context is None:
+            raise AudioFormatUnsupported("the file does not say how its sound is coded, or in a way that is not read")
+        name = str(context.codec.canonical_name)
         lossy = LOSSY.get(name)
         if lossy is None and name not in LOSSLESS:
             raise AudioFormatUnsupported(f"{name} sound is not read; send WAV or FLAC")
-        rate_hz, channels = int(context.sample_rate or 0), int(context.layout.nb_channels)
-        if channels < 1:
-            raise AudioHeaderInvalid("the header says 0 channels")
+        rate_hz, channels = int(context.sample_rate or 0), int(context.layout.nb_channels if context.layout else 0)
+        if channels < 1 or context.format is None:
+            raise AudioHeaderInvalid("the header does not say how many channels there are, or of which samples")
         bits = 16 if lossy is not None else min(24, 8 * int(context.format.bytes))
         return AudioInfo(rate_hz, channels, UNKNOWN_FRAMES, self._demuxer.upper(), name.upper(), bits, lossy)
 

@@ -129,12 +129,17 @@ def open_other(file: BinaryIO) -> SoundFileReader:
     """
     check_claims(file)
     try:
-        opened = _ForwardFile(file)
+        opened = _ForwardFile(_whole(file))
     except soundfile.LibsndfileError as error:
         raise AudioFormatUnsupported(
             f"this is no recording that can be read ({error.error_string}); samples without a header are not taken"
         ) from error
     return _checked(file, opened)
+
+
+def _whole(file: BinaryIO) -> BinaryIO:
+    """Return a file as libsndfile gets it: it seeks to places before the start when a header tells it to."""
+    return cast("BinaryIO", SampleBytes(file, [(0, file.seek(0, 2))]))
 
 
 def _open_coded_wav(file: BinaryIO, header: WavHeader) -> SoundFileReader:
@@ -143,7 +148,7 @@ def _open_coded_wav(file: BinaryIO, header: WavHeader) -> SoundFileReader:
     if header.container.name != "WAV" or len(header.spans) > 1 or not header.complete:
         raise AudioFormatUnsupported(f"this WAV encoding (tag {tag:#06x}) is not read without a length, or in parts")
     try:
-        opened = _ForwardFile(file)
+        opened = _ForwardFile(_whole(file))
     except soundfile.LibsndfileError as error:
         raise AudioFormatUnsupported(f"this WAV encoding (tag {tag:#06x}) is not read") from error
     reader = _checked(file, opened)
@@ -155,7 +160,6 @@ def _open_coded_wav(file: BinaryIO, header: WavHeader) -> SoundFileReader:
 
 def _checked(file: BinaryIO, opened: _ForwardFile) -> SoundFileReader:
     container, subtype = str(opened.format), str(opened.subtype)
-    at = file.tell()
     size = file.seek(0, 2)
     try:
         if container not in CONTAINERS:
@@ -167,7 +171,6 @@ def _checked(file: BinaryIO, opened: _ForwardFile) -> SoundFileReader:
     except Exception:
         opened.close()
         raise
-    file.seek(at)
     bits, lossy = _kept(subtype)
     info = AudioInfo(opened.samplerate, opened.channels, opened.frames, container, subtype, bits, lossy)
     return SoundFileReader(opened, info, coded_bytes=size)
