@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from humwatch.errors import CalibrationError
 from humwatch.monitor import source_health
 from humwatch.pipeline import EvidencePipeline, PipelineSpec, WindowBlock
 from humwatch.predictor import Predictor
-from humwatch.recording import choose_channel, name_live_channel
+from humwatch.recording import choose_channel, coding_warning, name_live_channel
 from humwatch.run_state import RunGate
 from humwatch.scoring.evidence import Evidence
 from humwatch.scoring.normal_clip import NormalClip
@@ -91,7 +91,10 @@ def analyse(
             hear(pipeline.push(samples))
         hear(pipeline.flush())
         source.finish()
-    warnings = name_live_channel(source.warnings(), levels, chosen, health.silent_dbfs)
+    warnings = [*name_live_channel(source.warnings(), levels, chosen, health.silent_dbfs), *coding_warning(info)]
+    if info.channels > 1 and channel is None:
+        text = f"channel {chosen} of {info.channels} (counted from 0) was listened to; ask for another with `channel`"
+        warnings.append(SoundWarning(code="channel_selected", message=text))
     return RecordingEvidence(blocks, source, info.rate_hz, info.sample_bits, warnings)
 
 
@@ -125,6 +128,7 @@ def normal_clips(
     default_channel: int = 0,
     float_scale: float = 1.0,
     run_gate: RunGate | None = None,
+    on_warning: Callable[[SoundWarning], None] | None = None,
 ) -> list[NormalClip]:
     """Cut a normal recording into whole clips that do not overlap, and keep the evidence of those without a fault.
 
@@ -137,6 +141,7 @@ def normal_clips(
         default_channel: default channel, as there.
         float_scale: factor for float samples.
         run_gate: levels by which the machine starts and stops; None where they are not known.
+        on_warning: callback for each warning about its sound.
 
     Returns:
         The clips; none when the recording is shorter than a clip.
@@ -165,6 +170,9 @@ def normal_clips(
     ]
     if not clean:
         _check_normal(path, analysed.warnings)
+    if on_warning is not None:
+        for warning in analysed.warnings:
+            on_warning(warning)
     return [
         NormalClip(
             name,

@@ -74,7 +74,7 @@ def score_recording(
     on_step: Callable[[Step], None] | None = None,
     use_level: bool = True,
 ) -> RecordingScore:
-    """Score a WAV or FLAC recording.
+    """Score a recording.
 
     The score is that of the worst ``clip_seconds`` of it, as a live stream of the same samples would have shown. What
     holds a hole, or sound of a machine that does not run, is not judged; where that is all, the state says so.
@@ -235,8 +235,29 @@ def _source_warnings(monitor: Monitor, info: AudioInfo, known: list[SoundWarning
             f"rounded to {info.sample_bits} bits, samples hiss louder than much of what the model listens to; it was"
             f" calibrated on {calibrated_bits} bits: the score says nothing about the machine"
         )
+        if info.lossy is not None:
+            text = (
+                f"{_coding(info)} keeps too little of the sound, and the model was calibrated on finer recordings:"
+                " the score says nothing about the machine"
+            )
         found.append(SoundWarning(code="coarse_samples", message=text))
-    return found
+    return [*found, *coding_warning(info)]
+
+
+def _coding(info: AudioInfo) -> str:
+    rate = "" if info.bits_per_s is None else f" at {info.bits_per_s / 1000:.0f} kbit/s a channel"
+    return f"{info.lossy}{rate}"
+
+
+def coding_warning(info: AudioInfo) -> list[SoundWarning]:
+    """Return the warning for a recording whose coding left out sound."""
+    if info.lossy is None:
+        return []
+    text = (
+        f"coded as {_coding(info)}: what ears miss was left out, and scores of normal sound are a little higher;"
+        " a model calibrated on recordings coded alike hears faults best"
+    )
+    return [SoundWarning(code="lossy_coded", message=text)]
 
 
 def _level_warning(monitor: Monitor, source: RecordingSource) -> list[SoundWarning]:

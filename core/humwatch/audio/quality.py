@@ -24,6 +24,7 @@ WarningCode = Literal[
     "level_unusual",
     "bandwidth_limited",
     "coarse_samples",
+    "lossy_coded",
     "resampled",
     "channel_selected",
     "shorter_than_clip",

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 from humwatch.audio.decoding import open_recording
-from humwatch.audio.files import audio_files, sha256_of_file
+from humwatch.audio.files import sha256_of_file, some_of
+from humwatch.audio.quality import SoundWarning
 from humwatch.bundle.bundle import Bundle, compose_bundle, digest_of
 from humwatch.bundle.manifest import PREDICTOR, Manifest
 from humwatch.calibration.fit import calibrate
 from humwatch.calibration.type_prior import TypePrior
-from humwatch.errors import AudioError, CalibrationError
+from humwatch.errors import AudioError, CalibrationError, HumwatchError
 from humwatch.normal_recording import NormalSurvey, normal_clips
 from humwatch.pipeline import PipelineSpec, network_response
 from humwatch.predictor import Predictor
@@ -24,9 +26,10 @@ from humwatch.run_state import RunGate
 from humwatch.scoring.calibration import CalibrationSpec
 from humwatch.scoring.normal_clip import NormalClip
 from humwatch.scoring.spec import DEFAULT_SCORE, ScoreKind
-from humwatch_service.errors import FileUnreadable, RecordingNotNormal
+from humwatch_service.errors import FileUnreadable
 
-_NOT_NORMAL = re.compile(r"(?<![a-z])(abnormal|anomal(y|ies|ous))(?![a-z])")
+NAMED: Final = 20
+"""Recordings that cannot be used and are named, of as many as there are."""
 
 
 @dataclass(frozen=True)
@@ -56,35 +59,6 @@ class RecalibrationRequest:
     quiet_is_normal: bool = False
 
 
-def normal_recordings(paths: Iterable[Path]) -> list[Path]:
-    """Return the recordings among files and folders (searched with all their subfolders), in order, each once.
-
-    Raises:
-        FileUnreadable: a path is not there, or a folder has no recording.
-        RecordingNotNormal: a file's name, or that of its folder, says that it is not normal.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = audio_files(path)
-            if not inside:
-                raise FileUnreadable(f"{path} has no WAV or FLAC file")
-            found += inside
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise FileUnreadable(f"{path} is not there")
-    for path in found:
-        _check_name(path)
-    return list(dict.fromkeys(found))
-
-
-def _check_name(path: Path) -> None:
-    for name in (path.name, path.parent.name):
-        if _NOT_NORMAL.search(name.lower()):
-            raise RecordingNotNormal(f"{path} says that it is not normal; thresholds are fitted to normal sound alone")
-
-
 def recalibrate(
     bundle: Bundle,
     predictor: Predictor,
@@ -93,6 +67,8 @@ def recalibrate(
     *,
     relatives: Sequence[Bundle] = (),
     on_recording: Callable[[Path], None] | None = None,
+    on_warning: Callable[[Path, SoundWarning], None] | None = None,
+    on_unusable: Callable[[Path, HumwatchError], None] | None = None,
 ) -> tuple[Manifest, bytes]:
     """Fit a machine's statistics and thresholds to normal recordings, through the network of ``bundle``.
 
@@ -103,29 +79,55 @@ def recalibrate(
         request: request for the new bundle.
         relatives: bundles in use of other machines; those of the type lend their spread, too.
         on_recording: callback after each recording.
+        on_warning: callback for each warning about the sound of a recording.
+        on_unusable: callback for each recording that cannot be used, which is then left out; without it, all are
+            heard and those that cannot be used are an error.
 
     Returns:
         Manifest and packed arrays for :func:`humwatch.bundle.bundle.write_bundle`, with ``bundle.graph``.
 
     Raises:
-        AudioError: a recording cannot be used; its path is in the message.
-        CalibrationError: too few recordings, or too short.
+        AudioError: recordings cannot be used; their paths are in the message.
+        CalibrationError: recordings are not of a running machine, too few, or too short.
         FileUnreadable: a file cannot be read.
     """
-    by_content = {path: _digest(path) for path in paths}
     pipeline = pipeline_for(bundle, request)
-    clips: list[NormalClip] = []
-    digests: list[str] = []
-    survey = _survey(by_content, bundle.manifest.channel, request)
-    request = replace(request, float_scale=survey.float_scale)
-    gate = None if request.quiet_is_normal else survey.run_gate
-    for path, digest in by_content.items():
-        if digest not in digests:
-            found = _clips(path, digest, pipeline, predictor, bundle.manifest.channel, request, gate)
-            clips += found
-            digests += [digest] if found else []
+    unusable: dict[Path, HumwatchError] = {}
+
+    def leave_out(path: Path, error: HumwatchError) -> None:
+        unusable[path] = error
+        if on_unusable is not None:
+            on_unusable(path, error)
+
+    def done(path: Path) -> None:
         if on_recording is not None:
             on_recording(path)
+
+    survey, by_digest = NormalSurvey(), dict[str, Path]()
+    for path in dict.fromkeys(paths):
+        try:
+            digest = _digest(path)
+            if digest not in by_digest:
+                _measure(survey, path, bundle.manifest.channel, request)
+                by_digest[digest] = path
+                continue
+        except (AudioError, FileUnreadable) as error:
+            leave_out(path, error)
+        done(path)
+    request = replace(request, float_scale=survey.float_scale)
+    gate = None if request.quiet_is_normal else survey.run_gate
+    clips: list[NormalClip] = []
+    digests: list[str] = []
+    for digest, path in by_digest.items():
+        try:
+            found = _clips(path, digest, pipeline, predictor, bundle.manifest.channel, request, gate, on_warning)
+            clips += found
+            digests += [digest] if found else []
+        except (AudioError, CalibrationError, FileUnreadable) as error:
+            leave_out(path, error)
+        done(path)
+    if unusable and (on_unusable is None or not clips):
+        raise _refusal(unusable)
     if not clips:
         raise CalibrationError(f"no recording is as long as a clip ({pipeline.windows.clip_seconds:g} s)")
     return fit_bundle(bundle, predictor, pipeline, clips, digests, request, relatives=relatives)
@@ -213,13 +215,18 @@ def _digest(path: Path) -> str:
         raise FileUnreadable(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _survey(paths: Iterable[Path], default_channel: int, request: RecalibrationRequest) -> NormalSurvey:
-    """Measure all recordings before any is heard: scale and gate are one for all of them."""
-    survey = NormalSurvey()
-    for path in paths:
-        with _path_named(path):
-            survey.add(path, channel=None if request.all_channels else request.channel, default_channel=default_channel)
-    return survey
+def _measure(survey: NormalSurvey, path: Path, default_channel: int, request: RecalibrationRequest) -> None:
+    """Let a survey measure a recording, before any is heard: scale and gate are one for all of them."""
+    with _path_named(path):
+        survey.add(path, channel=None if request.all_channels else request.channel, default_channel=default_channel)
+
+
+def _refusal(unusable: dict[Path, HumwatchError]) -> HumwatchError:
+    """Return the error that names all recordings that cannot be used; its kind is that of the first."""
+    first, *others = unusable.values()
+    if not others:
+        return first
+    return type(first)(f"{len(unusable)} recordings cannot be used: {some_of([*unusable.values()], NAMED)}")
 
 
 def _clips(
@@ -230,6 +237,7 @@ def _clips(
     default_channel: int,
     request: RecalibrationRequest,
     run_gate: RunGate | None,
+    on_warning: Callable[[Path, SoundWarning], None] | None,
 ) -> list[NormalClip]:
     with _path_named(path):
         channels: list[int | None] = [request.channel]
@@ -248,6 +256,7 @@ def _clips(
                 default_channel=default_channel,
                 float_scale=request.float_scale,
                 run_gate=run_gate,
+                on_warning=None if on_warning is None else partial(on_warning, path),
             )
         ]
 

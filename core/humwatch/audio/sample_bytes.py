@@ -1,0 +1,58 @@
+"""A file of nothing but samples, made of the parts of another file in which they lie."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import BinaryIO
+
+
+class SampleBytes(io.RawIOBase):
+    """Parts of a seekable file as one file; holds none of their bytes, and leaves the other file open."""
+
+    def __init__(self, file: BinaryIO, spans: Sequence[tuple[int, int]]) -> None:
+        """Begin at the first byte of the parts.
+
+        Args:
+            file: file in which the parts lie.
+            spans: first byte and number of bytes of each.
+        """
+        self._file = file
+        self._spans = [span for span in spans if span[1] > 0]
+        self._begins = [0, *accumulate(length for _, length in self._spans)]
+        self._at = 0
+
+    def readable(self) -> bool:
+        """Whether it can be read: it can."""
+        return True
+
+    def seekable(self) -> bool:
+        """Whether it can be sought in: it can."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go to a byte of the parts."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._begins[-1]}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def tell(self) -> int:
+        """Return which byte of the parts is the next one."""
+        return self._at
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        """Read the next bytes into a buffer, across parts; fewer than it holds only at the end."""
+        wanted = memoryview(buffer).cast("B")
+        done = 0
+        for (start, length), begin in zip(self._spans, self._begins, strict=False):
+            offset = self._at - begin
+            if not 0 <= offset < length or done == len(wanted):
+                continue
+            self._file.seek(start + offset)
+            piece = self._file.read(min(length - offset, len(wanted) - done))
+            wanted[done : done + len(piece)] = piece
+            done += len(piece)
+            self._at += len(piece)
+        return done
