@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from humwatch.audio.decoding import DecodeLimits
 from humwatch.bundle.manifest import MachineId
+from humwatch.text_files import read_text
 from humwatch_service.config.machines import MachineSettings
 from humwatch_service.config.sources import SourceSettings
 from humwatch_service.config.webhooks import WebhookSettings
@@ -237,15 +238,20 @@ class Settings(BaseSettings):
         if self.api_keys_file is None:
             return tuple(given)
         try:
-            lines = self.api_keys_file.read_text("utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+            filed = keys_of(read_text(self.api_keys_file))
+        except (OSError, ValueError) as error:
             raise SettingsInvalid(f"api_keys_file: {self.api_keys_file} cannot be read: {error}") from error
-        filed = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         if not filed or any(len(key) < MIN_KEY_CHARACTERS for key in filed):
             raise SettingsInvalid(
                 f"api_keys_file: {self.api_keys_file} has to hold keys of {MIN_KEY_CHARACTERS} characters at least"
             )
         return (*given, *filed)
+
+
+def keys_of(text: str) -> list[str]:
+    """Return the API keys of a file's text: its lines that are neither empty nor a comment (``#``)."""
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def is_loopback(host: str) -> bool:

@@ -18,6 +18,7 @@ import soundfile
 from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import HumwatchError
 from humwatch.scoring.spec import DEFAULT_SCORE, ScoreKind
+from humwatch_service.config.service_links import links_text, service_links
 from humwatch_service.config.settings import Settings, check_exposure
 from humwatch_service.config.webhooks import check_webhooks
 from humwatch_service.errors import (
@@ -125,6 +126,9 @@ def _state(folder: Path) -> Finding:
 
 
 def _surroundings(settings: Settings, listen: Listen) -> Iterator[Finding]:
+    links = service_links(os.environ)
+    if links:
+        yield Finding("service links", "ok", links_text(links))
     try:
         check_exposure(settings)
         keys = len(settings.keys())
