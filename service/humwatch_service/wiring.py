@@ -82,7 +82,9 @@ def make_service(settings: Settings) -> Service:
         normal_sounds=settings.normal_sounds,
         normal_s=settings.normal_sound_days * DAY_S,
     )
-    webhooks = WebhookSender(settings.webhooks, OutboxAdapter(state.store), on_outcome=metrics.state.notified)
+    webhooks = WebhookSender(
+        settings.webhooks, OutboxAdapter(state.store, settings.alarm_page), on_outcome=metrics.state.notified
+    )
     gauges = MachineGauges(settings, metrics, state)
     paint = _painter(models, state.evidence, scorer)
     recorder = _recorder(settings, state, gauges, paint=paint, on_owed=webhooks.wake)

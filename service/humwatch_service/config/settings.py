@@ -45,6 +45,14 @@ def processors() -> int:
 _List = (NoDecode, BeforeValidator(_split_list))
 
 
+def _network(value: object) -> object:
+    """Take an address of a network for the network."""
+    return ipaddress.ip_network(value, strict=False) if isinstance(value, str) else value
+
+
+Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
+
+
 class Settings(BaseSettings):
     """Everything that can be set; made by :func:`humwatch_service.config.layers.load_configuration`.
 
@@ -62,6 +70,16 @@ class Settings(BaseSettings):
     api_keys_file: Path | None = Field(None, description="file of further API keys, one a line")
     allowed_hosts: Annotated[tuple[str, ...], *_List] = Field(
         (), description="host names that requests may be addressed to, comma or JSON list; without a key loopback only"
+    )
+    public_url: str | None = Field(
+        None,
+        description="URL that people know the service under, such as `https://plant.example/humwatch`: its path is"
+        " taken off requests where a proxy has not, links in notifications begin with it",
+    )
+    trusted_proxies: Annotated[tuple[Network, ...], *_List] = Field(
+        (),
+        description="addresses or networks of proxies whose `X-Forwarded-For`, `-Proto`, `-Host` and `-Prefix` count,"
+        " comma or JSON list",
     )
     max_body_bytes: int = Field(64 << 20, ge=1, description="largest request body, bytes")
     max_duration_s: float = Field(600.0, gt=0, le=86_400, description="longest recording, seconds")
@@ -188,6 +206,19 @@ class Settings(BaseSettings):
             raise ValueError(f"an API key has {MIN_KEY_CHARACTERS} characters at least (try `openssl rand -hex 24`)")
         return keys
 
+    @field_validator("public_url")
+    @classmethod
+    def _whole_public_url(cls, given: str | None) -> str | None:
+        if given is None:
+            return None
+        try:
+            url = HttpUrl(given)
+        except ValueError:
+            raise ValueError("not an http or https URL") from None
+        if any(part is not None for part in (url.username, url.password, url.query, url.fragment)):
+            raise ValueError("a scheme, a host, a port and a path alone, such as https://plant.example/humwatch")
+        return str(url).rstrip("/")
+
     @field_validator("tracing_endpoint")
     @classmethod
     def _whole_endpoint(cls, endpoint: str | None) -> str | None:
@@ -226,6 +257,10 @@ class Settings(BaseSettings):
     def provider_names(self) -> tuple[str, ...]:
         """Names of the providers in ONNX Runtime."""
         return _PROVIDERS[self.providers]
+
+    def alarm_page(self, alarm_id: str) -> str | None:
+        """Return the URL of an alarm on the page; None where nobody said what people call the service."""
+        return None if self.public_url is None else f"{self.public_url}/ui/#/alarms/{alarm_id}"
 
     @property
     def on_loopback(self) -> bool:
