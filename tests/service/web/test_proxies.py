@@ -191,3 +191,20 @@ def test_an_address_with_a_length_stands_for_its_network() -> None:
         Settings(public_url="https://plant.example/x/").alarm_page("a-1") == "https://plant.example/x/ui/#/alarms/a-1"
     )
     assert Settings().alarm_page("a-1") is None
+
+
+@pytest.mark.parametrize("headers", [{}, {"Connection": "close"}, {"Connection": "keep-alive", "Upgrade": "websocket"}])
+def test_a_websocket_without_upgrade_is_told_what_to_set(bare: Any, headers: dict[str, str]) -> None:
+    answer = bare.http.get("/v1/machines/pump-2/stream", headers={"Sec-WebSocket-Version": "13", **headers})
+    assert (answer.status_code, answer.headers["upgrade"]) == (426, "websocket")
+    assert "upgrade" in answer.headers["connection"].lower()
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["code"] == "upgrade_required"
+    for line in ("proxy_http_version 1.1;", "proxy_set_header Upgrade $http_upgrade;", 'Connection "upgrade";'):
+        assert line in problem["detail"]
+    assert bare.http.get("/livez").status_code == 200  # the connection serves on
+
+
+def test_a_key_comes_before_it(trusting: Any) -> None:
+    assert trusting.http.get("/v1/machines/pump-2/stream").status_code == 401
