@@ -60,7 +60,9 @@ def of_response(status: int, headers: Mapping[str, str], body: bytes) -> Refusal
     except (ValueError, KeyError, TypeError):
         code, detail = f"http_{status}", f"the answer was HTTP status {status}"
         if not retry and status not in (401, 403, 404):
-            detail += " and no WebSocket: no service is at this address, or a proxy on the way does not pass `Upgrade` on"
+            detail += (
+                " and no WebSocket: no service is at this address, or a proxy on the way does not pass `Upgrade` on"
+            )
     return Refusal(code, detail, retry, retry_after_s(headers.get("Retry-After")))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -17,6 +16,7 @@ from humwatch.text_files import read_text
 from humwatch_service.config.machines import MachineSettings
 from humwatch_service.config.sources import SourceSettings
 from humwatch_service.config.webhooks import WebhookSettings
+from humwatch_service.cpu_allowance import cpu_allowance
 from humwatch_service.errors import ApiKeyRequired, SettingsInvalid
 
 ENV_PREFIX: Final = "HUMWATCH_"
@@ -37,9 +37,8 @@ def _split_list(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
-def processors() -> int:
-    """Return the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _workers() -> int:
+    return cpu_allowance().workers
 
 
 _List = (NoDecode, BeforeValidator(_split_list))
@@ -92,7 +91,10 @@ class Settings(BaseSettings):
     max_connections: int = Field(1024, ge=1, description="most connections at a time; further ones are answered 503")
     max_uploads: int = Field(32, ge=1, description="most bodies that are received at a time; further ones get 503")
     score_workers: int = Field(
-        default_factory=processors, ge=1, le=256, description="recordings scored at a time; default: one a processor"
+        default_factory=_workers,
+        ge=1,
+        le=256,
+        description="recordings scored at a time; default: one a processor, by the CPU quota where there is one",
     )
     score_queue: int = Field(16, ge=0, le=10_000, description="recordings that may wait for a worker; then 503")
     score_timeout_s: float = Field(300.0, gt=0, description="longest time from a whole body to its answer, seconds")
@@ -106,7 +108,10 @@ class Settings(BaseSettings):
     )
     max_streams: int = Field(512, ge=0, le=10_000, description="most live streams at a time; further ones get 503")
     stream_workers: int = Field(
-        default_factory=processors, ge=1, le=256, description="streams scored at a time; default: one a processor"
+        default_factory=_workers,
+        ge=1,
+        le=256,
+        description="streams scored at a time; default: one a processor, by the CPU quota where there is one",
     )
     stream_buffer_s: float = Field(
         10.0, ge=1, le=600, description="sound of a stream that may wait to be scored, seconds; then reading pauses"

@@ -21,6 +21,7 @@ from humwatch.scoring.spec import DEFAULT_SCORE, ScoreKind
 from humwatch_service.config.service_links import links_text, service_links
 from humwatch_service.config.settings import Settings, check_exposure
 from humwatch_service.config.webhooks import check_webhooks
+from humwatch_service.cpu_allowance import cpu_allowance
 from humwatch_service.errors import (
     PortInUse,
     SettingsInvalid,
@@ -64,6 +65,7 @@ def run_checks(settings: Settings, *, listen: Listen, track: Track) -> list[Find
 
 def _programs(settings: Settings) -> Iterator[Finding]:
     yield Finding("python", "ok", f"{platform.python_version()} on {platform.platform()}")
+    yield Finding("processors", "ok", str(cpu_allowance()))
     for package in (*PACKAGES, *LIVE_PACKAGES):
         try:
             yield Finding(package, "ok", version(package))

@@ -44,8 +44,8 @@ CLOSE_TIMEOUT_S: Final = 5.0
 """Longest time for sending a client the reason why its stream is closed."""
 NDJSON: Final = "application/x-ndjson"
 WITHOUT_UPGRADE: Final = (
-    "a WebSocket is wanted here, and the request came without `Upgrade: websocket`; if the client sent it, a proxy on the"
-    " way dropped it: in nginx set `proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade;"
+    "a WebSocket is wanted here, and the request came without `Upgrade: websocket`; if the client sent it, a proxy on"
+    " the way dropped it: in nginx set `proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade;"
     ' proxy_set_header Connection "upgrade";` (docs/deployment.md). POST takes sound over HTTP without it'
 )
 
@@ -82,9 +82,7 @@ async def stream_websocket(websocket: WebSocket, machine_id: str) -> None:
     await _WebSocketStream(websocket, session, service.settings.stream_idle_timeout_s).run()
 
 
-@router.get(
-    "/v1/machines/{machine_id}/stream", status_code=426, response_class=Response, responses=problems(426)
-)
+@router.get("/v1/machines/{machine_id}/stream", status_code=426, response_class=Response, responses=problems(426))
 async def without_upgrade(request: Request, machine_id: MachinePath) -> Response:
     """The WebSocket of the live protocol; a request without `Upgrade` is told what is missing."""
     checked_machine_id(machine_id)
