@@ -28,9 +28,9 @@ class Arrivals:
 
 def test_sound_that_was_kept_during_a_break_is_caught_up_with(monkeypatch: pytest.MonkeyPatch) -> None:
     arrivals = Arrivals(monkeypatch)
-    arrivals.hear(AHEAD_S, pause_s=30.0)
+    arrivals.hear(AHEAD_S - 0.2, pause_s=30.0)
     assert not arrivals.clock.catching_up
-    arrivals.hear(0.2)
+    arrivals.hear(0.4)
     assert arrivals.clock.catching_up
     arrivals.clock.on_caught_up()
     assert not arrivals.clock.catching_up
