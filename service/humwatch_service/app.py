@@ -22,6 +22,7 @@ from humwatch_service.web.access import Access, HostNames
 from humwatch_service.web.application import Service
 from humwatch_service.web.body_limit import BodyLimit, BodyLimits
 from humwatch_service.web.error_answers import EXCEPTION_HANDLERS
+from humwatch_service.web.proxies import Proxies
 from humwatch_service.web.request_context import RequestContext
 from humwatch_service.web.routes import (
     alarms,
@@ -67,6 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         docs_url=None,  # FastAPI's pages load scripts from outside hosts
         redoc_url=None,
+        openapi_url=None,  # routes/health.py knows the path that the service is shown under
         lifespan=_lifespan,
         # FastAPI's own telemetry would tell the process's global providers of queries and exceptions: see
         # telemetry/tracing.py.
@@ -108,8 +110,11 @@ def _middleware(settings: Settings, service: Service) -> list[Middleware]:
         min_bytes=settings.body_min_bytes,
         total_s=settings.body_total_timeout_s,
     )
-    hosts = HostNames(host=settings.host, allowed=settings.allowed_hosts, without_keys=not keys)
+    hosts = HostNames(
+        host=settings.host, allowed=settings.allowed_hosts, public_url=settings.public_url, without_keys=not keys
+    )
     return [
+        Middleware(Proxies, trusted=settings.trusted_proxies, public_url=settings.public_url),
         *([Middleware(RequestTraces, tracing=service.tracing)] if service.tracing.on else []),
         Middleware(RequestContext, metrics=service.metrics),
         Middleware(Access, keys=keys, hosts=hosts, sessions=service.sessions),

@@ -10,8 +10,9 @@ from humwatch.false_alarms.estimate import fit_decision
 from humwatch.false_alarms.scores import NormalScores
 from humwatch.live.model import LiveModel
 from humwatch_service.calibration.parts import make_calibrations
-from humwatch_service.config.settings import Settings, processors
+from humwatch_service.config.settings import Settings
 from humwatch_service.config.webhooks import recipients
+from humwatch_service.cpu_allowance import ControlGroup, cpu_allowance
 from humwatch_service.live.admission import StreamAdmission
 from humwatch_service.live.audio_ring import Sound
 from humwatch_service.live.evidence_writer import EvidenceWriter
@@ -82,7 +83,9 @@ def make_service(settings: Settings) -> Service:
         normal_sounds=settings.normal_sounds,
         normal_s=settings.normal_sound_days * DAY_S,
     )
-    webhooks = WebhookSender(settings.webhooks, OutboxAdapter(state.store), on_outcome=metrics.state.notified)
+    webhooks = WebhookSender(
+        settings.webhooks, OutboxAdapter(state.store, settings.alarm_page), on_outcome=metrics.state.notified
+    )
     gauges = MachineGauges(settings, metrics, state)
     paint = _painter(models, state.evidence, scorer)
     recorder = _recorder(settings, state, gauges, paint=paint, on_owed=webhooks.wake)
@@ -142,7 +145,7 @@ def _models(settings: Settings, metrics: Metrics) -> ModelRegistry:
         Engine(
             settings.provider_names,
             threads=settings.predictor_threads,
-            processors=processors(),
+            processors=cpu_allowance().workers,
             delay_s=settings.predict_delay_s,
             on_run=metrics.ran,
         ),
@@ -205,7 +208,7 @@ def _live(
     metrics: Metrics,
     tracing: Tracing,
 ) -> tuple[LiveParts, Shadows]:
-    load = Load(processors=processors(), budget_s=settings.stream_latency_s, max_load=settings.max_load)
+    load = Load(processors=cpu_allowance().cores, budget_s=settings.stream_latency_s, max_load=settings.max_load)
 
     def make_model(loaded: LoadedModel) -> LiveModel:
         return LiveModel(loaded.bundle, counted_predictor(loaded.predictor, loaded.manifest.machine_id, metrics, load))
@@ -213,7 +216,9 @@ def _live(
     machines = LiveMachines(settings, models, recorder, gauges, make_model=make_model)
     executor = PriorityExecutor(settings.stream_workers, around=tracing.batch if tracing.follows_batches else None)
     metrics.live.watch(lambda: len(machines.fed), lambda: machines.waiting_s, lambda: recorder.unsaved)
-    metrics.live.watch_load(load.share, lambda: load.lateness_s, budget_s=settings.stream_latency_s)
+    metrics.live.watch_load(
+        load.share, lambda: load.lateness_s, lambda: load.throttled, budget_s=settings.stream_latency_s
+    )
     shadows = _shadows(models, machines, load, state, recorder, metrics)
     parts = LiveParts(
         machines=machines,
@@ -231,7 +236,9 @@ def _live(
         recorder=recorder,
         load=load,
         executor=executor,
-        overload=OverloadWatch(load, metrics.live, lambda: machines.fed, relieve=shadows.relieve),
+        overload=OverloadWatch(
+            load, metrics.live, lambda: machines.fed, relieve=shadows.relieve, throttled_s=ControlGroup().throttled_s
+        ),
         periodic=_periodic(machines, recorder, gauges, retention, drifts, false_alarms, shadows),
         metrics=metrics.live,
         conclude=shadows.conclude,

@@ -18,6 +18,9 @@ from urllib.parse import urlsplit
 
 import typer
 
+from humwatch.text_files import read_text
+from humwatch_service.config.service_links import without_service_links
+
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8000
 LOOPBACK_OF: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -127,15 +130,17 @@ def _reasons(status: int, body: bytes) -> tuple[str, ...]:
 def _of_environment() -> dict[str, object]:
     """Return host and port of the environment; as for settings, the case of a name and empty values do not count."""
     names = {"HUMWATCH_HOST": "host", "HUMWATCH_PORT": "port"}
-    found = {names[name.upper()]: value for name, value in os.environ.items() if name.upper() in names and value}
-    return dict(found)
+    given = without_service_links(os.environ)
+    return {
+        names[name.upper()]: value.strip() for name, value in given.items() if name.upper() in names and value.strip()
+    }
 
 
 def _of_file(path: str | None) -> dict[str, object]:
     if not path:
         return {}
     try:
-        values = tomllib.loads(Path(path).read_text("utf-8"))
+        values = tomllib.loads(read_text(Path(path)))
     except (OSError, ValueError) as error:
         raise AddressUnknown(f"HUMWATCH_CONFIG: {path} cannot be read: {error}") from error
     return {name: values[name] for name in ("host", "port") if name in values}

@@ -32,9 +32,11 @@ from humwatch_service.protocol.messages import Bye, Hello, ServerMessage
 from humwatch_service.sources.capture import NATIVE_16, Block, Microphone, capture_blocks, load_sounddevice
 
 PATIENCE: Final = Patience(
-    slow_codes=frozenset({"stream_owned", "stream_idle", "machine_not_found", "not_found", "http_404"})
+    slow_codes=frozenset(
+        {"stream_owned", "stream_idle", "machine_not_found", "not_found", "http_404", "upgrade_required", "http_426"}
+    )
 )
-"""A box that runs for years does not give up because a machine is not there yet, or listened to by another."""
+"""A box that runs for years does not give up because a machine or a proxy is not set up yet, or another listens."""
 
 GOODBYE_S: Final = 5.0
 """Longest time for what is left to be sent and scored, after the signal to stop."""

@@ -16,6 +16,7 @@ from pydantic_core import Url
 
 from humwatch.alarm.events import AlarmEvent, EventKind
 from humwatch.bundle.manifest import MachineId
+from humwatch.text_files import read_text
 from humwatch_service.errors import SettingsInvalid
 
 ANNOUNCED: Final[frozenset[EventKind]] = frozenset({"raised", "cleared", "realarmed", "unshelved"})
@@ -108,8 +109,8 @@ class WebhookSettings(BaseModel):
             return key_of(self.secret.get_secret_value())
         path = self.secret_file or Path()
         try:
-            return key_of(path.read_text("utf-8").strip())
-        except (OSError, UnicodeDecodeError):
+            return key_of(read_text(path).strip())
+        except OSError:
             reason = f"{path} cannot be read"
         except ValueError as error:
             reason = f"{path}: {error}"
@@ -124,8 +125,8 @@ class WebhookSettings(BaseModel):
         if self.ca_file is None:
             return True
         try:
-            return ssl.create_default_context(cafile=self.ca_file)
-        except OSError as error:
+            return ssl.create_default_context(cadata=read_text(self.ca_file))
+        except (OSError, ValueError) as error:
             raise SettingsInvalid(f"webhooks: {self.name}: ca_file: {self.ca_file} cannot be used: {error}") from error
 
 

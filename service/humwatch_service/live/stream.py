@@ -173,7 +173,9 @@ class LiveStream:
 
     async def take(self, item: Float32 | Gap | Overflow | ClockReading) -> None:
         """Take the next item, sound as float32 (n, channels) in [-1, 1]; wait while too much waits (back-pressure)."""
+        asked_s = time.monotonic()
         await self.buffer.room()
+        held_back_s = time.monotonic() - asked_s
         if isinstance(item, Gap):
             self.accepted += item.samples
             self.gap_samples += item.samples
@@ -181,7 +183,7 @@ class LiveStream:
             if not len(item):
                 return
             self.accepted += len(item)
-            self.arrivals.on_audio(len(item), self.accepted)
+            self.arrivals.on_audio(len(item), self.accepted, held_back_s)
             self.clock.follow(self.accepted, self.arrivals.last_s)
         self.buffer.put(item)
 

@@ -80,16 +80,18 @@ class ArrivalClock:
         self._stands_until_s = self.last_s
         self._arrivals: deque[tuple[int, float]] = deque()
 
-    def on_audio(self, samples: int, accepted: int) -> None:
+    def on_audio(self, samples: int, accepted: int, held_back_s: float = 0.0) -> None:
         """Note that sound came, and see whether it comes faster than time.
 
         Args:
             samples: number of samples.
             accepted: index of the sample after the last of them.
+            held_back_s: time that the sender had to wait before, seconds: what comes at once then was not kept by it.
         """
         seconds = samples / self._rate_hz
         before_s, self.last_s = self.last_s, time.monotonic()
-        self._ahead_s = max(0.0, self._ahead_s - (self.last_s - before_s)) + seconds
+        least_s = min(0.0, self._ahead_s) - held_back_s
+        self._ahead_s = max(least_s, self._ahead_s - (self.last_s - before_s)) + seconds
         self.catching_up = self.catching_up or self._ahead_s > AHEAD_S
         self._stands_until_s = min(self.last_s, self._stands_until_s + self._trickle * seconds)
         self._arrivals.append((accepted, self.last_s))

@@ -51,12 +51,18 @@ class LiveMetrics:
         self._gauges["unsaved_changes"].set_function(unsaved)
 
     def watch_load(
-        self, share: Callable[[Resource], float], lateness_s: Callable[[], float], *, budget_s: float
+        self,
+        share: Callable[[Resource], float],
+        lateness_s: Callable[[], float],
+        throttled: Callable[[], float],
+        *,
+        budget_s: float,
     ) -> None:
         """Read the load from functions at each scrape; ``budget_s`` is the longest that scores may be late, seconds."""
         for resource in RESOURCES:
             self._gauges["live_load_ratio"].labels(resource).set_function(partial(share, resource))
         self._gauges["live_lateness_seconds"].set_function(lateness_s)
+        self._gauges["cpu_throttled_ratio"].set_function(throttled)
         self._gauges["latency_budget_seconds"].set(budget_s)
 
     def watch_viewers(self, viewers: Callable[[], float]) -> None:

@@ -168,7 +168,14 @@ LIVE_METRICS: Final = (
         "gauge",
         ("resource",),
         "Processor time that streams and the event loop use of what they may use, mean of 5 s: of all processors"
-        " (cores), and of the one that runs Python (interpreter). At 1 no more streams are taken.",
+        " (cores), of which a CPU quota counts as used up while the kernel holds the process back, and of the one that"
+        " runs Python (interpreter). At 1 no more streams are taken.",
+    ),
+    MetricSpec(
+        "humwatch_cpu_throttled_ratio",
+        "gauge",
+        (),
+        "Share of the last 5 s in whose periods the CPU quota was used up; 0 without one.",
     ),
     MetricSpec(
         "humwatch_live_lateness_seconds",

@@ -68,9 +68,10 @@ class HostNames:
     to a service that trusts everybody on this machine; it cannot send another Host or Origin than its own.
     """
 
-    def __init__(self, *, host: str, allowed: Iterable[str], without_keys: bool) -> None:
+    def __init__(self, *, host: str, allowed: Iterable[str], public_url: str | None = None, without_keys: bool) -> None:
         named = {name.lower() for name in allowed}
-        self._names = named | LOOPBACK_NAMES | {host.lower()}
+        public = {_name(urlsplit(public_url).netloc)} if public_url is not None else set()
+        self._names = named | public | LOOPBACK_NAMES | {host.lower()}
         self._enforced = without_keys or bool(named)
         self._check_origin = without_keys
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,8 +56,10 @@ class NotificationQueue(Protocol):
 class OutboxAdapter:
     """The outbox of the database as a :class:`NotificationQueue`; blocking, from any thread."""
 
-    def __init__(self, store: StateStore) -> None:
+    def __init__(self, store: StateStore, alarm_page: Callable[[str], str | None] = lambda _: None) -> None:
+        """Read from a database; ``alarm_page`` returns the URL of an alarm for people, if there is one."""
         self._store = store
+        self._alarm_page = alarm_page
 
     def due(self, now_s: float, limit: int, webhook: str) -> Sequence[Notification]:
         """Return a webhook's notifications to try now, the oldest event first."""
@@ -74,7 +76,11 @@ class OutboxAdapter:
     def _notification(self, delivery: Delivery) -> Notification:
         event = delivery.event
         body = notification_of(
-            event, machine_id=event.machine_id, alarm_id=event.alarm_id, context=self._context(event.alarm_id)
+            event,
+            machine_id=event.machine_id,
+            alarm_id=event.alarm_id,
+            context=self._context(event.alarm_id),
+            page_url=None if event.alarm_id is None else self._alarm_page(event.alarm_id),
         )
         return Notification(delivery.id, delivery.webhook, body, event.at_s, delivery.attempts)
 

@@ -64,6 +64,9 @@ class NotificationData(_Payload):
     machine_id: str = Field(description="machine that it is about")
     alarm_id: str | None = Field(description="alarm that it is about; null where it is about none")
     url: str | None = Field(description="path of the alarm at the service; null where it is about none")
+    page_url: str | None = Field(
+        description="URL of the alarm on the page, for people; null where it is about none, or `public_url` is not set"
+    )
     state: MachineState | None = Field(description="of the machine, from now on")
     before: MachineState | None = Field(description="state of the machine before")
     score: float | None = Field(
@@ -95,7 +98,12 @@ class NotificationPayload(_Payload):
 
 
 def notification_of(
-    event: AlarmEvent | EventRecord, *, machine_id: str, alarm_id: str | None, context: AlarmContext | None = None
+    event: AlarmEvent | EventRecord,
+    *,
+    machine_id: str,
+    alarm_id: str | None,
+    context: AlarmContext | None = None,
+    page_url: str | None = None,
 ) -> bytes:
     """Return the payload for an event: JSON in UTF-8, about 600 bytes.
 
@@ -104,6 +112,7 @@ def notification_of(
         machine_id: machine that it is about.
         alarm_id: alarm that it is about, if any.
         context: context of that alarm, if it is known.
+        page_url: URL of that alarm on the page, if what people call the service is known.
     """
     family = "machine" if event.kind in _ABOUT_MACHINES else "alarm"
     payload = NotificationPayload(
@@ -113,6 +122,7 @@ def notification_of(
             machine_id=machine_id,
             alarm_id=alarm_id,
             url=None if alarm_id is None else f"/v1/alarms/{alarm_id}",
+            page_url=page_url,
             state=event.to_state,
             before=event.from_state,
             score=event.score,

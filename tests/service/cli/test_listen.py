@@ -94,6 +94,21 @@ def test_a_machine_that_is_not_there_yet_is_waited_for(sound: FakeSound, monkeyp
     assert "stream_owned: another one listens; trying again in" in result.stderr
 
 
+def test_a_proxy_that_is_not_set_up_yet_is_waited_for(sound: FakeSound, monkeypatch: pytest.MonkeyPatch) -> None:
+    patience = commands_listen.PATIENCE
+    monkeypatch.setattr(
+        commands_listen, "PATIENCE", commands_listen.Patience(slow_codes=patience.slow_codes, slow_s=0.05)
+    )
+    service = StreamServer()
+    service.refusals.append((426, {}, b'{"code": "upgrade_required", "detail": "a proxy dropped it"}'))
+    service.refusals.append((426, {}, b"<html>"))
+    with served(service), interrupted(signal.SIGINT, lambda: service.streams and service.stream.samples > 8_000):
+        result = humwatch("listen", "--machine", MACHINE, "--url", service.url)
+    assert result.exit_code == 0, result.output
+    assert "upgrade_required: a proxy dropped it; trying again in" in result.stderr
+    assert "http_426: the answer was HTTP status 426 and no WebSocket" in result.stderr
+
+
 def test_a_wrong_key_ends_it(sound: FakeSound, tmp_path: Path) -> None:
     key_file = tmp_path / "key"
     key_file.write_text("# for the plant\nwrong-key-of-the-test\n")

@@ -153,6 +153,16 @@ def test_nobody_there_ends_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "error: service_unreachable: http://127.0.0.1:9" in result.stderr
 
 
+@pytest.mark.parametrize("url", ["", "/halls/3/humwatch", "/humwatch/"])
+def test_a_proxy_that_drops_upgrade_ends_it_with_what_to_set(folder: Path, url: str) -> None:
+    service = StreamServer()
+    service.refusals.append((426, {}, b'{"code": "upgrade_required", "detail": "set proxy_http_version 1.1"}'))
+    with served(service):
+        result = humwatch("replay", folder, "--machine", MACHINE, "--url", service.url + url, "--speed", 0)
+    assert result.exit_code == 1
+    assert "error: service_refused: upgrade_required: set proxy_http_version 1.1" in result.stderr
+
+
 def test_the_pace_is_kept(folder: Path) -> None:
     """At speed 20, 11 s take 0.55 s, and the pieces are as long as asked for."""
 

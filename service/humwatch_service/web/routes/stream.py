@@ -24,6 +24,7 @@ from humwatch_service.errors import (
     StreamInvalid,
     StreamOwned,
     StreamsFull,
+    UpgradeRequired,
 )
 from humwatch_service.live.session import StreamSession, failure_of
 from humwatch_service.problems import problem_response
@@ -40,6 +41,11 @@ from humwatch_service.web.sound_body import MIN_BYTES, SoundBody
 CLOSE_TIMEOUT_S: Final = 5.0
 """Longest time for sending a client the reason why its stream is closed."""
 NDJSON: Final = "application/x-ndjson"
+WITHOUT_UPGRADE: Final = (
+    "a WebSocket is wanted here, and the request came without `Upgrade: websocket`; if the client sent it, a proxy on"
+    " the way dropped it: in nginx set `proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade;"
+    ' proxy_set_header Connection "upgrade";` (docs/deployment.md). POST takes sound over HTTP without it'
+)
 
 CLOSE_CODES: Final = {
     StreamInvalid: 1007,
@@ -73,6 +79,17 @@ async def stream_websocket(websocket: WebSocket, machine_id: str) -> None:
     await _WebSocketStream(
         websocket, session, hello_s=settings.header_timeout_s, idle_s=settings.stream_idle_timeout_s
     ).run()
+
+
+@router.get("/v1/machines/{machine_id}/stream", status_code=426, response_class=Response, responses=problems(426))
+async def without_upgrade(request: Request, machine_id: MachinePath) -> Response:
+    """The WebSocket of the live protocol; a request without `Upgrade` is told what is missing."""
+    checked_machine_id(machine_id)
+    return problem_response(
+        UpgradeRequired(WITHOUT_UPGRADE),
+        request_id_of(request.scope),
+        {"Upgrade": "websocket", "Connection": "Upgrade"},
+    )
 
 
 class _WebSocketStream:
@@ -213,7 +230,7 @@ class _HttpStream(Response):
     media_type = NDJSON
 
     def __init__(self, session: StreamSession, sound: SoundBody) -> None:
-        super().__init__()
+        super().__init__(headers={"X-Accel-Buffering": "no"})  # nginx would collect the lines
         del self.headers["content-length"]
         self._session = session
         self._sound = sound
