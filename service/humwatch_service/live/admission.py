@@ -16,13 +16,16 @@ from humwatch_service.errors import Overloaded, ShuttingDown, StreamOwned, Strea
 from humwatch_service.live.executor import PriorityExecutor
 from humwatch_service.live.load import Load
 from humwatch_service.live.machine import LiveMachine
+from humwatch_service.live.sample_clock import Source
 from humwatch_service.live.stream import Connection, LiveStream, StreamObserver
 from humwatch_service.live.stream_items import StreamFormat
 from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
 from humwatch_service.protocol.messages import FORMAT_BITS, Hello, Limits
 
-MAX_AGE_S: Final = 3_600.0
-"""Greatest age of sound when it comes; what a client says beyond that is its clock's fault."""
+EARLIEST_S: Final = 631_152_000.0
+"""1990, before which no sound was recorded that is sent here."""
+FUTURE_S: Final = 5.0
+"""Lead of a sender's clock that is borne; what it says of a time beyond is its clock's fault."""
 RESUME_GRACE_S: Final = 30.0
 """Time for which a stream without a connection keeps its place, unless it was given up."""
 WARM_UP_S: Final = 2.0
@@ -108,6 +111,12 @@ class StreamAdmission:
         self._on_open(machine)
         return opened
 
+    def believed(self, time_s: float | None) -> float | None:
+        """Return a time at which sound is said to have been recorded, seconds since 1970; None where it cannot be."""
+        if time_s is None or EARLIEST_S <= time_s <= time.time() + FUTURE_S:
+            return time_s
+        return None
+
     def refuse_if_full(self, machine: LiveMachine) -> None:
         """Refuse a stream that there is no room for, also before its connection is taken.
 
@@ -154,7 +163,8 @@ class StreamAdmission:
             return None
         if stream.connection is not None:
             stream.connection.evict(StreamOwned("the same stream came over another connection"))
-        stream.clock.anchor(self._start_time_s(hello, stream.accepted))
+        start_time_s, source = self._start(hello, stream.accepted)
+        stream.clock.anchor(stream.accepted, start_time_s + stream.accepted / form.rate_hz, source)
         stream.given_up = False
         return OpenedStream(stream, resumed=True)
 
@@ -186,13 +196,15 @@ class StreamAdmission:
             # never sound that the client has not got any more: it was scored, and would count as missing
             first = min(scored_until, max(scored_until - round(again_s * form.rate_hz), hello.start_sample))
         machine.restored = None
+        start_time_s, source = self._start(hello, first)
         return LiveStream(
             form,
             self._observer_for(machine),
             make_monitor=self._monitor_maker(machine),
             first_sample=first,
             scored_until=scored_until,
-            start_time_s=self._start_time_s(hello, first),
+            start_time_s=start_time_s,
+            source=source,
             buffer_s=self._settings.stream_buffer_s,
             executor=self._executor,
         )
@@ -214,10 +226,9 @@ class StreamAdmission:
 
         return make_monitor
 
-    def _start_time_s(self, hello: Hello, sample: int) -> float:
-        """Return the wall clock of sample 0: what the client says, unless that cannot be."""
-        now_s = time.time()
+    def _start(self, hello: Hello, sample: int) -> tuple[float, Source]:
+        """Return the wall clock of sample 0, seconds since 1970, and who knows it: the client, unless it cannot be."""
         said = hello.start_time_s
-        if said is not None and now_s - MAX_AGE_S <= said + sample / hello.rate_hz <= now_s + 1.0:
-            return said
-        return now_s - sample / hello.rate_hz
+        if said is not None and self.believed(said + sample / hello.rate_hz) is not None:
+            return said, "said"
+        return time.time() - sample / hello.rate_hz, "arrival"

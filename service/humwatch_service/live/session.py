@@ -140,6 +140,13 @@ class StreamSession:
         """Let the sound pause for so long; None: as long as the service's setting says."""
         self._open_stream.timeout_s = seconds
 
+    def recorded_at(self, time_s: float | None) -> None:
+        """Say when the sample that comes next was taken, seconds since 1970; None: now."""
+        stream = self._open_stream
+        self._whole_frames()
+        said = self._admission.believed(time_s)
+        stream.join(self._cursor, time.time() if said is None else said, "arrival" if said is None else "said")
+
     async def text(self, text: str) -> Bye | None:
         """Take a JSON message; return ``bye`` when it was the last."""
         try:

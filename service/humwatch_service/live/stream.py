@@ -21,8 +21,9 @@ from humwatch.live.monitor import LiveMonitor, LiveStep
 from humwatch_service.errors import InternalError
 from humwatch_service.live.audio_ring import SoundRing
 from humwatch_service.live.executor import CATCH_UP_S, PriorityExecutor
+from humwatch_service.live.sample_clock import SampleClock, Source
 from humwatch_service.live.stream_buffer import StreamBuffer
-from humwatch_service.live.stream_clock import ArrivalClock, SampleClock
+from humwatch_service.live.stream_clock import ArrivalClock
 from humwatch_service.live.stream_items import (
     Beside,
     ClockReading,
@@ -31,6 +32,7 @@ from humwatch_service.live.stream_items import (
     Item,
     Overflow,
     RunSignal,
+    Seam,
     StreamFormat,
     Swap,
 )
@@ -94,6 +96,7 @@ class LiveStream:
         first_sample: int,
         scored_until: int = 0,
         start_time_s: float,
+        source: Source = "arrival",
         buffer_s: float,
         executor: PriorityExecutor,
         clock: Callable[[], float] = time.time,
@@ -107,6 +110,7 @@ class LiveStream:
             first_sample: index of the first sample that comes.
             scored_until: first sample that was not scored before a restart.
             start_time_s: wall clock of sample 0, seconds since 1970.
+            source: who knows that.
             buffer_s: sound that may wait, seconds.
             executor: workers that score batches.
             clock: wall clock, seconds since 1970.
@@ -120,7 +124,7 @@ class LiveStream:
         self.given_up = False
         self.failure: HumwatchError | None = None
         self.buffer = StreamBuffer(form.rate_hz, buffer_s)
-        self.clock = SampleClock(form.rate_hz, start_time_s, realtime=form.realtime, clock=clock)
+        self.clock = SampleClock(form.rate_hz, start_time_s, source=source, clock=clock)
         self.arrivals = ArrivalClock(form.rate_hz, realtime=form.realtime)
         self.begun_s = self.arrivals.last_s
         self.scorer = StreamScorer(
@@ -154,8 +158,8 @@ class LiveStream:
         return self._task.done()
 
     def time_of(self, sample: int) -> float:
-        """Return the wall clock at a sample, seconds since 1970."""
-        return self.clock.time_of(sample)
+        """Return the wall clock where the sample before ``sample`` ends, seconds since 1970."""
+        return self.clock.end_of(sample)
 
     def silent_for(self, timeout_s: float) -> bool:
         """Return True if no sound came for so long, or hardly any, and none waits; to be asked about once a second."""
@@ -182,6 +186,11 @@ class LiveStream:
             self.arrivals.on_audio(len(item), self.accepted)
             self.clock.follow(self.accepted, self.arrivals.last_s)
         self.buffer.put(item)
+
+    def join(self, sample: int, time_s: float, source: Source) -> None:
+        """Have the sound from a sample on, which is still to come, from another time; nothing is missing before it."""
+        self.clock.anchor(sample, time_s, source)
+        self.buffer.put(Seam())
 
     def put(self, item: Swap | RunSignal | Beside) -> None:
         """Take an item of the service's own, in order."""

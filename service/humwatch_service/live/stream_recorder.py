@@ -77,7 +77,7 @@ class StreamRecorder:
         collector = self._machine.collector
         if collector is not None:
             # a recording that is played faster than it was made fills a plan in the time of its samples
-            collector.push(mono, stream.time_of(start) if stream.form.realtime else None)
+            collector.push(mono, stream.clock.start_of(start) if stream.form.realtime else None)
 
     def on_cpu_time(self, stream: LiveStream, seconds: float) -> None:
         """Count the processor time of a batch of a stream in time."""
