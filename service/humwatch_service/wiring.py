@@ -41,6 +41,8 @@ from humwatch_service.scoring.uploads import UploadSlots
 from humwatch_service.shadow.candidate_maker import CandidateMaker
 from humwatch_service.shadow.scores import scores_of
 from humwatch_service.shadow.shadows import Shadows
+from humwatch_service.sources.live_host import LiveHost
+from humwatch_service.sources.supervisor import SourceSupervisor
 from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.records import split_alarm_id
 from humwatch_service.storage.state_folder import StateFolder
@@ -113,6 +115,7 @@ def make_service(settings: Settings) -> Service:
         metrics=metrics,
         state=state,
         live=live,
+        sources=SourceSupervisor(LiveHost(live, state.store), settings.sources, state.store.folders, metrics.folders),
         broadcast=_broadcast(settings, live, metrics),
         versions=versions,
         calibration=make_calibrations(

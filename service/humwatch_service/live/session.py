@@ -206,6 +206,10 @@ class StreamSession:
             self._clock_s = now_s
             await stream.take(ClockReading(stream.accepted, now_s))
 
+    async def drained(self) -> None:
+        """Wait until all that was taken is scored."""
+        await self._open_stream.drained()
+
     async def finish(self) -> Bye:
         """Score what is left; the stream is over. A ``position`` ahead marks a last gap."""
         self._whole_frames()

@@ -280,7 +280,28 @@ SHADOW_METRICS: Final = (
     ),
 )
 
-METRICS: Final = (*MODEL_METRICS, *LIVE_METRICS, *SHADOW_METRICS, *STATE_METRICS)
+FOLDER_METRICS: Final = (
+    MetricSpec(
+        "humwatch_folder_recordings_total",
+        "counter",
+        ("machine_id", "outcome"),
+        "Recordings of watched folders, by what became of them: heard, or passed over and why.",
+    ),
+    MetricSpec(
+        "humwatch_folder_late_recordings_total",
+        "counter",
+        ("machine_id",),
+        "Recordings of watched folders that came after a newer one was heard.",
+    ),
+    MetricSpec(
+        "humwatch_folder_waiting_recordings",
+        "gauge",
+        ("machine_id",),
+        "Recordings of watched folders that wait, or are still written.",
+    ),
+)
+
+METRICS: Final = (*MODEL_METRICS, *LIVE_METRICS, *FOLDER_METRICS, *SHADOW_METRICS, *STATE_METRICS)
 
 PROCESS_METRICS: Final = (
     MetricSpec("process_cpu_seconds_total", "counter", (), "Total user and system CPU time spent in seconds."),

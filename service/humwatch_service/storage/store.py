@@ -20,6 +20,7 @@ from humwatch_service.storage.alarm_rows import machine_of, read_alarm, read_ala
 from humwatch_service.storage.changes import add_note, apply_change, raise_peak
 from humwatch_service.storage.database import Database
 from humwatch_service.storage.fleet_history import FleetHistory, read_fleet_history
+from humwatch_service.storage.folder_rows import FolderRows
 from humwatch_service.storage.normal_hours import HourSum
 from humwatch_service.storage.outbox import Outbox
 from humwatch_service.storage.records import (
@@ -63,6 +64,7 @@ class StateStore:
         self._database = Database(folder / FILE, busy_timeout_s=busy_timeout_s)
         self.outbox = Outbox(self._database)
         self.shadows = ShadowRows(self._database)
+        self.folders = FolderRows(self._database)
 
     @property
     def path(self) -> Path:

@@ -82,9 +82,7 @@ def _dates(text: str, zone: tzinfo | None) -> Iterator[NameTime]:
         yield from _time_of(match, match["month"], match["day"], zone, sure=match["second"] is not None)
 
 
-def _time_of(
-    match: re.Match[str], month: str, day: str, zone: tzinfo | None, *, sure: bool
-) -> Iterator[NameTime]:
+def _time_of(match: re.Match[str], month: str, day: str, zone: tzinfo | None, *, sure: bool) -> Iterator[NameTime]:
     found = match.groupdict()
     year = int(found["year"]) + (2_000 if len(found["year"]) == 2 else 0)
     hour = int(found["hour"])
