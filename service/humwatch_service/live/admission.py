@@ -13,19 +13,18 @@ from humwatch.live.monitor import LiveMonitor
 from humwatch.recording import choose_channel
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import Overloaded, ShuttingDown, StreamOwned, StreamsFull
+from humwatch_service.live.clock_notes import ignored
 from humwatch_service.live.executor import PriorityExecutor
 from humwatch_service.live.load import Load
 from humwatch_service.live.machine import LiveMachine
-from humwatch_service.live.sample_clock import Source
+from humwatch_service.live.sample_clock import Anchor, SampleClock, can_be
 from humwatch_service.live.stream import Connection, LiveStream, StreamObserver
 from humwatch_service.live.stream_items import StreamFormat
 from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
-from humwatch_service.protocol.messages import FORMAT_BITS, Hello, Limits
+from humwatch_service.protocol.messages import FORMAT_BITS, Hello, Limits, Warn
 
-EARLIEST_S: Final = 631_152_000.0
-"""1990, before which no sound was recorded that is sent here."""
-FUTURE_S: Final = 5.0
-"""Lead of a sender's clock that is borne; what it says of a time beyond is its clock's fault."""
+LIVE_LENGTH_S: Final = 120.0
+"""Length up to which a body whose length is known was recorded before it was sent, whatever it says of itself."""
 RESUME_GRACE_S: Final = 30.0
 """Time for which a stream without a connection keeps its place, unless it was given up."""
 WARM_UP_S: Final = 2.0
@@ -34,10 +33,27 @@ WARM_UP_S: Final = 2.0
 
 @dataclass(frozen=True)
 class OpenedStream:
-    """Stream that a connection feeds from now on; ``resumed`` is False for a new one."""
+    """Stream that a connection feeds from now on.
+
+    Attributes:
+        stream: the stream.
+        resumed: False for a new one.
+        warning: why the client's ``start_time_s`` is not believed; None where it is.
+    """
 
     stream: LiveStream
     resumed: bool
+    warning: Warn | None = None
+
+
+@dataclass(frozen=True)
+class _Start:
+    """When the sound of a connection was recorded, as far as that is known."""
+
+    anchor: Anchor
+    claim: Anchor | None = None
+    length_s: float | None = None
+    warning: Warn | None = None
 
 
 class StreamAdmission:
@@ -93,8 +109,16 @@ class StreamAdmission:
         """Open no more streams."""
         self._closed = True
 
-    async def open(self, machine: LiveMachine, hello: Hello, connection: Connection) -> OpenedStream:
+    async def open(
+        self, machine: LiveMachine, hello: Hello, connection: Connection, *, length_s: float | None = None
+    ) -> OpenedStream:
         """Let a connection feed a stream: the one that it names and that is there, or a new one.
+
+        Args:
+            machine: machine whose sound comes.
+            hello: first message of the client.
+            connection: the connection.
+            length_s: length of all that it is going to send, seconds; None where that is not known.
 
         Raises:
             StreamOwned: another stream is live for the machine.
@@ -106,16 +130,10 @@ class StreamAdmission:
             self.refuse_if_full(machine)
             if not machine.is_fed:
                 self._load.on_admission(self._stream_s(machine.machine_id), self._live())
-            opened = self._resume(machine, form, hello) or await self._begin(machine, form, hello)
+            opened = self._resume(machine, form, hello) or await self._begin(machine, form, hello, length_s)
             opened.stream.connection = connection
         self._on_open(machine)
         return opened
-
-    def believed(self, time_s: float | None) -> float | None:
-        """Return a time at which sound is said to have been recorded, seconds since 1970; None where it cannot be."""
-        if time_s is None or EARLIEST_S <= time_s <= time.time() + FUTURE_S:
-            return time_s
-        return None
 
     def refuse_if_full(self, machine: LiveMachine) -> None:
         """Refuse a stream that there is no room for, also before its connection is taken.
@@ -163,16 +181,31 @@ class StreamAdmission:
             return None
         if stream.connection is not None:
             stream.connection.evict(StreamOwned("the same stream came over another connection"))
-        start_time_s, source = self._start(hello, stream.accepted)
-        stream.clock.anchor(stream.accepted, start_time_s + stream.accepted / form.rate_hz, source)
         stream.given_up = False
-        return OpenedStream(stream, resumed=True)
+        if hello.start_time_s is None:
+            return OpenedStream(stream, resumed=True)  # the count of samples is unbroken, and so is their time
+        start = _start(hello, stream.accepted, None)
+        stream.join(start.anchor, claim=start.claim)
+        return OpenedStream(stream, resumed=True, warning=start.warning)
 
-    async def _begin(self, machine: LiveMachine, form: StreamFormat, hello: Hello) -> OpenedStream:
+    async def _begin(
+        self, machine: LiveMachine, form: StreamFormat, hello: Hello, length_s: float | None
+    ) -> OpenedStream:
         await self._make_room(machine)
-        stream = self._new_stream(machine, form, hello)
+        first, scored_until = self._place(machine, form, hello)
+        start = _start(hello, first, length_s)
+        stream = LiveStream(
+            form,
+            self._observer_for(machine),
+            make_monitor=self._monitor_maker(machine),
+            first_sample=first,
+            scored_until=scored_until,
+            clock=SampleClock(form.rate_hz, start.anchor, claim=start.claim, length_s=start.length_s),
+            buffer_s=self._settings.stream_buffer_s,
+            executor=self._executor,
+        )
         machine.begin_stream(stream)
-        return OpenedStream(stream, resumed=stream.scored_until > 0)
+        return OpenedStream(stream, resumed=scored_until > 0, warning=start.warning)
 
     async def _make_room(self, machine: LiveMachine) -> None:
         """End the stream that the machine has, if it may be ended."""
@@ -187,7 +220,9 @@ class StreamAdmission:
         await stream.end()
         self._on_end(stream)
 
-    def _new_stream(self, machine: LiveMachine, form: StreamFormat, hello: Hello) -> LiveStream:
+    @staticmethod
+    def _place(machine: LiveMachine, form: StreamFormat, hello: Hello) -> tuple[int, int]:
+        """Return the first sample that is asked for, and the first that was not scored before a restart."""
         first, scored_until = hello.start_sample, 0
         kept = machine.restored
         if kept is not None and (kept.stream_id, kept.rate_hz) == (form.stream_id, form.rate_hz):
@@ -196,18 +231,7 @@ class StreamAdmission:
             # never sound that the client has not got any more: it was scored, and would count as missing
             first = min(scored_until, max(scored_until - round(again_s * form.rate_hz), hello.start_sample))
         machine.restored = None
-        start_time_s, source = self._start(hello, first)
-        return LiveStream(
-            form,
-            self._observer_for(machine),
-            make_monitor=self._monitor_maker(machine),
-            first_sample=first,
-            scored_until=scored_until,
-            start_time_s=start_time_s,
-            source=source,
-            buffer_s=self._settings.stream_buffer_s,
-            executor=self._executor,
-        )
+        return first, scored_until
 
     def _monitor_maker(self, machine: LiveMachine) -> Callable[[LiveStream, LiveModel, int], LiveMonitor]:
         use_level = self._settings.machine(machine.machine_id).run_state == "level"
@@ -226,9 +250,16 @@ class StreamAdmission:
 
         return make_monitor
 
-    def _start(self, hello: Hello, sample: int) -> tuple[float, Source]:
-        """Return the wall clock of sample 0, seconds since 1970, and who knows it: the client, unless it cannot be."""
-        said = hello.start_time_s
-        if said is not None and self.believed(said + sample / hello.rate_hz) is not None:
-            return said, "said"
-        return time.time() - sample / hello.rate_hz, "arrival"
+
+def _start(hello: Hello, sample: int, length_s: float | None) -> _Start:
+    """Return when the sound from a sample on was recorded: as the client says, unless that cannot be."""
+    now_s, warning, claim = time.time(), None, None
+    if hello.start_time_s is not None:
+        claim = Anchor(sample, hello.start_time_s + sample / hello.rate_hz, "said")
+        end_s = claim.time_s + (length_s or 0.0)
+        if can_be(claim.time_s, now_s) and can_be(end_s, now_s):
+            return _Start(claim)
+        warning = ignored(claim.time_s if claim.time_s < now_s else end_s, now_s)
+    if length_s is not None and (length_s <= LIVE_LENGTH_S or not hello.realtime):
+        return _Start(Anchor(sample, now_s - length_s, "length"), claim, warning=warning)
+    return _Start(Anchor(sample, now_s, "arrival"), claim, length_s, warning)

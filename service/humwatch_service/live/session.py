@@ -14,7 +14,9 @@ from humwatch.arrays import Float32
 from humwatch.errors import HumwatchError
 from humwatch_service.errors import StreamIdle, StreamInvalid
 from humwatch_service.live.admission import StreamAdmission
+from humwatch_service.live.clock_notes import ignored
 from humwatch_service.live.machine import LiveMachine
+from humwatch_service.live.sample_clock import Anchor, can_be
 from humwatch_service.live.stream import LiveStream
 from humwatch_service.live.stream_items import ClockReading, Gap, Overflow
 from humwatch_service.metrics.live import LiveMetrics
@@ -34,8 +36,10 @@ from humwatch_service.protocol.messages import (
     Received,
     Score,
     ServerMessage,
+    Warn,
 )
 from humwatch_service.protocol.pcm import PcmDecoder
+from humwatch_service.telemetry.logs import event_logger
 
 MAX_OUTGOING: Final = 256
 """Most messages that wait for a client that does not read; then the oldest scores are dropped."""
@@ -44,6 +48,8 @@ ARRIVALS_S: Final = 0.5
 """Time between readings of the service's own clock for a client that sends none."""
 MAX_BACKLOG_S: Final = 2.0
 """Waiting sound beyond which the service is slow, and arrival times tell nothing of the source."""
+
+_log = event_logger("humwatch.stream")
 
 
 class Outgoing:
@@ -114,11 +120,16 @@ class StreamSession:
         self._has_clock = False
         self._clock_s = 0.0
 
-    async def hello(self, hello: Hello) -> None:
-        """Open or resume the stream. Raises a named error when it is refused."""
+    async def hello(self, hello: Hello, *, length_s: float | None = None) -> None:
+        """Open or resume the stream. Raises a named error when it is refused.
+
+        Args:
+            hello: first message of the client.
+            length_s: length of all that it is going to send, seconds; None where that is not known.
+        """
         if hello.stream_id is None:
             hello = hello.model_copy(update={"stream_id": uuid.uuid4().hex})
-        opened = await self._admission.open(self._machine, hello, self)
+        opened = await self._admission.open(self._machine, hello, self, length_s=length_s)
         self._stream = stream = opened.stream
         self._decoder = PcmDecoder(hello.format, hello.channels)
         self._cursor = self._confirmed = stream.accepted
@@ -135,6 +146,7 @@ class StreamSession:
                 limits=self._admission.limits,
             )
         )
+        self._warn(opened.warning)
 
     def expect_within(self, seconds: float | None) -> None:
         """Let the sound pause for so long; None: as long as the service's setting says."""
@@ -142,10 +154,14 @@ class StreamSession:
 
     def recorded_at(self, time_s: float | None) -> None:
         """Say when the sample that comes next was taken, seconds since 1970; None: now."""
-        stream = self._open_stream
+        stream, now_s = self._open_stream, time.time()
         self._whole_frames()
-        said = self._admission.believed(time_s)
-        stream.join(self._cursor, time.time() if said is None else said, "arrival" if said is None else "said")
+        claim = None if time_s is None else Anchor(self._cursor, time_s, "said")
+        if claim is not None and can_be(claim.time_s, now_s):
+            stream.join(claim)
+        else:
+            stream.join(Anchor(self._cursor, now_s, "arrival"), claim=claim)
+            self._warn(None if claim is None else ignored(claim.time_s, now_s))
 
     async def text(self, text: str) -> Bye | None:
         """Take a JSON message; return ``bye`` when it was the last."""
@@ -235,6 +251,13 @@ class StreamSession:
         """End: another connection feeds the stream from now on, or none can."""
         if not self.evicted.done():
             self.evicted.set_result(reason)
+
+    def _warn(self, warning: Warn | None) -> None:
+        """Say why a time that was said is not believed, if it is not."""
+        if warning is not None:
+            self._metrics.redated(self._machine.machine_id, warning.code)
+            _log.warning("time of sound not believed", machine_id=self._machine.machine_id, reason=warning.message)
+            self.outgoing.put(warning)
 
     @property
     def _open_stream(self) -> LiveStream:

@@ -19,9 +19,11 @@ from humwatch.errors import HumwatchError
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor, LiveStep
 from humwatch_service.errors import InternalError
+from humwatch_service.live.arrival_dating import ArrivalDating
 from humwatch_service.live.audio_ring import SoundRing
+from humwatch_service.live.clock_notes import warning_of
 from humwatch_service.live.executor import CATCH_UP_S, PriorityExecutor
-from humwatch_service.live.sample_clock import SampleClock, Source
+from humwatch_service.live.sample_clock import Anchor, Note, SampleClock
 from humwatch_service.live.stream_buffer import StreamBuffer
 from humwatch_service.live.stream_clock import ArrivalClock
 from humwatch_service.live.stream_items import (
@@ -54,6 +56,9 @@ class StreamObserver(Protocol):
 
     def on_item(self, stream: LiveStream, item: Gap | Overflow | ClockReading) -> None:
         """Take samples that never came, and readings of the source's clock."""
+
+    def on_note(self, stream: LiveStream, note: Note) -> None:
+        """Know that the times of a stream are counted anew; on the event loop."""
 
     def on_cpu_time(self, stream: LiveStream, seconds: float) -> None:
         """Take the processor time of a batch."""
@@ -95,11 +100,9 @@ class LiveStream:
         make_monitor: Callable[[LiveStream, LiveModel, int], LiveMonitor],
         first_sample: int,
         scored_until: int = 0,
-        start_time_s: float,
-        source: Source = "arrival",
+        clock: SampleClock,
         buffer_s: float,
         executor: PriorityExecutor,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         """Begin a stream, without a model until :meth:`put` brings one.
 
@@ -109,11 +112,9 @@ class LiveStream:
             make_monitor: maker of the monitor of a model from a sample on.
             first_sample: index of the first sample that comes.
             scored_until: first sample that was not scored before a restart.
-            start_time_s: wall clock of sample 0, seconds since 1970.
-            source: who knows that.
+            clock: wall clock of its samples.
             buffer_s: sound that may wait, seconds.
             executor: workers that score batches.
-            clock: wall clock, seconds since 1970.
         """
         self.form = form
         self.scored_until = scored_until
@@ -124,7 +125,9 @@ class LiveStream:
         self.given_up = False
         self.failure: HumwatchError | None = None
         self.buffer = StreamBuffer(form.rate_hz, buffer_s)
-        self.clock = SampleClock(form.rate_hz, start_time_s, source=source, clock=clock)
+        self.clock = clock
+        self._dating = ArrivalDating(self.buffer, clock, form.rate_hz)
+        self._to_date = clock.newest.source == "arrival"
         self.arrivals = ArrivalClock(form.rate_hz, realtime=form.realtime)
         self.begun_s = self.arrivals.last_s
         self.scorer = StreamScorer(
@@ -184,12 +187,15 @@ class LiveStream:
                 return
             self.accepted += len(item)
             self.arrivals.on_audio(len(item), self.accepted)
-            self.clock.follow(self.accepted, self.arrivals.last_s)
         self.buffer.put(item)
+        if isinstance(item, np.ndarray):
+            self._date()
 
-    def join(self, sample: int, time_s: float, source: Source) -> None:
-        """Have the sound from a sample on, which is still to come, from another time; nothing is missing before it."""
-        self.clock.anchor(sample, time_s, source)
+    def join(self, anchor: Anchor, *, claim: Anchor | None = None) -> None:
+        """Have the sound from an anchor on, which is still to come, from another time; nothing is missing before it."""
+        self._dating.end()
+        self.clock.anchor(anchor, claim=claim)
+        self._to_date = anchor.source == "arrival"
         self.buffer.put(Seam())
 
     def put(self, item: Swap | RunSignal | Beside) -> None:
@@ -210,10 +216,12 @@ class LiveStream:
 
     async def drained(self) -> None:
         """Wait until all that was taken is scored."""
+        self._dating.end()
         await self.buffer.drained()
 
     async def end(self) -> None:
         """Score what is left: the stream is over."""
+        self._dating.end()
         if not self.ended:
             self.buffer.put(End())
         await asyncio.wait({self._task})
@@ -227,6 +235,17 @@ class LiveStream:
             worst_score=self.scorer.worst_score,
             state=state,
         )
+
+    def _date(self) -> None:
+        """See when sound was recorded that has come."""
+        if self._to_date:
+            self._to_date = False
+            self._dating.begin(self.accepted)
+        elif self._dating.holds:
+            self._dating.on_audio(self.accepted)
+        elif (note := self.clock.follow(self.accepted)) is not None:
+            self._observer.on_note(self, note)
+            self._deliver([warning_of(note)])
 
     def _deliver(self, messages: list[ServerMessage]) -> None:
         if messages and self.connection is not None:

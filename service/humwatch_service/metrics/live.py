@@ -19,6 +19,9 @@ from humwatch_service.protocol.detections import DETECTORS
 DROPS: Final = ("gap", "client_slow")
 """``gap``: samples never came. ``client_slow``: a client did not read its scores."""
 
+REDATINGS: Final = ("clock_set", "undated", "from_the_future", "start_time_ignored")
+"""Reasons why sound is dated otherwise than it was said, or than before."""
+
 REFUSALS: Final = ("streams_full", "overloaded")
 
 VERDICTS: Final = tuple(AlarmCounts.model_fields)
@@ -151,6 +154,12 @@ class LiveMetrics:
         if series is not None:
             series.overflows.inc(count)
 
+    def redated(self, machine_id: str, reason: str) -> None:
+        """Count that sound is dated otherwise than it was said, or than before."""
+        series = self._machines.get(machine_id)
+        if series is not None:
+            series.redated[reason].inc()
+
     def show_drift(self, machine_id: str, state: DriftState, since_s: float | None) -> None:
         """Show whether the normal of a machine has moved, and since when."""
         series = self._machines.get(machine_id)
@@ -192,6 +201,7 @@ class _MachineSeries:
         self.expected = series.add(families["audio_expected"], machine_id)
         self.gap_s = series.add(families["audio_gap_seconds_total"], machine_id)
         self.overflows = series.add(families["audio_overflows_total"], machine_id)
+        self.redated = {r: series.add(families["sound_redated_total"], machine_id, r) for r in REDATINGS}
         self.drops = {r: series.add(families["windows_dropped_total"], machine_id, r) for r in DROPS}
         self.transitions = {k: series.add(families["alarm_transitions_total"], machine_id, k) for k in EVENT_KINDS}
         self.raised = {d: series.add(families["alarms_raised_total"], machine_id, d) for d in DETECTORS}

@@ -142,6 +142,13 @@ LIVE_METRICS: Final = (
     MetricSpec(
         "humwatch_audio_gap_seconds_total", "counter", ("machine_id",), "Sound of live streams that never came."
     ),
+    MetricSpec(
+        "humwatch_sound_redated_total",
+        "counter",
+        ("machine_id", "reason"),
+        "Times that sound was dated otherwise than it was said, or than before: clock_set, undated, from_the_future,"
+        " start_time_ignored.",
+    ),
     MetricSpec("humwatch_audio_overflows_total", "counter", ("machine_id",), "Times that a sound card lost samples."),
     MetricSpec(
         "humwatch_windows_dropped_total",

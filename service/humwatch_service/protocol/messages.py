@@ -38,7 +38,9 @@ class Hello(_Message):
     )
     start_sample: int = Field(0, ge=0, le=MAX_SAMPLE, description="index of the first sample that will be sent")
     start_time_s: float | None = Field(
-        None, description="when sample 0 was taken, seconds since 1970 (UTC); default: now, less what start_sample says"
+        None,
+        allow_inf_nan=False,
+        description="when sample 0 was taken, seconds since 1970 (UTC); default: the sound is from now",
     )
     realtime: bool = Field(True, description="false: a recording, sent faster or slower than it was taken")
 

@@ -30,7 +30,7 @@ from humwatch_service.errors import (
 from humwatch_service.live.session import StreamSession, failure_of
 from humwatch_service.problems import problem_response
 from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
-from humwatch_service.protocol.messages import MAX_SAMPLE, Failure, Hello, SampleFormat, ServerMessage
+from humwatch_service.protocol.messages import MAX_SAMPLE, SAMPLE_BYTES, Failure, Hello, SampleFormat, ServerMessage
 from humwatch_service.telemetry.logs import event_logger
 from humwatch_service.telemetry.requests import request_id_of
 from humwatch_service.web.application import service_of
@@ -188,7 +188,7 @@ async def stream_http(
         )
     except ValidationError as error:
         raise RequestInvalid(f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from error
-    await session.hello(hello)
+    await session.hello(hello, length_s=_length_s(request.headers.get("content-length"), hello))
     return _HttpStream(session, request.stream(), service.settings.stream_idle_timeout_s)
 
 
@@ -252,6 +252,14 @@ class _HttpStream(Response):
     async def _write(self, send: Send) -> None:
         while (message := await self._session.outgoing.get()) is not None:
             await send({"type": "http.response.body", "body": _line(message), "more_body": True})
+
+
+def _length_s(content_length: str | None, hello: Hello) -> float | None:
+    """Return how long the sound of a body is, seconds; None where its length is not said."""
+    if content_length is None or not content_length.isdecimal():
+        return None
+    frame_bytes = SAMPLE_BYTES[hello.format] * hello.channels
+    return int(content_length[:18]) // frame_bytes / hello.rate_hz
 
 
 def _line(message: ServerMessage) -> bytes:
