@@ -186,7 +186,13 @@ def _recorder(
     on_owed: Callable[[], None],
 ) -> MachineRecorder:
     logbook = Logbook(
-        state.store, recipients=lambda machine_id, event: recipients(settings.webhooks, machine_id, event)
+        state.store,
+        recipients=lambda machine, event, late_s: recipients(
+            settings.webhooks,
+            machine.machine_id,
+            event,
+            late_s=late_s if event.alarm is None else machine.alarm_late_s,
+        ),
     )
     writer = EvidenceWriter(state.store, state.evidence, paint=paint)
     references = ReferenceRecorder(state.normal_sounds, state.kept_sounds, submit=writer.submit)

@@ -101,15 +101,29 @@ class LiveMetrics:
             series.expected.set(expected)
 
     def show_second(
-        self, machine_id: str, *, at_s: float, level_dbfs: float, faults: Iterable[str], state: MachineState
+        self,
+        machine_id: str,
+        *,
+        heard_s: float,
+        late_s: float,
+        level_dbfs: float,
+        faults: Iterable[str],
+        state: MachineState,
     ) -> None:
-        """Show the last second of a machine."""
+        """Show the last second of a machine, which was heard ``late_s`` seconds after it was recorded."""
         series = self._machines.get(machine_id)
         if series is not None:
             series.level.set(level_dbfs)
-            series.last_sample.set(at_s)
+            series.last_sample.set(heard_s)
+            series.age.set(late_s)
             series.show_faults(frozenset(faults))
             series.show_state(state)
+
+    def show_alarm_late(self, machine_id: str, late_s: float) -> None:
+        """Show how much later than recorded the sound was heard that raised the alarm in force, seconds."""
+        series = self._machines.get(machine_id)
+        if series is not None:
+            series.alarm_late.set(late_s)
 
     def show_silence(self, machine_id: str) -> None:
         """Show that no sound comes: there is no level, and no fault of a source that is not there."""
@@ -198,6 +212,9 @@ class _MachineSeries:
         self.level = series.add(families["audio_level_dbfs"], machine_id)
         self.level.set(math.nan)
         self.last_sample = series.add(families["audio_last_sample_timestamp_seconds"], machine_id)
+        self.age = series.add(families["sound_age_seconds"], machine_id)
+        self.age.set(math.nan)
+        self.alarm_late = series.add(families["alarm_sound_age_seconds"], machine_id)
         self.expected = series.add(families["audio_expected"], machine_id)
         self.gap_s = series.add(families["audio_gap_seconds_total"], machine_id)
         self.overflows = series.add(families["audio_overflows_total"], machine_id)

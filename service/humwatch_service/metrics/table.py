@@ -137,7 +137,19 @@ LIVE_METRICS: Final = (
         "humwatch_audio_last_sample_timestamp_seconds",
         "gauge",
         ("machine_id",),
-        "When the last sound that was listened to was taken, seconds since 1970; 0: never. It outlives a restart.",
+        "When the last sound was listened to, seconds since 1970; 0: never. It outlives a restart.",
+    ),
+    MetricSpec(
+        "humwatch_sound_age_seconds",
+        "gauge",
+        ("machine_id",),
+        "How long after it was recorded the last sound was listened to: of a backlog hours or days; NaN before any.",
+    ),
+    MetricSpec(
+        "humwatch_alarm_sound_age_seconds",
+        "gauge",
+        ("machine_id",),
+        "How long after it was recorded the sound was listened to that raised the alarm in force; 0 without one.",
     ),
     MetricSpec(
         "humwatch_audio_gap_seconds_total", "counter", ("machine_id",), "Sound of live streams that never came."
