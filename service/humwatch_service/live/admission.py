@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -13,18 +14,17 @@ from humwatch.live.monitor import LiveMonitor
 from humwatch.recording import choose_channel
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import Overloaded, ShuttingDown, StreamOwned, StreamsFull
-from humwatch_service.live.clock_notes import ignored
 from humwatch_service.live.executor import PriorityExecutor
 from humwatch_service.live.load import Load
 from humwatch_service.live.machine import LiveMachine
-from humwatch_service.live.sample_clock import Anchor, SampleClock, can_be
-from humwatch_service.live.stream import Connection, LiveStream, StreamObserver
+from humwatch_service.live.sample_clock import SampleClock
+from humwatch_service.live.stream import LiveStream
 from humwatch_service.live.stream_items import StreamFormat
+from humwatch_service.live.stream_parties import Connection, StreamObserver
+from humwatch_service.live.stream_start import start_of
 from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
 from humwatch_service.protocol.messages import FORMAT_BITS, Hello, Limits, Warn
 
-LIVE_LENGTH_S: Final = 120.0
-"""Length up to which a body whose length is known was recorded before it was sent, whatever it says of itself."""
 RESUME_GRACE_S: Final = 30.0
 """Time for which a stream without a connection keeps its place, unless it was given up."""
 WARM_UP_S: Final = 2.0
@@ -43,16 +43,6 @@ class OpenedStream:
 
     stream: LiveStream
     resumed: bool
-    warning: Warn | None = None
-
-
-@dataclass(frozen=True)
-class _Start:
-    """When the sound of a connection was recorded, as far as that is known."""
-
-    anchor: Anchor
-    claim: Anchor | None = None
-    length_s: float | None = None
     warning: Warn | None = None
 
 
@@ -130,7 +120,11 @@ class StreamAdmission:
             self.refuse_if_full(machine)
             if not machine.is_fed:
                 self._load.on_admission(self._stream_s(machine.machine_id), self._live())
-            opened = self._resume(machine, form, hello) or await self._begin(machine, form, hello, length_s)
+            opened = (
+                self._join(machine, form, hello, length_s)
+                or (self._resume(machine, form, hello) if hello.join_s is None else None)
+                or await self._begin(machine, form, hello, length_s)
+            )
             opened.stream.connection = connection
         self._on_open(machine)
         return opened
@@ -165,14 +159,31 @@ class StreamAdmission:
             )
         default = machine.model.bundle.manifest.channel if machine.model is not None else 0
         return StreamFormat(
-            stream_id=hello.stream_id or "",
+            stream_id=hello.stream_id or uuid.uuid4().hex,
             rate_hz=hello.rate_hz,
             channels=hello.channels,
             channel=choose_channel(hello.channels, hello.channel, default),
             sample_bits=FORMAT_BITS[hello.format],
             full_scale=hello.format != "f32le",
-            realtime=hello.realtime,
+            realtime=hello.realtime and hello.join_s is None,
         )
+
+    def _join(
+        self, machine: LiveMachine, form: StreamFormat, hello: Hello, length_s: float | None
+    ) -> OpenedStream | None:
+        """Let a burst go on in the stream of those before it; None where there is none, or its pause was too long."""
+        stream, named = machine.stream, hello.stream_id is not None
+        if hello.join_s is None or stream is None:
+            return None
+        if named and stream.form == form and stream.connection is not None:
+            stream.connection.evict(StreamOwned("the next burst came over another connection"))
+            stream.connection = None
+        if not stream.goes_on_with(form, named=named):
+            return None
+        start = start_of(hello, stream.accepted, said_s=hello.start_time_s, length_s=length_s)
+        stream.join(start.anchor, claim=start.claim)
+        stream.begin_burst(hello.join_s)
+        return OpenedStream(stream, resumed=True, warning=start.warning)
 
     def _resume(self, machine: LiveMachine, form: StreamFormat, hello: Hello) -> OpenedStream | None:
         """Take the stream of the same format from the connection that had it; None where there is none."""
@@ -184,7 +195,8 @@ class StreamAdmission:
         stream.given_up = False
         if hello.start_time_s is None:
             return OpenedStream(stream, resumed=True)  # the count of samples is unbroken, and so is their time
-        start = _start(hello, stream.accepted, None)
+        said_s = hello.start_time_s + stream.accepted / form.rate_hz
+        start = start_of(hello, stream.accepted, said_s=said_s, length_s=None)
         stream.join(start.anchor, claim=start.claim)
         return OpenedStream(stream, resumed=True, warning=start.warning)
 
@@ -193,7 +205,8 @@ class StreamAdmission:
     ) -> OpenedStream:
         await self._make_room(machine)
         first, scored_until = self._place(machine, form, hello)
-        start = _start(hello, first, length_s)
+        said_s = None if hello.start_time_s is None else hello.start_time_s + first / form.rate_hz
+        start = start_of(hello, first, said_s=said_s, length_s=length_s)
         stream = LiveStream(
             form,
             self._observer_for(machine),
@@ -204,6 +217,7 @@ class StreamAdmission:
             buffer_s=self._settings.stream_buffer_s,
             executor=self._executor,
         )
+        stream.join_s = hello.join_s
         machine.begin_stream(stream)
         return OpenedStream(stream, resumed=scored_until > 0, warning=start.warning)
 
@@ -224,7 +238,7 @@ class StreamAdmission:
     def _place(machine: LiveMachine, form: StreamFormat, hello: Hello) -> tuple[int, int]:
         """Return the first sample that is asked for, and the first that was not scored before a restart."""
         first, scored_until = hello.start_sample, 0
-        kept = machine.restored
+        kept = machine.restored if hello.join_s is None else None  # a burst is sent once
         if kept is not None and (kept.stream_id, kept.rate_hz) == (form.stream_id, form.rate_hz):
             scored_until = kept.next_sample
             again_s = WARM_UP_S + (machine.model.clip_seconds if machine.model is not None else 0.0)
@@ -249,17 +263,3 @@ class StreamAdmission:
             )
 
         return make_monitor
-
-
-def _start(hello: Hello, sample: int, length_s: float | None) -> _Start:
-    """Return when the sound from a sample on was recorded: as the client says, unless that cannot be."""
-    now_s, warning, claim = time.time(), None, None
-    if hello.start_time_s is not None:
-        claim = Anchor(sample, hello.start_time_s + sample / hello.rate_hz, "said")
-        end_s = claim.time_s + (length_s or 0.0)
-        if can_be(claim.time_s, now_s) and can_be(end_s, now_s):
-            return _Start(claim)
-        warning = ignored(claim.time_s if claim.time_s < now_s else end_s, now_s)
-    if length_s is not None and (length_s <= LIVE_LENGTH_S or not hello.realtime):
-        return _Start(Anchor(sample, now_s - length_s, "length"), claim, warning=warning)
-    return _Start(Anchor(sample, now_s, "arrival"), claim, length_s, warning)

@@ -168,7 +168,7 @@ class LiveMachine:
         if stream is None:
             return True
         timeout_s = seconds if stream.timeout_s is None or stream.connection is None else stream.timeout_s
-        return stream.silent_for(timeout_s)
+        return stream.silent_for(max(timeout_s, stream.join_s or 0.0))
 
     def on_steps(self, stream: LiveStream, steps: list[LiveStep]) -> list[ServerMessage]:
         """Judge steps of a stream, in its worker; return the messages for its client."""

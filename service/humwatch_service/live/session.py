@@ -117,6 +117,7 @@ class StreamSession:
         self._decoder = PcmDecoder("s16le", 1)
         self._cursor = 0
         self._confirmed = 0
+        self._join_s: float | None = None
         self._has_clock = False
         self._clock_s = 0.0
 
@@ -127,7 +128,9 @@ class StreamSession:
             hello: first message of the client.
             length_s: length of all that it is going to send, seconds; None where that is not known.
         """
-        if hello.stream_id is None:
+        if hello.stream_id is None and hello.join_s is None and self._join_s is not None:
+            hello = hello.model_copy(update={"join_s": self._join_s})
+        if hello.stream_id is None and hello.join_s is None:
             hello = hello.model_copy(update={"stream_id": uuid.uuid4().hex})
         opened = await self._admission.open(self._machine, hello, self, length_s=length_s)
         self._stream = stream = opened.stream
@@ -147,6 +150,10 @@ class StreamSession:
             )
         )
         self._warn(opened.warning)
+
+    def join_by_default(self, seconds: float | None) -> None:
+        """Join the bursts of a client that names no stream and says nothing of pauses; None: join none."""
+        self._join_s = seconds
 
     def expect_within(self, seconds: float | None) -> None:
         """Let the sound pause for so long; None: as long as the service's setting says."""
@@ -223,12 +230,12 @@ class StreamSession:
             await stream.take(ClockReading(stream.accepted, now_s))
 
     async def finish(self) -> Bye:
-        """Score what is left; the stream is over. A ``position`` ahead marks a last gap."""
+        """Score what is left; the stream is over, unless bursts are joined. A ``position`` ahead marks a last gap."""
         self._whole_frames()
         stream = self._open_stream
         if self._cursor > stream.accepted:
             await stream.take(Gap(self._cursor - stream.accepted))
-        await stream.end()
+        await (stream.end() if stream.join_s is None else stream.end_burst())
         if stream.failure is not None:
             raise stream.failure
         bye = stream.summary(self._machine.state)

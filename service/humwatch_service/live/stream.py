@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from humwatch_service.live.arrival_dating import ArrivalDating
 from humwatch_service.live.audio_ring import SoundRing
 from humwatch_service.live.clock_notes import warning_of
 from humwatch_service.live.executor import CATCH_UP_S, PriorityExecutor
-from humwatch_service.live.sample_clock import Anchor, Note, SampleClock
+from humwatch_service.live.sample_clock import Anchor, SampleClock
 from humwatch_service.live.stream_buffer import StreamBuffer
 from humwatch_service.live.stream_clock import ArrivalClock
 from humwatch_service.live.stream_items import (
@@ -38,40 +38,12 @@ from humwatch_service.live.stream_items import (
     StreamFormat,
     Swap,
 )
+from humwatch_service.live.stream_parties import Connection, StreamObserver
 from humwatch_service.live.stream_scorer import StreamScorer, channel_of, merged
 from humwatch_service.protocol.messages import Bye, ServerMessage
 from humwatch_service.telemetry.logs import event_logger
 
 _log = event_logger("humwatch.live")
-
-
-class StreamObserver(Protocol):
-    """Observer of a stream. Called by the worker that has the stream's batch."""
-
-    def on_steps(self, stream: LiveStream, steps: list[LiveStep]) -> list[ServerMessage]:
-        """Judge steps; return the messages for the client."""
-
-    def on_audio(self, stream: LiveStream, start: int, mono: Float32) -> None:
-        """Take the sound that is monitored, float32 (n,), whose first sample has the index ``start``."""
-
-    def on_item(self, stream: LiveStream, item: Gap | Overflow | ClockReading) -> None:
-        """Take samples that never came, and readings of the source's clock."""
-
-    def on_note(self, stream: LiveStream, note: Note) -> None:
-        """Know that the times of a stream are counted anew; on the event loop."""
-
-    def on_cpu_time(self, stream: LiveStream, seconds: float) -> None:
-        """Take the processor time of a batch."""
-
-
-class Connection(Protocol):
-    """Connection that feeds a stream now. Called on the event loop."""
-
-    def deliver(self, messages: list[ServerMessage]) -> None:
-        """Take messages for the client."""
-
-    def evict(self, reason: HumwatchError) -> None:
-        """End: another connection feeds the stream from now on, or none can."""
 
 
 class LiveStream:
@@ -87,6 +59,7 @@ class LiveStream:
         gap_samples: number of samples that never came.
         connection: connection that feeds the stream; None between two.
         timeout_s: longest pause of the sound, seconds; None leaves it to the service's setting.
+        join_s: longest pause between two bursts that are joined, seconds; None where none are.
         begun_s: start of the stream, monotonic seconds.
         given_up: True if the stream had to go because the service could not keep up.
         failure: error that ended the stream.
@@ -122,6 +95,7 @@ class LiveStream:
         self.gap_samples = 0
         self.connection: Connection | None = None
         self.timeout_s: float | None = None
+        self.join_s: float | None = None
         self.given_up = False
         self.failure: HumwatchError | None = None
         self.buffer = StreamBuffer(form.rate_hz, buffer_s)
@@ -197,6 +171,28 @@ class LiveStream:
         self.clock.anchor(anchor, claim=claim)
         self._to_date = anchor.source == "arrival"
         self.buffer.put(Seam())
+
+    def goes_on_with(self, form: StreamFormat, *, named: bool) -> bool:
+        """Return True if a burst of a format is joined to those before, which its client has ``named`` or not.
+
+        Nobody sends then, and the pause was no longer than the sender said it would be.
+        """
+        same = form == self.form if named else form == replace(self.form, stream_id=form.stream_id)
+        if self.join_s is None or self.connection is not None or self.ended or not same:
+            return False
+        return time.monotonic() - self.arrivals.last_s <= self.join_s
+
+    def begin_burst(self, join_s: float) -> None:
+        """Count what is summed up at the end of a burst anew."""
+        self.join_s = join_s
+        self._first, self.gap_samples = self.accepted, 0
+        self.scorer.steps, self.scorer.worst_score = 0, None
+
+    async def end_burst(self) -> None:
+        """Score what is there; the stream goes on with the next burst."""
+        if self.ended:
+            return
+        await self.drained()
 
     def put(self, item: Swap | RunSignal | Beside) -> None:
         """Take an item of the service's own, in order."""

@@ -30,7 +30,15 @@ from humwatch_service.errors import (
 from humwatch_service.live.session import StreamSession, failure_of
 from humwatch_service.problems import problem_response
 from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
-from humwatch_service.protocol.messages import MAX_SAMPLE, SAMPLE_BYTES, Failure, Hello, SampleFormat, ServerMessage
+from humwatch_service.protocol.messages import (
+    MAX_JOIN_S,
+    MAX_SAMPLE,
+    SAMPLE_BYTES,
+    Failure,
+    Hello,
+    SampleFormat,
+    ServerMessage,
+)
 from humwatch_service.telemetry.logs import event_logger
 from humwatch_service.telemetry.requests import request_id_of
 from humwatch_service.web.application import service_of
@@ -67,6 +75,7 @@ async def stream_websocket(websocket: WebSocket, machine_id: str) -> None:
     try:
         service.live.admission.refuse_if_full(service.live.machines.get(checked_machine_id(machine_id)))
         session = service.live.session(machine_id)
+        session.join_by_default(service.settings.machine(machine_id).join_s)
     except HumwatchError as error:
         await problem_response(error, request_id_of(websocket.scope))(
             websocket.scope, websocket.receive, websocket.send
@@ -170,10 +179,14 @@ async def stream_http(
     start_sample: Annotated[int, Query(ge=0, le=MAX_SAMPLE, description="index of the first sample")] = 0,
     start_time_s: Annotated[float | None, Query(description="when sample 0 was taken, seconds since 1970")] = None,
     realtime: Annotated[bool, Query(description="false: a recording, sent at any speed")] = True,
+    join_s: Annotated[
+        float | None, Query(gt=0, le=MAX_JOIN_S, description="longest pause to the burst before that it is joined to")
+    ] = None,
 ) -> Response:
     """Take a live stream as an HTTP body; the answer comes meanwhile, a JSON object a line."""
     service = service_of(request)
     session = service.live.session(checked_machine_id(machine_id))
+    session.join_by_default(service.settings.machine(machine_id).join_s)
     form, rate_hz, channels = audio_format(request.headers.get("content-type", ""))
     try:
         hello = Hello(
@@ -185,6 +198,7 @@ async def stream_http(
             start_sample=start_sample,
             start_time_s=start_time_s,
             realtime=realtime,
+            join_s=join_s,
         )
     except ValidationError as error:
         raise RequestInvalid(f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from error
