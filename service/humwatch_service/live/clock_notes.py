@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from humwatch_service.live.burst_repeat import Finding
 from humwatch_service.live.sample_clock import EARLIEST_S, Note
 from humwatch_service.protocol.messages import Warn
 
@@ -26,6 +27,15 @@ def ignored(time_s: float, now_s: float) -> Warn:
     why = "is before 1990" if time_s < EARLIEST_S else f"is after {iso(now_s)}, which it is by the service's clock"
     message = f"start_time_s: the sound would be from {iso(time_s)}, which {why}; it is dated by its arrival"
     return Warn(code="start_time_ignored", message=message, active=True)
+
+
+def repeated(finding: Finding, start_s: float) -> Warn:
+    """Return the message for a burst whose start, seconds since 1970, is that of the burst before."""
+    if finding == "sent_again":
+        message = f"the burst of {iso(start_s)} was sent before: it is not heard again"
+    else:
+        message = f"start_time_s: {iso(start_s)} was said of another burst; this one is dated by its arrival"
+    return Warn(code=finding, message=message, active=True)
 
 
 def iso(time_s: float) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections import deque
 from typing import Final
 
 from pydantic import ValidationError
@@ -14,8 +13,10 @@ from humwatch.arrays import Float32
 from humwatch.errors import HumwatchError
 from humwatch_service.errors import StreamIdle, StreamInvalid
 from humwatch_service.live.admission import StreamAdmission
-from humwatch_service.live.clock_notes import ignored
+from humwatch_service.live.burst_repeat import BurstStart
+from humwatch_service.live.clock_notes import ignored, repeated
 from humwatch_service.live.machine import LiveMachine
+from humwatch_service.live.outgoing import Outgoing
 from humwatch_service.live.sample_clock import Anchor, can_be
 from humwatch_service.live.stream import LiveStream
 from humwatch_service.live.stream_items import ClockReading, Gap, Overflow
@@ -34,15 +35,11 @@ from humwatch_service.protocol.messages import (
     Position,
     Ready,
     Received,
-    Score,
     ServerMessage,
     Warn,
 )
 from humwatch_service.protocol.pcm import PcmDecoder
 from humwatch_service.telemetry.logs import event_logger
-
-MAX_OUTGOING: Final = 256
-"""Most messages that wait for a client that does not read; then the oldest scores are dropped."""
 
 ARRIVALS_S: Final = 0.5
 """Time between readings of the service's own clock for a client that sends none."""
@@ -50,46 +47,6 @@ MAX_BACKLOG_S: Final = 2.0
 """Waiting sound beyond which the service is slow, and arrival times tell nothing of the source."""
 
 _log = event_logger("humwatch.stream")
-
-
-class Outgoing:
-    """Messages for a client, bounded: one that reads slowly loses scores, never states or errors."""
-
-    def __init__(self) -> None:
-        """Begin without messages."""
-        self.dropped = 0
-        self._messages: deque[ServerMessage] = deque()
-        self._there = asyncio.Event()
-        self._closed = False
-
-    def put(self, message: ServerMessage) -> None:
-        """Add a message."""
-        if len(self._messages) >= MAX_OUTGOING:
-            self._drop_one()
-        self._messages.append(message)
-        self._there.set()
-
-    def close(self) -> None:
-        """End: nothing more comes."""
-        self._closed = True
-        self._there.set()
-
-    async def get(self) -> ServerMessage | None:
-        """Wait for the next message, and return it; None at the end."""
-        while not self._messages:
-            if self._closed:
-                return None
-            self._there.clear()
-            await self._there.wait()
-        return self._messages.popleft()
-
-    def _drop_one(self) -> None:
-        self.dropped += 1
-        for message in self._messages:
-            if isinstance(message, (Score, Received)):
-                self._messages.remove(message)
-                return
-        self._messages.popleft()
 
 
 class StreamSession:
@@ -118,6 +75,8 @@ class StreamSession:
         self._cursor = 0
         self._confirmed = 0
         self._join_s: float | None = None
+        self._burst: BurstStart | None = None
+        self._burst_named = False
         self._has_clock = False
         self._clock_s = 0.0
 
@@ -150,6 +109,8 @@ class StreamSession:
             )
         )
         self._warn(opened.warning)
+        if stream.join_s is not None and hello.start_time_s is not None:
+            self._burst = stream.burst = BurstStart(hello.start_time_s, stream.burst)
 
     def join_by_default(self, seconds: float | None) -> None:
         """Join the bursts of a client that names no stream and says nothing of pauses; None: join none."""
@@ -202,10 +163,21 @@ class StreamSession:
         stream = self._open_stream
         if len(data) > MAX_MESSAGE_BYTES:
             raise StreamInvalid(f"a message of {len(data)} bytes; at most {MAX_MESSAGE_BYTES} are taken")
-        await self.samples(self._decoder.push(data))
+        await self._hear(data if self._burst is None else self._burst.feed(data))
         if stream.accepted - self._confirmed >= stream.form.rate_hz:
             self._confirmed = stream.accepted
             self.outgoing.put(Received(sample=self._confirmed))
+
+    async def _hear(self, data: bytes) -> None:
+        """Hear PCM, unless the burst was sent before; one whose sender's clock stands still is dated by its arrival."""
+        burst = self._burst
+        if burst is not None and burst.finding in ("sent_again", "clock_stands") and not self._burst_named:
+            self._burst_named = True
+            self._warn(repeated(burst.finding, burst.start_s))
+            if burst.finding == "clock_stands":
+                self.recorded_at(None)
+        if burst is None or burst.finding != "sent_again":
+            await self.samples(self._decoder.push(data))
 
     async def samples(self, samples: Float32) -> None:
         """Take float32 (n, channels) that follow what came before, or the last ``position``."""
@@ -231,8 +203,10 @@ class StreamSession:
 
     async def finish(self) -> Bye:
         """Score what is left; the stream is over, unless bursts are joined. A ``position`` ahead marks a last gap."""
-        self._whole_frames()
         stream = self._open_stream
+        if self._burst is not None:
+            await self._hear(self._burst.end())
+        self._whole_frames()
         if self._cursor > stream.accepted:
             await stream.take(Gap(self._cursor - stream.accepted))
         await (stream.end() if stream.join_s is None else stream.end_burst())

@@ -21,6 +21,7 @@ from humwatch.live.monitor import LiveMonitor, LiveStep
 from humwatch_service.errors import InternalError
 from humwatch_service.live.arrival_dating import ArrivalDating
 from humwatch_service.live.audio_ring import SoundRing
+from humwatch_service.live.burst_repeat import BurstStart
 from humwatch_service.live.clock_notes import warning_of
 from humwatch_service.live.executor import CATCH_UP_S, PriorityExecutor
 from humwatch_service.live.sample_clock import Anchor, SampleClock
@@ -60,6 +61,7 @@ class LiveStream:
         connection: connection that feeds the stream; None between two.
         timeout_s: longest pause of the sound, seconds; None leaves it to the service's setting.
         join_s: longest pause between two bursts that are joined, seconds; None where none are.
+        burst: start of the last burst that said when it was recorded.
         begun_s: start of the stream, monotonic seconds.
         given_up: True if the stream had to go because the service could not keep up.
         failure: error that ended the stream.
@@ -96,6 +98,7 @@ class LiveStream:
         self.connection: Connection | None = None
         self.timeout_s: float | None = None
         self.join_s: float | None = None
+        self.burst: BurstStart | None = None
         self.given_up = False
         self.failure: HumwatchError | None = None
         self.buffer = StreamBuffer(form.rate_hz, buffer_s)

@@ -19,7 +19,7 @@ from humwatch_service.protocol.detections import DETECTORS
 DROPS: Final = ("gap", "client_slow")
 """``gap``: samples never came. ``client_slow``: a client did not read its scores."""
 
-REDATINGS: Final = ("clock_set", "undated", "from_the_future", "start_time_ignored")
+REDATINGS: Final = ("clock_set", "undated", "from_the_future", "start_time_ignored", "sent_again", "clock_stands")
 """Reasons why sound is dated otherwise than it was said, or than before."""
 
 REFUSALS: Final = ("streams_full", "overloaded")

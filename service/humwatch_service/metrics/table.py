@@ -159,7 +159,7 @@ LIVE_METRICS: Final = (
         "counter",
         ("machine_id", "reason"),
         "Times that sound was dated otherwise than it was said, or than before: clock_set, undated, from_the_future,"
-        " start_time_ignored.",
+        " start_time_ignored, sent_again, clock_stands.",
     ),
     MetricSpec("humwatch_audio_overflows_total", "counter", ("machine_id",), "Times that a sound card lost samples."),
     MetricSpec(

@@ -89,7 +89,7 @@ def _insert_once(connection: Connection, values: dict[str, object]) -> int | Non
 
 def _update_alarm(connection: Connection, change: MachineChange, event: AlarmEvent, number: int) -> None:
     _ensure_alarm(connection, change, event, number)
-    values = _alarm_values(event)
+    values = _alarm_values(event, change.heard_s)
     if event.kind == "raised" and change.evidence != "none":
         values["evidence"] = change.evidence
     if event.kind == "raised" and change.heard_s is not None:
@@ -110,7 +110,7 @@ def _ensure_alarm(connection: Connection, change: MachineChange, event: AlarmEve
     connection.execute(insert(ALARMS).values(**values).on_conflict_do_nothing())
 
 
-def _alarm_values(event: AlarmEvent) -> dict[str, object]:
+def _alarm_values(event: AlarmEvent, heard_s: float | None) -> dict[str, object]:
     values: dict[str, object] = {}
     if event.kind == "raised":
         values |= {"raised_s": event.at_s, "score": event.score, "peak_score": _higher(event.score)}
@@ -119,7 +119,7 @@ def _alarm_values(event: AlarmEvent) -> dict[str, object]:
     if event.kind == "acknowledged":
         values |= {"acknowledged_s": event.at_s, "acknowledged_by": event.who, "acknowledged_why": event.why}
     if event.announced and event.kind != "cleared":
-        values["announced_s"] = event.at_s
+        values["announced_s"] = event.at_s if heard_s is None else max(event.at_s, heard_s)
     return values
 
 
