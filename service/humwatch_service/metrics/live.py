@@ -46,6 +46,8 @@ class LiveMetrics:
         self._machines: dict[str, _MachineSeries] = {}
         for reason in REFUSALS:
             self._counters["streams_refused_total"].labels(reason)
+        for direction in ("forward", "back"):
+            self._counters["clock_steps_total"].labels(direction)
 
     def watch(self, streams: Callable[[], float], waiting_s: Callable[[], float], unsaved: Callable[[], float]) -> None:
         """Read these gauges from functions at each scrape."""
@@ -167,6 +169,10 @@ class LiveMetrics:
         series = self._machines.get(machine_id)
         if series is not None:
             series.overflows.inc(count)
+
+    def clock_set(self, seconds: float) -> None:
+        """Count a step of the wall clock."""
+        self._counters["clock_steps_total"].labels("forward" if seconds > 0 else "back").inc()
 
     def redated(self, machine_id: str, reason: str) -> None:
         """Count that sound is dated otherwise than it was said, or than before."""

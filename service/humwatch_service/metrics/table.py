@@ -168,6 +168,12 @@ LIVE_METRICS: Final = (
         ("machine_id", "reason"),
         "Windows without a score because their samples never came (gap), scores that a slow client did not get.",
     ),
+    MetricSpec(
+        "humwatch_clock_steps_total",
+        "counter",
+        ("direction",),
+        "Times that the wall clock was set by more than two seconds, forward or back; forward too after the box slept.",
+    ),
     MetricSpec("humwatch_live_streams", "gauge", (), "Streams that somebody feeds."),
     MetricSpec("humwatch_page_viewers", "gauge", (), "Connections that look on: pages, one or two each."),
     MetricSpec(
