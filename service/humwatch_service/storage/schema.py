@@ -84,6 +84,15 @@ EVENTS: Final = Table(
     Index("events_of_machine", "machine_id", "id"),
 )
 
+HEARD: Final = Table(
+    "heard",  # when the sound that raised an alarm was heard, which may be days after it was recorded
+    METADATA,
+    Column("machine_id", ForeignKey("machines.machine_id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("heard_s", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 OUTBOX: Final = Table(
     "outbox",
     METADATA,

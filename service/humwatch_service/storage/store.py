@@ -243,10 +243,14 @@ class StateStore:
                 if there != said:
                     connection.execute(update(ALARMS).where(ALARMS.c.id == key).values(evidence=there))
 
-    def add_seconds(self, rows: Iterable[ScoreSecond]) -> None:
-        """Write seconds of any machines, in one transaction; the last one written of a second stays."""
+    def add_seconds(self, rows: Iterable[ScoreSecond]) -> int:
+        """Write seconds of any machines, in one transaction; see :func:`humwatch_service.storage.history.add_seconds`.
+
+        Returns:
+            Number of seconds of old sound that found their place taken.
+        """
         with self._database.writing() as connection:
-            history.add_seconds(connection, rows)
+            return history.add_seconds(connection, rows)
 
     def history(
         self, machine_id: str, start_s: float, end_s: float, resolution: Resolution = "minute"
