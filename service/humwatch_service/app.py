@@ -15,7 +15,6 @@ from starlette.middleware import Middleware
 from humwatch.errors import HumwatchError
 from humwatch_service.config.settings import Settings, check_exposure
 from humwatch_service.config.webhooks import check_webhooks
-from humwatch_service.sources.supervisor import SourceSupervisor
 from humwatch_service.telemetry.logs import event_logger
 from humwatch_service.telemetry.tracing import RequestTraces
 from humwatch_service.web.access import Access, HostNames
@@ -40,6 +39,7 @@ from humwatch_service.web.routes import (
     score,
     session,
     shadow,
+    sources,
     stream,
     versions,
 )
@@ -92,6 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
         versions,
         backtest,
         shadow,
+        sources,
         models,
         health,
         runbooks,
@@ -128,8 +129,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service.tracing.start()
     loading = asyncio.create_task(_load(service))
     service.live.start()
-    sources = SourceSupervisor(service.live.session, service.settings.sources)
-    sources.start()
+    service.sources.start()
     working = {asyncio.create_task(service.webhooks.run()), asyncio.create_task(service.calibration.upkeep.run())}
     try:
         yield
@@ -137,7 +137,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         for task in working:
             task.cancel()
         await asyncio.wait(working)
-        await sources.close()
+        await service.sources.close()
         await loading
         service.stop_streams()
         await service.calibration.upkeep.close()

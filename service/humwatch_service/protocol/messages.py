@@ -57,6 +57,8 @@ def format_of(name: object) -> object:
     return _ALSA.get(lower, lower)
 
 
+MAX_JOIN_S: Final = 604_800.0
+"""Longest pause between two bursts that are joined, seconds: a week."""
 MAX_SAMPLE: Final = 1 << 62
 
 
@@ -82,9 +84,18 @@ class Hello(_Message):
     )
     start_sample: int = Field(0, ge=0, le=MAX_SAMPLE, description="index of the first sample that will be sent")
     start_time_s: float | None = Field(
-        None, description="when sample 0 was taken, seconds since 1970 (UTC); default: now, less what start_sample says"
+        None,
+        allow_inf_nan=False,
+        description="when sample 0 was taken, seconds since 1970 (UTC); default: the sound is from now",
     )
     realtime: bool = Field(True, description="false: a recording, sent faster or slower than it was taken")
+    join_s: float | None = Field(
+        None,
+        gt=0,
+        le=MAX_JOIN_S,
+        allow_inf_nan=False,
+        description="what comes is a burst: the stream goes on with the next one, if it begins within so many seconds",
+    )
 
 
 class Position(_Message):

@@ -29,7 +29,7 @@ from humwatch_service.errors import (
 from humwatch_service.live.session import StreamSession, failure_of
 from humwatch_service.problems import problem_response
 from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
-from humwatch_service.protocol.messages import MAX_SAMPLE, Failure, Hello, ServerMessage
+from humwatch_service.protocol.messages import MAX_JOIN_S, MAX_SAMPLE, SAMPLE_BYTES, Failure, Hello, ServerMessage
 from humwatch_service.telemetry.logs import event_logger
 from humwatch_service.telemetry.requests import request_id_of
 from humwatch_service.web.application import service_of
@@ -69,6 +69,7 @@ async def stream_websocket(websocket: WebSocket, machine_id: str) -> None:
     try:
         service.live.admission.refuse_if_full(service.live.machines.get(checked_machine_id(machine_id)))
         session = service.live.session(machine_id)
+        session.join_by_default(service.settings.machine(machine_id).join_s)
     except HumwatchError as error:
         await problem_response(error, request_id_of(websocket.scope))(
             websocket.scope, websocket.receive, websocket.send
@@ -197,10 +198,14 @@ async def stream_http(
     start_sample: Annotated[int, Query(ge=0, le=MAX_SAMPLE, description="index of the first sample")] = 0,
     start_time_s: Annotated[float | None, Query(description="when sample 0 was taken, seconds since 1970")] = None,
     realtime: Annotated[bool, Query(description="false: a recording, sent at any speed")] = True,
+    join_s: Annotated[
+        float | None, Query(gt=0, le=MAX_JOIN_S, description="longest pause to the burst before that it is joined to")
+    ] = None,
 ) -> Response:
     """Take a live stream as an HTTP body; the answer comes meanwhile, a JSON object a line."""
     service = service_of(request)
     session = service.live.session(checked_machine_id(machine_id))
+    session.join_by_default(service.settings.machine(machine_id).join_s)
     sound = SoundBody(request.stream(), service.settings.stream_idle_timeout_s)
     announced = await sound.announced(request.headers.get("content-type", ""))
     try:
@@ -213,8 +218,9 @@ async def stream_http(
             start_sample=start_sample,
             start_time_s=start_time_s,
             realtime=realtime,
+            join_s=join_s,
         )
-        await session.hello(hello)
+        await session.hello(hello, length_s=_length_s(request.headers.get("content-length"), hello))
     except ValidationError as error:
         sound.close()
         raise RequestInvalid(f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from error
@@ -272,6 +278,14 @@ class _HttpStream(Response):
     async def _write(self, send: Send) -> None:
         while (message := await self._session.outgoing.get()) is not None:
             await send({"type": "http.response.body", "body": _line(message), "more_body": True})
+
+
+def _length_s(content_length: str | None, hello: Hello) -> float | None:
+    """Return how long the sound of a body is, seconds; None where its length is not said."""
+    if content_length is None or not content_length.isdecimal():
+        return None
+    frame_bytes = SAMPLE_BYTES[hello.format] * hello.channels
+    return int(content_length[:18]) // frame_bytes / hello.rate_hz
 
 
 def _line(message: ServerMessage) -> bytes:
