@@ -95,17 +95,21 @@ class TypePrior:
 
 COPY_SHARE: Final = 0.2
 """Two sets of recordings differ by their sampling error; so small a share of it, beside their gain, only copies do."""
+COPY_GAIN_DB: Final = 0.1
 
 
 def from_copies(one: Calibration, other: Calibration) -> bool:
-    """Return True if two calibrations rest on copies of the same sound, which may differ in gain and in unit.
+    """Return True if two calibrations rest on copies of the same sound in another unit, or at another gain.
 
-    The statistics of copies are no prior of each other: a clip would be measured by itself.
+    The statistics of copies are no prior of each other: a clip would be measured by itself. Copies bit for bit are
+    known by their digest.
     """
     mine, theirs = one.clip.level, other.clip.level
     if mine is None or theirs is None or mine.mean.shape != theirs.mean.shape:
         return False
     apart_db = mine.mean - theirs.mean
+    if one.float_scale == other.float_scale and abs(apart_db.mean()) < COPY_GAIN_DB:
+        return False
     error_db = np.sqrt(np.diag(mine.covariance) / max(1, one.recordings))
     return bool(np.sqrt(np.mean((apart_db - apart_db.mean()) ** 2)) < COPY_SHARE * np.sqrt(np.mean(error_db**2)))
 
