@@ -20,8 +20,10 @@ NEVER_LOUDER_DB: Final = -60.0
 """No frame is louder above a wall: not even an impact is, through the skirts of a plain resampler."""
 WALL_DB: Final = 15.0
 """Fall at a wall. No recording of a machine fell by more than 9.5 dB, at any gain (docs/sources.md)."""
+LOST_DB: Final = 3.0
+"""Sound that the calibration had above a wall, louder by this than what is there now: else it is as it was."""
 LOST_WALL_DB: Final = 10.0
-"""Fall at a wall above which the calibration had sound, as much louder than what is there now."""
+"""Fall at a wall above which the calibration had sound that was louder by as much."""
 SKIRTS: Final = (1.06, 1.25)
 """Ratios of the frequencies above and below a wall: of a good resampler or a codec, and of a plain one."""
 BELOW: Final = 1.25
@@ -107,4 +109,4 @@ class BandLimit:
         if self._normal_db is None:
             return fall_db >= WALL_DB and centre_hz < LEARNT_SHARE * float(self._centres_hz[-1])
         lost_db = float(np.mean(self._normal_db[first:] - mean_db[first:]))
-        return fall_db >= LOST_WALL_DB and lost_db >= LOST_WALL_DB
+        return (fall_db >= WALL_DB and lost_db >= LOST_DB) or min(fall_db, lost_db) >= LOST_WALL_DB

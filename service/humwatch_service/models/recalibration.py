@@ -17,13 +17,13 @@ from humwatch.audio.quality import SoundWarning
 from humwatch.bundle.bundle import Bundle, compose_bundle, digest_of
 from humwatch.bundle.manifest import PREDICTOR, Manifest
 from humwatch.calibration.fit import calibrate
-from humwatch.calibration.type_prior import TypePrior
+from humwatch.calibration.type_prior import TypePrior, from_copies
 from humwatch.errors import AudioError, CalibrationError, HumwatchError
 from humwatch.normal_recording import NormalSurvey, normal_clips
 from humwatch.pipeline import PipelineSpec, network_response
 from humwatch.predictor import Predictor
 from humwatch.run_state import RunGate
-from humwatch.scoring.calibration import CalibrationSpec
+from humwatch.scoring.calibration import Calibration, CalibrationSpec
 from humwatch.scoring.normal_clip import NormalClip
 from humwatch.scoring.spec import DEFAULT_SCORE, ScoreKind
 from humwatch_service.errors import FileUnreadable
@@ -174,22 +174,31 @@ def fit_bundle(
     """
     old = bundle.manifest
     calibration_digest = digest_of(list(digests))
-    calibration = calibrate(
-        clips,
-        scoring=pipeline.scoring,
-        spec=request.spec,
-        step_windows=pipeline.step_windows,
-        clip_seconds=pipeline.windows.clip_seconds,
-        prior=TypePrior.of(
-            [*relatives, bundle],
-            pipeline,
-            machine_id=request.machine_id,
-            machine_type=old.machine_type,
-            network=old.files[PREDICTOR],
-            calibration_digest=calibration_digest,
-        ),
-        response=network_response(pipeline, predictor, bundle.golden.windows),
-    )
+    response = network_response(pipeline, predictor, bundle.golden.windows)
+
+    def fitted(lenders: Sequence[Bundle]) -> Calibration:
+        return calibrate(
+            clips,
+            scoring=pipeline.scoring,
+            spec=request.spec,
+            step_windows=pipeline.step_windows,
+            clip_seconds=pipeline.windows.clip_seconds,
+            prior=TypePrior.of(
+                lenders,
+                pipeline,
+                machine_id=request.machine_id,
+                machine_type=old.machine_type,
+                network=old.files[PREDICTOR],
+                calibration_digest=calibration_digest,
+            ),
+            response=response,
+        )
+
+    lenders = [*relatives, bundle]
+    calibration = fitted(lenders)
+    strangers = [one for one in lenders if not from_copies(calibration, one.calibration)]
+    if len(strangers) < len(lenders):
+        calibration = fitted(strangers)
     return compose_bundle(
         pipeline,
         replace(calibration, float_scale=request.float_scale),

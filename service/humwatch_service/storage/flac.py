@@ -19,14 +19,15 @@ MAX_RATE_HZ: Final = 655_350
 Samples = Int16 | Float32
 
 
-def flac_of(samples: Samples, rate_hz: int) -> bytes:
+def flac_of(samples: Samples, rate_hz: int, *, fit: bool = False) -> bytes:
     """Return sound as FLAC.
 
     Args:
-        samples: int16 (n,) or (n, channels), kept bit for bit; or float32, full scale 1, kept to 24 bits (NaN becomes
-            0). Floats beyond full scale, as in Pa, are multiplied by a power of two below 1 that the file's comment
-            states: clipped, they would be another sound.
+        samples: int16 (n,) or (n, channels), kept bit for bit; or float32, full scale 1, kept to 24 bits (what is
+            beyond full scale is clipped, NaN becomes 0).
         rate_hz: samples a second and channel, 1 to 655,350.
+        fit: whether floats beyond full scale, as in Pa, are multiplied by a power of two below 1, which the file's
+            comment states: clipped, they would be another sound.
 
     Raises:
         ValueError: no samples, another dtype or shape, more than 8 channels, a rate that FLAC has not.
@@ -40,7 +41,7 @@ def flac_of(samples: Samples, rate_hz: int) -> bytes:
     if samples.dtype == np.int16:
         soundfile.write(buffer, samples, rate_hz, format="FLAC", subtype="PCM_16")
     elif samples.dtype == np.float32:
-        scaled, scale = _within_full_scale(samples.astype(np.float64))
+        scaled, scale = _within_full_scale(samples.astype(np.float64), fit=fit)
         with soundfile.SoundFile(buffer, "w", rate_hz, channels, "PCM_24", format="FLAC") as file:
             if scale != 1.0:
                 file.comment = f"samples are multiplied by {scale:g}"
@@ -50,11 +51,11 @@ def flac_of(samples: Samples, rate_hz: int) -> bytes:
     return buffer.getvalue()
 
 
-def _within_full_scale(samples: Float64) -> tuple[Float64, float]:
-    """Return samples without NaN that are within full scale, and the factor that brought them there."""
+def _within_full_scale(samples: Float64, *, fit: bool) -> tuple[Float64, float]:
+    """Return samples without NaN, and the factor that brought them within full scale where they are to fit."""
     finite = np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)
     peak = float(np.abs(finite).max())
-    scale = 1.0 if peak <= 1.0 else 2.0 ** -math.ceil(math.log2(peak))
+    scale = 1.0 if peak <= 1.0 or not fit else 2.0 ** -math.ceil(math.log2(peak))
     return finite * scale, scale
 
 
