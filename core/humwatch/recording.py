@@ -204,7 +204,7 @@ def _coding_warning(info: AudioInfo) -> list[SoundWarning]:
     if info.lossy is None:
         return []
     text = (
-        f"coded as {_coding(info)}: what ears miss was left out, and scores of normal sound are a little higher; a model"
+        f"coded as {_coding(info)}: what ears miss was left out, and normal sound scores a little higher; a model"
         " calibrated on recordings coded alike hears faults best"
     )
     return [SoundWarning(code="lossy_coded", message=text)]
