@@ -1,4 +1,4 @@
-"""A file of nothing but samples, made of the parts of another file in which they lie."""
+"""Parts of a file as a file of their own, for decoders."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ import io
 import os
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import BinaryIO
+from typing import BinaryIO, cast
+
+
+def part_of(file: BinaryIO, spans: Sequence[tuple[int, int]]) -> BinaryIO:
+    """Return parts of a seekable file, each its first byte and number of bytes, as one file."""
+    return cast("BinaryIO", SampleBytes(file, spans))
+
+
+def whole(file: BinaryIO) -> BinaryIO:
+    """Return all of a file as decoders get it: they seek before its start, and take only files of some kinds."""
+    return part_of(file, [(0, file.seek(0, 2))])
 
 
 class SampleBytes(io.RawIOBase):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
 import numpy as np
 import soundfile
@@ -11,7 +11,7 @@ import soundfile
 from humwatch.arrays import Float32
 from humwatch.audio.claims import check_claims, check_frames
 from humwatch.audio.info import AudioInfo
-from humwatch.audio.sample_bytes import SampleBytes
+from humwatch.audio.sample_bytes import part_of, whole
 from humwatch.audio.wav_format import A_LAW, FLOAT, MU_LAW, PCM
 from humwatch.audio.wav_header import WavHeader
 from humwatch.errors import AudioFormatUnsupported, AudioTruncated
@@ -104,7 +104,7 @@ def open_wav(file: BinaryIO, header: WavHeader) -> SoundFileReader:
     if subtype is None:
         return _open_coded_wav(file, header)
     raw = _ForwardFile(
-        cast("BinaryIO", SampleBytes(file, header.spans)),
+        part_of(file, header.spans),
         samplerate=form.rate_hz,
         channels=form.channels,
         subtype=subtype,
@@ -129,17 +129,12 @@ def open_other(file: BinaryIO) -> SoundFileReader:
     """
     check_claims(file)
     try:
-        opened = _ForwardFile(_whole(file))
+        opened = _ForwardFile(whole(file))
     except soundfile.LibsndfileError as error:
         raise AudioFormatUnsupported(
             f"this is no recording that can be read ({error.error_string}); samples without a header are not taken"
         ) from error
     return _checked(file, opened)
-
-
-def _whole(file: BinaryIO) -> BinaryIO:
-    """Return a file as libsndfile gets it: it seeks to places before the start when a header tells it to."""
-    return cast("BinaryIO", SampleBytes(file, [(0, file.seek(0, 2))]))
 
 
 def _open_coded_wav(file: BinaryIO, header: WavHeader) -> SoundFileReader:
@@ -148,7 +143,7 @@ def _open_coded_wav(file: BinaryIO, header: WavHeader) -> SoundFileReader:
     if header.container.name != "WAV" or len(header.spans) > 1 or not header.complete:
         raise AudioFormatUnsupported(f"this WAV encoding (tag {tag:#06x}) is not read without a length, or in parts")
     try:
-        opened = _ForwardFile(_whole(file))
+        opened = _ForwardFile(whole(file))
     except soundfile.LibsndfileError as error:
         raise AudioFormatUnsupported(f"this WAV encoding (tag {tag:#06x}) is not read") from error
     reader = _checked(file, opened)

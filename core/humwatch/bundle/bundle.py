@@ -108,7 +108,7 @@ class Bundle:
         limits: DecodeLimits | None = None,
         on_step: Callable[[Step], None] | None = None,
     ) -> RecordingScore:
-        """Score a WAV or FLAC recording of this machine, as :func:`humwatch.recording.score_recording` does.
+        """Score a recording of this machine, as :func:`humwatch.recording.score_recording` does.
 
         Args:
             source: path or seekable binary file.
