@@ -87,6 +87,12 @@ def test_an_index_in_front_does_not_hide_what_is_missing() -> None:
         opened(data[: len(data) * 3 // 4])
 
 
+def test_amr_wb_is_read_and_too_coarse() -> None:
+    frames = [b"\x44" + np.random.default_rng(number).bytes(60) for number in range(50)]  # mode 8: 23.85 kbit/s
+    info, heard = opened(b"#!AMR-WB\n" + b"".join(frames))
+    assert (info.rate_hz, info.lossy, info.sample_bits, len(heard)) == (16_000, "AMR-WB", 8, 50 * 320)
+
+
 def test_an_au_file_from_a_pipe_is_read_to_its_end() -> None:
     samples, rate_hz = sound("au")
     data = bytearray(coded(samples, rate_hz, "au"))
