@@ -198,7 +198,14 @@ class CodecReader:
             raise AudioTruncated(f"the header claims {claimed_s:.3f} s, {there_s:.3f} s are there")
 
 
-_KNOWN_AS: Final = {"mov": "M4A/MP4/3GP", "amr": "AMR", "asf": "WMA", "matroska": "Matroska/WebM", "aac": "AAC"}
+_KNOWN_AS: Final = {
+    "mov": "M4A/MP4/3GP",
+    "amr": "AMR",
+    "asf": "WMA",
+    "matroska": "Matroska/WebM",
+    "aac": "AAC",
+    "mp3": "MP3 of unknown length",
+}
 
 
 def _refuse(*_: object, **__: object) -> None:

@@ -14,7 +14,7 @@ from humwatch.audio.info import AudioInfo
 from humwatch.audio.sample_bytes import part_of, whole
 from humwatch.audio.wav_format import A_LAW, FLOAT, MU_LAW, PCM
 from humwatch.audio.wav_header import WavHeader
-from humwatch.errors import AudioFormatUnsupported, AudioTruncated
+from humwatch.errors import AudioError, AudioFormatUnsupported, AudioTruncated
 
 SAMPLE_BITS: Final = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 24, "DOUBLE": 53} | {
     f"ALAC_{bits}": bits for bits in (16, 20, 24, 32)
@@ -120,21 +120,30 @@ def open_wav(file: BinaryIO, header: WavHeader) -> SoundFileReader:
     return SoundFileReader(raw, replace(info, sample_bits=max(MIN_BITS, form.valid_bits)), left_shift=shift)
 
 
-def open_other(file: BinaryIO) -> SoundFileReader:
-    """Open a file of another container.
+def open_other(file: BinaryIO) -> SoundFileReader | None:
+    """Open a file of another container; None where libsndfile would read only a part of it.
 
     Raises:
         AudioFormatUnsupported: the container or the encoding is not read.
         AudioHeaderInvalid, AudioTruncated: it claims what is not there.
     """
-    check_claims(file)
+    patches = check_claims(file)
     try:
-        opened = _ForwardFile(whole(file))
+        opened = _ForwardFile(whole(file, patches))
     except soundfile.LibsndfileError as error:
         raise AudioFormatUnsupported(
             f"this is no recording that can be read ({error.error_string}); samples without a header are not taken"
         ) from error
-    return _checked(file, opened)
+    reader = _checked(file, opened)
+    try:
+        found_all = check_frames(file, reader.info.format, reader.info.frames)
+    except AudioError:
+        reader.close()
+        raise
+    if found_all:
+        return reader
+    reader.close()
+    return None
 
 
 def _open_coded_wav(file: BinaryIO, header: WavHeader) -> SoundFileReader:
@@ -161,8 +170,6 @@ def _checked(file: BinaryIO, opened: _ForwardFile) -> SoundFileReader:
             raise AudioFormatUnsupported(f"{container} files are not read; send WAV or FLAC")
         if subtype not in SAMPLE_BITS and subtype not in LOSSY:
             raise AudioFormatUnsupported(f"{subtype} samples are not read; send PCM, float or FLAC")
-        if container == "AIFF":
-            check_frames(file, opened.frames)
     except Exception:
         opened.close()
         raise
