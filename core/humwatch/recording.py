@@ -253,10 +253,7 @@ def coding_warning(info: AudioInfo) -> list[SoundWarning]:
     """Return the warning for a recording whose coding left out sound."""
     if info.lossy is None:
         return []
-    text = (
-        f"coded as {_coding(info)}: what ears miss was left out, and scores of normal sound are a little higher;"
-        " a model calibrated on recordings coded alike hears faults best"
-    )
+    text = f"coded as {_coding(info)}: what ears miss was left out, and a faint fault may be among it"
     return [SoundWarning(code="lossy_coded", message=text)]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from humwatch.arrays import Float32
 from humwatch.audio.info import UNKNOWN_FRAMES, AudioInfo
+from humwatch.audio.sample_bytes import whole
 from humwatch.audio.wav_chunks import id3_bytes
 from humwatch.errors import AudioEmpty, AudioFormatUnsupported, AudioHeaderInvalid, AudioTruncated
 
@@ -84,7 +85,7 @@ class CodecReader:
         """Open the file.
 
         Args:
-            file: seekable file, at its start.
+            file: seekable file.
             demuxer: FFmpeg's name of the container, from :func:`demuxer_of`.
 
         Raises:
@@ -97,9 +98,8 @@ class CodecReader:
             raise AudioFormatUnsupported(f"{_KNOWN_AS[demuxer]} is read with the extra `codecs`: {EXTRA}")
         self._av: Any = av
         self._demuxer = demuxer
-        file.seek(0)
         try:
-            self._container = av.open(file, format=demuxer, metadata_errors="ignore", io_open=_refuse)
+            self._container = av.open(whole(file), format=demuxer, metadata_errors="ignore", io_open=_refuse)
         except (av.FFmpegError, ValueError) as error:
             raise AudioHeaderInvalid(f"the {_KNOWN_AS[demuxer]} header cannot be read ({_reason(error)})") from error
         try:
@@ -198,7 +198,14 @@ class CodecReader:
             raise AudioTruncated(f"the header claims {claimed_s:.3f} s, {there_s:.3f} s are there")
 
 
-_KNOWN_AS: Final = {"mov": "M4A/MP4/3GP", "amr": "AMR", "asf": "WMA", "matroska": "Matroska/WebM", "aac": "AAC"}
+_KNOWN_AS: Final = {
+    "mov": "M4A/MP4/3GP",
+    "amr": "AMR",
+    "asf": "WMA",
+    "matroska": "Matroska/WebM",
+    "aac": "AAC",
+    "mp3": "MP3 of unknown length",
+}
 
 
 def _refuse(*_: object, **__: object) -> None:

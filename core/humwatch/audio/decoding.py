@@ -143,7 +143,8 @@ def _opener(file: BinaryIO, limits: DecodeLimits) -> Callable[[], SampleReader]:
     demuxer = demuxer_of(file)
     if demuxer is not None:
         return lambda: CodecReader(file, demuxer)
-    return lambda: open_other(file)
+    # FFmpeg decodes an MP3 to its end, where libsndfile stops at what it guessed.
+    return lambda: open_other(file) or CodecReader(file, "mp3")
 
 
 def _counted(reader: SampleReader, limits: DecodeLimits) -> AudioInfo:

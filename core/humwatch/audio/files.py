@@ -14,6 +14,8 @@ LOSSLESS_SUFFIXES: Final = (
     *(".wav", ".wave", ".bwf", ".rf64", ".bw64", ".w64"),
     *(".flac", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
 )
+"""Names of recordings that keep every sample; networks are trained on no others."""
+
 CODED_SUFFIXES: Final = (
     *(".mp3", ".ogg", ".oga", ".opus"),
     *(".m4a", ".aac", ".3gp", ".amr", ".awb", ".wma", ".mka"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
 import numpy as np
 import soundfile
@@ -11,10 +11,10 @@ import soundfile
 from humwatch.arrays import Float32
 from humwatch.audio.claims import check_claims, check_frames
 from humwatch.audio.info import AudioInfo
-from humwatch.audio.sample_bytes import SampleBytes
+from humwatch.audio.sample_bytes import part_of, whole
 from humwatch.audio.wav_format import A_LAW, FLOAT, MU_LAW, PCM
 from humwatch.audio.wav_header import WavHeader
-from humwatch.errors import AudioFormatUnsupported, AudioTruncated
+from humwatch.errors import AudioError, AudioFormatUnsupported, AudioTruncated
 
 SAMPLE_BITS: Final = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 24, "DOUBLE": 53} | {
     f"ALAC_{bits}": bits for bits in (16, 20, 24, 32)
@@ -104,7 +104,7 @@ def open_wav(file: BinaryIO, header: WavHeader) -> SoundFileReader:
     if subtype is None:
         return _open_coded_wav(file, header)
     raw = _ForwardFile(
-        cast("BinaryIO", SampleBytes(file, header.spans)),
+        part_of(file, header.spans),
         samplerate=form.rate_hz,
         channels=form.channels,
         subtype=subtype,
@@ -120,26 +120,30 @@ def open_wav(file: BinaryIO, header: WavHeader) -> SoundFileReader:
     return SoundFileReader(raw, replace(info, sample_bits=max(MIN_BITS, form.valid_bits)), left_shift=shift)
 
 
-def open_other(file: BinaryIO) -> SoundFileReader:
-    """Open a file of another container.
+def open_other(file: BinaryIO) -> SoundFileReader | None:
+    """Open a file of another container; None where libsndfile would read only a part of it.
 
     Raises:
         AudioFormatUnsupported: the container or the encoding is not read.
         AudioHeaderInvalid, AudioTruncated: it claims what is not there.
     """
-    check_claims(file)
+    patches = check_claims(file)
     try:
-        opened = _ForwardFile(_whole(file))
+        opened = _ForwardFile(whole(file, patches))
     except soundfile.LibsndfileError as error:
         raise AudioFormatUnsupported(
             f"this is no recording that can be read ({error.error_string}); samples without a header are not taken"
         ) from error
-    return _checked(file, opened)
-
-
-def _whole(file: BinaryIO) -> BinaryIO:
-    """Return a file as libsndfile gets it: it seeks to places before the start when a header tells it to."""
-    return cast("BinaryIO", SampleBytes(file, [(0, file.seek(0, 2))]))
+    reader = _checked(file, opened)
+    try:
+        found_all = check_frames(file, reader.info.format, reader.info.frames)
+    except AudioError:
+        reader.close()
+        raise
+    if found_all:
+        return reader
+    reader.close()
+    return None
 
 
 def _open_coded_wav(file: BinaryIO, header: WavHeader) -> SoundFileReader:
@@ -148,7 +152,7 @@ def _open_coded_wav(file: BinaryIO, header: WavHeader) -> SoundFileReader:
     if header.container.name != "WAV" or len(header.spans) > 1 or not header.complete:
         raise AudioFormatUnsupported(f"this WAV encoding (tag {tag:#06x}) is not read without a length, or in parts")
     try:
-        opened = _ForwardFile(_whole(file))
+        opened = _ForwardFile(whole(file))
     except soundfile.LibsndfileError as error:
         raise AudioFormatUnsupported(f"this WAV encoding (tag {tag:#06x}) is not read") from error
     reader = _checked(file, opened)
@@ -166,8 +170,6 @@ def _checked(file: BinaryIO, opened: _ForwardFile) -> SoundFileReader:
             raise AudioFormatUnsupported(f"{container} files are not read; send WAV or FLAC")
         if subtype not in SAMPLE_BITS and subtype not in LOSSY:
             raise AudioFormatUnsupported(f"{subtype} samples are not read; send PCM, float or FLAC")
-        if container == "AIFF":
-            check_frames(file, opened.frames)
     except Exception:
         opened.close()
         raise

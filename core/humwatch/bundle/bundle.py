@@ -110,7 +110,7 @@ class Bundle:
         on_step: Callable[[Step], None] | None = None,
         use_level: bool = True,
     ) -> RecordingScore:
-        """Score a WAV or FLAC recording of this machine, as :func:`humwatch.recording.score_recording` does.
+        """Score a recording of this machine, as :func:`humwatch.recording.score_recording` does.
 
         Args:
             source: path or seekable binary file.

@@ -50,13 +50,14 @@ def score(
     as_json: JsonOption = False,
 ) -> None:
     """Score recordings here, without a server. Exits with 0 for alarms too, unless --fail-on is given."""
-    if plot is not None and len(files) != 1:
-        raise typer.BadParameter("a picture is of one recording", param_hint="--plot")
     with failures(as_json=as_json):
         settings = configuration(models).settings
         loaded = _load(settings, machine)
         with on_disk(files, settings.decode_limits) as copies:
-            results, failed = _score_all(_found(copies), loaded, channel, settings, plot)
+            found = _found(copies)
+            if plot is not None and len(found) != 1:
+                raise typer.BadParameter("a picture is of one recording", param_hint="--plot")
+            results, failed = _score_all(found, loaded, channel, settings, plot)
     if as_json:
         show({"results": results}, "", as_json=True)
     else:

@@ -6,9 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+import soundfile
 
 from humwatch.audio.decoding import AudioInfo, DecodeLimits, open_recording
 from humwatch.errors import (
+    AudioEmpty,
     AudioError,
     AudioFormatUnsupported,
     AudioHeaderInvalid,
@@ -87,11 +89,73 @@ def test_an_index_in_front_does_not_hide_what_is_missing() -> None:
         opened(data[: len(data) * 3 // 4])
 
 
-def test_an_au_file_from_a_pipe_is_read_to_its_end() -> None:
+def test_amr_wb_is_read_and_too_coarse() -> None:
+    frames = [b"\x44" + np.random.default_rng(number).bytes(60) for number in range(50)]  # mode 8: 23.85 kbit/s
+    info, heard = opened(b"#!AMR-WB\n" + b"".join(frames))
+    assert (info.rate_hz, info.lossy, info.sample_bits, len(heard)) == (16_000, "AMR-WB", 8, 50 * 320)
+
+
+def changed(data: bytes, changes: dict[int, bytes]) -> bytes:
+    found = bytearray(data)
+    for at, patch in changes.items():
+        found[at : at + len(patch)] = patch
+    return bytes(found)
+
+
+@pytest.mark.parametrize("size", [b"\xff" * 4, bytes(4)])
+def test_an_au_file_from_a_pipe_is_read_to_its_end(size: bytes) -> None:
     samples, rate_hz = sound("au")
-    data = bytearray(coded(samples, rate_hz, "au"))
-    data[8:12] = b"\xff" * 4
-    assert opened(bytes(data))[0].frames == len(samples)
+    assert opened(changed(coded(samples, rate_hz, "au"), {8: size}))[0].frames == len(samples)
+    with pytest.raises(AudioEmpty):
+        opened(changed(coded(samples[:0], rate_hz, "au"), {8: size}))
+
+
+@pytest.mark.parametrize("size", [-1, 0])
+def test_a_caf_file_from_a_pipe_is_read_to_its_end(size: int) -> None:
+    samples, rate_hz = sound("caf")
+    data = coded(samples, rate_hz, "caf")
+    info, heard = opened(changed(data, {data.index(b"data") + 4: struct.pack(">q", size)}))
+    assert info.frames == len(samples)
+    np.testing.assert_array_equal(heard, opened(data)[1])
+
+
+@pytest.mark.parametrize(("size", "frames"), [(0, 0), (8, 0), (0xFFFF_FFFF, 0xFFFF_FFFF)])
+def test_an_aiff_file_from_a_pipe_is_read_to_its_end(size: int, frames: int) -> None:
+    samples, rate_hz = sound("aiff")
+    data = coded(samples, rate_hz, "aiff")
+    places = {4: size, data.index(b"COMM") + 10: frames, data.index(b"SSND") + 4: size}
+    info, heard = opened(changed(data, {at: struct.pack(">I", value) for at, value in places.items()}))
+    assert info.frames == len(samples)
+    np.testing.assert_array_equal(heard, opened(data)[1])
+
+
+def test_an_mp3_file_that_does_not_say_how_long_it_is_is_decoded_to_its_end() -> None:
+    samples, rate_hz = sound("mp3", 4.0)
+    data = coded(samples, rate_hz, "mp3")
+    at = data.index(b"Xing") if b"Xing" in data[:64] else data.index(b"Info")
+    info, _ = opened(changed(data, {at: bytes(4)}))  # libsndfile guesses 2.4 s
+    assert info.duration_s == pytest.approx(4.0, abs=0.1)
+    assert info.lossy == "MP3"
+    with pytest.raises(AudioTruncated, match="last MP3 frame"):
+        opened(changed(data, {at: bytes(4)})[: len(data) // 2])
+
+
+def test_mp3_files_one_behind_the_other_are_decoded_to_their_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples, rate_hz = sound("mp3", 2.0)
+    both = 2 * coded(samples, rate_hz, "mp3")
+    assert opened(both)[0].duration_s == pytest.approx(4.0, abs=0.1)
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(AudioFormatUnsupported, match="MP3 of unknown length is read with the extra"):
+        opened(both)
+
+
+def test_two_flac_files_one_behind_the_other_are_refused() -> None:
+    samples, rate_hz = sound("flac", 1.0)
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate_hz, format="FLAC", subtype="PCM_16")
+    assert opened(buffer.getvalue())[0].frames == len(samples)
+    with pytest.raises(AudioFormatUnsupported, match="one behind the other"):
+        opened(2 * buffer.getvalue())
 
 
 @pytest.mark.parametrize("kind", ["ogg", "opus"])

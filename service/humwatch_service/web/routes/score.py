@@ -38,7 +38,11 @@ _FORM: Final = {
     "type": "object",
     "required": ["file"],
     "properties": {
-        "file": {"type": "string", "format": "binary", "description": "the recording: WAV or FLAC"},
+        "file": {
+            "type": "string",
+            "format": "binary",
+            "description": "the recording: WAV, FLAC and others (docs/recordings.md)",
+        },
         "machine_id": {"type": "string", "description": "machine whose model judges it"},
         "channel": {"type": "integer", "minimum": 0, "description": "channel to listen to, counted from 0"},
     },
