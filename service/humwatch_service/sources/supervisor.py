@@ -16,7 +16,7 @@ from humwatch_service.config.sources import FolderSource, LoopSource, SoundCardS
 from humwatch_service.errors import FileUnreadable, ModelsLoading
 from humwatch_service.live.session import StreamSession
 from humwatch_service.protocol.messages import Clock, Dropped, Hello, Position
-from humwatch_service.sources.capture import NATIVE_16, Microphone, capture_blocks, load_sounddevice
+from humwatch_service.sources.capture import Microphone, capture_blocks, load_sounddevice
 from humwatch_service.sources.sequence import RecordingSequence
 from humwatch_service.telemetry.logs import event_logger
 
@@ -132,12 +132,12 @@ class SourceSupervisor:
         sound = await asyncio.to_thread(load_sounddevice)
         wanted = None if source.device is None else str(source.device)
         microphone = await asyncio.to_thread(
-            lambda: Microphone(sound, wanted, rate_hz=source.rate_hz, channels=source.channels)
+            lambda: Microphone(sound, wanted, rate_hz=source.rate_hz, channels=source.channels, bits=source.bits)
         )
         await asyncio.to_thread(microphone.open)
         hello = Hello(
             rate_hz=microphone.rate_hz,
-            format=NATIVE_16,
+            format=microphone.format,
             channels=source.channels,
             channel=source.channel,
             realtime=True,
