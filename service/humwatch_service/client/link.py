@@ -191,21 +191,38 @@ class Link:
                 await self._say(Position(sample=cursor))
 
     async def _watch(self) -> None:
-        """End a connection on which nothing is heard any more, not even the answer to a ping.
-
-        On a slow line the ping itself lies behind sound. As long as the other side confirms more of that, it lives.
-        """
+        """End a connection on which nothing is heard any more, not even the answer to a ping."""
         while True:
             await asyncio.sleep(self._times.ping_s)
-            asked_s, delivered = time.monotonic(), self._delivered_bytes
-            try:
-                async with asyncio.timeout(self._times.pong_s):
-                    await (await self._connection.ping())
-            except TimeoutError:
-                if self._heard_s < asked_s and self._delivered_bytes <= delivered:
-                    self._lost = unreachable(f"nothing was heard for {self._times.pong_s:.0f} s, not even a pong")
-                    self._connection.transport.abort()
-                    return
+            if not await self._answers():
+                self._lost = unreachable(f"nothing was heard for {self._times.pong_s:.0f} s, not even a pong")
+                self._connection.transport.abort()
+                return
+
+    async def _answers(self) -> bool:
+        """Ping; whether an answer or any message comes in time.
+
+        On a slow line the ping lies behind sound. While the other side confirms that, it is on its way, and its time
+        has not begun.
+        """
+        asked_s, ahead_bytes, delivered = time.monotonic(), self._given_bytes, self._delivered_bytes
+        pong = asyncio.create_task(self._pong())
+        try:
+            while True:
+                await asyncio.wait({pong}, timeout=self._times.pong_s)
+                if pong.done():
+                    await pong
+                    return True
+                if self._heard_s >= asked_s:
+                    return True
+                before, delivered = delivered, self._delivered_bytes
+                if before >= ahead_bytes or delivered <= before:
+                    return False
+        finally:
+            pong.cancel()
+
+    async def _pong(self) -> None:
+        await (await self._connection.ping())
 
     @property
     def _delivered_bytes(self) -> int:

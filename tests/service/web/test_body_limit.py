@@ -55,7 +55,7 @@ def test_a_slow_body_times_out_however_often_a_byte_comes(small: Any, start: byt
 
 
 def test_a_steady_body_may_take_longer_than_its_time_out(start_server: Any, workshop: Any) -> None:
-    server = start_server(body_timeout_s=2.0, body_min_bytes=1_000)
+    server = start_server(body_timeout_s=3.0, body_min_bytes=1_000)
     data = workshop.encoded(workshop.normal(seconds=1.5))
     pieces = [data[at : at + len(data) // 20 + 1] for at in range(0, len(data), len(data) // 20 + 1)]
     head = HEAD + b"Content-Length: %d\r\n\r\n" % len(data)
@@ -88,7 +88,7 @@ def test_a_body_that_nobody_wants_is_cut_off(small: Any) -> None:
 
 
 def test_a_refused_body_may_come_to_its_end_slowly(start_server: Any) -> None:
-    server = start_server(header_timeout_s=1.5, body_min_bytes=4_000)
+    server = start_server(header_timeout_s=2.0, body_min_bytes=4_000)
     with server.connect() as connection:
         connection.sendall(HEAD.replace(b"audio/wav", b"text/plain") + b"Content-Length: 60000\r\n\r\n")
         for _ in range(30):
