@@ -72,8 +72,10 @@ class BoundedProtocol(H11Protocol):
         their_state, our_state = self.conn.their_state, self.conn.our_state
         if their_state is h11.SEND_BODY and our_state is h11.DONE:
             self._take_unwanted(len(data))
-        elif their_state is h11.IDLE:
+        elif their_state is h11.IDLE and self.conn.trailing_data[0]:
             self._start_clock()
+        elif their_state is h11.IDLE:
+            self._keep()
         else:
             self._stop_clock()
 
@@ -84,6 +86,15 @@ class BoundedProtocol(H11Protocol):
             self._unwanted_bytes = 0
             self._stop_clock()
         self._start_clock()
+
+    def _keep(self) -> None:
+        """Keep the connection as after any other answer: what came was the end of a body that was refused."""
+        self._stop_clock()
+        self._unwanted_bytes = 0
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def _is_bounded(self) -> bool:
         claimed = next((value for name, value in self.headers if name == b"content-length"), b"")
