@@ -27,6 +27,7 @@ class SoundCardSource(_Table):
     device: str | int | None = Field(None, description="name (or a part of it) or number; default: the system's")
     rate_hz: int | None = Field(None, gt=0, description="sample rate, Hz; default: the device's own")
     channels: int = Field(1, ge=1, le=16, description="channels to open")
+    bits: Literal[16, 24] = Field(16, description="resolution of a sample; 24 for what hears more than 96 dB")
     channel: int | None = Field(None, ge=0, description="channel to listen to, from 0; default: the model's")
 
 

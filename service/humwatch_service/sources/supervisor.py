@@ -13,7 +13,7 @@ from humwatch_service.config.sources import FolderSource, LoopSource, SoundCardS
 from humwatch_service.errors import ModelsLoading
 from humwatch_service.metrics.folders import FolderMetrics
 from humwatch_service.protocol.messages import Clock, Dropped, Hello, Position
-from humwatch_service.sources.capture import NATIVE_16, Microphone, capture_blocks, load_sounddevice
+from humwatch_service.sources.capture import Microphone, capture_blocks, load_sounddevice
 from humwatch_service.sources.connection import check, connected
 from humwatch_service.sources.folder.folder_feed import FolderFeed, FolderHost
 from humwatch_service.sources.folder.folder_state import FolderState
@@ -112,12 +112,12 @@ class SourceSupervisor:
         sound = await asyncio.to_thread(load_sounddevice)
         wanted = None if source.device is None else str(source.device)
         microphone = await asyncio.to_thread(
-            lambda: Microphone(sound, wanted, rate_hz=source.rate_hz, channels=source.channels)
+            lambda: Microphone(sound, wanted, rate_hz=source.rate_hz, channels=source.channels, bits=source.bits)
         )
         await asyncio.to_thread(microphone.open)
         hello = Hello(
             rate_hz=microphone.rate_hz,
-            format=NATIVE_16,
+            format=microphone.format,
             channels=source.channels,
             channel=source.channel,
             realtime=True,

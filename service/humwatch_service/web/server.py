@@ -44,12 +44,17 @@ class BoundedProtocol(H11Protocol):
 
     uvicorn waits for ever for the head of a request, reads for ever what comes of a body after its answer (413), and
     waits for ever for a peer that does not read. Here the first two have to end within ``head_timeout_s``, and a peer
-    of a GET that reads nothing is cut off after ``STALLED_S``. Its own answers, to bytes that are no HTTP and to
+    of a GET that reads nothing is cut off after ``STALLED_S``. A body of a size that is taken may come to its end after
+    a refusal, as long as ``body_min_bytes`` come in that time: many clients look for the answer only then. Its own
+    answers, to bytes that are no HTTP and to
     connections beyond ``max_connections``, are problem+json here as everywhere.
     """
 
     head_timeout_s: float = 30.0
     max_connections: int = 256
+    max_body_bytes: int = 64 << 20
+    body_min_bytes: int = 16 << 10
+    _unwanted_bytes: int = 0
     _deadline: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
     _stalled_after_s: float = STALLED_S
@@ -65,11 +70,35 @@ class BoundedProtocol(H11Protocol):
         """Accept bytes; the clock runs while they belong to a head, or to a body that nobody reads."""
         super().data_received(data)
         their_state, our_state = self.conn.their_state, self.conn.our_state
-        waiting = their_state is h11.IDLE or (their_state is h11.SEND_BODY and our_state is h11.DONE)
-        if waiting:
+        if their_state is h11.SEND_BODY and our_state is h11.DONE:
+            self._take_unwanted(len(data))
+        elif their_state is h11.IDLE and self.conn.trailing_data[0]:
             self._start_clock()
+        elif their_state is h11.IDLE:
+            self._keep()
         else:
             self._stop_clock()
+
+    def _take_unwanted(self, size: int) -> None:
+        """Let the clock run for a body that was answered already; it begins anew with each part of a bounded one."""
+        self._unwanted_bytes += size
+        if self._unwanted_bytes >= self.body_min_bytes and self._is_bounded():
+            self._unwanted_bytes = 0
+            self._stop_clock()
+        self._start_clock()
+
+    def _keep(self) -> None:
+        """Keep the connection as after any other answer: what came was the end of a body that was refused."""
+        self._stop_clock()
+        self._unwanted_bytes = 0
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _is_bounded(self) -> bool:
+        claimed = next((value for name, value in self.headers if name == b"content-length"), b"")
+        return claimed.isdigit() and len(claimed) <= 18 and int(claimed) <= self.max_body_bytes
 
     def send_400_response(self, msg: str) -> None:
         """Answer bytes that are no HTTP, and hang up."""
@@ -171,7 +200,12 @@ class Server(uvicorn.Server):
 
 def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
     """Return a server with sensible limits; logs go through this process's handlers."""
-    limits = {"head_timeout_s": settings.header_timeout_s, "max_connections": settings.max_connections}
+    limits = {
+        "head_timeout_s": settings.header_timeout_s,
+        "max_connections": settings.max_connections,
+        "max_body_bytes": settings.max_body_bytes,
+        "body_min_bytes": settings.body_min_bytes,
+    }
     protocol = type("SettledProtocol", (BoundedProtocol,), limits)
     config = uvicorn.Config(
         app,

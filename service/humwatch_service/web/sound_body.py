@@ -80,14 +80,15 @@ class SoundBody:
         return AudioFormat(head.format, head.rate_hz, head.channels)
 
     async def _look_at_first_bytes(self) -> None:
-        self._coming = asyncio.create_task(self._read())
-        await asyncio.wait({self._coming}, timeout=FIRST_BYTES_S)
-        if not self._coming.done():
-            return
-        await self._hold_more()
-        container = sniff(self._held).container
-        if container is not None:
-            raise MediaTypeUnsupported(refused_text(container))
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + FIRST_BYTES_S
+        while (sniffed := sniff(self._held)).in_doubt:
+            self._coming = asyncio.create_task(self._read())
+            await asyncio.wait({self._coming}, timeout=max(0.0, until_s - loop.time()))
+            if not self._coming.done() or not await self._hold_more():
+                return
+        if sniffed.container is not None:
+            raise MediaTypeUnsupported(refused_text(sniffed.container))
 
     async def _hold_more(self) -> bool:
         data = await self._next()
