@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urljoin
 
+import httpx
 import pytest
 from pydantic import ValidationError
 
@@ -100,6 +101,16 @@ def test_a_prefix_that_is_left_on_is_taken_off(public: Any) -> None:
     assert public.http.get(f"{PREFIX}x/livez").status_code == 404
     assert public.http.get(f"{PREFIX}/openapi.json").json()["servers"] == [{"url": PREFIX}]
     assert "servers" not in public.http.get("/openapi.json").json()
+
+
+def test_a_path_of_any_letters_is_taken_off(start_server: Any) -> None:
+    server = start_server(public_url="https://plant.example/Pr\u00fcfstand 3/hum%2Bwatch")
+    for spelt in ("/Pr%C3%BCfstand%203/hum%2Bwatch", "/Pr%c3%bcfstand%203/hum+watch"):
+        assert server.http.get(f"{spelt}/livez").text == "ok"
+        location = server.http.get(f"{spelt}/ui", follow_redirects=False).headers["location"]
+        landed = httpx.URL(f"http://127.0.0.1:{server.port}{spelt}/ui").join(location)
+        assert landed.path == "/Pr\u00fcfstand 3/hum+watch/ui/"
+        assert server.http.get(landed).status_code == 200
 
 
 def test_the_public_name_is_the_services_own(public: Any) -> None:
