@@ -45,7 +45,13 @@ def text_of(content: bytes) -> str:
         ) from None
     if "\0" in text:
         raise ValueError("it has zero bytes, as UTF-16 without a byte order mark has: save it as UTF-8")
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    # Files that were put together have marks inside as well.
+    return text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def bare_value(value: str) -> str:
+    """Return a value without blanks, line ends and byte order marks around it, which files of variables leave there."""
+    return value.strip("\ufeff \t\r\n")
 
 
 def encoding_of(head: bytes) -> str:

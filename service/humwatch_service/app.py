@@ -118,7 +118,7 @@ def _middleware(settings: Settings, service: Service) -> list[Middleware]:
         Middleware(Proxies, trusted=settings.trusted_proxies, public_url=settings.public_url),
         *([Middleware(RequestTraces, tracing=service.tracing)] if service.tracing.on else []),
         Middleware(RequestContext, metrics=service.metrics),
-        Middleware(Access, keys=keys, hosts=hosts, sessions=service.sessions),
+        Middleware(Access, keys=keys, hosts=hosts, sessions=service.sessions, public_url=settings.public_url),
         Middleware(BodyLimit, limits=limits),
     ]
 

@@ -20,6 +20,11 @@ def test_what_editors_write_is_read(encoding: str, line_end: str, tmp_path: Path
     assert read_text(file) == TEXT
 
 
+def test_files_that_were_put_together_have_one_text(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(2 * "a\r\n".encode("utf-8-sig"))
+    assert read_text(tmp_path / "file") == "a\na\n"
+
+
 def test_an_empty_file_and_a_mark_alone_are_empty(tmp_path: Path) -> None:
     for content in (b"", b"\xef\xbb\xbf", b"\xff\xfe"):
         (tmp_path / "file").write_bytes(content)

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from humwatch.text_files import read_text
+from humwatch.text_files import bare_value, read_text
 from humwatch_service.config.service_links import without_service_links
 
 DEFAULT_HOST: Final = "127.0.0.1"
@@ -82,7 +82,7 @@ def health(
 
 def own_url() -> str:
     """Return the URL at which the service of this environment listens. Raises :class:`AddressUnknown`."""
-    given = {**_of_file(os.environ.get("HUMWATCH_CONFIG")), **_of_environment()}
+    given = {**_of_file(bare_value(os.environ.get("HUMWATCH_CONFIG", ""))), **_of_environment()}
     host, port = str(given.get("host", DEFAULT_HOST)), str(given.get("port", DEFAULT_PORT))
     if not (port.isascii() and port.isdigit() and 0 < int(port) <= 65_535):
         raise AddressUnknown(f"the setting `port` is {port}, and no port to ask: say --url")
@@ -130,13 +130,11 @@ def _reasons(status: int, body: bytes) -> tuple[str, ...]:
 def _of_environment() -> dict[str, object]:
     """Return host and port of the environment; as for settings, the case of a name and empty values do not count."""
     names = {"HUMWATCH_HOST": "host", "HUMWATCH_PORT": "port"}
-    given = without_service_links(os.environ)
-    return {
-        names[name.upper()]: value.strip() for name, value in given.items() if name.upper() in names and value.strip()
-    }
+    values = ((name.upper(), bare_value(value)) for name, value in without_service_links(os.environ).items())
+    return {names[name]: value for name, value in values if name in names and value}
 
 
-def _of_file(path: str | None) -> dict[str, object]:
+def _of_file(path: str) -> dict[str, object]:
     if not path:
         return {}
     try:

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import EnvSettingsSource
 
-from humwatch.text_files import read_text
+from humwatch.text_files import bare_value, read_text
 from humwatch_service.config.service_links import service_links, without_service_links
 from humwatch_service.config.settings import ENV_PREFIX, Settings
 from humwatch_service.errors import SettingsInvalid
@@ -72,7 +72,7 @@ def load_configuration(command_line: Mapping[str, object] | None = None) -> Conf
     """
     environment = without_service_links(os.environ)
     _check_environment(environment)
-    path = environment.get(CONFIG_VARIABLE, "").strip()
+    path = bare_value(environment.get(CONFIG_VARIABLE, ""))
     file = Path(path) if path else None
     layers: list[tuple[Source, Mapping[str, Any]]] = [
         ("file", _read_file(file) if file is not None else {}),
@@ -94,7 +94,7 @@ def load_configuration(command_line: Mapping[str, object] | None = None) -> Conf
 def _of_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     """Return the settings of an environment; those of a file from Windows end with CR."""
     source = EnvSettingsSource(Settings)
-    source.env_vars = {name.lower(): value.strip() for name, value in environment.items() if value.strip()}
+    source.env_vars = {name.lower(): bare for name, value in environment.items() if (bare := bare_value(value))}
     return source()
 
 

@@ -181,7 +181,7 @@ def _tail(log: Path) -> str:
             text = file.read(MAX_LOG_BYTES + 4).decode(encoding, "replace")
     except OSError as error:
         raise FileUnreadable(f"{log} cannot be read: {error.strerror}") from error
-    return text.partition("\n")[2] if start else text
+    return text.partition("\n")[2] if start else text.removeprefix("\ufeff")
 
 
 class _Log:

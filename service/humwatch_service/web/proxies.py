@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any, Final, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -63,10 +63,12 @@ class Proxies:
 
     async def _behind(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw = _raw_path(scope)
-        taken_off = next((prefix for prefix in (prefix_of(scope), self._public_prefix) if _is_under(scope, prefix)), "")
+        prefixes = (prefix_of(scope), self._public_prefix)
+        taken_off = next((prefix for prefix in prefixes if _is_under(scope["path"], unquote(prefix))), "")
         if taken_off:
-            scope["path"] = scope["path"][len(taken_off) :] or "/"
-            scope["raw_path"] = raw[len(taken_off) :].encode("ascii", "backslashreplace") or b"/"
+            scope["path"] = scope["path"][len(unquote(taken_off)) :] or "/"
+            inside = raw.split("/")[1 + taken_off.count("/") :]
+            scope["raw_path"] = f"/{'/'.join(inside)}".encode("ascii", "backslashreplace")
             scope[PREFIX_KEY] = taken_off
         elif not prefix_of(scope) and self._public_host == Headers(scope=scope).get("host", "").lower():
             scope[PREFIX_KEY] = self._public_prefix
@@ -125,11 +127,8 @@ def _raw_path(scope: Scope) -> str:
     return raw.partition(b"?")[0].decode("ascii", "backslashreplace")
 
 
-def _is_under(scope: Scope, prefix: str) -> bool:
-    if not prefix:
-        return False
-    paths = (scope["path"], _raw_path(scope))
-    return all(path == prefix or path.startswith(f"{prefix}/") for path in paths)
+def _is_under(path: str, prefix: str) -> bool:
+    return bool(prefix) and (path == prefix or path.startswith(f"{prefix}/"))
 
 
 def _forwarded_prefix(headers: Headers) -> str:

@@ -90,7 +90,7 @@ def test_what_is_no_text_is_named_with_what_to_do(tmp_path: Path, monkeypatch: p
 def test_line_ends_of_a_file_of_variables_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUMWATCH_PORT", "18217\r")
     monkeypatch.setenv("HUMWATCH_STATE_DIR", "/srv/state\r")
-    monkeypatch.setenv("HUMWATCH_API_KEYS", f"{KEY},{KEY}2\r")
+    monkeypatch.setenv("HUMWATCH_API_KEYS", f"\ufeff{KEY},{KEY}2\r")
     monkeypatch.setenv("HUMWATCH_HOST", "\r")
     settings = load_configuration().settings
     assert (settings.port, settings.state_dir, settings.host) == (18217, Path("/srv/state"), "127.0.0.1")

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urljoin
 
+import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from humwatch_service.config.settings import Settings
@@ -102,6 +105,16 @@ def test_a_prefix_that_is_left_on_is_taken_off(public: Any) -> None:
     assert "servers" not in public.http.get("/openapi.json").json()
 
 
+def test_a_path_of_any_letters_is_taken_off(start_server: Any) -> None:
+    server = start_server(public_url="https://plant.example/Pr\u00fcfstand 3/hum%2Bwatch")
+    for spelt in ("/Pr%C3%BCfstand%203/hum%2Bwatch", "/Pr%c3%bcfstand%203/hum+watch"):
+        assert server.http.get(f"{spelt}/livez").text == "ok"
+        location = server.http.get(f"{spelt}/ui", follow_redirects=False).headers["location"]
+        landed = httpx.URL(f"http://127.0.0.1:{server.port}{spelt}/ui").join(location)
+        assert landed.path == "/Pr\u00fcfstand 3/hum+watch/ui/"
+        assert server.http.get(landed).status_code == 200
+
+
 def test_the_public_name_is_the_services_own(public: Any) -> None:
     own = {"Host": "plant.example"}
     assert public.http.get("/v1/machines", headers=own).status_code == 200
@@ -117,6 +130,30 @@ def signed_in(server: Any, **headers: str) -> str:
     )
     assert answer.status_code == 204, answer.text
     return str(answer.headers["set-cookie"])
+
+
+def test_a_page_is_the_services_own_by_its_public_name_where_a_proxy_hides_the_host(start_server: Any) -> None:
+    server = start_server(api_keys=(KEY,), public_url="http://plant.example:8080/humwatch")
+
+    def sign_in(origin: str) -> int:
+        headers = {"Host": "upstream", "Origin": origin}  # as nginx asks that is told nothing
+        return int(server.http.post("/v1/session", json={"key": KEY}, headers=headers).status_code)
+
+    assert sign_in("http://plant.example:8080") == 204
+    for stranger in ("http://plant.example", "http://evil.example:8080", "null", "http://"):
+        assert sign_in(stranger) == 403
+
+
+_SEGMENTS = st.lists(st.text("ab:.~%2", max_size=3).filter(lambda part: part not in (".", "..")), max_size=4)
+
+
+@given(base=_SEGMENTS, target=_SEGMENTS)
+def test_a_relative_reference_leads_where_it_should_from_anywhere(base: list[str], target: list[str]) -> None:
+    found = relative_reference("/" + "/".join(base), "/" + "/".join(target))
+    landed = httpx.URL("http://h/p/" + "/".join(base)).join(found)
+    assert landed.host == "h"
+    if all(target[:-1]) and all(base[:-1]):  # of a path with empty parts no reference is the same to all
+        assert landed.raw_path.decode() == "/p/" + "/".join(target)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ async def index(request: Request) -> Response:
     return JSONResponse(about, headers={"Vary": "Accept"})
 
 
-@router.get("/openapi.json", include_in_schema=False)
+@router.api_route("/openapi.json", methods=["GET", "HEAD"], include_in_schema=False)
 async def openapi(request: Request) -> Response:
     """What there is, for programs; beginning with the path that the service is shown under."""
     prefix = prefix_of(request.scope)

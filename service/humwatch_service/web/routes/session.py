@@ -99,7 +99,7 @@ def _cookie_path(request: Request) -> str:
 def _check_sender(request: Request) -> None:
     """Refuse pages of others; a program sends no origin."""
     if "sec-fetch-site" in request.headers or "origin" in request.headers:
-        check_own_page(request.headers)
+        check_own_page(request.headers, service_of(request).settings.public_url)
 
 
 async def _order(request: Request) -> SignIn:

@@ -82,7 +82,7 @@ async def stream_websocket(websocket: WebSocket, machine_id: str) -> None:
     ).run()
 
 
-@router.get("/v1/machines/{machine_id}/stream", status_code=426, response_class=Response, responses=problems(426))
+@router.get("/v1/machines/{machine_id}/stream", status_code=426, response_class=Response, responses=problems(422, 426))
 async def without_upgrade(request: Request, machine_id: MachinePath) -> Response:
     """The WebSocket of the live protocol; a request without `Upgrade` is told what is missing."""
     checked_machine_id(machine_id)
