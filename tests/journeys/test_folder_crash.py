@@ -1,4 +1,4 @@
-"""A service that is killed while it hears a watched folder: each recording is heard once, in order, and none is lost."""
+"""A service that is killed while it hears a watched folder: each recording is heard once, in order, none is lost."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def all_heard(service: Service, spool: Spool, http: httpx.AsyncClient) -> 
     """Wait until all that came was heard, and the disk knows it; return what it knows."""
     total, deadline_s = sum(spool.samples.values()), time.monotonic() + PATIENCE_S
     question = f"select next_sample from machines where machine_id = '{MACHINE}'"
-    while ((found := rows(service, question)) and found[0][0] or 0) < total - RATE_HZ:
+    while (found := rows(service, question)) == [] or (found[0][0] or 0) < total - RATE_HZ:
         assert time.monotonic() < deadline_s, f"{found[0][0]} of {total} samples\n{service.log[-2000:]}"
         await asyncio.sleep(0.1)
     parts = [
@@ -102,13 +102,14 @@ async def all_heard(service: Service, spool: Spool, http: httpx.AsyncClient) -> 
     return Heard(parts, found[0][0], await history(http, spool), alarms)
 
 
-def watching(service: Service, folder: Path) -> Service:
+def watching(service: Service, folder: Path, more: str) -> Service:
     folder.mkdir()
     config = service.folder / "humwatch.toml"
     config.write_text(
         config.read_text()
         + f'\n[[sources]]\nkind = "folder"\nmachine = "{MACHINE}"\nfolder = "{folder}"\nsettle_s = {SETTLE_S}\n'
         + 'time_zone = "UTC"\nexisting = "hear"\n'
+        + more
     )
     return service
 
@@ -151,11 +152,13 @@ def sound(workshop: Any) -> np.ndarray:
     return np.concatenate([*normal, *faulty])
 
 
-def made(tmp_path: Path, name: str, mother: Nursery, models: Path, sound: np.ndarray) -> tuple[Service, Spool]:
+def made(
+    tmp_path: Path, name: str, mother: Nursery, models: Path, sound: np.ndarray, more: str = ""
+) -> tuple[Service, Spool]:
     (tmp_path / name).mkdir()
     service = Service(mother, tmp_path / name, models, "on_delay_s = 3\noff_delay_s = 3")
     folder = tmp_path / name / "spool"
-    return watching(service, folder), Spool(folder, sound)
+    return watching(service, folder, more), Spool(folder, sound)
 
 
 def test_a_service_that_is_killed_hears_what_one_hears_that_is_not(
@@ -207,8 +210,24 @@ def test_recordings_that_come_in_any_order_are_heard_once_each(
     assert_once_and_in_order(heard, spool, lengths)
 
 
+def test_recordings_that_are_deleted_once_they_were_heard_are_heard_all_the_same(
+    tmp_path: Path, mother: Nursery, shared_models: Path, sound: np.ndarray
+) -> None:
+    chance = random.Random(4)
+    lengths = [chance.randrange(3, 30) for _ in range(16)]
+    service, spool = made(tmp_path, "killed", mother, shared_models, sound, "delete = true\n")
+    heard = asyncio.run(ordeal(service, spool, range(16), lengths, kills=6, seed=4))
+    deadline_s = time.monotonic() + PATIENCE_S
+    while list(spool.folder.iterdir()):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+    service.kill()
+    assert sorted(name for name, _ in heard.parts) == sorted(spool.samples)
+    assert not holes(heard, lengths, longest=1)
+
+
 def assert_once_and_in_order(heard: Heard, spool: Spool, lengths: Sequence[int]) -> None:
-    """Each second of each recording was scored, as one count of samples, and none before an older one that was there."""
+    """Each second of each recording was scored, in one count of samples, and none before an older one that was there."""
     names = [name for name, _ in heard.parts]
     assert sorted(names) == sorted(spool.samples)
     assert sum(spool.samples.values()) - RATE_HZ <= heard.next_sample <= sum(spool.samples.values())

@@ -15,7 +15,8 @@ from humwatch_service.metrics.folders import FolderMetrics
 from humwatch_service.protocol.messages import Clock, Dropped, Hello, Position
 from humwatch_service.sources.capture import NATIVE_16, Microphone, capture_blocks, load_sounddevice
 from humwatch_service.sources.connection import check, connected
-from humwatch_service.sources.folder.folder_feed import FolderFeed, FolderHost
+from humwatch_service.sources.folder.folder_feed import FolderFeed
+from humwatch_service.sources.folder.folder_host import FolderHost
 from humwatch_service.sources.folder.folder_state import FolderState
 from humwatch_service.sources.folder.watched_folder import WatchedFolder
 from humwatch_service.sources.sequence import RecordingSequence

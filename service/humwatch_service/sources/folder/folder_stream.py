@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final
 
-from humwatch_service.storage.folder_rows import FolderPart, KeptFolder
+from humwatch_service.storage.folder_records import FolderPart, KeptFolder
 from humwatch_service.storage.records import StreamPosition
 
 WARM_UP_S: Final = 30.0

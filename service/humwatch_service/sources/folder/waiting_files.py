@@ -12,7 +12,7 @@ from humwatch.audio.files import natural_order
 from humwatch_service.sources.folder.file_head import FileHead, read_head
 from humwatch_service.sources.folder.recorded_time import RecordedTime, RecordedTimes
 from humwatch_service.sources.folder.scan import FolderScan, FoundFile
-from humwatch_service.storage.folder_rows import FileIdentity
+from humwatch_service.storage.folder_records import FileIdentity
 
 MAX_WAITING: Final = 20_000
 """Most recordings that are in order; more are looked for again once these are heard."""
