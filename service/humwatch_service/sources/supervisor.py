@@ -58,7 +58,7 @@ class SourceSupervisor:
 
     def start(self) -> None:
         """Begin to fetch; machines may come later."""
-        self._tasks = [asyncio.create_task(self._keep_running(source)) for source in self._sources]
+        self._tasks = [asyncio.create_task(self._keep_running(source)) for source in dict.fromkeys(self._sources)]
 
     async def close(self) -> None:
         """Stop all of them."""

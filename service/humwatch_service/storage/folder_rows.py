@@ -110,17 +110,29 @@ class FolderRows:
             connection.execute(delete(FOLDER_FILES).where(*_file_of_part(key, part)))
             connection.execute(delete(FOLDER_PARTS).where(one))
 
-    def recall(self, key: int, since_s: float | None) -> None:
-        """Forget files that were there before the folder was watched, so that they are heard.
+    def recall(self, key: int, outcome: FileOutcome, since_s: float | None = None) -> None:
+        """Forget files that were passed over for a reason that is none any more, so that they are heard.
 
         Args:
             key: number of the folder.
+            outcome: the reason.
             since_s: only those that were taken from then on, seconds since 1970; None: all.
         """
-        there = and_(FOLDER_FILES.c.folder_key == key, FOLDER_FILES.c.outcome == "existing")
+        these = and_(FOLDER_FILES.c.folder_key == key, FOLDER_FILES.c.outcome == outcome)
         late = [] if since_s is None else [FOLDER_FILES.c.recorded_s >= since_s]
         with self._database.writing() as connection:
-            connection.execute(delete(FOLDER_FILES).where(there, *late))
+            connection.execute(delete(FOLDER_FILES).where(these, *late))
+
+    def is_part(self, key: int, identity: FileIdentity) -> bool:
+        """Return True if a file is a part of a stream whose sound may be needed again, under whatever name."""
+        same = and_(
+            FOLDER_PARTS.c.folder_key == key,
+            FOLDER_PARTS.c.inode == identity.inode,
+            FOLDER_PARTS.c.size == identity.size,
+            FOLDER_PARTS.c.modified_ns == identity.modified_ns,
+        )
+        with self._database.reading() as connection:
+            return connection.execute(select(FOLDER_PARTS.c.number).where(same).limit(1)).one_or_none() is not None
 
     def oldest(self, key: int, after: tuple[float, str], limit: int) -> list[FileRow]:
         """Return the files that were noted first, in that order, from behind a time and path on."""

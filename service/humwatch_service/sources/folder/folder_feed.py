@@ -73,10 +73,9 @@ class FolderFeed:
         streams = await self._blocking(self._unfinished)
         opened: _Opened | None = None
         while True:
-            if not streams:
+            stream = streams.pop(0) if streams else FolderStream(uuid.uuid4().hex)
+            if not stream.parts:
                 opened = opened or await self._next()
-                streams = [FolderStream(uuid.uuid4().hex)]
-            stream = streams.pop(0)
             opened = await self._feed(stream, opened, is_last=not streams)
             self._over += stream.parts
 
@@ -103,9 +102,13 @@ class FolderFeed:
         kept = self.folder.open()
         self._number = max([self._number, *(part.number for part in kept.parts)])
         streams, self._over = streams_of(kept, self._host.written(self._source.machine))
+        position = self._host.position(self._source.machine)
         for stream in streams:
-            if stream.stream_id == self._sent[0]:  # in this life: what was sent is scored, or the service has it
-                stream.scored_until = max(stream.scored_until, self._sent[1])
+            if stream.stream_id == self._sent[0]:  # of this life: the service goes on, or begins where it ended
+                stream.follows_position = False
+                is_scored = position is not None and position.stream_id == stream.stream_id
+                reached = position.next_sample if position is not None and is_scored else self._sent[1]
+                stream.scored_until = max(stream.scored_until, reached)
         self.folder.look()
         return streams
 

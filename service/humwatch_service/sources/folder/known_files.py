@@ -78,7 +78,7 @@ class KnownFiles:
         self.unlearn(row for row in rows if row.identity == part.identity)
 
     def resolve(self, found: Sequence[FoundFile]) -> tuple[list[FoundFile], list[FileRow]]:
-        """Return which files are new, and the rows of those that are known under another name.
+        """Return which files are new, and the rows of those that are known.
 
         A file is the same as before if its path, size and time are (a share that was mounted anew gives it another
         number), if its content is (it was touched), or if its number, size and time are (it was renamed, or is a
@@ -98,9 +98,10 @@ class KnownFiles:
                 moved.append(_renamed(other, file))
             else:
                 new.append(file)
-        if same or moved:
-            self.note([*same, *moved], before)
-        return new, moved
+        known = [*same, *moved]
+        if known:
+            self.note(known, before)
+        return new, known
 
     def moved(self, file: FoundFile) -> FileRow | None:
         """Return the row of a file that is known under another name, or was; None where there is none."""

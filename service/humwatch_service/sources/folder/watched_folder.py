@@ -77,7 +77,8 @@ class WatchedFolder:
         if self._known is not None:
             return kept
         if self._existing == "hear" or self.source.since is not None:
-            self._rows.recall(self._key, self._since_s)
+            self._rows.recall(self._key, "existing", self._since_s)
+        self._rows.recall(self._key, "unsupported")  # settings and codecs may have changed
         self._known = KnownFiles(self._rows, self._key, self._root)
         self._journal.begin(self._rows.counts(self._key), self._rows.newest_heard_s(self._key))
         if kept.parts:
@@ -109,7 +110,8 @@ class WatchedFolder:
                 self._journal.known(file.path, other.path)
             else:
                 return file
-        if self._waiting.overflowed and not len(self._waiting):
+        if self._waiting.is_full and not len(self._waiting):
+            self._waiting.reopen()
             self._whole = Pace()
         return None
 
@@ -225,7 +227,7 @@ class WatchedFolder:
             rows = [row for row in map(self._row_if_existing, found) if row is not None]
             self._files.note(rows)
             noted = {row.path for row in rows}
-            self._waiting.add(file for file in found if file.path not in noted)
+            self._waiting.add(file for file in found if file.path not in noted and self._waiting.has_room_for(file))
             times = [row.recorded_s for row in rows if row.recorded_s is not None]
             if times:
                 first_s = min([*times, *([first_s] if passed else [])])
@@ -257,11 +259,11 @@ class WatchedFolder:
         self._journal.look(self._scan)
 
     def _take(self, found: Iterable[FoundFile]) -> None:
-        for files in _together(found):
-            new, moved = self._files.resolve(files)
+        for files in _together(file for file in found if self._waiting.has_room_for(file)):
+            new, known = self._files.resolve(files)
             self._waiting.add(new)
-            for row in moved:
-                if self.source.delete and row.outcome == "heard":
+            for row in known:
+                if self.source.delete and row.outcome == "heard" and not self._rows.is_part(self._key, row.identity):
                     self.path_of(row.path).unlink(missing_ok=True)
 
     def _is_new(self, path: str, identity: FileIdentity) -> bool:
