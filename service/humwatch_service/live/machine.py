@@ -284,10 +284,10 @@ class LiveMachine:
             self.trace.clear()  # sound of another time
         if clip is not None:
             self.trace.append((at_s, clip.score))
-        events = [] if step.observation is None else self._keep(self.alarm.observe(step.observation), step)
+        events = [] if step.observation is None else self.alarm.observe(step.observation)
         if step.end_sample > stream.scored_until:  # else it was heard before a restart, and is in the history
             self._observer.on_second(self, self.reading)
-        return events
+        return self._keep(events, step)  # and the position: the disk has the second by then
 
     @staticmethod
     def _begin_collecting(collector: SoundCollector, stream: LiveStream) -> None:
