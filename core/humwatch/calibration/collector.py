@@ -183,6 +183,16 @@ class NormalCollector:
             self._taken.remove(at_s)
             self._times = None
 
+    def reschedule(self, plan: CollectionPlan, taken: Sequence[float]) -> None:
+        """Follow a plan of other times from now on, as after the clock was set.
+
+        Args:
+            plan: plan with as many minutes.
+            taken: times of the minutes that were released, by the new clock, seconds since 1970.
+        """
+        with self._lock:
+            self.plan, self._taken, self._times = plan, list(taken), None
+
     def _current(self) -> CollectedStream | None:
         """Return the stream that began last, None once all is collected; for the thread that pushes."""
         begun, self._begun = self._begun, None
