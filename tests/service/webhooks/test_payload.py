@@ -47,7 +47,7 @@ def test_the_table_of_the_documentation_is_the_model() -> None:
     section = PAGE.partition("## The payload")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `([\w.]+)` \| (.+) \|$", section, re.MULTILINE)
     assert rows == list(fields(NotificationPayload))
-    assert len(rows) == 35
+    assert len(rows) == 38
 
 
 def test_the_example_of_the_documentation_is_what_is_sent() -> None:
