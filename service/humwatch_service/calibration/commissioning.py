@@ -200,7 +200,7 @@ class Commissioning:
             heard_s=None if record.heard_s is None else record.heard_s + seconds,
         )
         self.times = {number: at_s + seconds for number, at_s in self.times.items()}
-        self.collector.reschedule(self.record.plan, list(self.times.values()))
+        self.collector.on_clock_set(seconds, self.record.plan, list(self.times.values()))
 
     def leave_the_future(self) -> None:
         """Bring back a plan that begins later than now (blocking): it was made by a clock that was ahead."""
