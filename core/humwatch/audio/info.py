@@ -59,6 +59,11 @@ class AudioInfo:
     bits_per_s: float | None = None
 
     @property
+    def full_scale(self) -> bool:
+        """True if samples have a full scale, as integers have; floats may be in any unit."""
+        return self.subtype not in ("FLOAT", "DOUBLE")
+
+    @property
     def duration_s(self) -> float:
         """Length in seconds."""
         return self.frames / self.rate_hz

@@ -107,6 +107,9 @@ def calibrate(
         bool, typer.Option("--skip-unusable", help="Leave out recordings that cannot be used, and name them.")
     ] = False,
     activate: Annotated[bool, typer.Option(help="Use the new version from now on.")] = True,
+    quiet_is_normal: Annotated[
+        bool, typer.Option("--quiet-is-normal", help="Recordings far quieter than most are of a machine that runs.")
+    ] = False,
     models: ModelsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -125,6 +128,7 @@ def calibrate(
             all_channels=channel == "all",
             score=_score_kind(score),
             spec=spec,
+            quiet_is_normal=quiet_is_normal,
         )
         with on_disk(normal, settings.decode_limits) as copies:
             found = normal_recordings(copies, ignore_names=ignore_names)

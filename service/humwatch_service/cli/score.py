@@ -95,7 +95,14 @@ def _score_all(
     with progress_bar("scoring", len(files)) as progress:
         for name, path in files:
             try:
-                job = ScoreJob(path, model, channel, settings.decode_limits, picture=plot is not None)
+                job = ScoreJob(
+                    path,
+                    model,
+                    channel,
+                    settings.decode_limits,
+                    picture=plot is not None,
+                    use_level=settings.machine(model.manifest.machine_id).run_state == "level",
+                )
                 scored = _score_one(scorer, job, name)
                 _write_picture(scored, plot)
             except HumwatchError as error:

@@ -210,6 +210,7 @@ class StreamAdmission:
                 running=machine.running,
                 use_level=use_level,
                 in_real_time=stream.form.realtime,
+                full_scale=stream.form.full_scale,
             )
 
         return make_monitor

@@ -78,8 +78,11 @@ class MachineObserver(Protocol):
 class SoundCollector(Protocol):
     """Collector of all the sound of a machine, as a calibration is. Called from the stream's worker."""
 
-    def begin(self, source_rate_hz: int, sample_bits: int) -> None:
+    def begin(self, source_rate_hz: int, sample_bits: int, *, full_scale: bool = True) -> None:
         """Begin another stream."""
+
+    def elsewhere(self, alive: str | None) -> None:
+        """Take the message that names another channel that is alive, for as long as this one is silent."""
 
     def push(self, mono: Float32, at_s: float | None = None) -> None:
         """Take float32 (n,) in [-1, 1], and the time of its first sample; None: right behind the sound before."""
@@ -282,7 +285,7 @@ class LiveMachine:
 
     @staticmethod
     def _begin_collecting(collector: SoundCollector, stream: LiveStream) -> None:
-        collector.begin(stream.form.rate_hz, stream.form.sample_bits)
+        collector.begin(stream.form.rate_hz, stream.form.sample_bits, full_scale=stream.form.full_scale)
 
     def _is_far_ahead(self) -> bool:
         """Return True if the disk does not know the stream, or more of it was scored since than a client still has."""

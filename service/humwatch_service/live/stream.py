@@ -26,6 +26,7 @@ from humwatch_service.live.stream_clock import ArrivalClock, SampleClock
 from humwatch_service.live.stream_items import (
     Beside,
     ClockReading,
+    Elsewhere,
     End,
     Gap,
     Item,
@@ -34,7 +35,7 @@ from humwatch_service.live.stream_items import (
     StreamFormat,
     Swap,
 )
-from humwatch_service.live.stream_scorer import StreamScorer, channel_of, merged
+from humwatch_service.live.stream_scorer import MonitoredChannel, StreamScorer, merged
 from humwatch_service.protocol.messages import Bye, ServerMessage
 from humwatch_service.telemetry.logs import event_logger
 
@@ -50,7 +51,7 @@ class StreamObserver(Protocol):
     def on_audio(self, stream: LiveStream, start: int, mono: Float32) -> None:
         """Take the sound that is monitored, float32 (n,), whose first sample has the index ``start``."""
 
-    def on_item(self, stream: LiveStream, item: Gap | Overflow | ClockReading) -> None:
+    def on_item(self, stream: LiveStream, item: Gap | Overflow | ClockReading | Elsewhere) -> None:
         """Take samples that never came, and readings of the source's clock."""
 
     def on_cpu_time(self, stream: LiveStream, seconds: float) -> None:
@@ -119,6 +120,7 @@ class LiveStream:
         self.timeout_s: float | None = None
         self.given_up = False
         self.failure: HumwatchError | None = None
+        self._monitored = MonitoredChannel(form)
         self.buffer = StreamBuffer(form.rate_hz, buffer_s)
         self.clock = SampleClock(form.rate_hz, start_time_s, realtime=form.realtime, clock=clock)
         self.arrivals = ArrivalClock(form.rate_hz, realtime=form.realtime)
@@ -250,9 +252,7 @@ class LiveStream:
         """Score a batch; in a worker, one batch at a time."""
         began_s = time.thread_time()
         messages: list[ServerMessage] = []
-        items = [
-            channel_of(item, self.form.channel) if isinstance(item, np.ndarray) else item for item in merged(batch)
-        ]
+        items = [item for one in merged(batch) for item in self._monitored.of(one)]
         for item in items:
             messages += self._observer.on_steps(self, self._score(item))
         self.publish(messages)  # before a candidate takes its time
@@ -262,6 +262,6 @@ class LiveStream:
     def _score(self, item: Item) -> list[LiveStep]:
         if isinstance(item, np.ndarray):
             self._observer.on_audio(self, self.scorer.position, item)
-        elif isinstance(item, (Gap, Overflow, ClockReading)):
+        elif isinstance(item, (Gap, Overflow, ClockReading, Elsewhere)):
             self._observer.on_item(self, item)
         return self.scorer.score(item)

@@ -13,7 +13,7 @@ from humwatch_service.live.load import Load
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.recorder import MachineRecorder
 from humwatch_service.live.stream import LiveStream
-from humwatch_service.live.stream_items import ClockReading, Gap, Overflow
+from humwatch_service.live.stream_items import ClockReading, Elsewhere, Gap, Overflow
 from humwatch_service.metrics.registry import Metrics
 from humwatch_service.protocol.messages import ServerMessage
 from humwatch_service.telemetry.tracing import stage_span
@@ -84,7 +84,7 @@ class StreamRecorder:
         if not stream.catching_up:
             self._load.on_cpu_time(seconds)
 
-    def on_item(self, stream: LiveStream, item: Gap | Overflow | ClockReading) -> None:
+    def on_item(self, stream: LiveStream, item: Gap | Overflow | ClockReading | Elsewhere) -> None:
         """Count samples that never came, and give the item to the calibration that collects."""
         collector = self._machine.collector
         if isinstance(item, Gap):
@@ -95,6 +95,8 @@ class StreamRecorder:
             collector.gap(item.samples)
         elif isinstance(item, Overflow):
             collector.overflow(item.count)
+        elif isinstance(item, Elsewhere):
+            collector.elsewhere(item.alive)
         else:
             collector.clock(item.sample, item.time_s)
 

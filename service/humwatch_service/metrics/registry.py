@@ -22,7 +22,18 @@ from humwatch_service.problems import STATUSES
 
 __all__ = ["METRICS", "PROCESS_METRICS", "MetricSpec", "Metrics"]
 
-OUTCOMES: Final = ("normal", "warning", "alarm", "unknown", "refused", "overloaded", "timed_out", "gone", "failed")
+OUTCOMES: Final = (
+    "normal",
+    "warning",
+    "alarm",
+    "unknown",
+    "off",
+    "refused",
+    "overloaded",
+    "timed_out",
+    "gone",
+    "failed",
+)
 STAGES: Final = ("receive", "queue", "predict", "score", "picture", "live_predict")
 METHODS: Final = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
 

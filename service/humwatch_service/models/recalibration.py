@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
 
 from humwatch.audio.decoding import open_recording
-from humwatch.audio.files import sha256_of_file, some_of
+from humwatch.audio.files import sha256_of_file
 from humwatch.audio.quality import SoundWarning
 from humwatch.bundle.bundle import Bundle, compose_bundle, digest_of
 from humwatch.bundle.manifest import PREDICTOR, Manifest
 from humwatch.calibration.fit import calibrate
-from humwatch.calibration.type_prior import TypePrior
-from humwatch.errors import AudioError, CalibrationError, HumwatchError
+from humwatch.calibration.type_prior import TypePrior, from_copies
+from humwatch.errors import CalibrationError, HumwatchError
+from humwatch.normal_recording import NormalSurvey, normal_clips
 from humwatch.pipeline import PipelineSpec, network_response
 from humwatch.predictor import Predictor
-from humwatch.recording import normal_clips
-from humwatch.scoring.calibration import CalibrationSpec
+from humwatch.run_state import RunGate
+from humwatch.scoring.calibration import Calibration, CalibrationSpec
 from humwatch.scoring.normal_clip import NormalClip
 from humwatch.scoring.spec import DEFAULT_SCORE, ScoreKind
-from humwatch_service.errors import FileUnreadable
-
-NAMED: Final = 20
-"""Recordings that cannot be used and are named, of as many as there are."""
+from humwatch_service.models.unusable_recordings import UnusableRecordings
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,8 @@ class RecalibrationRequest:
         score: kind of its score; None for the default of new bundles.
         spec: rates and method of the thresholds.
         made_by: program that makes the bundle, for its manifest.
+        float_scale: factor for float samples that the clips were heard with; of recordings it is measured.
+        quiet_is_normal: whether recordings far quieter than most are of a machine that runs, not of one that stands.
     """
 
     machine_id: str
@@ -51,6 +50,8 @@ class RecalibrationRequest:
     score: ScoreKind | None = None
     spec: CalibrationSpec = field(default_factory=CalibrationSpec)
     made_by: str = "calibrate"
+    float_scale: float = 1.0
+    quiet_is_normal: bool = False
 
 
 def recalibrate(
@@ -88,22 +89,24 @@ def recalibrate(
     pipeline = pipeline_for(bundle, request)
     clips: list[NormalClip] = []
     digests: list[str] = []
-    unusable: dict[Path, HumwatchError] = {}
-    for path in dict.fromkeys(paths):
-        try:
-            digest = _digest(path)
-            if digest not in digests:
-                found = _clips(path, digest, pipeline, predictor, bundle.manifest.channel, request, on_warning)
+    unusable = UnusableRecordings(on_unusable)
+    survey, by_content = NormalSurvey(), dict[Path, str]()
+    surveyed = None if request.all_channels else request.channel
+    for path in dict.fromkeys(paths):  # scale and gate are one for all of them
+        with unusable.noted(path):
+            survey.add(path, channel=surveyed, default_channel=bundle.manifest.channel)
+            by_content[path] = sha256_of_file(path)
+    request = replace(request, float_scale=survey.float_scale)
+    gate = None if request.quiet_is_normal else survey.run_gate
+    for path, digest in by_content.items():
+        if digest not in digests:
+            with unusable.noted(path):
+                found = _clips(path, digest, pipeline, predictor, bundle.manifest.channel, request, gate, on_warning)
                 clips += found
                 digests += [digest] if found else []
-        except (AudioError, CalibrationError, FileUnreadable) as error:
-            unusable[path] = error
-            if on_unusable is not None:
-                on_unusable(path, error)
         if on_recording is not None:
             on_recording(path)
-    if unusable and (on_unusable is None or not clips):
-        raise _refusal(unusable)
+    unusable.check(nothing_left=not clips)
     if not clips:
         raise CalibrationError(f"no recording is as long as a clip ({pipeline.windows.clip_seconds:g} s)")
     return fit_bundle(bundle, predictor, pipeline, clips, digests, request, relatives=relatives)
@@ -150,25 +153,34 @@ def fit_bundle(
     """
     old = bundle.manifest
     calibration_digest = digest_of(list(digests))
-    calibration = calibrate(
-        clips,
-        scoring=pipeline.scoring,
-        spec=request.spec,
-        step_windows=pipeline.step_windows,
-        clip_seconds=pipeline.windows.clip_seconds,
-        prior=TypePrior.of(
-            [*relatives, bundle],
-            pipeline,
-            machine_id=request.machine_id,
-            machine_type=old.machine_type,
-            network=old.files[PREDICTOR],
-            calibration_digest=calibration_digest,
-        ),
-        response=network_response(pipeline, predictor, bundle.golden.windows),
-    )
+    response = network_response(pipeline, predictor, bundle.golden.windows)
+
+    def fitted(lenders: Sequence[Bundle]) -> Calibration:
+        return calibrate(
+            clips,
+            scoring=pipeline.scoring,
+            spec=request.spec,
+            step_windows=pipeline.step_windows,
+            clip_seconds=pipeline.windows.clip_seconds,
+            prior=TypePrior.of(
+                lenders,
+                pipeline,
+                machine_id=request.machine_id,
+                machine_type=old.machine_type,
+                network=old.files[PREDICTOR],
+                calibration_digest=calibration_digest,
+            ),
+            response=response,
+        )
+
+    lenders = [*relatives, bundle]
+    calibration = fitted(lenders)
+    strangers = [one for one in lenders if not from_copies(calibration, one.calibration)]
+    if len(strangers) < len(lenders):
+        calibration = fitted(strangers)
     return compose_bundle(
         pipeline,
-        calibration,
+        replace(calibration, float_scale=request.float_scale),
         bundle.graph,
         bundle.golden,
         machine_id=request.machine_id,
@@ -184,21 +196,6 @@ def fit_bundle(
     )
 
 
-def _digest(path: Path) -> str:
-    try:
-        return sha256_of_file(path)
-    except OSError as error:
-        raise FileUnreadable(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _refusal(unusable: dict[Path, HumwatchError]) -> HumwatchError:
-    """Return the error that names all recordings that cannot be used; its kind is that of the first."""
-    first, *others = unusable.values()
-    if not others:
-        return first
-    return type(first)(f"{len(unusable)} recordings cannot be used: {some_of([*unusable.values()], NAMED)}")
-
-
 def _clips(
     path: Path,
     digest: str,
@@ -206,27 +203,25 @@ def _clips(
     predictor: Predictor,
     default_channel: int,
     request: RecalibrationRequest,
+    run_gate: RunGate | None,
     on_warning: Callable[[Path, SoundWarning], None] | None,
 ) -> list[NormalClip]:
-    try:
-        channels: list[int | None] = [request.channel]
-        if request.all_channels:
-            with open_recording(path) as recording:
-                channels = list(range(recording.info.channels))
-        return [
-            clip
-            for channel in channels
-            for clip in normal_clips(
-                path,
-                digest,
-                pipeline,
-                predictor,
-                channel=channel,
-                default_channel=default_channel,
-                on_warning=None if on_warning is None else partial(on_warning, path),
-            )
-        ]
-    except AudioError as error:
-        raise type(error)(f"{path}: {error}") from error
-    except OSError as error:
-        raise FileUnreadable(f"{path} cannot be read: {error.strerror}") from error
+    channels: list[int | None] = [request.channel]
+    if request.all_channels:
+        with open_recording(path) as recording:
+            channels = list(range(recording.info.channels))
+    return [
+        clip
+        for channel in channels
+        for clip in normal_clips(
+            path,
+            digest,
+            pipeline,
+            predictor,
+            channel=channel,
+            default_channel=default_channel,
+            float_scale=request.float_scale,
+            run_gate=run_gate,
+            on_warning=None if on_warning is None else partial(on_warning, path),
+        )
+    ]

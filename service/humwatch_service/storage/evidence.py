@@ -54,7 +54,9 @@ class EvidenceFolder:
         self._lock = threading.Lock()
         self._size_bytes: int | None = None
 
-    def write_clip(self, alarm_id: str, samples: Samples, rate_hz: int, *, partial: bool) -> EvidenceState:
+    def write_clip(
+        self, alarm_id: str, samples: Samples, rate_hz: int, *, partial: bool, fit: bool = False
+    ) -> EvidenceState:
         """Keep an alarm's sound, in place of an earlier clip; returns what the alarm's row should say.
 
         Args:
@@ -62,11 +64,12 @@ class EvidenceFolder:
             samples: its sound; see :func:`humwatch_service.storage.flac.flac_of`.
             rate_hz: samples a second and channel.
             partial: whether the sound after the alarm is missing.
+            fit: whether floats beyond full scale are scaled down.
 
         Raises:
             ValueError: it cannot be FLAC.
         """
-        encoded = flac_of(samples, rate_hz)
+        encoded = flac_of(samples, rate_hz, fit=fit)
         with self._lock, disk_named(self.root), self._resized(alarm_id):
             folder = self._folder_for(alarm_id)
             replace_durably(folder / (PARTIAL_CLIP if partial else CLIP), lambda file: file.write(encoded))

@@ -140,11 +140,13 @@ class _Scoring:
         self._take_fields(upload.fields)
         if self._machine_id is None:
             raise RequestInvalid("say which machine this is, in the form's or the query's `machine_id`")
+        settings = self._service.settings
         return ScoreJob(
             source=upload.file,
             model=self._service.models.get(checked_machine_id(self._machine_id)),
             channel=self._channel,
-            limits=self._service.settings.decode_limits,
+            limits=settings.decode_limits,
+            use_level=settings.machine(self._machine_id).run_state == "level",
             picture=self._picture,
             request_id=request_id_of(self._request.scope),
         )
@@ -170,7 +172,7 @@ class _Scoring:
         duration_s = time.perf_counter() - self._started_s
         metrics.scored(answer.machine_id, answer.state)
         metrics.windows(answer.machine_id, scored.windows)
-        if answer.state != "unknown":
+        if answer.state not in ("unknown", "off"):
             metrics.judged(answer.machine_id, answer.score, answer.raw_score)
         for stage, seconds in scored.stage_seconds.items():
             metrics.stage(stage, seconds)
