@@ -3,12 +3,14 @@
 #   prometheus               scrapes the real service, evaluates every expression; promtool checks rules and /metrics
 #   prometheus-alertmanager  gets the alerts; amtool checks its configuration
 #   chromium                 opens the page
+#   nginx-light              stands before the service with the example of docker/nginx
 set -eu
 
 missing=""
 command -v promtool >/dev/null 2>&1 || missing="$missing prometheus"
 command -v prometheus-alertmanager >/dev/null 2>&1 || missing="$missing prometheus-alertmanager"
 command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
+PATH="$PATH:/usr/sbin" command -v nginx >/dev/null 2>&1 || missing="$missing nginx-light"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
     echo "not installed (tests that need them will skip):$missing" >&2

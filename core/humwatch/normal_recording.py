@@ -19,7 +19,7 @@ from humwatch.errors import CalibrationError
 from humwatch.monitor import source_health
 from humwatch.pipeline import EvidencePipeline, PipelineSpec, WindowBlock
 from humwatch.predictor import Predictor
-from humwatch.recording import choose_channel, coding_warnings, name_live_channel
+from humwatch.recording import choose_channel, coding_warning, name_live_channel
 from humwatch.run_state import RunGate
 from humwatch.scoring.evidence import Evidence
 from humwatch.scoring.normal_clip import NormalClip
@@ -91,7 +91,7 @@ def analyse(
             hear(pipeline.push(samples))
         hear(pipeline.flush())
         source.finish()
-    warnings = [*name_live_channel(source.warnings(), levels, chosen, health.silent_dbfs), *coding_warnings(info)]
+    warnings = [*name_live_channel(source.warnings(), levels, chosen, health.silent_dbfs), *coding_warning(info)]
     if info.channels > 1 and channel is None:
         text = f"channel {chosen} of {info.channels} (counted from 0) was listened to; ask for another with `channel`"
         warnings.append(SoundWarning(code="channel_selected", message=text))
@@ -141,7 +141,7 @@ def normal_clips(
         default_channel: default channel, as there.
         float_scale: factor for float samples.
         run_gate: levels by which the machine starts and stops; None where they are not known.
-        on_warning: callback for each warning about the sound of a recording that is used.
+        on_warning: callback for each warning about its sound.
 
     Returns:
         The clips; none when the recording is shorter than a clip.

@@ -241,7 +241,7 @@ def _source_warnings(monitor: Monitor, info: AudioInfo, known: list[SoundWarning
                 " the score says nothing about the machine"
             )
         found.append(SoundWarning(code="coarse_samples", message=text))
-    return [*found, *coding_warnings(info)]
+    return [*found, *coding_warning(info)]
 
 
 def _coding(info: AudioInfo) -> str:
@@ -249,7 +249,7 @@ def _coding(info: AudioInfo) -> str:
     return f"{info.lossy}{rate}"
 
 
-def coding_warnings(info: AudioInfo) -> list[SoundWarning]:
+def coding_warning(info: AudioInfo) -> list[SoundWarning]:
     """Return the warning for a recording whose coding left out sound."""
     if info.lossy is None:
         return []

@@ -14,7 +14,7 @@ from humwatch.audio.decoding import MonoResampler, read_mono
 from humwatch.errors import HumwatchError
 from humwatch.synthetic import SyntheticMachine
 from humwatch_service.errors import FileUnreadable, RequestInvalid
-from humwatch_service.sources.sequence import encoded
+from humwatch_service.protocol.pcm import encoded
 
 SAMPLE_BYTES: Final = 2
 SYNTHETIC_SEED: Final = 7

@@ -157,6 +157,9 @@ class CapacityReport(_Part):
 
     model: ModelCard = Field(description="the bundle that all machines have")
     processors: int = Field(description="that this process may use, and the service and the player share")
+    cpu_quota: float | None = Field(
+        None, description="processors that both may keep busy at a time by the container's CPU quota; null without one"
+    )
     budget_s: float = Field(description="longest 99th percentile of the latency that counts as following, seconds")
     settings: dict[str, str] = Field(description="of the service, that are not its defaults")
     thread_limits: dict[str, str] = Field(

@@ -22,6 +22,7 @@ from humwatch_capacity.score_load import measure_scoring
 from humwatch_capacity.search import search
 from humwatch_capacity.soak import COLUMNS, line, soak, summary
 from humwatch_capacity.text import LEVEL_COLUMNS, level_line
+from humwatch_service.cpu_allowance import cpu_allowance
 
 Say = Callable[[str], None]
 
@@ -92,7 +93,8 @@ class CapacityRun:
                 hop_frames=manifest.windows.hop_frames,
                 step_s=self._bench.grid.step_samples / manifest.features.rate_hz,
             ),
-            processors=len(os.sched_getaffinity(0)),
+            processors=cpu_allowance().processors,
+            cpu_quota=cpu_allowance().quota,
             budget_s=self._bench.budget_s,
             settings=dict(self._bench.settings),
             thread_limits={name: os.environ[name] for name in THREAD_LIMITS if name in os.environ},

@@ -13,6 +13,7 @@ from humwatch_capacity.report import (
     ScoreReport,
     SoakReport,
 )
+from humwatch_service.cpu_allowance import CpuAllowance
 
 LEVEL_COLUMNS: Final = (
     "streams   p50 ms   p99 ms   max ms  scores  lost  taken  breaks  cores  RSS MB  MB/stream  player  others  lag ms"
@@ -41,13 +42,13 @@ def report_text(report: CapacityReport) -> str:
     model = report.model
     head = (
         f"{model.machine_id}, model version {model.version} ({model.strategy}, {model.score}, windows every"
-        f" {model.hop_frames} frames); {report.processors} processors for service and player"
+        f" {model.hop_frames} frames); {CpuAllowance(report.processors, report.cpu_quota)} for service and player"
     )
     parts = [head, _sustained(report), "\n".join([LEVEL_COLUMNS, *map(level_line, report.levels)])]
     parts += [_hold(report.hold)] if report.hold else []
     parts += [_overload(report.overload, report.budget_s)] if report.overload else []
     parts += [_score(report.score)] if report.score else []
-    parts += _doubts(report.levels, report.processors)
+    parts += _doubts(report.levels, CpuAllowance(report.processors, report.cpu_quota).cores)
     return "\n\n".join(parts)
 
 
@@ -100,7 +101,7 @@ def _score(score: ScoreReport) -> str:
     return "\n".join([f"POST /score of {score.clip_s:g} s, {score.sequential.requests} times:", *rows])
 
 
-def _doubts(levels: Sequence[LevelReport], processors: int) -> list[str]:
+def _doubts(levels: Sequence[LevelReport], processors: float) -> list[str]:
     late = [level.streams for level in levels if level.player_lag_s > LATE_S]
     busy = [level.streams for level in levels if not level.sustained and level.other_cores > MUCH * processors]
     off = [level.streams for level in levels if level.machine_states.get("off")]

@@ -15,13 +15,13 @@ from starlette.middleware import Middleware
 from humwatch.errors import HumwatchError
 from humwatch_service.config.settings import Settings, check_exposure
 from humwatch_service.config.webhooks import check_webhooks
-from humwatch_service.sources.supervisor import SourceSupervisor
 from humwatch_service.telemetry.logs import event_logger
 from humwatch_service.telemetry.tracing import RequestTraces
 from humwatch_service.web.access import Access, HostNames
 from humwatch_service.web.application import Service
-from humwatch_service.web.body_limit import BodyLimit
+from humwatch_service.web.body_limit import BodyLimit, BodyLimits
 from humwatch_service.web.error_answers import EXCEPTION_HANDLERS
+from humwatch_service.web.proxies import Proxies
 from humwatch_service.web.request_context import RequestContext
 from humwatch_service.web.routes import (
     alarms,
@@ -39,6 +39,7 @@ from humwatch_service.web.routes import (
     score,
     session,
     shadow,
+    sources,
     stream,
     versions,
 )
@@ -67,6 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         docs_url=None,  # FastAPI's pages load scripts from outside hosts
         redoc_url=None,
+        openapi_url=None,  # routes/health.py knows the path that the service is shown under
         lifespan=_lifespan,
         # FastAPI's own telemetry would tell the process's global providers of queries and exceptions: see
         # telemetry/tracing.py.
@@ -90,6 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
         versions,
         backtest,
         shadow,
+        sources,
         models,
         health,
         runbooks,
@@ -102,12 +105,21 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _middleware(settings: Settings, service: Service) -> list[Middleware]:
     keys = service.keys
-    hosts = HostNames(host=settings.host, allowed=settings.allowed_hosts, without_keys=not keys)
+    limits = BodyLimits(
+        max_bytes=settings.max_body_bytes,
+        timeout_s=settings.body_timeout_s,
+        min_bytes=settings.body_min_bytes,
+        total_s=settings.body_total_timeout_s,
+    )
+    hosts = HostNames(
+        host=settings.host, allowed=settings.allowed_hosts, public_url=settings.public_url, without_keys=not keys
+    )
     return [
+        Middleware(Proxies, trusted=settings.trusted_proxies, public_url=settings.public_url),
         *([Middleware(RequestTraces, tracing=service.tracing)] if service.tracing.on else []),
         Middleware(RequestContext, metrics=service.metrics),
-        Middleware(Access, keys=keys, hosts=hosts, sessions=service.sessions),
-        Middleware(BodyLimit, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s),
+        Middleware(Access, keys=keys, hosts=hosts, sessions=service.sessions, public_url=settings.public_url),
+        Middleware(BodyLimit, limits=limits),
     ]
 
 
@@ -117,8 +129,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service.tracing.start()
     loading = asyncio.create_task(_load(service))
     service.live.start()
-    sources = SourceSupervisor(service.live.session, service.settings.sources)
-    sources.start()
+    service.sources.start()
     working = {asyncio.create_task(service.webhooks.run()), asyncio.create_task(service.calibration.upkeep.run())}
     try:
         yield
@@ -126,7 +137,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         for task in working:
             task.cancel()
         await asyncio.wait(working)
-        await sources.close()
+        await service.sources.close()
         await loading
         service.stop_streams()
         await service.calibration.upkeep.close()

@@ -24,6 +24,7 @@
         │   ├── OriginRefused               the browser's page, or the host name, is a stranger's
         │   ├── NotFound                    no such path
         │   ├── MethodNotAllowed            the path does not take this method
+        │   ├── UpgradeRequired             a WebSocket was meant, and Upgrade did not come
         │   ├── BodyTimedOut                the body came too slowly
         │   ├── BodyTooLarge                the body is over the limit
         │   ├── MediaTypeUnsupported        the content type cannot be read
@@ -189,6 +190,12 @@ class MethodNotAllowed(RequestError):
     """The path does not take this method."""
 
     code = "method_not_allowed"
+
+
+class UpgradeRequired(RequestError):
+    """This is the address of a WebSocket, and the request came without Upgrade."""
+
+    code = "upgrade_required"
 
 
 class BodyTimedOut(RequestError):

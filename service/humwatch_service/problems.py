@@ -62,6 +62,7 @@ STATUSES: Final[Mapping[str, int]] = MappingProxyType(
         "origin_refused": 403,
         "not_found": 404,
         "method_not_allowed": 405,
+        "upgrade_required": 426,
         "body_timed_out": 408,
         "body_too_large": 413,
         "media_type_unsupported": 415,

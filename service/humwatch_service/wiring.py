@@ -10,10 +10,12 @@ from humwatch.false_alarms.estimate import fit_decision
 from humwatch.false_alarms.scores import NormalScores
 from humwatch.live.model import LiveModel
 from humwatch_service.calibration.parts import make_calibrations
-from humwatch_service.config.settings import Settings, processors
+from humwatch_service.config.settings import Settings
 from humwatch_service.config.webhooks import recipients
+from humwatch_service.cpu_allowance import ControlGroup, cpu_allowance
 from humwatch_service.live.admission import StreamAdmission
 from humwatch_service.live.audio_ring import Sound
+from humwatch_service.live.clock_watch import ClockWatch
 from humwatch_service.live.evidence_writer import EvidenceWriter
 from humwatch_service.live.executor import PriorityExecutor
 from humwatch_service.live.gauges import MachineGauges
@@ -27,6 +29,7 @@ from humwatch_service.live.recorder import MachineRecorder
 from humwatch_service.live.reference_recorder import ReferenceRecorder
 from humwatch_service.live.retention import Retention
 from humwatch_service.live.stream_recorder import StreamRecorder, beside_predictor, counted_predictor
+from humwatch_service.metrics.live import LiveMetrics
 from humwatch_service.metrics.registry import Metrics
 from humwatch_service.models.registry import Engine, LoadedModel, ModelRegistry
 from humwatch_service.models.versions import ModelVersions
@@ -41,6 +44,8 @@ from humwatch_service.scoring.uploads import UploadSlots
 from humwatch_service.shadow.candidate_maker import CandidateMaker
 from humwatch_service.shadow.scores import scores_of
 from humwatch_service.shadow.shadows import Shadows
+from humwatch_service.sources.live_host import LiveHost
+from humwatch_service.sources.supervisor import SourceSupervisor
 from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.records import split_alarm_id
 from humwatch_service.storage.state_folder import StateFolder
@@ -82,7 +87,9 @@ def make_service(settings: Settings) -> Service:
         normal_sounds=settings.normal_sounds,
         normal_s=settings.normal_sound_days * DAY_S,
     )
-    webhooks = WebhookSender(settings.webhooks, OutboxAdapter(state.store), on_outcome=metrics.state.notified)
+    webhooks = WebhookSender(
+        settings.webhooks, OutboxAdapter(state.store, settings.alarm_page), on_outcome=metrics.state.notified
+    )
     gauges = MachineGauges(settings, metrics, state)
     paint = _painter(models, state.evidence, scorer)
     recorder = _recorder(settings, state, gauges, paint=paint, on_owed=webhooks.wake)
@@ -113,6 +120,7 @@ def make_service(settings: Settings) -> Service:
         metrics=metrics,
         state=state,
         live=live,
+        sources=SourceSupervisor(LiveHost(live, state.store), settings.sources, state.store.folders, metrics.folders),
         broadcast=_broadcast(settings, live, metrics),
         versions=versions,
         calibration=make_calibrations(
@@ -142,7 +150,7 @@ def _models(settings: Settings, metrics: Metrics) -> ModelRegistry:
         Engine(
             settings.provider_names,
             threads=settings.predictor_threads,
-            processors=processors(),
+            processors=cpu_allowance().workers,
             delay_s=settings.predict_delay_s,
             on_run=metrics.ran,
         ),
@@ -186,7 +194,13 @@ def _recorder(
     on_owed: Callable[[], None],
 ) -> MachineRecorder:
     logbook = Logbook(
-        state.store, recipients=lambda machine_id, event: recipients(settings.webhooks, machine_id, event)
+        state.store,
+        recipients=lambda machine, event, late_s: recipients(
+            settings.webhooks,
+            machine.machine_id,
+            event,
+            late_s=late_s if event.alarm is None else machine.alarm_late_s,
+        ),
     )
     writer = EvidenceWriter(state.store, state.evidence, paint=paint)
     references = ReferenceRecorder(state.normal_sounds, state.kept_sounds, submit=writer.submit)
@@ -205,7 +219,7 @@ def _live(
     metrics: Metrics,
     tracing: Tracing,
 ) -> tuple[LiveParts, Shadows]:
-    load = Load(processors=processors(), budget_s=settings.stream_latency_s, max_load=settings.max_load)
+    load = Load(processors=cpu_allowance().cores, budget_s=settings.stream_latency_s, max_load=settings.max_load)
 
     def make_model(loaded: LoadedModel) -> LiveModel:
         return LiveModel(loaded.bundle, counted_predictor(loaded.predictor, loaded.manifest.machine_id, metrics, load))
@@ -213,7 +227,9 @@ def _live(
     machines = LiveMachines(settings, models, recorder, gauges, make_model=make_model)
     executor = PriorityExecutor(settings.stream_workers, around=tracing.batch if tracing.follows_batches else None)
     metrics.live.watch(lambda: len(machines.fed), lambda: machines.waiting_s, lambda: recorder.unsaved)
-    metrics.live.watch_load(load.share, lambda: load.lateness_s, budget_s=settings.stream_latency_s)
+    metrics.live.watch_load(
+        load.share, lambda: load.lateness_s, lambda: load.throttled, budget_s=settings.stream_latency_s
+    )
     shadows = _shadows(models, machines, load, state, recorder, metrics)
     parts = LiveParts(
         machines=machines,
@@ -231,8 +247,10 @@ def _live(
         recorder=recorder,
         load=load,
         executor=executor,
-        overload=OverloadWatch(load, metrics.live, lambda: machines.fed, relieve=shadows.relieve),
-        periodic=_periodic(machines, recorder, gauges, retention, drifts, false_alarms, shadows),
+        overload=OverloadWatch(
+            load, metrics.live, lambda: machines.fed, relieve=shadows.relieve, throttled_s=ControlGroup().throttled_s
+        ),
+        periodic=_periodic(machines, recorder, gauges, retention, drifts, false_alarms, shadows, metrics.live),
         metrics=metrics.live,
         conclude=shadows.conclude,
     )
@@ -275,8 +293,11 @@ def _periodic(
     drifts: Drifts,
     false_alarms: SeenFalseAlarms,
     shadows: Shadows,
+    metrics: LiveMetrics,
 ) -> PeriodicTasks:
+    machines.on_restored = retention.on_restored
     return PeriodicTasks(
+        PeriodicTask(0.0, ClockWatch([metrics.clock_set, retention.on_clock_set]).look),
         PeriodicTask(0.0, machines.restore),
         PeriodicTask(0.0, shadows.restore),
         PeriodicTask(0.0, machines.tick),

@@ -94,7 +94,7 @@ def test_nobody_can_take_the_whole_machine(name: str) -> None:
     service = SERVICES[name]
     assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
     assert service["pids_limit"] > 0
-    # The service counts the processors that it may use: a quota would not be seen so, a set of processors is.
+    # The service follows sound: a quota would make it wait within each period, a set of processors does not.
     assert ("cpuset" in service) is (name in FOLLOWED)
     assert ("cpus" in service) is (name not in FOLLOWED)
     assert service["logging"]["options"] == {"max-size": "10m", "max-file": "5"}

@@ -224,9 +224,13 @@ class Window:
         self.troubles: list[str] = []
         self.expected: list[str] = []
 
-    def open(self, address: str, *, width: int = 1280, theme: str = "light") -> Any:
+    def open(self, address: str, *, width: int = 1280, theme: str = "light", insecure: bool = False) -> Any:
+        """Open an address; ``insecure`` accepts a certificate of a test's own."""
         context = self._browser.new_context(
-            viewport={"width": width, "height": 800}, color_scheme=theme, reduced_motion="reduce"
+            viewport={"width": width, "height": 800},
+            color_scheme=theme,
+            reduced_motion="reduce",
+            ignore_https_errors=insecure,
         )
         self._contexts.append(context)
         context.set_default_timeout(PATIENCE_MS)

@@ -30,6 +30,7 @@ from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Predictor
 from humwatch.recording import RecordingScore, score_recording
 from humwatch.scoring.calibration import Calibration, ScaleCalibration, ScaleThresholds
+from humwatch.text_files import text_of
 
 GOLDEN_TOLERANCE: Final = 1e-3
 """Tolerance of mean and std, dB: engines and processors round differently; a decision turns on far more."""
@@ -301,11 +302,13 @@ def read_bundle(folder: Path) -> Bundle:
 def read_manifest(folder: Path) -> Manifest:
     """Read and check the manifest alone. Raises :class:`BundleInvalid`."""
     try:
-        return Manifest.model_validate_json(_read(folder / MANIFEST))
+        return Manifest.model_validate_json(text_of(_read(folder / MANIFEST)))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise BundleInvalid(f"{MANIFEST} in {folder}: {where}: {first['msg']}") from error
+    except ValueError as error:
+        raise BundleInvalid(f"{MANIFEST} in {folder}: {error}") from error
 
 
 def _read(path: Path) -> bytes:

@@ -11,12 +11,13 @@ import re
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from humwatch.bundle.bundle import Bundle, read_bundle, read_manifest
 from humwatch.bundle.manifest import MACHINE_ID, MANIFEST, Manifest, Version
 from humwatch.durable import replace_durably
 from humwatch.errors import BundleError, BundleInvalid, MachineNotFound, RepositoryError, VersionNotFound
+from humwatch.text_files import read_text
 
 ACTIVE: Final = "active.json"
 MAX_HISTORY: Final = 20
@@ -155,10 +156,10 @@ class ModelRepository:
     def _active(self, machine: str) -> ActiveVersion:
         path = self.root / machine / ACTIVE
         try:
-            return ActiveVersion.model_validate_json(path.read_bytes())
+            return ActiveVersion.model_validate_json(read_text(path))
         except FileNotFoundError:
             return ActiveVersion(version=self._versions(machine)[-1])
-        except (OSError, ValidationError) as error:
+        except (OSError, ValueError) as error:
             raise BundleInvalid(f"{path} cannot be read") from error
 
     def _write_active(self, machine: str, active: ActiveVersion) -> None:

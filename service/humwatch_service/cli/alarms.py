@@ -65,11 +65,19 @@ def show_alarm(
     as_json: JsonOption = False,
 ) -> None:
     """Show an alarm: rule and model in force, what stuck out, what people said, and everything that happened to it."""
-    with failures(as_json=as_json), _store(_settings(state)) as store:
-        alarm = store.alarm(alarm_id)
-        events = store.events(alarm_id=alarm_id, limit=EVENTS).events
-    facts = {"alarm": alarm.model_dump(mode="json"), "events": [event.model_dump(mode="json") for event in events]}
-    tables = (table_text(("fact", "value"), _facts(alarm)), _trail(events))
+    with failures(as_json=as_json):
+        settings = _settings(state)
+        with _store(settings) as store:
+            alarm = store.alarm(alarm_id)
+            events = store.events(alarm_id=alarm_id, limit=EVENTS).events
+    page_url = settings.alarm_page(alarm_id)
+    facts = {
+        "alarm": alarm.model_dump(mode="json"),
+        "page_url": page_url,
+        "events": [event.model_dump(mode="json") for event in events],
+    }
+    page = [] if page_url is None else [("page", page_url)]
+    tables = (table_text(("fact", "value"), [*_facts(alarm), *page]), _trail(events))
     show(facts, "\n\n".join(tables), as_json=as_json)
 
 

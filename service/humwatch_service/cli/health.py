@@ -18,6 +18,9 @@ from urllib.parse import urlsplit
 
 import typer
 
+from humwatch.text_files import bare_value, read_text
+from humwatch_service.config.service_links import without_service_links
+
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8000
 LOOPBACK_OF: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -79,7 +82,7 @@ def health(
 
 def own_url() -> str:
     """Return the URL at which the service of this environment listens. Raises :class:`AddressUnknown`."""
-    given = {**_of_file(os.environ.get("HUMWATCH_CONFIG")), **_of_environment()}
+    given = {**_of_file(bare_value(os.environ.get("HUMWATCH_CONFIG", ""))), **_of_environment()}
     host, port = str(given.get("host", DEFAULT_HOST)), str(given.get("port", DEFAULT_PORT))
     if not (port.isascii() and port.isdigit() and 0 < int(port) <= 65_535):
         raise AddressUnknown(f"the setting `port` is {port}, and no port to ask: say --url")
@@ -127,15 +130,15 @@ def _reasons(status: int, body: bytes) -> tuple[str, ...]:
 def _of_environment() -> dict[str, object]:
     """Return host and port of the environment; as for settings, the case of a name and empty values do not count."""
     names = {"HUMWATCH_HOST": "host", "HUMWATCH_PORT": "port"}
-    found = {names[name.upper()]: value for name, value in os.environ.items() if name.upper() in names and value}
-    return dict(found)
+    values = ((name.upper(), bare_value(value)) for name, value in without_service_links(os.environ).items())
+    return {names[name]: value for name, value in values if name in names and value}
 
 
-def _of_file(path: str | None) -> dict[str, object]:
+def _of_file(path: str) -> dict[str, object]:
     if not path:
         return {}
     try:
-        values = tomllib.loads(Path(path).read_text("utf-8"))
+        values = tomllib.loads(read_text(Path(path)))
     except (OSError, ValueError) as error:
         raise AddressUnknown(f"HUMWATCH_CONFIG: {path} cannot be read: {error}") from error
     return {name: values[name] for name in ("host", "port") if name in values}

@@ -19,11 +19,13 @@ from humwatch_service.config.secrets import secrets_of
 from humwatch_service.config.settings import Settings
 from humwatch_service.config.sources import LoopSource
 from humwatch_service.errors import FileUnreadable
-from humwatch_service.telemetry.logs import configure_logging
+from humwatch_service.telemetry.logs import configure_logging, event_logger
 from humwatch_service.web.server import listen, run
 
 DEMO: Final = ("normal", "anomalous")
 HALF_MINUTE_S: Final = 30.0
+
+_log = event_logger("humwatch.service")
 
 
 def serve(
@@ -40,10 +42,13 @@ def serve(
     """Serve until SIGTERM or Ctrl-C; then finish what runs."""
     with failures(as_json=as_json):
         given = {"host": host, "port": port, "models_dir": models}
-        settings = load_configuration(given).settings
+        configuration = load_configuration(given)
+        settings = configuration.settings
         if demo:
             settings = _with_demo(settings)
         configure_logging(settings.log_level, settings.log_format, secrets_of(settings))
+        if configuration.service_links:
+            _log.info("service links left out", variables=list(configuration.service_links))
         app = create_app(settings)
         listening = listen(settings.host, settings.port)
         url = _url(settings.host, listening.getsockname()[1])

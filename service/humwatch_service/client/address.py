@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from humwatch_service.config.settings import is_loopback
+from humwatch.text_files import read_text
+from humwatch_service.config.settings import is_loopback, keys_of
 from humwatch_service.errors import FileUnreadable, RequestInvalid
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
@@ -47,10 +48,9 @@ class ServiceAddress:
         if key_file is None:
             return cls(url)
         try:
-            lines = key_file.read_text("utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+            keys = keys_of(read_text(key_file))
+        except (OSError, ValueError) as error:
             raise FileUnreadable(f"{key_file} cannot be read: {error}") from error
-        keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         if not keys:
             raise FileUnreadable(f"{key_file} holds no API key")
         return cls(url, keys[0])

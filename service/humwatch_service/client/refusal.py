@@ -59,6 +59,10 @@ def of_response(status: int, headers: Mapping[str, str], body: bytes) -> Refusal
         code, detail = str(problem["code"]), str(problem["detail"])
     except (ValueError, KeyError, TypeError):
         code, detail = f"http_{status}", f"the answer was HTTP status {status}"
+        if not retry and status not in (401, 403, 404):
+            detail += (
+                " and no WebSocket: no service is at this address, or a proxy on the way does not pass `Upgrade` on"
+            )
     return Refusal(code, detail, retry, retry_after_s(headers.get("Retry-After")))
 
 

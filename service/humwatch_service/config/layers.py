@@ -13,6 +13,8 @@ from typing import Any, Final, Literal
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import EnvSettingsSource
 
+from humwatch.text_files import bare_value, read_text
+from humwatch_service.config.service_links import service_links, without_service_links
 from humwatch_service.config.settings import ENV_PREFIX, Settings
 from humwatch_service.errors import SettingsInvalid
 
@@ -34,11 +36,19 @@ class SettingRow:
 
 @dataclass(frozen=True)
 class Configuration:
-    """Settings, and where each of them comes from."""
+    """Settings, and where each of them comes from.
+
+    Attributes:
+        settings: the settings.
+        sources: where each of them comes from.
+        file: the configuration file, if there is one.
+        service_links: names of variables that look like settings and tell of a service instead.
+    """
 
     settings: Settings
     sources: Mapping[str, Source]
     file: Path | None
+    service_links: tuple[str, ...] = ()
 
     def table(self) -> list[SettingRow]:
         """Return every setting in the order of its definition; secrets are not shown."""
@@ -60,12 +70,13 @@ def load_configuration(command_line: Mapping[str, object] | None = None) -> Conf
     Raises:
         SettingsInvalid: an unknown name, a value that cannot be, or a file that cannot be read.
     """
-    _check_environment(os.environ)
-    path = os.environ.get(CONFIG_VARIABLE)
+    environment = without_service_links(os.environ)
+    _check_environment(environment)
+    path = bare_value(environment.get(CONFIG_VARIABLE, ""))
     file = Path(path) if path else None
     layers: list[tuple[Source, Mapping[str, Any]]] = [
         ("file", _read_file(file) if file is not None else {}),
-        ("environment", EnvSettingsSource(Settings)()),
+        ("environment", _of_environment(environment)),
         ("command line", {name: value for name, value in (command_line or {}).items() if value is not None}),
     ]
     sources: dict[str, Source] = dict.fromkeys(Settings.model_fields, "default")
@@ -77,23 +88,34 @@ def load_configuration(command_line: Mapping[str, object] | None = None) -> Conf
         settings = Settings(**values)
     except ValidationError as error:
         raise SettingsInvalid(_explained(error, sources)) from error
-    return Configuration(settings, sources, file)
+    return Configuration(settings, sources, file, service_links(os.environ))
+
+
+def _of_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings of an environment; those of a file from Windows end with CR."""
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {name.lower(): bare for name, value in environment.items() if (bare := bare_value(value))}
+    return source()
 
 
 def _check_environment(environment: Iterable[str]) -> None:
     known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE}
     for name in sorted(environment):
+        if name.upper().startswith(f"\ufeff{ENV_PREFIX}"):
+            raise SettingsInvalid(
+                f"a byte order mark stands before {name[1:]}: save the file of variables as UTF-8 without it"
+            )
         if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
             raise SettingsInvalid(f"the environment variable {name} is no setting{_nearest(name.upper(), known)}")
 
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsInvalid(f"{CONFIG_VARIABLE}: {path} cannot be read: {error}") from error
+        values = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise SettingsInvalid(f"{path} is not TOML: {error}") from error
+    except (OSError, ValueError) as error:
+        raise SettingsInvalid(f"{CONFIG_VARIABLE}: {path} cannot be read: {error}") from error
     for name in values:
         if name not in Settings.model_fields:
             raise SettingsInvalid(f"{path}: {name} is no setting{_nearest(name, Settings.model_fields)}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from humwatch.text_files import text_of
 from humwatch_service.config.settings import ENV_PREFIX, Settings
 from humwatch_service.errors import SettingsInvalid
 
@@ -84,7 +85,16 @@ def _lines(path: Path) -> list[str]:
     try:
         if not path.is_file():
             return []
-        with path.open("rb") as file:
-            return [line.strip() for line in file.read(MAX_SECRET_FILE_BYTES).decode("utf-8", "replace").splitlines()]
+        return [line.strip() for line in readable_text(path).splitlines()]
     except OSError:
         return []
+
+
+def readable_text(path: Path) -> str:
+    """Return what can be read of the beginning of a file. Raises OSError."""
+    with path.open("rb") as file:
+        content = file.read(MAX_SECRET_FILE_BYTES)
+    try:
+        return text_of(content)
+    except ValueError:
+        return content.decode("utf-8", "replace")

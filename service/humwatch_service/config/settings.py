@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -13,9 +12,11 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from humwatch.audio.decoding import DecodeLimits
 from humwatch.bundle.manifest import MachineId
+from humwatch.text_files import read_text
 from humwatch_service.config.machines import MachineSettings
 from humwatch_service.config.sources import SourceSettings
 from humwatch_service.config.webhooks import WebhookSettings
+from humwatch_service.cpu_allowance import cpu_allowance
 from humwatch_service.errors import ApiKeyRequired, SettingsInvalid
 
 ENV_PREFIX: Final = "HUMWATCH_"
@@ -36,12 +37,19 @@ def _split_list(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
-def processors() -> int:
-    """Return the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _workers() -> int:
+    return cpu_allowance().workers
 
 
 _List = (NoDecode, BeforeValidator(_split_list))
+
+
+def _network(value: object) -> object:
+    """Take an address of a network for the network."""
+    return ipaddress.ip_network(value, strict=False) if isinstance(value, str) else value
+
+
+Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
 
 
 class Settings(BaseSettings):
@@ -62,6 +70,16 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], *_List] = Field(
         (), description="host names that requests may be addressed to, comma or JSON list; without a key loopback only"
     )
+    public_url: str | None = Field(
+        None,
+        description="URL that people know the service under, such as `https://plant.example/humwatch`: its path is"
+        " taken off requests where a proxy has not, links in notifications begin with it",
+    )
+    trusted_proxies: Annotated[tuple[Network, ...], *_List] = Field(
+        (),
+        description="addresses or networks of proxies whose `X-Forwarded-For`, `-Proto`, `-Host` and `-Prefix` count,"
+        " comma or JSON list",
+    )
     max_body_bytes: int = Field(64 << 20, ge=1, description="largest request body, bytes")
     max_duration_s: float = Field(600.0, gt=0, le=86_400, description="longest recording, seconds")
     max_channels: int = Field(16, ge=1, le=1024, description="most channels of a recording")
@@ -73,12 +91,31 @@ class Settings(BaseSettings):
     max_connections: int = Field(1024, ge=1, description="most connections at a time; further ones are answered 503")
     max_uploads: int = Field(32, ge=1, description="most bodies that are received at a time; further ones get 503")
     score_workers: int = Field(
-        default_factory=processors, ge=1, le=256, description="recordings scored at a time; default: one a processor"
+        default_factory=_workers,
+        ge=1,
+        le=256,
+        description="recordings scored at a time; default: one a processor, by the CPU quota where there is one",
     )
     score_queue: int = Field(16, ge=0, le=10_000, description="recordings that may wait for a worker; then 503")
     score_timeout_s: float = Field(300.0, gt=0, description="longest time from a whole body to its answer, seconds")
-    body_timeout_s: float = Field(60.0, gt=0, description="longest time for receiving a body, seconds; then 408")
-    header_timeout_s: float = Field(10.0, gt=0, description="longest time for receiving a request's head, seconds")
+    body_timeout_s: float = Field(
+        60.0, gt=0, description="longest time for the next `body_min_bytes` of a body, or its rest, seconds; then 408"
+    )
+    body_min_bytes: int = Field(
+        16 << 10, ge=1, description="bytes of a body with which `body_timeout_s` begins anew: the slowest sender taken"
+    )
+    body_total_timeout_s: float = Field(
+        7_200.0, gt=0, description="longest time for a whole body, however steadily it comes, seconds; then 408"
+    )
+    header_timeout_s: float = Field(
+        30.0, gt=0, description="longest time for receiving a request's head, or a stream's hello, seconds"
+    )
+    keep_alive_s: int = Field(
+        75,
+        ge=0,
+        le=3_600,
+        description="a connection without a request is kept so long, seconds; longer than a proxy before it keeps its",
+    )
     shutdown_timeout_s: float = Field(
         8.0, ge=0, le=600, description="time that running requests get to finish when the service stops, seconds"
     )
@@ -87,7 +124,10 @@ class Settings(BaseSettings):
     )
     max_streams: int = Field(512, ge=0, le=10_000, description="most live streams at a time; further ones get 503")
     stream_workers: int = Field(
-        default_factory=processors, ge=1, le=256, description="streams scored at a time; default: one a processor"
+        default_factory=_workers,
+        ge=1,
+        le=256,
+        description="streams scored at a time; default: one a processor, by the CPU quota where there is one",
     )
     stream_buffer_s: float = Field(
         10.0, ge=1, le=600, description="sound of a stream that may wait to be scored, seconds; then reading pauses"
@@ -187,6 +227,19 @@ class Settings(BaseSettings):
             raise ValueError(f"an API key has {MIN_KEY_CHARACTERS} characters at least (try `openssl rand -hex 24`)")
         return keys
 
+    @field_validator("public_url")
+    @classmethod
+    def _whole_public_url(cls, given: str | None) -> str | None:
+        if given is None:
+            return None
+        try:
+            url = HttpUrl(given)
+        except ValueError:
+            raise ValueError("not an http or https URL") from None
+        if any(part is not None for part in (url.username, url.password, url.query, url.fragment)):
+            raise ValueError("a scheme, a host, a port and a path alone, such as https://plant.example/humwatch")
+        return str(url).rstrip("/")
+
     @field_validator("tracing_endpoint")
     @classmethod
     def _whole_endpoint(cls, endpoint: str | None) -> str | None:
@@ -226,6 +279,10 @@ class Settings(BaseSettings):
         """Names of the providers in ONNX Runtime."""
         return _PROVIDERS[self.providers]
 
+    def alarm_page(self, alarm_id: str) -> str | None:
+        """Return the URL of an alarm on the page; None where nobody said what people call the service."""
+        return None if self.public_url is None else f"{self.public_url}/ui/#/alarms/{alarm_id}"
+
     @property
     def on_loopback(self) -> bool:
         """True where only this machine can reach the service."""
@@ -237,15 +294,20 @@ class Settings(BaseSettings):
         if self.api_keys_file is None:
             return tuple(given)
         try:
-            lines = self.api_keys_file.read_text("utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+            filed = keys_of(read_text(self.api_keys_file))
+        except (OSError, ValueError) as error:
             raise SettingsInvalid(f"api_keys_file: {self.api_keys_file} cannot be read: {error}") from error
-        filed = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         if not filed or any(len(key) < MIN_KEY_CHARACTERS for key in filed):
             raise SettingsInvalid(
                 f"api_keys_file: {self.api_keys_file} has to hold keys of {MIN_KEY_CHARACTERS} characters at least"
             )
         return (*given, *filed)
+
+
+def keys_of(text: str) -> list[str]:
+    """Return the API keys of a file's text: its lines that are neither empty nor a comment (``#``)."""
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def is_loopback(host: str) -> bool:

@@ -51,12 +51,13 @@ NOTHING: Final = Demand(0.0, 0.0)
 
 @dataclass(frozen=True)
 class _Spent:
-    """Processor time at a moment, seconds: of batches, of the predictions in them, and of the event loop."""
+    """Times until a moment, seconds: of processors, and of the periods in which each CPU quota was used up."""
 
     at_s: float
     batches_s: float
     predicting_s: float
     loop_s: float
+    throttled_s: tuple[float, ...]
 
 
 class Load:
@@ -65,13 +66,13 @@ class Load:
     Two things keep streams in time. No stream is admitted that the processors have no time for: what the live ones use
     is measured, what newcomers will use is expected; uploads and streams that catch up do not count, as they can wait.
     And when scores come late all the same, whatever the reason, none is admitted, and then the newest have to go, a few
-    at a time, until the others are in time again.
+    at a time, until the others are in time again. Of a CPU quota that is used up, whoever uses it, nothing is left.
     """
 
     def __init__(
         self,
         *,
-        processors: int,
+        processors: float,
         budget_s: float,
         max_load: float,
         clock: Callable[[], float] = time.monotonic,
@@ -79,12 +80,13 @@ class Load:
         """Measure from now on.
 
         Args:
-            processors: number of processors that the service may use.
+            processors: processors that the service may keep busy; a fraction, too.
             budget_s: latency of a score at which streams are given up, seconds.
             max_load: share of the processors, and of Python's one, that streams may keep busy.
             clock: clock that runs evenly, seconds.
         """
-        self._limit = Demand(processors * max_load, INTERPRETER_CORES * max_load)
+        self._cores = float(processors)
+        self._limit = Demand(processors * max_load, min(INTERPRETER_CORES, processors) * max_load)
         self._budget_s = budget_s
         self._clock = clock
         self._lock = threading.Lock()
@@ -127,8 +129,14 @@ class Load:
         with self._lock:
             return self._busy()
 
+    @property
+    def throttled(self) -> float:
+        """Share of the last seconds in whose periods a CPU quota was used up."""
+        with self._lock:
+            return self._throttled()
+
     def share(self, resource: Resource) -> float:
-        """Return the share of what streams may use that is used now."""
+        """Return the share of what streams may use that is used now; over 1 where there is not enough."""
         used: float = getattr(self.busy, resource) / getattr(self._limit, resource)
         return used
 
@@ -157,15 +165,16 @@ class Load:
         with self._lock:
             self._newcomers.append((self._clock(), self._expected(stream_s, live)))
 
-    def streams_to_shed(self, live: int, loop_s: float) -> int:
+    def streams_to_shed(self, live: int, loop_s: float, throttled_s: tuple[float, ...] = ()) -> int:
         """Measure; return the number of streams that have to go. To be called about once a second.
 
         Args:
             live: number of streams that are fed.
             loop_s: processor time that the event loop has used since it began, seconds.
+            throttled_s: length of all periods so far in which each CPU quota was used up, seconds.
         """
         with self._lock:
-            self._spent.append(_Spent(self._clock(), self._batches_s, self._predicting_s, loop_s))
+            self._spent.append(_Spent(self._clock(), self._batches_s, self._predicting_s, loop_s, throttled_s))
             oldest_s = self._clock() - LOOK_BACK_S
             while len(self._spent) > 2 and self._spent[1].at_s <= oldest_s:
                 self._spent.popleft()
@@ -190,7 +199,15 @@ class Load:
         first, last = self._spent[0], self._spent[-1]
         used_s = last.batches_s - first.batches_s + last.loop_s - first.loop_s
         python_s = max(0.0, used_s - (last.predicting_s - first.predicting_s))
-        return Demand(used_s, python_s) * (1.0 / (last.at_s - first.at_s))
+        busy = Demand(used_s, python_s) * (1.0 / (last.at_s - first.at_s))
+        return Demand(max(busy.cores, self._throttled() * self._cores), busy.interpreter)
+
+    def _throttled(self) -> float:
+        if len(self._spent) < 2:
+            return 0.0
+        first, last = self._spent[0], self._spent[-1]
+        used_up_s = [after - before for before, after in zip(first.throttled_s, last.throttled_s, strict=False)]
+        return min(1.0, max(used_up_s, default=0.0) / (last.at_s - first.at_s))
 
     def _arriving(self) -> Demand:
         """Return what newcomers will take beyond what is seen of them already."""

@@ -47,6 +47,7 @@ class MachineReading:
         running: True while the machine runs; None when it is not known.
         faults: faults of the source.
         detection: detector that decided the last clip's score, and its times on the wall clock; None without one.
+        late_s: how long after that time it was heard, seconds.
     """
 
     at_s: float
@@ -57,6 +58,7 @@ class MachineReading:
     running: bool | None
     faults: tuple[FaultReport, ...]
     detection: Detection | None = None
+    late_s: float = 0.0
 
 
 class MachineObserver(Protocol):
@@ -146,6 +148,7 @@ class LiveMachine:
         self.companion: MachineCompanion | None = None
         self.reading: MachineReading | None = None
         self.drift: tuple[float, str] | None = None  # since when its normal has moved, and how
+        self.alarm_late_s = 0.0  # how much later than recorded the sound was heard that raised the alarm in force
         self.trace: deque[tuple[float, float]] = deque(maxlen=TRACE_STEPS)
         self.alarm = alarm_machine(rule, model, snapshot)
         self.judge = model
@@ -168,7 +171,7 @@ class LiveMachine:
         if stream is None:
             return True
         timeout_s = seconds if stream.timeout_s is None or stream.connection is None else stream.timeout_s
-        return stream.silent_for(timeout_s)
+        return stream.silent_for(max(timeout_s, stream.join_s or 0.0))
 
     def on_steps(self, stream: LiveStream, steps: list[LiveStep]) -> list[ServerMessage]:
         """Judge steps of a stream, in its worker; return the messages for its client."""
@@ -275,7 +278,10 @@ class LiveMachine:
             running=step.running,
             faults=step.faults,
             detection=None if clip is None else detection_of(clip, at_s, step.model),
+            late_s=stream.clock.age_of(step.end_sample),
         )
+        if self.trace and at_s < self.trace[-1][0] - 1.0:
+            self.trace.clear()  # sound of another time
         if clip is not None:
             self.trace.append((at_s, clip.score))
         events = [] if step.observation is None else self._keep(self.alarm.observe(step.observation), step)

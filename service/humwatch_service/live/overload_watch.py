@@ -30,6 +30,7 @@ class OverloadWatch:
         fed: Callable[[], list[LiveStream]],
         *,
         relieve: Callable[[], bool] = lambda: False,
+        throttled_s: Callable[[], tuple[float, ...]] = lambda: (),
     ) -> None:
         """Watch over streams.
 
@@ -38,7 +39,9 @@ class OverloadWatch:
             metrics: metrics of live streams.
             fed: lookup of the streams that connections feed.
             relieve: order to stop what is not needed to watch machines; returns whether anything was stopped.
+            throttled_s: reading of the time in which CPU quotas were used up, seconds.
         """
+        self._throttled_s = throttled_s
         self._relieve = relieve
         self._load = load
         self._metrics = metrics
@@ -64,7 +67,7 @@ class OverloadWatch:
             if time.monotonic() >= due_s:
                 due_s = time.monotonic() + MEASURE_S
                 fed = self._fed()
-                self._give_up(fed, self._load.streams_to_shed(len(fed), time.thread_time()))
+                self._give_up(fed, self._load.streams_to_shed(len(fed), time.thread_time(), self._throttled_s()))
 
     def _give_up(self, fed: list[LiveStream], count: int) -> None:
         """Let the newest streams go, so that the others come in time."""

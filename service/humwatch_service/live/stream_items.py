@@ -78,11 +78,16 @@ class RunSignal:
     running: bool | None
 
 
+@dataclass(frozen=True)
+class Seam:
+    """Place where sound that was recorded at another time is joined to the sound before; no sound is missing there."""
+
+
 class End:
     """End of the stream."""
 
 
-HeardItem = Float32 | Gap | Overflow | ClockReading | Elsewhere | RunSignal | End
+HeardItem = Float32 | Gap | Overflow | ClockReading | Elsewhere | RunSignal | Seam | End
 """What a monitor is given; sound as float32 (n,) of the channel that is monitored."""
 
 

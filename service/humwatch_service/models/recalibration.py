@@ -89,23 +89,25 @@ def recalibrate(
     pipeline = pipeline_for(bundle, request)
     clips: list[NormalClip] = []
     digests: list[str] = []
-    unusable = UnusableRecordings(on_unusable)
-    survey, by_content = NormalSurvey(), dict[Path, str]()
+    unusable, done = UnusableRecordings(on_unusable), on_recording or (lambda _: None)
+    survey, by_digest = NormalSurvey(), dict[str, Path]()
     surveyed = None if request.all_channels else request.channel
     for path in dict.fromkeys(paths):  # scale and gate are one for all of them
         with unusable.noted(path):
-            survey.add(path, channel=surveyed, default_channel=bundle.manifest.channel)
-            by_content[path] = sha256_of_file(path)
+            digest = sha256_of_file(path)
+            if digest not in by_digest:
+                survey.add(path, channel=surveyed, default_channel=bundle.manifest.channel)
+                by_digest[digest] = path
+                continue
+        done(path)
     request = replace(request, float_scale=survey.float_scale)
     gate = None if request.quiet_is_normal else survey.run_gate
-    for path, digest in by_content.items():
-        if digest not in digests:
-            with unusable.noted(path):
-                found = _clips(path, digest, pipeline, predictor, bundle.manifest.channel, request, gate, on_warning)
-                clips += found
-                digests += [digest] if found else []
-        if on_recording is not None:
-            on_recording(path)
+    for digest, path in by_digest.items():
+        with unusable.noted(path):
+            found = _clips(path, digest, pipeline, predictor, bundle.manifest.channel, request, gate, on_warning)
+            clips += found
+            digests += [digest] if found else []
+        done(path)
     unusable.check(nothing_left=not clips)
     if not clips:
         raise CalibrationError(f"no recording is as long as a clip ({pipeline.windows.clip_seconds:g} s)")

@@ -10,13 +10,12 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from humwatch.arrays import Float32
 from humwatch.audio.decoding import AudioInfo, DecodeLimits, open_recording
 from humwatch.audio.files import FoundRecordings, find_recordings, some_of
-from humwatch.audio.integers import to_int16
 from humwatch.errors import HumwatchError
 from humwatch_service.errors import FileUnreadable, RequestInvalid
 from humwatch_service.protocol.messages import SAMPLE_BYTES, SampleFormat
+from humwatch_service.protocol.pcm import encoded
 
 NAMED: Final = 20
 """Recordings that cannot be used and are named, of as many as there are."""
@@ -24,17 +23,7 @@ NAMED: Final = 20
 _ANY_LENGTH: Final = DecodeLimits(max_duration_s=math.inf, max_samples=1 << 62, min_rate_hz=1, max_rate_hz=1 << 30)
 """What the service does not take, it refuses itself; memory is bounded by the block that is decoded."""
 
-
-def encoded(samples: Float32, sample_format: SampleFormat) -> bytes:
-    """Return samples as they are sent; those of a file of 16 bits or fewer are its own, bit for bit.
-
-    Args:
-        samples: samples of shape (n, channels), full scale is [-1, 1].
-        sample_format: format of the bytes.
-    """
-    if sample_format == "f32le":
-        return samples.astype("<f4").tobytes()
-    return to_int16(samples).astype(">i2" if sample_format == "s16be" else "<i2").tobytes()
+_FLOATS: Final = {"FLOAT", "DOUBLE"}
 
 
 def recordings_in(paths: Sequence[Path]) -> FoundRecordings:
@@ -68,7 +57,7 @@ class RecordingSequence:
     Attributes:
         rate_hz: sample rate of each, Hz.
         channels: number of channels of each.
-        format: sample format as sent, 16 bits where that is all they have, else float32.
+        format: sample format as sent: integers of as many bits as they have, or float32 where one has floats.
         samples: number of frames of all together.
         remarks: what is to be said of them: files that were left out, codings that left out sound.
 
@@ -91,7 +80,7 @@ class RecordingSequence:
                 )
         self.rate_hz = first.rate_hz
         self.channels = first.channels
-        self.format: SampleFormat = "s16le" if all(info.sample_bits <= 16 for info in infos) else "f32le"
+        self.format = _format(infos)
         self.samples = sum(info.frames for info in infos)
         coded = [info.lossy for info in infos if info.lossy is not None]
         self.remarks = [found.remark] if found.remark else []
@@ -166,6 +155,14 @@ def _info(path: Path) -> AudioInfo:
         raise type(error)(f"{path}: {error}") from error
     except OSError as error:
         raise FileUnreadable(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _format(infos: Sequence[AudioInfo]) -> SampleFormat:
+    """Return the smallest format that holds all samples; integers stay such, for floats have no full scale."""
+    if any(info.subtype in _FLOATS for info in infos):
+        return "f32le"
+    bits = max(info.sample_bits for info in infos)
+    return "s16le" if bits <= 16 else "s24le" if bits <= 24 else "s32le"
 
 
 def _cut(block: bytes, chunk_bytes: int) -> Iterator[bytes]:

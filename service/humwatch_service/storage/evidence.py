@@ -130,13 +130,13 @@ class EvidenceFolder:
                 self._size_bytes = None
             return self._size_bytes
 
-    def enforce(self, now_s: float, protected: Collection[str]) -> list[str]:
+    def enforce(self, now_s: float | None, protected: Collection[str]) -> list[str]:
         """Delete what is past its time, then the oldest until the quota holds; ``protected`` alarms keep theirs.
 
         Age is that of the files, by the disk's clock. The quota is passed where protected evidence alone is more.
 
         Args:
-            now_s: seconds since 1970.
+            now_s: seconds since 1970; None: nothing is past its time.
             protected: ids of alarms that are active.
 
         Returns:
@@ -147,7 +147,7 @@ class EvidenceFolder:
             found = sorted(self._all(), key=lambda kept: kept.at_s)
             used = sum(kept.size_bytes for kept in found)
             for kept in found:
-                late = now_s - kept.at_s > self.retention_s
+                late = now_s is not None and now_s - kept.at_s > self.retention_s
                 if kept.alarm_id not in protected and (late or used > self.quota_bytes):
                     self._size_bytes = None  # until it is known that all of it is gone
                     shutil.rmtree(kept.folder)

@@ -18,6 +18,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from humwatch.durable import replace_durably
+from humwatch.text_files import read_text
 from humwatch_service.errors import EvidenceGone, FileUnreadable
 from humwatch_service.storage.alarm_pages import every_alarm
 from humwatch_service.storage.evidence import EvidenceFolder
@@ -221,10 +222,11 @@ def _copy(source: Path, place: Path) -> None:
 
 def _rows_before(folder: Path) -> list[Row]:
     try:
-        with (folder / LABELS).open(newline="", encoding="utf-8") as stream:
-            return [dict(row) for row in csv.DictReader(stream)]
+        return [dict(row) for row in csv.DictReader(io.StringIO(read_text(folder / LABELS), newline=""))]
     except FileNotFoundError:
         return []
+    except ValueError as error:
+        raise FileUnreadable(f"{folder / LABELS}: {error}") from error
 
 
 def _alarm_file(alarm: AlarmRecord, label: str) -> str:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from humwatch.errors import HumwatchError
+from humwatch.text_files import encoding_of
 from humwatch_service.config.layers import CONFIG_VARIABLE, Configuration, load_configuration
-from humwatch_service.config.secrets import MAX_SECRET_FILE_BYTES, secrets_of, secrets_of_environment, secrets_of_text
+from humwatch_service.config.secrets import readable_text, secrets_of, secrets_of_environment, secrets_of_text
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import FileUnreadable
 from humwatch_service.support import facts
@@ -143,8 +144,7 @@ def _secrets(settings: Settings | None) -> Iterator[str | bytes]:
     file = os.environ.get(CONFIG_VARIABLE)
     if file and Path(file).is_file():
         try:
-            with Path(file).open("rb") as opened:
-                yield from secrets_of_text(opened.read(MAX_SECRET_FILE_BYTES).decode("utf-8", "replace"))
+            yield from secrets_of_text(readable_text(Path(file)))
         except OSError:
             return
 
@@ -175,12 +175,13 @@ def _tail(log: Path) -> str:
         if not log.is_file():
             raise FileUnreadable(f"{log} is no file")
         with log.open("rb") as file:
-            start = max(0, log.stat().st_size - MAX_LOG_BYTES)
+            encoding = encoding_of(file.read(4))  # of PowerShell's `>`: read as UTF-8, its secrets would not be found
+            start = max(0, log.stat().st_size - MAX_LOG_BYTES) // 4 * 4
             file.seek(start)
-            text = file.read(MAX_LOG_BYTES).decode("utf-8", "replace")
+            text = file.read(MAX_LOG_BYTES + 4).decode(encoding, "replace")
     except OSError as error:
         raise FileUnreadable(f"{log} cannot be read: {error.strerror}") from error
-    return text.partition("\n")[2] if start else text
+    return text.partition("\n")[2] if start else text.removeprefix("\ufeff")
 
 
 class _Log:

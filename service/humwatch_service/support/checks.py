@@ -18,8 +18,10 @@ import soundfile
 from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import HumwatchError
 from humwatch.scoring.spec import DEFAULT_SCORE, ScoreKind
+from humwatch_service.config.service_links import links_text, service_links
 from humwatch_service.config.settings import Settings, check_exposure
 from humwatch_service.config.webhooks import check_webhooks
+from humwatch_service.cpu_allowance import cpu_allowance
 from humwatch_service.errors import (
     PortInUse,
     SettingsInvalid,
@@ -63,6 +65,7 @@ def run_checks(settings: Settings, *, listen: Listen, track: Track) -> list[Find
 
 def _programs(settings: Settings) -> Iterator[Finding]:
     yield Finding("python", "ok", f"{platform.python_version()} on {platform.platform()}")
+    yield Finding("processors", "ok", str(cpu_allowance()))
     for package in (*PACKAGES, *LIVE_PACKAGES):
         try:
             yield Finding(package, "ok", version(package))
@@ -125,6 +128,9 @@ def _state(folder: Path) -> Finding:
 
 
 def _surroundings(settings: Settings, listen: Listen) -> Iterator[Finding]:
+    links = service_links(os.environ)
+    if links:
+        yield Finding("service links", "ok", links_text(links))
     try:
         check_exposure(settings)
         keys = len(settings.keys())

@@ -23,7 +23,8 @@ import soundfile
 
 from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import HumwatchError
-from humwatch_service.config.settings import Settings, processors
+from humwatch_service.config.settings import Settings
+from humwatch_service.cpu_allowance import cpu_allowance
 from humwatch_service.sources.capture import input_devices, load_sounddevice
 from humwatch_service.storage.folder_lock import FILE as LOCK_FILE
 from humwatch_service.storage.store import FILE as DATABASE_FILE
@@ -64,7 +65,8 @@ def system(settings: Settings | None) -> dict[str, Any]:
         "platform": platform.platform(),
         "machine": platform.machine(),
         "python": platform.python_version(),
-        "processors": processors(),
+        "processors": cpu_allowance().processors,
+        "cpu_quota": cpu_allowance().quota,
         "processor": guarded(_processor),
         "load_average": guarded(os.getloadavg),
         "memory_kib": guarded(_memory_kib),

@@ -68,9 +68,10 @@ class HostNames:
     to a service that trusts everybody on this machine; it cannot send another Host or Origin than its own.
     """
 
-    def __init__(self, *, host: str, allowed: Iterable[str], without_keys: bool) -> None:
+    def __init__(self, *, host: str, allowed: Iterable[str], public_url: str | None = None, without_keys: bool) -> None:
         named = {name.lower() for name in allowed}
-        self._names = named | LOOPBACK_NAMES | {host.lower()}
+        public = {_name(urlsplit(public_url).netloc)} if public_url is not None else set()
+        self._names = named | public | LOOPBACK_NAMES | {host.lower()}
         self._enforced = without_keys or bool(named)
         self._check_origin = without_keys
 
@@ -114,14 +115,17 @@ def prefers_html(headers: Headers) -> bool:
     return qualities.get("text/html", 0.0) > qualities.get("application/json", 0.0)
 
 
-def check_own_page(headers: Headers) -> None:
+def check_own_page(headers: Headers, public_url: str | None) -> None:
     """Raise :class:`OriginRefused` unless the service's own page sent the request: a cookie says only whose browser.
 
     Browsers say where a request comes from, and no page can make them say something else: ``Sec-Fetch-Site``, or,
-    where the service is reached without TLS, ``Origin``.
+    where the service is reached without TLS, ``Origin``: of the host that was asked for, or of ``public_url``.
     """
-    site = headers.get("sec-fetch-site")
-    own = site == "same-origin" if site is not None else _authority(headers.get("origin", "")) == headers.get("host")
+    site, origin = headers.get("sec-fetch-site"), _authority(headers.get("origin", ""))
+    if site is not None:
+        own = site == "same-origin"
+    else:
+        own = origin == headers.get("host") or (public_url is not None and origin == _authority(public_url) != "")
     if not own:
         raise OriginRefused("with a session, only the service's own page may do this; a program sends its key")
 
@@ -136,11 +140,14 @@ def _authority(origin: str) -> str:
 class Access:
     """The middleware that refuses requests without access before anything of their body is read."""
 
-    def __init__(self, app: ASGIApp, *, keys: ApiKeys, hosts: HostNames, sessions: Sessions) -> None:
+    def __init__(
+        self, app: ASGIApp, *, keys: ApiKeys, hosts: HostNames, sessions: Sessions, public_url: str | None
+    ) -> None:
         self._app = app
         self._keys = keys
         self._hosts = hosts
         self._sessions = sessions
+        self._public_url = public_url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on if it has access, else answer with the problem."""
@@ -162,6 +169,6 @@ class Access:
         token = cookie_parser(headers.get("cookie", "")).get(COOKIE)
         if method and _presented(headers) is None and self._sessions.knows(token):
             if method not in SAFE_METHODS:
-                check_own_page(headers)
+                check_own_page(headers, self._public_url)
             return
         self._keys.check(headers)

@@ -18,7 +18,7 @@ from humwatch_service.cli.health import MAX_ANSWER_BYTES, AddressUnknown, own_ur
 from humwatch_service.cli.main import app
 from humwatch_service.config.layers import load_configuration
 
-HEAVY = ("numpy", "scipy", "onnxruntime", "fastapi", "pydantic_settings", "sqlalchemy", "matplotlib", "humwatch")
+HEAVY = ("numpy", "scipy", "onnxruntime", "fastapi", "pydantic_settings", "sqlalchemy", "matplotlib", "humwatch.errors")
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,7 @@ from humwatch_service.cli.meter import FLOOR_DBFS, LineDisplay, MeterDisplay, Me
 from humwatch_service.client import Connected, Waiting
 from humwatch_service.client.refusal import Refusal
 from humwatch_service.protocol.messages import Clock, Ready, Score, StateChange, Warn
+from humwatch_service.sources.capture import NATIVE_FORMATS
 from tests.processes import interrupted
 from tests.sound_cards import FakeSound, card
 from tests.stream_server import MACHINE, Refused, StreamServer, served
@@ -65,6 +66,18 @@ def test_it_sends_what_the_card_hears_until_it_is_told_to_stop(sound: FakeSound,
     assert sound.streams[-1].closed
 
 
+def test_a_card_of_24_bits_is_sent_as_such(sound: FakeSound) -> None:
+    with (
+        served(StreamServer()) as service,
+        interrupted(signal.SIGTERM, lambda: service.streams and service.stream.samples > 10_000),
+    ):
+        result = humwatch("listen", "--machine", MACHINE, "--url", service.url, "--24-bits")
+    assert result.exit_code == 0, result.output
+    assert sound.streams[-1].dtype == "int24"
+    assert service.stream.hello.format == NATIVE_FORMATS[24]
+    assert b"".join(data for _, data in service.stream.runs)[:30_000] == SOUND[:30_000]
+
+
 def test_without_a_terminal_it_writes_lines_to_stderr_and_nothing_to_stdout(sound: FakeSound) -> None:
     with (
         served(StreamServer()) as service,
@@ -92,6 +105,21 @@ def test_a_machine_that_is_not_there_yet_is_waited_for(sound: FakeSound, monkeyp
     assert result.exit_code == 0, result.output
     assert "machine_not_found: no such machine; trying again in" in result.stderr
     assert "stream_owned: another one listens; trying again in" in result.stderr
+
+
+def test_a_proxy_that_is_not_set_up_yet_is_waited_for(sound: FakeSound, monkeypatch: pytest.MonkeyPatch) -> None:
+    patience = commands_listen.PATIENCE
+    monkeypatch.setattr(
+        commands_listen, "PATIENCE", commands_listen.Patience(slow_codes=patience.slow_codes, slow_s=0.05)
+    )
+    service = StreamServer()
+    service.refusals.append((426, {}, b'{"code": "upgrade_required", "detail": "a proxy dropped it"}'))
+    service.refusals.append((426, {}, b"<html>"))
+    with served(service), interrupted(signal.SIGINT, lambda: service.streams and service.stream.samples > 8_000):
+        result = humwatch("listen", "--machine", MACHINE, "--url", service.url)
+    assert result.exit_code == 0, result.output
+    assert "upgrade_required: a proxy dropped it; trying again in" in result.stderr
+    assert "http_426: the answer was HTTP status 426 and no WebSocket" in result.stderr
 
 
 def test_a_wrong_key_ends_it(sound: FakeSound, tmp_path: Path) -> None:
@@ -157,11 +185,13 @@ def test_devices_are_listed(sound: FakeSound) -> None:
 
 def test_levels_are_those_of_the_samples() -> None:
     full = np.array([-32_768] * 4, np.int16)
-    assert levels_dbfs(full.tobytes()) == (0.0, 0.0)
+    native = NATIVE_FORMATS[16]
+    assert levels_dbfs(full.tobytes(), native) == (0.0, 0.0)
     half = np.array([16_384, 0, 0, 0], np.int16)
-    peak, rms = levels_dbfs(half.tobytes())
+    peak, rms = levels_dbfs(half.tobytes(), native)
     assert (round(peak, 2), round(rms, 2)) == (-6.02, -12.04)
-    assert levels_dbfs(bytes(8)) == levels_dbfs(b"") == (FLOOR_DBFS, FLOOR_DBFS)
+    assert levels_dbfs(bytes(8), native) == levels_dbfs(b"", native) == (FLOOR_DBFS, FLOOR_DBFS)
+    assert levels_dbfs(b"\x00\x00\x80", "s24le") == (0.0, 0.0)
 
 
 def change(state: str, *reasons: str) -> StateChange:

@@ -15,7 +15,7 @@ class Clocks:
     now_s: float = 100.0
     loop_s: float = 7.0
 
-    def load(self, *, processors: int = 2, budget_s: float = 1.0, max_load: float = 0.85) -> Load:
+    def load(self, *, processors: float = 2, budget_s: float = 1.0, max_load: float = 0.85) -> Load:
         return Load(processors=processors, budget_s=budget_s, max_load=max_load, clock=lambda: self.now_s)
 
 
@@ -153,3 +153,42 @@ def test_one_has_to_go_at_least_and_one_stays(live: int, go: int) -> None:
 def test_nothing_is_known_at_the_start() -> None:
     load = Clocks().load()
     assert (load.lateness_s, load.busy.cores, load.busy.interpreter) == (0.0, 0.0, 0.0)
+
+
+def test_a_fraction_of_a_processor_is_what_there_is_for_python_too() -> None:
+    clocks = Clocks()
+    load = clocks.load(processors=0.5, max_load=0.8)
+    pass_time(clocks, load, cores=0.3, predicting=0.2)
+    assert load.share("cores") == pytest.approx(0.3 / 0.4)
+    assert load.share("interpreter") == pytest.approx(0.1 / 0.4)
+    assert load.refusal(0.2, live=5) is not None
+
+
+def test_what_is_held_back_by_a_quota_is_full_however_little_it_gets_done() -> None:
+    clocks = Clocks()
+    load = clocks.load(processors=0.5, max_load=0.75)
+    throttled_s = [0.0, 7.0]  # its own quota, and one that was used up long ago
+    shares = []
+    for second in range(30):
+        clocks.now_s += 1.0
+        clocks.loop_s += 0.01
+        load.on_cpu_time(0.3 if second < 10 else 0.1)  # of what it is late with, less and less counts as in time
+        throttled_s[0] += 0.0 if second < 10 else 0.9
+        load.streams_to_shed(0, clocks.loop_s, tuple(throttled_s))
+        shares.append(load.share("cores"))
+    assert shares[9] == pytest.approx(0.31 / 0.375)
+    assert shares[-1] == pytest.approx(0.9 / 0.75)
+    assert all(share >= shares[9] * 0.7 for share in shares[9:])  # it never falls on the way
+    assert load.throttled == pytest.approx(0.9)
+    assert load.refusal(0.001, live=3) is not None
+
+
+def test_a_quota_that_short_bursts_use_up_leaves_what_is_left() -> None:
+    clocks = Clocks()
+    load = clocks.load(processors=0.5, max_load=0.8)
+    for second in range(10):
+        clocks.now_s += 1.0
+        load.on_cpu_time(0.06)  # in one period of 100 ms
+        load.streams_to_shed(0, clocks.loop_s, (0.1 * second,))
+    assert load.share("cores") == pytest.approx(0.06 / 0.4)
+    assert load.refusal(0.05, live=5) is None

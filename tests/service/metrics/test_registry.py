@@ -197,6 +197,7 @@ def test_every_metric_moves(make_server: Any, models: Path, workshop: Any, monke
     overload(server, workshop)
     monkeypatch.setattr(type(service.live.machines), "waiting_s", property(lambda self: 1.5))
     monkeypatch.setattr(type(service.live.recorder), "unsaved", property(lambda self: 3))
+    monkeypatch.setattr(type(service.live.load), "throttled", property(lambda self: 0.4))  # see test_load.py
     monkeypatch.setattr(type(service.models), "predict_queue_depth", property(lambda self: 4))
     monkeypatch.setattr(service.models, "failure", "the folder is gone")
     order = {"version": "1", "rule": {"on_delay_s": 9.0}, "who": "ann"}

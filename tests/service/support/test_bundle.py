@@ -410,3 +410,12 @@ def test_a_short_home_takes_nothing_else_away(home: str) -> None:
 def test_quoted_texts_of_a_broken_file_are_found_over_lines() -> None:
     text = 'api_keys = [\n  "first-secret",\n  \'second-secret\'\nhost = "127.0.0.1"\n'
     assert set(secrets_of_text(text)) == {"first-secret", "second-secret"}
+
+
+def test_a_log_in_utf_16_keeps_no_secret(a_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUMWATCH_API_KEYS", f'["{FILED_KEY}"]')
+    log = a_home / "log"
+    log.write_text(f"a line\nsomebody sent {FILED_KEY} and left\n", encoding="utf-16")  # as PowerShell's `>` writes it
+    text = bundled(a_home / "b.zip", "--log", log)["log.txt"]
+    assert text.startswith("a line\nsomebody sent ")
+    assert FILED_KEY not in text.replace("\0", "")

@@ -17,6 +17,7 @@ from humwatch.alarm.events import EVENT_KINDS, AlarmEvent
 from humwatch.detectors.normal_lines import LineFinding
 from humwatch.detectors.rhythm import IrregularTime
 from humwatch.scoring.explain import BandRange
+from humwatch_service.config.settings import Settings
 from humwatch_service.config.webhooks import key_of
 from humwatch_service.webhooks.endpoint import message_id, signed_headers
 from humwatch_service.webhooks.outbox import Notification
@@ -47,15 +48,16 @@ def test_the_table_of_the_documentation_is_the_model() -> None:
     section = PAGE.partition("## The payload")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `([\w.]+)` \| (.+) \|$", section, re.MULTILINE)
     assert rows == list(fields(NotificationPayload))
-    assert len(rows) == 35
+    assert len(rows) == 36
 
 
 def test_the_example_of_the_documentation_is_what_is_sent() -> None:
     example = re.search(r"```json\n(.*?)```", PAGE, re.DOTALL)
     assert example is not None
-    body = notification_of(RAISED, machine_id="fan-1", alarm_id="fan-1-000007", context=CONTEXT)
+    page_url = Settings(public_url="https://plant.example/humwatch/").alarm_page("fan-1-000007")
+    body = notification_of(RAISED, machine_id="fan-1", alarm_id="fan-1-000007", context=CONTEXT, page_url=page_url)
     assert json.loads(body) == json.loads(example[1])
-    assert len(body) < 660
+    assert len(body) < 740
 
 
 def test_a_payload_says_when_it_was_irregular_and_which_tone_is_gone() -> None:

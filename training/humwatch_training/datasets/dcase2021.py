@@ -9,9 +9,11 @@ clips have no label, or whose sections or types were published as such.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from humwatch.text_files import read_text
 from humwatch_training.datasets.clip import DataClip, Domain, FileSource, Group, PartName
 from humwatch_training.datasets.layout import audio_files, first_audio_file, folders_named, group_by_folder, name_of
 from humwatch_training.datasets.names import ClipName, of_2021
@@ -109,9 +111,9 @@ def read_attributes(type_folder: Path) -> Attributes:
 
 def _rows(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream, restval=""))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        stream = io.StringIO(read_text(file), newline="")
+        rows = list(csv.DictReader(stream, restval=""))
+    except (OSError, ValueError, csv.Error) as error:
         raise TrainingDataError(f"{file}: cannot be read as CSV: {error}") from error
     for row in rows:
         if "file_name" not in row:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from humwatch.audio.files import SUFFIXES
+from humwatch.text_files import read_text
 from humwatch_training.datasets import names
 from humwatch_training.datasets.clip import DataClip, Domain, Label
 from humwatch_training.errors import TrainingDataError
@@ -80,9 +82,9 @@ def _read_file(file: Path) -> Iterator[tuple[tuple[str | None, str], Truth]]:
 def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield line numbers and cells without the empty ones at the end, of lines that are not empty."""
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            lines = list(csv.reader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        stream = io.StringIO(read_text(file), newline="")
+        lines = list(csv.reader(stream))
+    except (OSError, ValueError, csv.Error) as error:
         raise TrainingDataError(f"{file}: cannot be read as CSV: {error}") from error
     for number, line in enumerate(lines, start=1):
         cells = [cell.strip() for cell in line]

@@ -10,6 +10,7 @@ import numpy as np
 from humwatch.arrays import Float32
 from humwatch.audio.decoding import Recording, open_recording
 from humwatch.recording import choose_channel
+from humwatch.text_files import read_text
 from humwatch_training.datasets.recordings import Split, sha256_of
 from humwatch_training.detectability.fault import LOWEST_RATE_HZ
 from humwatch_training.errors import TrainingDataError
@@ -89,8 +90,8 @@ def digests_seen(splits: list[Path]) -> frozenset[str]:
     found = []
     for path in splits:
         try:
-            split = Split.from_json(path.read_text("utf-8"))
-        except UnicodeDecodeError as error:
+            split = Split.from_json(read_text(path))
+        except ValueError as error:
             raise TrainingDataError(f"{path}: not a split of recordings") from error
         found += [entry.sha256 for entry in (*split.train, *split.calibration)]
     return frozenset(found)

@@ -18,7 +18,7 @@ export class AlarmEvidence extends EventTarget {
   constructor(alarm) {
     super();
     this._alarm = alarm;
-    this._path = `/v1/alarms/${part(alarm.id)}`;
+    this._path = `../v1/alarms/${part(alarm.id)}`;
     this._left = new AbortController();
     this._place = element("div.curve");
     this._note = element("p.quiet");
@@ -114,7 +114,7 @@ export class AlarmEvidence extends EventTarget {
 
   /** Normal sound of the machine, fetched when somebody wants to compare. */
   async _loadNormal() {
-    const response = await ask(`/v1/machines/${part(this._alarm.machine_id)}/normal.flac`, { signal: this._left.signal, accept: "audio/flac" });
+    const response = await ask(`../v1/machines/${part(this._alarm.machine_id)}/normal.flac`, { signal: this._left.signal, accept: "audio/flac" });
     this._normal = URL.createObjectURL(await response.blob());
     return this._normal;
   }

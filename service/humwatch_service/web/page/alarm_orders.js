@@ -11,7 +11,7 @@ export class AlarmOrders {
   /** @param {Object} alarm @param {(alarm: Object) => void} changed */
   constructor(alarm, changed) {
     this._alarm = alarm;
-    this._path = `/v1/alarms/${part(alarm.id)}`;
+    this._path = `../v1/alarms/${part(alarm.id)}`;
     this._changed = changed;
     this._ack = button("Acknowledge", () => this._askAck(), { kind: "primary large" });
     this._shelve = button("Shelve", () => this._askShelf());
@@ -49,7 +49,7 @@ export class AlarmOrders {
 
   async _askShelf() {
     const { machine_id, context } = this._alarm;
-    const longest_s = context?.rule.shelve_max_s ?? (await read(`/v1/machines/${part(machine_id)}/status`)).rule.shelve_max_s;
+    const longest_s = context?.rule.shelve_max_s ?? (await read(`../v1/machines/${part(machine_id)}/status`)).rule.shelve_max_s;
     const record = await askShelf(`${this._path}:shelve`, machine_id, longest_s);
     if (record) this._changed(record);
   }

@@ -25,7 +25,7 @@ export function alarmView(route, { feed, notices }) {
 class AlarmPage {
   constructor(feed, alarm_id) {
     this._id = alarm_id;
-    this._path = `/v1/alarms/${part(alarm_id)}`;
+    this._path = `../v1/alarms/${part(alarm_id)}`;
     this._left = new AbortController();
     this._parts = null;
     this._trouble = element("p.trouble", { role: "alert" });

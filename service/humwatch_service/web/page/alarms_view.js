@@ -73,7 +73,7 @@ class Alarms {
     this._asked = query.toString();
     const asked = this._asked;
     try {
-      const page = await read(`/v1/alarms?${query}`, { signal: this._left.signal });
+      const page = await read(`../v1/alarms?${query}`, { signal: this._left.signal });
       if (asked === this._asked) this._show(page, before);
     } catch (error) {
       if (!isLeft(error)) say(this._note, wordsOf(error));

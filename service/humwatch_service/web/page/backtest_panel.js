@@ -14,7 +14,7 @@ const KINDS = Object.freeze({ recording: "recordings", alarm: "sound of alarms",
 export class BacktestPanel {
   /** @param {string} machine_id @param {AbortSignal} left @param {(version: string) => void} activate asks for that */
   constructor(machine_id, left, activate) {
-    this._path = `/v1/machines/${part(machine_id)}/versions/`;
+    this._path = `../v1/machines/${part(machine_id)}/versions/`;
     this._left = left;
     this._activate = activate;
     this._body = element("div", { role: "status" });

@@ -24,7 +24,7 @@ const isInARow = (order) => order.plan === "in_a_row";
  * @returns {Promise<Object | null>} how far it is; null when it was not started
  */
 export async function askCalibration(machine_id, { why = "" } = {}) {
-  const machines = await read("/v1/machines").catch(() => []);
+  const machines = await read("../v1/machines").catch(() => []);
   const own = machines.some((machine) => machine.machine_id === machine_id);
   const others = machines.filter((machine) => machine.machine_id !== machine_id).map((machine) => [machine.machine_id, `${machine.machine_id} (${machine.machine_type})`]);
   const choices = [...(own ? [[null, "its own"]] : []), ...others];
@@ -39,6 +39,6 @@ export async function askCalibration(machine_id, { why = "" } = {}) {
   return askOrder({
     title: machine_id === null ? "Commission a new machine" : `Commission ${machine_id}`, verb: "Start", fields, because: why,
     text: "What is heard from now on is normal from then on. Has somebody looked at the machine?",
-    give: ({ machine_id: named = machine_id, ...order }) => send(`/v1/machines/${part(named)}/calibration`, order),
+    give: ({ machine_id: named = machine_id, ...order }) => send(`../v1/machines/${part(named)}/calibration`, order),
   });
 }

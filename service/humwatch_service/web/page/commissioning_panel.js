@@ -32,7 +32,7 @@ export class CommissioningPanel {
   /** @param {string} machine_id @param {AbortSignal} left @param {() => void} made a new version is there, or is used */
   constructor(machine_id, left, made) {
     this._id = machine_id;
-    this._path = `/v1/machines/${part(machine_id)}/calibration`;
+    this._path = `../v1/machines/${part(machine_id)}/calibration`;
     this._left = left;
     this._made = made;
     this._stages = "";

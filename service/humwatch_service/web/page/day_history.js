@@ -17,7 +17,7 @@ const WORST_FIRST = ["alarm", "warning", "unknown", "normal", "out_of_service", 
 export class DayHistory {
   /** @param {string} machine_id @param {AbortSignal} left @param {() => number | null} warn_level */
   constructor(machine_id, left, warn_level) {
-    this._path = `/v1/machines/${part(machine_id)}/history`;
+    this._path = `../v1/machines/${part(machine_id)}/history`;
     this._left = left;
     this._points = [];
     this._place = element("div.curve");

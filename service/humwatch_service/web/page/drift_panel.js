@@ -18,7 +18,7 @@ export class DriftPanel {
   /** @param {string} machine_id @param {AbortSignal} left @param {() => void} started a commissioning was started */
   constructor(machine_id, left, started) {
     this._id = machine_id;
-    this._path = `/v1/machines/${part(machine_id)}/drift`;
+    this._path = `../v1/machines/${part(machine_id)}/drift`;
     this._left = left;
     this._started = started;
     this._body = element("div");

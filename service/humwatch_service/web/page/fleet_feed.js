@@ -31,7 +31,7 @@ export class FleetFeed extends EventTarget {
     this.close();
     this._set("connecting");
     this._stream = new EventStream(
-      "/v1/live",
+      "../v1/live",
       {
         fleet: (told) => this._all(told),
         changes: (told) => this._changes(told),

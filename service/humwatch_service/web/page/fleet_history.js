@@ -23,7 +23,7 @@ export class FleetHistory {
   /** Read all of it. */
   async read() {
     try {
-      const told = await read(`/v1/fleet/history?minutes=${MINUTES}`, { signal: this._left.signal });
+      const told = await read(`../v1/fleet/history?minutes=${MINUTES}`, { signal: this._left.signal });
       const first = Math.floor(told.start_s / STEP_S);
       this._minutes = new Map(
         Object.entries(told.machines).map(([id, { scores }]) => [

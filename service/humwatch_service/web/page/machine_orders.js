@@ -30,7 +30,7 @@ export class MachineOrders {
   /** @param {string} machine_id @param {(status: Object) => void} changed */
   constructor(machine_id, changed) {
     this._id = machine_id;
-    this._path = `/v1/machines/${part(machine_id)}`;
+    this._path = `../v1/machines/${part(machine_id)}`;
     this._changed = changed;
     this._out = button("Take out of service", () => this._order("out-of-service", { title: `Take ${machine_id} out of service`, text: "It is judged no more, until it is returned.", verb: "Take out of service", danger: true }));
     this._in = button("Return to service", () => this._order("in-service", { title: `Return ${machine_id} to service`, verb: "Return to service" }), { kind: "primary" });

@@ -34,7 +34,7 @@ class MachinePage {
   constructor(feed, machine_id) {
     this._feed = feed;
     this._id = machine_id;
-    this._path = `/v1/machines/${part(machine_id)}`;
+    this._path = `../v1/machines/${part(machine_id)}`;
     this._left = new AbortController();
     this._status = null;
     this._state = new MachineState(machine_id);
@@ -198,7 +198,7 @@ class MachinePage {
 
   async _loadAlarms() {
     try {
-      const { alarms } = await read(`/v1/alarms?limit=5&machine_id=${part(this._id)}`, { signal: this._left.signal });
+      const { alarms } = await read(`../v1/alarms?limit=5&machine_id=${part(this._id)}`, { signal: this._left.signal });
       fill(this._alarms, ...(alarms.length ? alarms.map((alarm) => alarmRow(alarm, { named: false })) : [element("li.quiet", {}, "No alarm was ever raised.")]));
     } catch (error) {
       if (!isLeft(error)) fill(this._alarms, element("li.quiet", {}, error.message));

@@ -13,7 +13,7 @@ export class OddMinutes {
   /** @param {string} machine_id @param {(told: Object) => void} changed how far the commissioning is now */
   constructor(machine_id, changed) {
     this._id = machine_id;
-    this._path = `/v1/machines/${part(machine_id)}/calibration`;
+    this._path = `../v1/machines/${part(machine_id)}/calibration`;
     this._changed = changed;
     this._list = element("ul.odd");
     this.node = element("div.odd-minutes", {}, element("h3", {}, "Odd minutes"), element("p", {}, "These are unlike the others, and held back until somebody has heard them. Keep a minute only if the machine was well: it widens the level."), this._list);

@@ -37,7 +37,7 @@ export class PromisesPanel {
   /** @param {string} machine_id @param {AbortSignal} left @param {() => void} made a version was made */
   constructor(machine_id, left, made) {
     this._id = machine_id;
-    this._path = `/v1/machines/${part(machine_id)}/false-alarms`;
+    this._path = `../v1/machines/${part(machine_id)}/false-alarms`;
     this._left = left;
     this._made = made;
     this._body = element("div");
@@ -85,7 +85,7 @@ export class PromisesPanel {
     const report = await askOrder({
       title: `Fit the alarm limits of ${this._id}`,
       text: "A new version with the same statistics, and limits for the false alarms a week that its rule asks for. It is not used before you activate it.",
-      verb: "Fit", fields: [days], give: (order) => send(`/v1/machines/${part(this._id)}/limits`, order),
+      verb: "Fit", fields: [days], give: (order) => send(`../v1/machines/${part(this._id)}/limits`, order),
     });
     if (!report) return;
     say(this._fitted, `Version ${report.version} was made. ${promiseSentence(report.decision.rate)} Run it beside the version in use, or activate it, in Versions.`);

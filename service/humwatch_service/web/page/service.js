@@ -39,7 +39,7 @@ export async function ask(path, { method = "GET", json, body, signal, accept = "
     throw new Problem(0, "unreachable", "The service cannot be reached. Nothing was changed.");
   }
   if (response.ok) return response;
-  if (response.status === 401 && path !== "/v1/session") document.dispatchEvent(new CustomEvent("signedout"));
+  if (response.status === 401 && path !== "../v1/session") document.dispatchEvent(new CustomEvent("signedout"));
   throw await problemOf(response);
 }
 

@@ -15,7 +15,7 @@ export class ShadowPanel {
   /** @param {string} machine_id @param {AbortSignal} left @param {(version: string) => void} activate asks for that */
   constructor(machine_id, left, activate) {
     this._id = machine_id;
-    this._path = `/v1/machines/${part(machine_id)}/shadow`;
+    this._path = `../v1/machines/${part(machine_id)}/shadow`;
     this._left = left;
     this._activate = activate;
     this._head = element("div");

@@ -5,12 +5,12 @@ import { ask, Problem, read, wordsOf } from "./service.js";
 
 /** @returns {Promise<{key_needed: boolean, signed_in: boolean}>} */
 export function session() {
-  return read("/v1/session");
+  return read("../v1/session");
 }
 
 /** Forget the session. */
 export async function signOut() {
-  await ask("/v1/session", { method: "DELETE" });
+  await ask("../v1/session", { method: "DELETE" });
 }
 
 /** @param {unknown} error */
@@ -42,7 +42,7 @@ export function showSignIn(main, signedIn) {
     submit.disabled = true;
     trouble.textContent = "";
     try {
-      await ask("/v1/session", { method: "POST", json: { key: typed } });
+      await ask("../v1/session", { method: "POST", json: { key: typed } });
       fill(main);
       signedIn();
     } catch (error) {

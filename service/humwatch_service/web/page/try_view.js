@@ -61,7 +61,7 @@ class TryFile {
 
   async _loadMachines(wanted) {
     try {
-      const machines = await read("/v1/machines", { signal: this._left.signal });
+      const machines = await read("../v1/machines", { signal: this._left.signal });
       fill(this._machine, ...machines.map((m) => element("option", { value: m.machine_id, selected: m.machine_id === wanted }, `${m.machine_id} (${m.machine_type})`)));
       if (!machines.length) say(this._trouble, "There is no model yet that could judge a recording.");
     } catch (error) {
@@ -103,7 +103,7 @@ class TryFile {
   _score(file, query) {
     const form = new FormData();
     form.append("file", file, file.name);
-    const path = `/v1/machines/${part(this._machine.value)}/score${query}`;
+    const path = `../v1/machines/${part(this._machine.value)}/score${query}`;
     return ask(path, { method: "POST", body: form, signal: this._asked.signal, accept: query ? "image/png" : "application/json" });
   }
 

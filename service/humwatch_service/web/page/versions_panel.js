@@ -24,7 +24,7 @@ export class VersionsPanel {
     this.parts = [this._backtest.node, this._shadow.node];
     this._hasModel = hasModel;
     this._id = machine_id;
-    this._path = `/v1/machines/${part(machine_id)}`;
+    this._path = `../v1/machines/${part(machine_id)}`;
     this._left = left;
     this._list = element("ul.versions");
     this._back = button("Roll back", () => this._askBack());

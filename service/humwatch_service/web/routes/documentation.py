@@ -19,6 +19,7 @@ _PROBLEMS: Final = {
     413: "The body is too large, or the recording too long.",
     415: "The content type or the recording's format is not read.",
     422: "A parameter or the recording cannot be used; `code` says why.",
+    426: "A WebSocket is wanted, and `Upgrade` did not come: a proxy on the way may have dropped it.",
     429: "Too many wrong keys; `Retry-After` says when to try again.",
     500: "A fault of Humwatch's own.",
     503: "Not now: overloaded, loading, stopping, the machine's model was refused, or the database cannot be used.",

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from humwatch.alarm.events import MachineState
 from humwatch_service.web.access import prefers_html
 from humwatch_service.web.application import Service, service_of
+from humwatch_service.web.proxies import prefix_of
 from humwatch_service.web.routes.documentation import problems
 from humwatch_service.webhooks.worker import WebhookStatus
 
@@ -85,6 +86,14 @@ async def index(request: Request) -> Response:
         "openapi": "/openapi.json",
     }
     return JSONResponse(about, headers={"Vary": "Accept"})
+
+
+@router.api_route("/openapi.json", methods=["GET", "HEAD"], include_in_schema=False)
+async def openapi(request: Request) -> Response:
+    """What there is, for programs; beginning with the path that the service is shown under."""
+    prefix = prefix_of(request.scope)
+    described: dict[str, Any] = request.app.openapi()
+    return JSONResponse({**described, "servers": [{"url": prefix}]} if prefix else described)
 
 
 @router.get("/livez", response_class=PlainTextResponse, responses={**_TEXT, **problems()})

@@ -73,6 +73,7 @@ router = APIRouter(tags=["score"])
 _log = event_logger("humwatch.score")
 
 
+@router.put("/score", responses=_RESPONSES, openapi_extra=_BODY)
 @router.post("/score", responses=_RESPONSES, openapi_extra=_BODY)
 async def score(
     request: Request, machine_id: MachineQuery = None, channel: ChannelQuery = None, plot: PlotQuery = None
@@ -81,6 +82,7 @@ async def score(
     return await _Scoring(request, machine_id, channel, picture=_wants_picture(request, plot)).answer()
 
 
+@router.put("/v1/machines/{machine_id}/score", responses=_RESPONSES, openapi_extra=_BODY)
 @router.post("/v1/machines/{machine_id}/score", responses=_RESPONSES, openapi_extra=_BODY)
 async def score_machine(
     request: Request,

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from humwatch_service.errors import BodyTooLarge, RequestMalformed, Unauthorised
 from humwatch_service.web.access import check_own_page
 from humwatch_service.web.application import service_of
+from humwatch_service.web.proxies import prefix_of
 from humwatch_service.web.routes.documentation import problems
 from humwatch_service.web.sessions import COOKIE, SESSION_S
 
@@ -69,7 +70,13 @@ async def sign_in(request: Request) -> Response:
     service.attempts.succeeded(address)
     secure = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
     response.set_cookie(
-        COOKIE, service.sessions.begin(), max_age=SESSION_S, path="/", secure=secure, httponly=True, samesite="strict"
+        COOKIE,
+        service.sessions.begin(),
+        max_age=SESSION_S,
+        path=_cookie_path(request),
+        secure=secure,
+        httponly=True,
+        samesite="strict",
     )
     return response
 
@@ -80,14 +87,19 @@ async def sign_out(request: Request, token: _Token = None) -> Response:
     _check_sender(request)
     service_of(request).sessions.end(token)
     response = Response(status_code=204)
-    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+    response.delete_cookie(COOKIE, path=_cookie_path(request), httponly=True, samesite="strict")
     return response
+
+
+def _cookie_path(request: Request) -> str:
+    """Return the path of the service as the browser knows it: another service may be beside it on the host."""
+    return f"{prefix_of(request.scope)}/"
 
 
 def _check_sender(request: Request) -> None:
     """Refuse pages of others; a program sends no origin."""
     if "sec-fetch-site" in request.headers or "origin" in request.headers:
-        check_own_page(request.headers)
+        check_own_page(request.headers, service_of(request).settings.public_url)
 
 
 async def _order(request: Request) -> SignIn:
