@@ -28,8 +28,8 @@ from humwatch_service.cli.client_options import (
     print_message,
 )
 from humwatch_service.cli.console import failures, say
+from humwatch_service.cli.given import on_disk
 from humwatch_service.cli.interruption import interruptible
-from humwatch_service.cli.piped import on_disk
 from humwatch_service.client import Backlog, LinkEvent, Patience, ServiceAddress, StreamClient
 from humwatch_service.errors import RequestInvalid, ServiceUnreachable
 from humwatch_service.protocol.messages import Bye, Hello, Score, ServerMessage
@@ -85,7 +85,7 @@ def replay(
     """Send recordings to a machine's stream, one after the other. Exits with 0 for alarms too."""
     pace = Pace(speed, loop, chunk_ms)
     with failures(as_json=as_json), on_disk(files, PIPED) as copies:
-        recordings = RecordingSequence(list(copies.values()))
+        recordings = RecordingSequence(copies)
         for remark in recordings.remarks:
             say(remark)
         hello = Hello(

@@ -30,8 +30,10 @@ def recordings_in(paths: Sequence[Path]) -> FoundRecordings:
     """Return the recordings among files and folders, those of a folder by name, and what was left out.
 
     Raises:
-        FileUnreadable: a folder has none, or a file cannot be opened.
+        FileUnreadable: a folder has none, or cannot be read.
     """
+    if not paths:
+        return FoundRecordings([], [])
     try:
         found = find_recordings(paths)
     except OSError as error:
@@ -46,7 +48,7 @@ def recordings_in(paths: Sequence[Path]) -> FoundRecordings:
 
 def recordings(paths: Sequence[Path]) -> list[Path]:
     """Return the recordings of :func:`recordings_in`."""
-    return recordings_in(paths).recordings if paths else []
+    return recordings_in(paths).recordings
 
 
 class RecordingSequence:
