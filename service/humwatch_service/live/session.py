@@ -157,7 +157,8 @@ class StreamSession:
                 raise StreamInvalid("hello was said before")
             await self.hello(message)
         elif isinstance(message, Position):
-            await self._whole_frames()
+            await self._end_head()
+            self._whole_frames()
             self._head = StreamHead()
             self._cursor = message.sample
         elif isinstance(message, Clock):
@@ -175,7 +176,8 @@ class StreamSession:
         stream = self._open_stream
         if len(data) > MAX_MESSAGE_BYTES:
             raise StreamInvalid(f"a message of {len(data)} bytes; at most {MAX_MESSAGE_BYTES} are taken")
-        await self.samples(self._decoder.push(self._head.push(data)))
+        data = self._head.push(data)
+        await self.samples(self._decoder.push(data))
         if stream.accepted - self._confirmed >= stream.form.rate_hz:
             self._confirmed = stream.accepted
             self.outgoing.put(Received(sample=self._confirmed))
@@ -204,8 +206,9 @@ class StreamSession:
 
     async def finish(self) -> Bye:
         """Score what is left; the stream is over. A ``position`` ahead marks a last gap."""
+        await self._end_head()
+        self._whole_frames()
         stream = self._open_stream
-        await self._whole_frames()
         if self._cursor > stream.accepted:
             await stream.take(Gap(self._cursor - stream.accepted))
         await stream.end()
@@ -238,10 +241,12 @@ class StreamSession:
             raise StreamInvalid("the first message has to be hello")
         return self._stream
 
-    async def _whole_frames(self) -> None:
-        """Take what was held back of the first bytes; nothing may be left of a frame."""
+    async def _end_head(self) -> None:
+        """Hear what was held back of the first bytes: no file begins so."""
         if rest := self._head.rest():
             await self.samples(self._decoder.push(rest))
+
+    def _whole_frames(self) -> None:
         if self._decoder.rest_bytes:
             raise StreamInvalid(f"{self._decoder.rest_bytes} bytes do not make a whole frame")
 
