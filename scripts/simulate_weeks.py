@@ -33,8 +33,8 @@ from humwatch.false_alarms.estimate import WEEK_S, fit_decision
 from humwatch.false_alarms.provisional import PROVISIONAL_LIMITS
 from humwatch.false_alarms.scores import NormalScores, ScoreSegment
 from humwatch.false_alarms.statistic import cluster_peaks, on_delay_statistic, sequential_statistic
+from humwatch.normal_recording import normal_clips
 from humwatch.pipeline import network_response
-from humwatch.recording import normal_clips
 from humwatch.scoring.calibration import CalibrationSpec, judge
 from humwatch.scoring.evidence import evidence_of
 from humwatch.scoring.normal_clip import NormalClip

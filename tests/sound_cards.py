@@ -24,6 +24,10 @@ class FakeStream:
         self._sound = sound
         self._callback: Callable[..., None] = given["callback"]
 
+    @property
+    def _frame_bytes(self) -> int:
+        return int(self.dtype.removeprefix("int")) // 8 * self.channels
+
     def start(self) -> None:
         self.active = True
         if self._sound.feed is not None:
@@ -37,12 +41,12 @@ class FakeStream:
 
     def give(self, data: bytes | bytearray, *, overflow: bool = False) -> None:
         """Call back as PortAudio does."""
-        samples = len(data) // (2 * self.channels)
+        samples = len(data) // self._frame_bytes
         self._callback(data, samples, None, SimpleNamespace(input_overflow=overflow))
 
     def _play(self) -> None:
         """Give out the sound of the card at ``speed`` times its pace, from its own thread, over and over."""
-        feed, size = self._sound.feed, self.blocksize * 2 * self.channels
+        feed, size = self._sound.feed, self.blocksize * self._frame_bytes
         assert feed is not None
         at = 0
         while self.active:

@@ -4,7 +4,7 @@
 
     HumwatchError
     ├── AudioError                      the sound cannot be used
-    │   ├── AudioFormatUnsupported          not a WAV or FLAC file, or an encoding that is not read
+    │   ├── AudioFormatUnsupported          no recording, or a form of one that is not read
     │   ├── AudioEmpty                      no bytes, or no samples
     │   ├── AudioTruncated                  fewer samples than the header says
     │   ├── AudioHeaderInvalid              a header that contradicts itself
@@ -48,7 +48,7 @@ class AudioError(HumwatchError):
 
 
 class AudioFormatUnsupported(AudioError):
-    """Not a WAV or FLAC file, or an encoding that is not read."""
+    """No recording, or a form of one that is not read."""
 
     code = "audio_format_unsupported"
 

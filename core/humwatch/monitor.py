@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from humwatch.arrays import Float32, Float64
+from humwatch.audio.band_limit import BandLimit
 from humwatch.detectors.detector_set import DetectorName, DetectorSet
 from humwatch.detectors.normal_lines import LineFinding
 from humwatch.detectors.rhythm import IrregularTime, irregular_times
@@ -15,6 +18,35 @@ from humwatch.pipeline import EvidencePipeline, PipelineSpec, WindowBlock
 from humwatch.predictor import Predictor
 from humwatch.scoring.calibration import Calibration, ScaleCalibration
 from humwatch.scoring.recent import Pooled, RecentEvidence, RecentLines
+from humwatch.source.health import SourceHealth
+
+
+def source_health(
+    spec: PipelineSpec, calibration: Calibration | None, *, rate_hz: int, full_scale: bool = True, spectrum: bool = True
+) -> SourceHealth:
+    """Return the health of one source, fresh.
+
+    Args:
+        spec: front end and bands of the model.
+        calibration: calibration that the sound is compared with; None where there is none.
+        rate_hz: sample rate, Hz.
+        full_scale: whether samples have a full scale.
+        spectrum: whether windows will be heard, for the band limit.
+    """
+    levels_dbfs = (-np.inf, np.inf)
+    if calibration is not None:
+        levels_dbfs = calibration.level_dbfs_low, calibration.level_dbfs_high
+    normal_db = calibration.spectrum_db if calibration is not None else None
+    return SourceHealth(
+        rate_hz=rate_hz,
+        needed_hz=float(spec.band_edges_hz[-1, 1]),
+        level_dbfs_low=levels_dbfs[0],
+        level_dbfs_high=levels_dbfs[1],
+        full_scale=full_scale,
+        band_limit=BandLimit(spec.features, spec.scoring.bands(spec.features), normal_db=normal_db)
+        if spectrum
+        else None,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,31 +1,32 @@
-"""Whole recordings: their score, and their evidence for a calibration."""
+"""Whole recordings: their score. What of them can be judged is found as for a live stream."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Final, Literal
 
 import numpy as np
 
 from humwatch.audio.decoding import AudioInfo, DecodeLimits, Recording, open_recording
-from humwatch.audio.levels import SecondLevels
-from humwatch.audio.quality import UNJUDGEABLE, SoundCheck, SoundWarning, missing_band, unusual_level
-from humwatch.detectors.lines import ClipLines
+from humwatch.audio.levels import ChannelLevels
+from humwatch.audio.quality import SoundWarning, WarningCode, unusual_level
 from humwatch.detectors.thresholds import conformal_p_value
-from humwatch.errors import AudioChannelMissing, AudioTooShort, CalibrationError
-from humwatch.monitor import Monitor, ScaleScore, Step, StepScores
-from humwatch.pipeline import EvidencePipeline, PipelineSpec, WindowBlock
-from humwatch.predictor import Predictor
+from humwatch.errors import AudioChannelMissing, AudioTooShort
+from humwatch.monitor import Monitor, ScaleScore, Step, StepScores, source_health
+from humwatch.pipeline import PipelineSpec
 from humwatch.scoring.calibration import ScaleCalibration
 from humwatch.scoring.decision import State, decide
-from humwatch.scoring.evidence import Evidence
 from humwatch.scoring.explain import BandRange, explain_bands
-from humwatch.scoring.normal_clip import NormalClip
+from humwatch.source.recording_source import RecordingSource
 
 COARSE_BITS = 12
 """Samples of fewer bits than this, and than those of calibration, are too coarse to judge."""
+
+
+IN_PLACES: Final[frozenset[WarningCode]] = frozenset({"silent", "stuck", "drop_outs", "not_running"})
+"""Warnings about places of a recording: clips that reach into one are not judged, the others are."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,12 @@ def score_recording(
     default_channel: int = 0,
     limits: DecodeLimits | None = None,
     on_step: Callable[[Step], None] | None = None,
+    use_level: bool = True,
 ) -> RecordingScore:
-    """Score a WAV or FLAC recording.
+    """Score a recording.
 
-    The score is that of the worst ``clip_seconds`` of it, as a live stream of the same samples would have shown.
+    The score is that of the worst ``clip_seconds`` of it, as a live stream of the same samples would have shown. What
+    holds a hole, or sound of a machine that does not run, is not judged; where that is all, the state says so.
 
     Args:
         source: path or seekable binary file.
@@ -85,6 +88,7 @@ def score_recording(
         default_channel: channel that the model was calibrated for.
         limits: limits of decoding; None for the usual ones.
         on_step: callback for each step as soon as it is known; may raise to give up.
+        use_level: True if the level shows whether the machine runs, as on a stream.
 
     Raises:
         AudioError: a subclass for each reason that a recording cannot be scored.
@@ -95,30 +99,76 @@ def score_recording(
         if round(info.frames * rate_hz / info.rate_hz) < shortest:
             raise AudioTooShort(f"{info.duration_s:.3f} s; {shortest / rate_hz:.3f} s at least are needed")
         chosen = choose_channel(info.channels, channel, default_channel)
-        monitor, check = monitor_for(info.rate_hz, chosen), SoundCheck(info.rate_hz)
-        steps: list[StepScores] = []
-        for step in _scored_steps(monitor, check, recording, chosen):
-            steps.append(StepScores(step.step, step.clip))
+        heard = _HeardRecording(monitor_for(info.rate_hz, chosen), info, chosen, use_level=use_level)
+        for step in heard.steps(recording):
             if on_step is not None:
                 on_step(step)
-    if not steps:
+    if not heard.scores:
         raise AudioTooShort(f"{info.duration_s:.3f} s; {shortest / rate_hz:.3f} s at least are needed")
-    warnings = [
-        *check.warnings(),
-        *_source_warnings(monitor, info),
-        *_level_warning(monitor, check.level_dbfs),
-    ]
+    warnings = heard.warnings()
     if info.channels > 1 and channel is None:
         text = f"channel {chosen} of {info.channels} (counted from 0) was scored; ask for another with `channel`"
         warnings.append(SoundWarning(code="channel_selected", message=text))
-    return _recording_score(monitor, steps, info.duration_s, check.level_dbfs, warnings)
+    return _recording_score(heard, warnings)
 
 
-def _scored_steps(monitor: Monitor, check: SoundCheck, recording: Recording, channel: int) -> Iterator[Step]:
-    for block in recording.blocks():
-        check.push(np.ascontiguousarray(block.samples[:, channel]))
-        yield from monitor.push(block.samples)
-    yield from monitor.flush()
+class _HeardRecording:
+    """A recording that is scored while it is decoded, and what of it can be judged."""
+
+    def __init__(self, monitor: Monitor, info: AudioInfo, channel: int, *, use_level: bool) -> None:
+        self.monitor = monitor
+        self.info = info
+        self.scores: list[StepScores] = []
+        self._channel = channel
+        calibration, full_scale = monitor.calibration, info.full_scale
+        self._scale = np.float32(calibration.scale_of(full_scale=full_scale))
+        health = source_health(monitor.spec, calibration, rate_hz=info.rate_hz, full_scale=full_scale)
+        gate = calibration.run_gate if use_level else None
+        self.source = RecordingSource(health, rate_hz=info.rate_hz, full_scale=full_scale, run_gate=gate)
+        self._levels = ChannelLevels(info.channels)
+        self._silent_dbfs = health.silent_dbfs
+
+    def steps(self, recording: Recording) -> Iterator[Step]:
+        """Decode, and yield the steps as they are due."""
+        for block in recording.blocks():
+            samples = block.samples if self._scale == 1.0 else block.samples * self._scale
+            if self.info.channels > 1:
+                self._levels.push(samples)
+            self.source.push(np.ascontiguousarray(samples[:, self._channel]))
+            yield from self._kept(self.monitor.push(samples))
+        yield from self._kept(self.monitor.flush())
+        self.source.finish()
+
+    def _kept(self, steps: list[Step]) -> Iterator[Step]:
+        for step in steps:
+            self.scores.append(StepScores(step.step, step.clip))
+            self.source.hear(step.block.windows, self._span(step.step))
+            yield step
+
+    def _span(self, score: ScaleScore) -> tuple[int, int]:
+        """Return the samples at the recording's rate that a score depends on."""
+        ratio = self.info.rate_hz / self.monitor.spec.features.rate_hz
+        return round(score.start_sample * ratio), round(score.end_sample * ratio)
+
+    def can_judge(self, score: ScaleScore) -> bool:
+        """Return True if nothing in the sound of a score keeps it from being judged."""
+        return not self.source.reasons(*self._span(score))
+
+    def warnings(self) -> list[SoundWarning]:
+        """Return the warnings about the sound and the recording."""
+        found = name_live_channel(self.source.warnings(), self._levels, self._channel, self._silent_dbfs)
+        return [*found, *_source_warnings(self.monitor, self.info, found), *_level_warning(self.monitor, self.source)]
+
+
+def name_live_channel(
+    warnings: list[SoundWarning], levels: ChannelLevels, channel: int, silent_dbfs: float
+) -> list[SoundWarning]:
+    """Return the warnings; one that a channel is silent names the loudest of the others, if one is alive."""
+    alive = levels.alive(channel, silent_dbfs)
+    return [
+        SoundWarning(code=one.code, message=f"{one.message}; {alive}") if alive and one.code == "silent" else one
+        for one in warnings
+    ]
 
 
 def choose_channel(channels: int, channel: int | None, default: int) -> int:
@@ -133,15 +183,15 @@ def choose_channel(channels: int, channel: int | None, default: int) -> int:
     return chosen
 
 
-def _recording_score(
-    monitor: Monitor, steps: list[StepScores], duration_s: float, level_dbfs: float, warnings: list[SoundWarning]
-) -> RecordingScore:
+def _recording_score(heard: _HeardRecording, warnings: list[SoundWarning]) -> RecordingScore:
+    monitor, steps, duration_s = heard.monitor, heard.scores, heard.info.duration_s
     clips = [step.clip for step in steps if step.clip is not None]
     calibration = monitor.calibration
     scale, scores, used = (
         ("clip", clips, calibration.clip) if clips else ("step", [step.step for step in steps], calibration.step)
     )
-    worst = max(scores, key=lambda score: score.score)
+    judged = [score for score in scores if heard.can_judge(score)]
+    worst = max(judged or scores, key=lambda score: score.score)
     if not clips:
         clip_s = monitor.spec.windows.clip_seconds
         text = (
@@ -153,9 +203,14 @@ def _recording_score(
         *(SoundWarning(code="few_calibration_recordings", message=text) for text in calibration.warnings),
     ]
     warn = used.thresholds.normalise(used.thresholds.warn.level)
+    if judged:
+        in_all = [warning for warning in warnings if warning.code not in IN_PLACES]
+        state = decide(worst.score, warn=warn, warnings=in_all)
+    else:
+        state = "off" if heard.source.is_off else "unknown"
     return RecordingScore(
         duration_s=duration_s,
-        state=decide(worst.score, warn=warn, warnings=warnings),
+        state=state,
         worst=worst,
         scale="clip" if scale == "clip" else "step",
         calibration=used,
@@ -163,20 +218,15 @@ def _recording_score(
         bands=explain_bands(worst.contributions, worst.departures_db, monitor.spec.band_edges_hz),
         steps=steps,
         warnings=warnings,
-        level_dbfs=level_dbfs,
+        level_dbfs=heard.source.level_dbfs,
     )
 
 
-def _rate_warnings(spec: PipelineSpec, info: AudioInfo) -> list[SoundWarning]:
-    """Return the warning for a recording's rate too low for the model."""
-    text = missing_band(info.rate_hz, float(spec.band_edges_hz[-1, 1]))
-    return [] if text is None else [SoundWarning(code="bandwidth_limited", message=text)]
-
-
-def _source_warnings(monitor: Monitor, info: AudioInfo) -> list[SoundWarning]:
-    """Return the warnings for a recording's rate and resolution."""
-    found = _rate_warnings(monitor.spec, info)
-    if not found and info.rate_hz != monitor.spec.features.rate_hz:
+def _source_warnings(monitor: Monitor, info: AudioInfo, known: list[SoundWarning]) -> list[SoundWarning]:
+    """Return the warnings for a recording's rate and resolution, beside those about its sound."""
+    found: list[SoundWarning] = []
+    limited = any(warning.code == "bandwidth_limited" for warning in known)
+    if not limited and info.rate_hz != monitor.spec.features.rate_hz:
         text = f"resampled from {info.rate_hz} to {monitor.spec.features.rate_hz} Hz"
         found.append(SoundWarning(code="resampled", message=text))
     calibrated_bits = monitor.calibration.sample_bits
@@ -185,104 +235,29 @@ def _source_warnings(monitor: Monitor, info: AudioInfo) -> list[SoundWarning]:
             f"rounded to {info.sample_bits} bits, samples hiss louder than much of what the model listens to; it was"
             f" calibrated on {calibrated_bits} bits: the score says nothing about the machine"
         )
+        if info.lossy is not None:
+            text = (
+                f"{_coding(info)} keeps too little of the sound, and the model was calibrated on finer recordings:"
+                " the score says nothing about the machine"
+            )
         found.append(SoundWarning(code="coarse_samples", message=text))
-    return found
+    return [*found, *coding_warning(info)]
 
 
-def _level_warning(monitor: Monitor, level_dbfs: float) -> list[SoundWarning]:
-    calibration = monitor.calibration
-    text = unusual_level(level_dbfs, calibration.level_dbfs_low, calibration.level_dbfs_high)
-    return [] if text is None else [SoundWarning(code="level_unusual", message=text)]
+def _coding(info: AudioInfo) -> str:
+    rate = "" if info.bits_per_s is None else f" at {info.bits_per_s / 1000:.0f} kbit/s a channel"
+    return f"{info.lossy}{rate}"
 
 
-@dataclass(frozen=True)
-class RecordingEvidence:
-    """Evidence of a recording, and properties of its sound.
-
-    Attributes:
-        blocks: windows, predictions and evidence.
-        level_dbfs: level of the recording.
-        quietest_dbfs: level of its quietest whole second; None when it is shorter than one.
-        sample_bits: resolution of a sample, bits.
-        warnings: warnings about the sound itself.
-    """
-
-    blocks: list[WindowBlock]
-    level_dbfs: float
-    quietest_dbfs: float | None
-    sample_bits: int
-    warnings: list[SoundWarning]
-
-
-def analyse(
-    path: Path, spec: PipelineSpec, predictor: Predictor, *, channel: int | None, default_channel: int = 0
-) -> RecordingEvidence:
-    """Extract the evidence of a whole recording; channels as for :func:`score_recording`."""
-    with open_recording(path) as recording:
-        info = recording.info
-        chosen = choose_channel(info.channels, channel, default_channel)
-        pipeline = EvidencePipeline(spec, predictor, source_rate_hz=info.rate_hz, channel=chosen, calibrating=True)
-        check, levels = SoundCheck(info.rate_hz), SecondLevels(info.rate_hz)
-        blocks: list[WindowBlock] = []
-        seconds_dbfs: list[float] = []
-        for block in recording.blocks():
-            blocks += pipeline.push(block.samples)
-            mono = np.ascontiguousarray(block.samples[:, chosen])
-            check.push(mono)
-            seconds_dbfs += levels.push(mono)
-        blocks += pipeline.flush()
-    warnings = [*check.warnings(), *_rate_warnings(spec, info)]
-    return RecordingEvidence(blocks, check.level_dbfs, min(seconds_dbfs, default=None), info.sample_bits, warnings)
-
-
-def whole_clips(evidence: Evidence, spec: PipelineSpec) -> list[Evidence]:
-    """Cut evidence into clips that do not overlap; none when it is shorter than a clip."""
-    size = spec.clip_windows
-    return [evidence[start : start + size] for start in range(0, len(evidence) - size + 1, size)]
-
-
-def clip_lines(blocks: Sequence[WindowBlock], spec: PipelineSpec, first_window: int) -> ClipLines | None:
-    """Return the line spectra of the blocks that lie whole in the clip from ``first_window`` on; None without lines."""
-    inside = range(first_window, first_window + spec.clip_windows - spec.step_windows + 1)
-    found = [block.lines for block in blocks if block.first_window in inside and block.lines is not None]
-    return ClipLines.of(found) if spec.uses_lines else None
-
-
-def normal_clips(
-    path: Path, name: str, spec: PipelineSpec, predictor: Predictor, *, channel: int | None, default_channel: int = 0
-) -> list[NormalClip]:
-    """Cut a normal recording into whole clips that do not overlap, and keep their evidence.
-
-    Args:
-        path: path of the recording.
-        name: name of the recording; clips of one name never count as independent.
-        spec: front end, windows and score of the model.
-        predictor: network of the model.
-        channel: channel to use, as for :func:`score_recording`.
-        default_channel: default channel, as for :func:`score_recording`.
-
-    Returns:
-        The clips; none when the recording is shorter than a clip.
-
-    Raises:
-        AudioError: the recording cannot be decoded.
-        CalibrationError: it is silent, stuck or sampled too low to be judged: thresholds from it would be false.
-    """
-    analysed = analyse(path, spec, predictor, channel=channel, default_channel=default_channel)
-    for warning in analysed.warnings:
-        if warning.code in UNJUDGEABLE:
-            raise CalibrationError(f"{path} is no normal recording ({warning.code}): {warning.message}")
-    if not analysed.blocks:
+def coding_warning(info: AudioInfo) -> list[SoundWarning]:
+    """Return the warning for a recording whose coding left out sound."""
+    if info.lossy is None:
         return []
-    evidence = Evidence.concatenate([block.evidence for block in analysed.blocks])
-    return [
-        NormalClip(
-            name,
-            clip,
-            analysed.level_dbfs,
-            analysed.sample_bits,
-            analysed.quietest_dbfs,
-            clip_lines(analysed.blocks, spec, number * spec.clip_windows),
-        )
-        for number, clip in enumerate(whole_clips(evidence, spec))
-    ]
+    text = f"coded as {_coding(info)}: what ears miss was left out, and a faint fault may be among it"
+    return [SoundWarning(code="lossy_coded", message=text)]
+
+
+def _level_warning(monitor: Monitor, source: RecordingSource) -> list[SoundWarning]:
+    calibration = monitor.calibration
+    text = unusual_level(source.level_dbfs, calibration.level_dbfs_low, calibration.level_dbfs_high)
+    return [] if text is None else [SoundWarning(code="level_unusual", message=text)]

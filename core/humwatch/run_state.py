@@ -90,6 +90,11 @@ class RunState:
         return self._signal is None and self._quiet_s > STOPPING_S
 
     @property
+    def quiet_s(self) -> float:
+        """Seconds for which it has been so quiet."""
+        return self._quiet_s
+
+    @property
     def running(self) -> bool | None:
         """True while the machine runs; None until levels show that."""
         if self._signal is not None:

@@ -14,7 +14,7 @@ from humwatch.audio.decoding import MonoResampler, read_mono
 from humwatch.errors import HumwatchError
 from humwatch.synthetic import SyntheticMachine
 from humwatch_service.errors import FileUnreadable, RequestInvalid
-from humwatch_service.sources.sequence import encoded
+from humwatch_service.protocol.pcm import encoded
 
 SAMPLE_BYTES: Final = 2
 SYNTHETIC_SEED: Final = 7
@@ -61,7 +61,7 @@ def normal_sound(recording: Path | None, rate_hz: int) -> PlayedSound:
     """Return a recording's first channel, or five minutes of the synthetic machine with the seed 7.
 
     Args:
-        recording: WAV or FLAC; None for the synthetic machine.
+        recording: path of a recording; None for the synthetic machine.
         rate_hz: sample rate to play at, Hz.
 
     Raises:

@@ -15,12 +15,11 @@ from starlette.middleware import Middleware
 from humwatch.errors import HumwatchError
 from humwatch_service.config.settings import Settings, check_exposure
 from humwatch_service.config.webhooks import check_webhooks
-from humwatch_service.sources.supervisor import SourceSupervisor
 from humwatch_service.telemetry.logs import event_logger
 from humwatch_service.telemetry.tracing import RequestTraces
 from humwatch_service.web.access import Access, HostNames
 from humwatch_service.web.application import Service
-from humwatch_service.web.body_limit import BodyLimit
+from humwatch_service.web.body_limit import BodyLimit, BodyLimits
 from humwatch_service.web.error_answers import EXCEPTION_HANDLERS
 from humwatch_service.web.proxies import Proxies
 from humwatch_service.web.request_context import RequestContext
@@ -40,6 +39,7 @@ from humwatch_service.web.routes import (
     score,
     session,
     shadow,
+    sources,
     stream,
     versions,
 )
@@ -92,6 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
         versions,
         backtest,
         shadow,
+        sources,
         models,
         health,
         runbooks,
@@ -104,6 +105,12 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _middleware(settings: Settings, service: Service) -> list[Middleware]:
     keys = service.keys
+    limits = BodyLimits(
+        max_bytes=settings.max_body_bytes,
+        timeout_s=settings.body_timeout_s,
+        min_bytes=settings.body_min_bytes,
+        total_s=settings.body_total_timeout_s,
+    )
     hosts = HostNames(
         host=settings.host, allowed=settings.allowed_hosts, public_url=settings.public_url, without_keys=not keys
     )
@@ -112,7 +119,7 @@ def _middleware(settings: Settings, service: Service) -> list[Middleware]:
         *([Middleware(RequestTraces, tracing=service.tracing)] if service.tracing.on else []),
         Middleware(RequestContext, metrics=service.metrics),
         Middleware(Access, keys=keys, hosts=hosts, sessions=service.sessions, public_url=settings.public_url),
-        Middleware(BodyLimit, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s),
+        Middleware(BodyLimit, limits=limits),
     ]
 
 
@@ -122,8 +129,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service.tracing.start()
     loading = asyncio.create_task(_load(service))
     service.live.start()
-    sources = SourceSupervisor(service.live.session, service.settings.sources)
-    sources.start()
+    service.sources.start()
     working = {asyncio.create_task(service.webhooks.run()), asyncio.create_task(service.calibration.upkeep.run())}
     try:
         yield
@@ -131,7 +137,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         for task in working:
             task.cancel()
         await asyncio.wait(working)
-        await sources.close()
+        await service.sources.close()
         await loading
         service.stop_streams()
         await service.calibration.upkeep.close()

@@ -15,6 +15,7 @@ from humwatch_service.config.webhooks import recipients
 from humwatch_service.cpu_allowance import ControlGroup, cpu_allowance
 from humwatch_service.live.admission import StreamAdmission
 from humwatch_service.live.audio_ring import Sound
+from humwatch_service.live.clock_watch import ClockWatch
 from humwatch_service.live.evidence_writer import EvidenceWriter
 from humwatch_service.live.executor import PriorityExecutor
 from humwatch_service.live.gauges import MachineGauges
@@ -28,6 +29,7 @@ from humwatch_service.live.recorder import MachineRecorder
 from humwatch_service.live.reference_recorder import ReferenceRecorder
 from humwatch_service.live.retention import Retention
 from humwatch_service.live.stream_recorder import StreamRecorder, beside_predictor, counted_predictor
+from humwatch_service.metrics.live import LiveMetrics
 from humwatch_service.metrics.registry import Metrics
 from humwatch_service.models.registry import Engine, LoadedModel, ModelRegistry
 from humwatch_service.models.versions import ModelVersions
@@ -42,6 +44,8 @@ from humwatch_service.scoring.uploads import UploadSlots
 from humwatch_service.shadow.candidate_maker import CandidateMaker
 from humwatch_service.shadow.scores import scores_of
 from humwatch_service.shadow.shadows import Shadows
+from humwatch_service.sources.live_host import LiveHost
+from humwatch_service.sources.supervisor import SourceSupervisor
 from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.records import split_alarm_id
 from humwatch_service.storage.state_folder import StateFolder
@@ -116,6 +120,7 @@ def make_service(settings: Settings) -> Service:
         metrics=metrics,
         state=state,
         live=live,
+        sources=SourceSupervisor(LiveHost(live, state.store), settings.sources, state.store.folders, metrics.folders),
         broadcast=_broadcast(settings, live, metrics),
         versions=versions,
         calibration=make_calibrations(
@@ -189,7 +194,13 @@ def _recorder(
     on_owed: Callable[[], None],
 ) -> MachineRecorder:
     logbook = Logbook(
-        state.store, recipients=lambda machine_id, event: recipients(settings.webhooks, machine_id, event)
+        state.store,
+        recipients=lambda machine, event, late_s: recipients(
+            settings.webhooks,
+            machine.machine_id,
+            event,
+            late_s=late_s if event.alarm is None else machine.alarm_late_s,
+        ),
     )
     writer = EvidenceWriter(state.store, state.evidence, paint=paint)
     references = ReferenceRecorder(state.normal_sounds, state.kept_sounds, submit=writer.submit)
@@ -239,7 +250,7 @@ def _live(
         overload=OverloadWatch(
             load, metrics.live, lambda: machines.fed, relieve=shadows.relieve, throttled_s=ControlGroup().throttled_s
         ),
-        periodic=_periodic(machines, recorder, gauges, retention, drifts, false_alarms, shadows),
+        periodic=_periodic(machines, recorder, gauges, retention, drifts, false_alarms, shadows, metrics.live),
         metrics=metrics.live,
         conclude=shadows.conclude,
     )
@@ -282,8 +293,11 @@ def _periodic(
     drifts: Drifts,
     false_alarms: SeenFalseAlarms,
     shadows: Shadows,
+    metrics: LiveMetrics,
 ) -> PeriodicTasks:
+    machines.on_restored = retention.on_restored
     return PeriodicTasks(
+        PeriodicTask(0.0, ClockWatch([metrics.clock_set, retention.on_clock_set]).look),
         PeriodicTask(0.0, machines.restore),
         PeriodicTask(0.0, shadows.restore),
         PeriodicTask(0.0, machines.tick),

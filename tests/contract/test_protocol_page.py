@@ -16,6 +16,7 @@ import soundfile
 from pydantic import BaseModel
 
 from humwatch.alarm.events import EVENT_KINDS, MACHINE_STATES, MachineState
+from humwatch_service.protocol.media_types import AudioFormat, audio_format
 from humwatch_service.protocol.messages import (
     MAX_SAMPLE,
     PROTOCOL_VERSION,
@@ -24,7 +25,6 @@ from humwatch_service.protocol.messages import (
     Limits,
     ServerMessage,
 )
-from humwatch_service.web.routes.stream import audio_format
 from tests.stream_server import MACHINE, StreamServer, served
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
@@ -101,7 +101,7 @@ def test_what_can_be_counted_is_counted_right() -> None:
 @pytest.mark.parametrize("sample_format", SAMPLE_BYTES)
 def test_the_content_type_of_each_format_is_on_the_page(sample_format: str) -> None:
     (content_type,) = re.findall(rf"^\| `{sample_format}` \| `(audio/[^`]+)`", PAGE, re.MULTILINE)
-    assert audio_format(content_type) == (sample_format, 16_000, 1)
+    assert audio_format(content_type) == AudioFormat(sample_format, 16_000, 1)
 
 
 def test_the_examples_of_messages_are_messages() -> None:

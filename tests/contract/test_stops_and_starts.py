@@ -24,9 +24,9 @@ from humwatch.bundle.manifest import PredictorCard
 from humwatch.calibration.fit import calibrate
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor, LiveStep
+from humwatch.normal_recording import whole_clips
 from humwatch.pipeline import EvidencePipeline, PipelineSpec
 from humwatch.predictor import Predictor
-from humwatch.recording import whole_clips
 from humwatch.scoring.calibration import CalibrationSpec
 from humwatch.scoring.evidence import Evidence
 from humwatch.scoring.normal_clip import NormalClip

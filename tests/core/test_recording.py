@@ -12,9 +12,10 @@ import soxr
 from humwatch.calibration.fit import calibrate
 from humwatch.errors import AudioChannelMissing, AudioTooShort, CalibrationError
 from humwatch.monitor import Monitor, Step
+from humwatch.normal_recording import normal_clips
 from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Predictor
-from humwatch.recording import RecordingScore, normal_clips, score_recording
+from humwatch.recording import RecordingScore, score_recording
 from humwatch.scoring.calibration import Calibration, CalibrationSpec
 from humwatch.scoring.spec import ScoringSpec
 from humwatch.synthetic import FAULTS, Fault, SyntheticMachine

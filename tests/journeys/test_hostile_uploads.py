@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.coded_sounds import THROUGH_LIBSNDFILE, THROUGH_PYAV, coded
+
 
 def post(client: httpx.Client, data: bytes, machine_id: str = "pump-2", **params: Any) -> httpx.Response:
     return client.post(
@@ -103,6 +105,29 @@ def test_too_many_samples_is_known_from_the_header(make_server: Any) -> None:
     http = make_server(max_decoded_samples=1_000_000).http
     answer = post(http, flac_silence(200_000, 8, 16_000))
     assert (answer.status_code, answer.json()["code"]) == (413, "audio_too_large")
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [("m4a", "audio_too_long"), ("opus", "audio_too_long"), ("mka", "audio_too_long")]
+)
+def test_minutes_of_silence_in_a_few_bytes_are_bounded(make_server: Any, kind: str, code: str) -> None:
+    data = coded(np.zeros(48_000 * 120, np.float32), 48_000, kind, bits_per_s=6_000)
+    assert len(data) < 400_000
+    answer = post(make_server(max_duration_s=60.0).http, data)
+    assert (answer.status_code, answer.json()["code"]) == (413, code)
+
+
+@pytest.mark.parametrize("kind", [*THROUGH_PYAV, *THROUGH_LIBSNDFILE])
+def test_random_damage_to_any_form_never_breaks_the_service(client: httpx.Client, workshop: Any, kind: str) -> None:
+    rng = np.random.default_rng(7)
+    rate_hz = {"mka": 48_000, "3gp": 8_000, "amr": 8_000}.get(kind, 16_000)
+    whole = coded(workshop.normal(seconds=1.5), rate_hz, kind)
+    for _ in range(8):
+        damaged = bytearray(whole)
+        for at in rng.integers(0, min(400, len(whole)), 4):
+            damaged[at] = rng.integers(0, 256)
+        assert post(client, bytes(damaged)).status_code in (200, 413, 415, 422)
+    assert client.get("/readyz").status_code == 200
 
 
 BOMB_PROBE = """
@@ -195,10 +220,9 @@ def test_a_machine_id_of_any_length_is_answered_not_cut_off(client: httpx.Client
         ({"content": SECOND, "headers": {"Content-Type": "application/json"}}, 415, "media_type_unsupported"),
         ({"data": {"machine_id": "pump-2"}}, 415, "media_type_unsupported"),
         ({"content": SECOND, "headers": {"Content-Encoding": "gzip"}}, 415, "media_type_unsupported"),
-        ({"files": {"sound": ("a.wav", SECOND)}}, 422, "request_invalid"),
         ({"files": {"other": (None, "text")}}, 422, "request_invalid"),
         ({"files": {"file": (None, "text")}}, 422, "request_invalid"),
-        ({"files": [("file", ("a", SECOND)), ("file", ("b", SECOND))]}, 400, "request_malformed"),
+        ({"files": [("file", ("a", SECOND)), ("file", ("b", SECOND))]}, 422, "request_invalid"),
         ({"files": [("file", ("a", SECOND))], "data": {"channel": "one"}}, 422, "request_invalid"),
         ({"files": [("file", ("a", SECOND))], "data": {"channel": "9" * 5000}}, 422, "request_invalid"),
         ({"files": [("file", ("a", SECOND))], "data": {"machine_id": "fan-1"}}, 422, "request_invalid"),

@@ -12,6 +12,7 @@ import pytest
 from scipy.signal import resample_poly
 
 from humwatch.recording import score_recording
+from tests.coded_sounds import coded
 
 EXACT = 1e-12
 
@@ -69,6 +70,42 @@ def test_every_format_gives_the_score_of_the_same_samples(
     answer = post(client, workshop.encoded(on_16_bits[name], form=form, subtype=subtype))
     assert answer.status_code == 200, answer.text
     assert answer.json()["score"] == pytest.approx(reference[name], abs=EXACT)
+
+
+def test_a_recording_whose_length_nobody_filled_in_gives_the_score_of_the_same_samples(
+    client: httpx.Client, workshop: Any, on_16_bits: Any, reference: Any
+) -> None:
+    wav, rf64, flac = (workshop.encoded(on_16_bits["faulty"], form=form) for form in ("WAV", "RF64", "FLAC"))
+    data, ds64 = wav.index(b"data") + 4, rf64.index(b"ds64") + 8
+    total = 4 + 4 + 13
+    unsized = {
+        "size 0": wav[:4] + bytes(4) + wav[8:data] + bytes(4) + wav[data + 4 :],
+        "4 GiB": wav[:data] + b"\xff" * 4 + wav[data + 4 :],
+        "ds64 of ones": rf64[:ds64] + b"\xff" * 24 + rf64[ds64 + 24 :],
+        "BW64, ds64 of zeros": b"BW64" + rf64[4:ds64] + bytes(24) + rf64[ds64 + 24 :],
+        "FLAC": flac[:total] + bytes([flac[total] & 0xF0, 0, 0, 0, 0]) + flac[total + 5 :],
+    }
+    for name, sent in unsized.items():
+        answer = post(client, sent)
+        assert answer.status_code == 200, (name, answer.text)
+        assert answer.json()["score"] == pytest.approx(reference["faulty"], abs=EXACT), name
+        assert answer.json()["duration_s"] == pytest.approx(len(on_16_bits["faulty"]) / 16_000)
+
+
+@pytest.mark.parametrize("kind", ["mp3", "ogg", "opus", "m4a", "aac", "wma", "aiff", "caf", "au", "w64", "alac"])
+def test_what_phones_and_recorders_write_is_judged_and_its_coding_named(
+    client: httpx.Client, on_16_bits: Any, kind: str
+) -> None:
+    faulty, normal = (
+        post(client, coded(on_16_bits[name], 16_000, kind, bits_per_s=96_000)) for name in ("faulty", "normal")
+    )
+    assert faulty.status_code == 200, faulty.text
+    warnings = {warning["code"]: warning["message"] for warning in faulty.json()["warnings"]}
+    assert ("lossy_coded" in warnings) == (kind in ("mp3", "ogg", "opus", "m4a", "aac", "wma"))
+    if "coarse_samples" in warnings:
+        assert faulty.json()["state"] == "unknown"
+    else:
+        assert (faulty.json()["state"], normal.json()["state"] in ("normal", "warning")) == ("alarm", True)
 
 
 def test_eight_bit_samples_are_scored_but_not_judged(client: httpx.Client, workshop: Any, on_16_bits: Any) -> None:

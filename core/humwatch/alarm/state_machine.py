@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from humwatch.alarm.events import (
     DECIDING,
@@ -28,6 +28,9 @@ from humwatch.alarm.rule import AlarmRule
 from humwatch.alarm.sequential import ChartFinding, EvidenceTracker, SequentialLimits
 from humwatch.alarm.trackers import ALARM_LEVEL, trackers
 from humwatch.errors import OperationRefused, ShelfTooLong
+
+CLOCK_SET_S: Final = 60.0
+"""Time before its begin at which a shelf cannot be looked at but by a clock that was set back, seconds."""
 
 
 class _Observed(NamedTuple):
@@ -169,7 +172,13 @@ class AlarmStateMachine:
         return self._shown(before, events, observation.at_s, self._judged_score(observation))
 
     def tick(self, at_s: float) -> list[AlarmEvent]:
-        """End a shelf that has run out, also while no sound comes; call it about once a second."""
+        """End a shelf that has run out, also while no sound comes; call it about once a second.
+
+        Where the clock was set back behind its begin, a shelf begins anew: nobody wanted silence for longer than it is.
+        """
+        shelf = self._shelf
+        if shelf is not None and at_s < shelf.at_s - CLOCK_SET_S:
+            self._shelf = shelf.model_copy(update={"at_s": at_s, "until_s": at_s + shelf.until_s - shelf.at_s})
         return self._shown(self.state, self._expire_shelf(at_s), at_s)
 
     def acknowledge(self, *, who: str, why: str, at_s: float) -> list[AlarmEvent]:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
 import numpy as np
-import soundfile
 import soxr
 
 from humwatch.arrays import Float32
-from humwatch.audio.wav_header import WavHeader, read_wav_header
+from humwatch.audio.codecs import CodecReader, demuxer_of
+from humwatch.audio.info import UNKNOWN_FRAMES
+from humwatch.audio.info import AudioInfo as AudioInfo
+from humwatch.audio.info import DecodeLimits as DecodeLimits
+from humwatch.audio.sound_files import open_other, open_wav
+from humwatch.audio.wav_header import read_wav_header
 from humwatch.errors import (
     AudioChannelMissing,
     AudioEmpty,
-    AudioFormatUnsupported,
-    AudioHeaderInvalid,
     AudioNotFinite,
     AudioRateUnsupported,
     AudioTooLarge,
@@ -30,14 +32,6 @@ from humwatch.errors import (
 
 DECODE_BLOCK_SAMPLES: Final = 1 << 18
 """Samples (frames x channels) decoded at a time: 1 MiB of float32, whatever the file claims."""
-
-UNKNOWN_FRAMES: Final = 1 << 62
-"""libsndfile's count for a FLAC stream whose writer did not know the length."""
-
-SAMPLE_BITS: Final = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 24, "DOUBLE": 53}
-"""Encodings that are read, and their resolution. Lossy ones are not: they leave out sound that is hard to hear."""
-
-_FORMATS: Final = {"WAV", "WAVEX", "RF64", "FLAC"}
 
 
 @dataclass(frozen=True)
@@ -60,46 +54,26 @@ class AudioChunk:
         return int(self.samples.shape[1])
 
 
-@dataclass(frozen=True)
-class DecodeLimits:
-    """Limits of a recording; checked from the header, before samples are read."""
+class SampleReader(Protocol):
+    """Samples of an opened recording, in order."""
 
-    max_duration_s: float = 600.0
-    max_channels: int = 16
-    min_rate_hz: int = 4_000
-    max_rate_hz: int = 384_000
-    max_samples: int = 256_000_000
-    """Frames x channels of the whole recording: bounds the work, as the block bounds the memory."""
+    info: AudioInfo
+    coded_bytes: int
+    """Size of what was decoded, for a lossy coding; known at its end where the header does not say how long it is."""
 
+    def read(self, frames: int) -> Float32:
+        """Return the next frames, float32 (n, channels); fewer at the end."""
 
-@dataclass(frozen=True)
-class AudioInfo:
-    """Header of a recording."""
-
-    rate_hz: int
-    channels: int
-    frames: int
-    format: str
-    subtype: str
-
-    @property
-    def sample_bits(self) -> int:
-        """Resolution of a sample, bits."""
-        return SAMPLE_BITS[self.subtype]
-
-    @property
-    def duration_s(self) -> float:
-        """Length in seconds."""
-        return self.frames / self.rate_hz
+    def close(self) -> None:
+        """Close the reader, not the file."""
 
 
 class Recording:
     """Opened file: its header, and its samples block by block."""
 
-    def __init__(self, file: soundfile.SoundFile, limits: DecodeLimits) -> None:
-        self._file = file
-        self._limits = limits
-        self.info = AudioInfo(file.samplerate, file.channels, file.frames, file.format, file.subtype)
+    def __init__(self, reader: SampleReader, info: AudioInfo) -> None:
+        self._reader = reader
+        self.info = info
 
     def blocks(self) -> Iterator[AudioChunk]:
         """Decode in order, at most ``DECODE_BLOCK_SAMPLES`` samples at a time.
@@ -108,32 +82,29 @@ class Recording:
             AudioNotFinite: NaN or infinite samples.
             AudioTruncated: the samples end before the header's count, or cannot be decoded.
         """
-        step = max(1, DECODE_BLOCK_SAMPLES // self.info.channels)
+        step = _block_frames(self.info)
         start = 0
         while start < self.info.frames:
-            samples = self._read(min(step, self.info.frames - start))
+            wanted = min(step, self.info.frames - start)
+            samples = self._reader.read(wanted)
+            if len(samples) < wanted:
+                raise AudioTruncated(f"the header claims {self.info.frames} frames, {start + len(samples)} are there")
             if not np.isfinite(samples).all():
                 raise AudioNotFinite(f"NaN or infinite samples after {start / self.info.rate_hz:.3f} s")
             yield AudioChunk(samples, self.info.rate_hz, start)
             start += len(samples)
 
-    def _read(self, frames: int) -> Float32:
-        at = self._file.tell()
-        try:
-            samples: Float32 = self._file.read(frames, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise AudioTruncated(f"the samples cannot be decoded past frame {at}: {error}") from error
-        if len(samples) < frames:
-            raise AudioTruncated(f"the header claims {self.info.frames} frames, {at + len(samples)} are there")
-        return samples
-
 
 @contextmanager
 def open_recording(source: Path | str | BinaryIO, limits: DecodeLimits | None = None) -> Iterator[Recording]:
-    """Open a WAV (any subtype, WAVE_FORMAT_EXTENSIBLE, RF64) or FLAC file, from a path or a seekable file.
+    """Open a recording, from a path or a seekable file.
+
+    WAV and its relatives (RIFX, RF64, BW64, Wave64), FLAC, AIFF, AU, CAF, MP3 and Ogg (Vorbis, Opus) are read; with the
+    extra ``codecs`` also M4A/MP4/3GP, AAC, AMR, WMA and Matroska. One whose header does not say how long it is, is
+    decoded once more beforehand, to be counted: within the limits.
 
     Raises:
-        AudioError: a subclass for each reason, before any sample is decoded.
+        AudioError: a subclass for each reason, before any sample is given out.
         OSError: the path cannot be opened.
     """
     limits = limits or DecodeLimits()
@@ -141,35 +112,55 @@ def open_recording(source: Path | str | BinaryIO, limits: DecodeLimits | None = 
         with Path(source).open("rb") as file, open_recording(file, limits) as recording:
             yield recording
         return
-    header = _inspect(source, limits)
-    try:
-        sound_file = soundfile.SoundFile(source)
-    except soundfile.LibsndfileError as error:
-        raise _refused(header, error) from error
-    with sound_file:
-        recording = Recording(sound_file, limits)
-        _check_limits(recording.info, limits)
-        if header is not None and header.data_bytes == 0:
-            raise AudioEmpty("the recording has no samples")
-        yield recording
+    opener = _opener(source, limits)
+    counted: AudioInfo | None = None
+    with closing(opener()) as reader:
+        _check_rate(reader.info.rate_hz, limits)
+        _check_channels(reader.info.channels, limits)
+        if reader.info.frames < UNKNOWN_FRAMES:
+            yield _recording(reader, reader.info, limits)
+        else:
+            counted = _counted(reader, limits)
+    if counted is not None:
+        with closing(opener()) as reader:
+            yield _recording(reader, counted, limits)
 
 
-def _inspect(file: BinaryIO, limits: DecodeLimits) -> WavHeader | None:
+def _recording(reader: SampleReader, info: AudioInfo, limits: DecodeLimits) -> Recording:
+    _check_length(info, limits)
+    return Recording(reader, info.coded_in(reader.coded_bytes) if info.bits_per_s is None else info)
+
+
+def _opener(file: BinaryIO, limits: DecodeLimits) -> Callable[[], SampleReader]:
+    """Return how a file is opened, from its start, as often as one likes."""
     if file.seek(0, 2) == 0:
         raise AudioEmpty("the file has no bytes")
     header = read_wav_header(file)
     if header is not None:
-        _check_rate(header.rate_hz, limits)
-        _check_channels(header.channels, limits)
-    return header
+        _check_rate(header.format.rate_hz, limits)
+        _check_channels(header.format.channels, limits)
+        return lambda: open_wav(file, header)
+    demuxer = demuxer_of(file)
+    if demuxer is not None:
+        return lambda: CodecReader(file, demuxer)
+    # FFmpeg decodes an MP3 to its end, where libsndfile stops at what it guessed.
+    return lambda: open_other(file) or CodecReader(file, "mp3")
 
 
-def _refused(header: WavHeader | None, error: soundfile.LibsndfileError) -> Exception:
-    if header is None:
-        return AudioFormatUnsupported(f"this is not a WAV or FLAC file that can be read ({error.error_string})")
-    if header.format_tag in (1, 3, 0xFFFE):
-        return AudioHeaderInvalid(f"the WAV header cannot be read ({error.error_string})")
-    return AudioFormatUnsupported(f"this WAV encoding (tag {header.format_tag:#06x}) is not read")
+def _counted(reader: SampleReader, limits: DecodeLimits) -> AudioInfo:
+    """Return what is known after all frames were decoded once; raises as soon as they are too many."""
+    info = replace(reader.info, frames=0)
+    step = _block_frames(info)
+    while count := len(reader.read(step)):
+        info = replace(info, frames=info.frames + count)
+        _check_length(info, limits)
+        if count < step:
+            break
+    return info.coded_in(reader.coded_bytes)
+
+
+def _block_frames(info: AudioInfo) -> int:
+    return max(1, DECODE_BLOCK_SAMPLES // info.channels)
 
 
 def _check_rate(rate_hz: int, limits: DecodeLimits) -> None:
@@ -184,17 +175,9 @@ def _check_channels(channels: int, limits: DecodeLimits) -> None:
         raise AudioTooManyChannels(f"{channels} channels; at most {limits.max_channels} are taken")
 
 
-def _check_limits(info: AudioInfo, limits: DecodeLimits) -> None:
-    if info.format not in _FORMATS:
-        raise AudioFormatUnsupported(f"{info.format} files are not read; send WAV or FLAC")
-    if info.subtype not in SAMPLE_BITS:
-        raise AudioFormatUnsupported(f"{info.subtype} samples are not read; send PCM, float or FLAC")
-    _check_rate(info.rate_hz, limits)
-    _check_channels(info.channels, limits)
+def _check_length(info: AudioInfo, limits: DecodeLimits) -> None:
     if info.frames <= 0:
         raise AudioEmpty("the recording has no samples")
-    if info.frames >= UNKNOWN_FRAMES:
-        raise AudioHeaderInvalid("the FLAC header does not say how long the recording is: encode to a file, not a pipe")
     if info.duration_s > limits.max_duration_s:
         raise AudioTooLong(f"{info.duration_s:.1f} s; at most {limits.max_duration_s:.0f} s are taken")
     if info.frames * info.channels > limits.max_samples:

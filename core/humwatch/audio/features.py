@@ -2,11 +2,13 @@
 
 16 kHz, frames of 1024 samples with a hop of 512, 128 Slaney mel bands of the power spectrum, in dB, nothing
 normalised by the clip. ``center=False``: a frame exists once all its samples have arrived, so that a stream
-and a file give the same numbers.
+and a file give the same numbers. A constant offset, which is the converter's and not the machine's, is taken out
+(docs/adr/0016-offset.md).
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from functools import lru_cache
 from typing import Final
@@ -22,6 +24,10 @@ from humwatch.errors import AudioError
 
 BLOCK_FRAMES: Final = 16
 """Most frames that are worked on together: all their arrays (0.3 MiB) stay in a core's own cache."""
+
+OFFSET_S: Final = 0.2
+"""Time constant of the running mean that counts as offset: short against an offset that settles behind a start, and
+long against the lowest band, so that sound without offset keeps its numbers (scores move by 0.003 at most)."""
 
 
 class FeatureSpec(BaseModel):
@@ -117,6 +123,7 @@ class _Workspace(threading.local):
     def __init__(self, spec: FeatureSpec) -> None:
         self._spec = spec
         self._window = scipy.signal.get_window("hann", spec.frame_samples, fftbins=True)
+        self._offset = np.fft.rfft(self._window)[:2].real.copy()  # a Hann window has no more
         self._bank = scipy.sparse.csr_array(mel_filter_bank(spec).T)  # (n_mels, bins)
         self._floor = 10.0 ** (spec.floor_db / 10.0)
         self._bins = spec.frame_samples // 2 + 1
@@ -124,21 +131,29 @@ class _Workspace(threading.local):
         self._spectrum = np.empty((BLOCK_FRAMES, self._bins), np.complex128)
         self._power = np.empty(BLOCK_FRAMES * self._bins)
 
-    def decibels(self, frames: Float32, out: Float32) -> None:
-        """Write the log-mel levels of frames, float32 (k, frame_samples), to ``out``, float32 (k, n_mels)."""
+    def decibels(self, frames: Float32, offsets: Float64, out: Float32) -> None:
+        """Write the log-mel levels of frames without their offsets.
+
+        Args:
+            frames: float32 (k, frame_samples).
+            offsets: float64 (k,), what is taken from the samples of each.
+            out: float32 (k, n_mels), where the levels go, dB.
+        """
         for start in range(0, len(frames), BLOCK_FRAMES):
             some = frames[start : start + BLOCK_FRAMES]
-            mel = np.asarray(self._bank @ self._powers(some), np.float64)  # (n_mels, k)
+            powers = self._powers(some, offsets[start : start + BLOCK_FRAMES])
+            mel = np.asarray(self._bank @ powers, np.float64)  # (n_mels, k)
             np.maximum(mel, self._floor, out=mel)
             np.log10(mel, out=mel)
             np.multiply(mel, 10.0, out=mel)
             out[start : start + len(some)] = mel.T  # (k, n_mels)
 
-    def _powers(self, frames: Float32) -> Float64:
-        """Return the power spectrum of a few frames: float64 (bins, k)."""
+    def _powers(self, frames: Float32, offsets: Float64) -> Float64:
+        """Return the power spectrum of a few frames without their offsets: float64 (bins, k)."""
         k = len(frames)
         framed = np.multiply(frames, self._window, out=self._framed[:k])
         spectrum = np.fft.rfft(framed, axis=1, out=self._spectrum[:k])
+        spectrum[:, :2] -= offsets[:, None] * self._offset
         parts = spectrum.view(np.float64)  # real and imaginary parts, one beside the other
         np.multiply(parts, parts, out=parts)
         power = self._power[: self._bins * k].reshape(self._bins, k)
@@ -151,6 +166,37 @@ def _workspace(spec: FeatureSpec) -> _Workspace:
     return _Workspace(spec)
 
 
+class _RunningMean:
+    """Hops of samples in, the offset of each frame that ends with one of them out.
+
+    The mean of the first frame, then an average over ``OFFSET_S``; each is that of the sound up to the frame's end.
+    """
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        self._hop, self._hops = spec.hop_samples, spec.frame_samples // spec.hop_samples
+        self._gain = 1.0 - math.exp(-spec.hop_samples / spec.rate_hz / OFFSET_S)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all samples."""
+        self._count = 0
+        self._mean = 0.0
+
+    def push(self, samples: Float32, frames: int) -> Float64:
+        """Take the samples of as many frames, of which only the last hop of each is new; return float64 (frames,)."""
+        hops = frames + self._hops - 1
+        wide = samples[: hops * self._hop].astype(np.float64).reshape(hops, self._hop)
+        means = (wide.sum(axis=1) / self._hop).tolist()
+        found = np.empty(frames)
+        if not self._count:
+            self._count, self._mean = self._hops - 1, sum(means[: self._hops - 1]) / max(1, self._hops - 1)
+        for frame, mean in enumerate(means[self._hops - 1 :]):
+            self._count += 1
+            self._mean += max(self._gain, 1.0 / self._count) * (mean - self._mean)
+            found[frame] = self._mean
+        return found
+
+
 class LogMel:
     """Samples in, log-mel frames out; keeps the samples left over between pushes, less than a frame.
 
@@ -160,11 +206,13 @@ class LogMel:
     def __init__(self, spec: FeatureSpec) -> None:
         self.spec = spec
         self._workspace = _workspace(spec)
+        self._running_mean = _RunningMean(spec)
         self.reset()
 
     def reset(self) -> None:
         """Forget all samples."""
         self._rest: Float32 = np.zeros(0, np.float32)
+        self._running_mean.reset()
 
     def samples_until(self, n_frames: int) -> int:
         """Return the number of samples that are missing until ``push`` has returned so many frames more."""
@@ -181,7 +229,7 @@ class LogMel:
         if k:
             strides = spec.hop_samples * held.itemsize, held.itemsize
             frames = np.lib.stride_tricks.as_strided(held, (k, spec.frame_samples), strides, writeable=False)
-            self._workspace.decibels(frames, found)
+            self._workspace.decibels(frames, self._running_mean.push(held, k), found)
         self._rest = held[k * spec.hop_samples :].copy()
         return found
 

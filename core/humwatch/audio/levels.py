@@ -1,10 +1,10 @@
-"""Level of each second of sound."""
+"""Level of each second of sound, and of each channel."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from humwatch.arrays import Float32
+from humwatch.arrays import Float32, Float64
 from humwatch.audio.quality import dbfs
 
 
@@ -50,3 +50,35 @@ class SecondLevels:
         held = self._second[: self._held]
         self.reset()
         return [dbfs(float(np.var(held, dtype=np.float64)))] if held.size else []
+
+
+class ChannelLevels:
+    """Samples of all channels in, their levels out; holds sums."""
+
+    def __init__(self, channels: int) -> None:
+        self._sums: Float64 = np.zeros(channels)
+        self._squares: Float64 = np.zeros(channels)
+        self._samples = 0
+
+    def push(self, samples: Float32) -> None:
+        """Take float32 (n, channels)."""
+        wide = samples.astype(np.float64)
+        self._sums += wide.sum(axis=0)
+        self._squares += np.einsum("nc,nc->c", wide, wide)
+        self._samples += len(wide)
+
+    def alive(self, channel: int, below_dbfs: float) -> str | None:
+        """Return the message that names the loudest other channel; None where all are silent, as ``channel`` is.
+
+        Args:
+            channel: channel that is silent, counted from 0.
+            below_dbfs: level below which a channel is silent.
+        """
+        n = max(1, self._samples)
+        levels = [dbfs(square / n - (total / n) ** 2) for total, square in zip(self._sums, self._squares, strict=True)]
+        level_dbfs, loudest = max(
+            ((level, at) for at, level in enumerate(levels) if at != channel), default=(-np.inf, 0)
+        )
+        if level_dbfs < below_dbfs:
+            return None
+        return f"channel {loudest} is alive at {level_dbfs:.0f} dBFS: ask for it with `channel`"

@@ -1,4 +1,4 @@
-"""Quality of the sound itself: silent, stuck, clipped, off centre, or short of the bands that matter.
+"""Quality of the sound itself: silent, stuck, full of holes, clipped, off centre, or short of the bands that matter.
 
 Every answer has these warnings, and sound that cannot be judged is ``unknown``, never ``normal``.
 """
@@ -6,6 +6,7 @@ Every answer has these warnings, and sound that cannot be judged is ``unknown``,
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -16,11 +17,14 @@ from humwatch.arrays import Bool, Float32
 WarningCode = Literal[
     "silent",
     "stuck",
+    "drop_outs",
+    "not_running",
     "clipped",
     "dc_offset",
     "level_unusual",
     "bandwidth_limited",
     "coarse_samples",
+    "lossy_coded",
     "resampled",
     "channel_selected",
     "shorter_than_clip",
@@ -29,6 +33,8 @@ WarningCode = Literal[
 
 SILENT_DBFS: Final = -85.0
 """A microphone in a room hisses louder; the noise of 16-bit rounding alone is at -101 dBFS."""
+SILENT_BELOW_CALIBRATION_DB: Final = 45.0
+"""As far below the usual level of a microphone as ``SILENT_DBFS`` is: for samples without a full scale."""
 CLIP_LEVEL: Final = 0.999
 CLIPPED_SHARE: Final = 1e-4
 DC_OFFSET: Final = 0.1
@@ -52,9 +58,19 @@ def dbfs(mean_square: float) -> float:
     return max(MIN_DBFS, 10.0 * math.log10(mean_square)) if mean_square > 0 else MIN_DBFS
 
 
-def silence(level_dbfs: float) -> str | None:
+def silence(level_dbfs: float, below_dbfs: float = SILENT_DBFS) -> str | None:
     """Return the message for a level, without the mean, that no machine has; None for one that a machine may have."""
-    return f"the level is {level_dbfs:.0f} dBFS: no machine can be heard" if level_dbfs < SILENT_DBFS else None
+    return f"the level is {level_dbfs:.0f} dBFS: no machine can be heard" if level_dbfs < below_dbfs else None
+
+
+def silent_below(level_dbfs_low: float, *, full_scale: bool) -> float:
+    """Return the level below which no machine can be heard, dBFS: fixed, but for samples without a full scale.
+
+    Args:
+        level_dbfs_low: level of the quietest calibration clip; minus infinity where none is known.
+        full_scale: whether samples have a full scale.
+    """
+    return SILENT_DBFS if full_scale else max(MIN_DBFS + 1.0, level_dbfs_low - SILENT_BELOW_CALIBRATION_DB)
 
 
 def standstill(stretch_s: float) -> str | None:
@@ -62,13 +78,16 @@ def standstill(stretch_s: float) -> str | None:
     return f"the samples stay at one value for {stretch_s:.1f} s" if stretch_s >= STUCK_SECONDS else None
 
 
-def clipping(share: float) -> str | None:
-    """Return the message for this share of samples at full scale; None when it is small."""
-    return f"{share:.2%} of the samples are at full scale" if share >= CLIPPED_SHARE else None
+def clipping(share: float, *, full_scale: bool = True) -> str | None:
+    """Return the message for this share of samples at full scale, or on flat tops; None when it is small."""
+    where = "at full scale" if full_scale else "on flat tops, at one highest or lowest value"
+    return f"{share:.2%} of the samples are {where}" if share >= CLIPPED_SHARE else None
 
 
-def off_centre(mean: float) -> str | None:
-    """Return the message for samples with this mean; None when it is near zero."""
+def off_centre(mean: float, *, full_scale: bool = True) -> str | None:
+    """Return the message for samples with this mean; None when it is near zero, or where there is no full scale."""
+    if not full_scale:
+        return None
     return f"the samples are {mean:+.2f} of full scale off centre" if abs(mean) >= DC_OFFSET else None
 
 
@@ -90,6 +109,20 @@ def missing_band(rate_hz: int, needed_hz: float) -> str | None:
         f"sampled at {rate_hz} Hz, nothing above {rate_hz / 2:.0f} Hz is there to be heard, and the model"
         f" listens up to {needed_hz:.0f} Hz: the score says nothing about the machine"
     )
+
+
+def nothing_above(limit_hz: float, needed_hz: float) -> str:
+    """Return the message for sound that ends at a frequency, whatever its rate says."""
+    return (
+        f"nothing above {limit_hz:.0f} Hz is there to be heard, whatever the sample rate says, and the model listens up"
+        f" to {needed_hz:.0f} Hz: the sound had a lower rate once, or was cut by a codec"
+    )
+
+
+def holes_text(spans: Sequence[tuple[int, int]], rate_hz: int) -> str:
+    """Return the text for holes, first sample and one past the last of each: how many, how long, and where."""
+    total_ms = sum(end - start for start, end in spans) / rate_hz * 1000.0
+    return f"{len(spans)} hole(s) of one value of {total_ms:.0f} ms together"
 
 
 class Stretch(NamedTuple):
@@ -147,59 +180,7 @@ def _leading_zeros(flags: Bool) -> int:
     return first if flags.size and flags[first] else flags.size
 
 
-class SoundCheck:
-    """Statistics of the mono samples of a recording, and the warnings that follow; holds no sound."""
-
-    def __init__(self, rate_hz: int) -> None:
-        self._rate_hz = rate_hz
-        self._stretches = StretchFinder(max(1, math.ceil(STUCK_SECONDS * rate_hz)))
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all samples."""
-        self._n = 0
-        self._sum = 0.0
-        self._sum_squares = 0.0
-        self._clipped = 0
-        self._stretches.reset()
-        self._longest_stretch = 0
-
-    def push(self, samples: Float32) -> None:
-        """Take mono samples in [-1, 1], float32 (n,)."""
-        if not samples.size:
-            return
-        wide = samples.astype(np.float64)
-        self._n += wide.size
-        self._sum += float(wide.sum())
-        self._sum_squares += float(wide @ wide)
-        self._clipped += int(np.count_nonzero(np.abs(samples) >= CLIP_LEVEL))
-        stretches = self._stretches.push(samples)
-        self._longest_stretch = max([self._longest_stretch, *(found.end - found.start for found in stretches)])
-
-    @property
-    def level_dbfs(self) -> float:
-        """Level of all samples without their mean, dBFS."""
-        if not self._n:
-            return MIN_DBFS
-        mean = self._sum / self._n
-        return dbfs(max(0.0, self._sum_squares / self._n - mean**2))
-
-    @property
-    def clipped_share(self) -> float:
-        """Share of samples at full scale."""
-        return self._clipped / max(1, self._n)
-
-    def warnings(self) -> list[SoundWarning]:
-        """Return the warnings for the samples so far."""
-        silent = silence(self.level_dbfs)
-        found: list[tuple[WarningCode, str | None]] = [
-            ("silent", silent),
-            ("stuck", None if silent else standstill(self._longest_stretch / self._rate_hz)),
-            ("clipped", clipping(self.clipped_share)),
-            ("dc_offset", off_centre(self._sum / max(1, self._n))),
-        ]
-        return [SoundWarning(code=code, message=message) for code, message in found if message is not None]
-
-
-UNJUDGEABLE: Final[frozenset[WarningCode]] = frozenset({"silent", "stuck", "bandwidth_limited", "coarse_samples"})
-"""Warnings with which the state is ``unknown``, whatever the score."""
+UNJUDGEABLE: Final[frozenset[WarningCode]] = frozenset(
+    {"silent", "stuck", "drop_outs", "bandwidth_limited", "coarse_samples"}
+)
+"""Warnings about sound that says nothing of the machine: where all of it is so, the state is ``unknown``."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from humwatch.arrays import Float32, Float64
-from humwatch.audio.quality import CLIP_LEVEL, SILENT_DBFS, StretchFinder, dbfs
+from humwatch.audio.quality import CLIP_LEVEL, MIN_DBFS, SILENT_DBFS, Stretch, StretchFinder, dbfs
 
 BLOCKS_A_SECOND: Final = 10
 
@@ -19,6 +20,31 @@ HELD_STEPS: Final = 16.0
 (rms) as the second: -66 dBFS at 16 bits. Below, a slow wave without any hiss (25 Hz) stands still at its crests."""
 
 
+HOLE_SECONDS: Final = 0.02
+"""So long a stretch of one value, beside sound that moved, is a drop-out by itself. Shorter ones leave scores as they
+are, from 25 ms on they raise alarms; no recording of a machine stood still for 1 ms, 40 dB quieter none for 3 ms."""
+BESIDE_SECONDS: Final = 0.01
+BESIDE_SAMPLES: Final = 160
+"""Sound right beside a hole that has to move: where it decays to nothing, as behind a noise gate, it does not."""
+HOLE_FLOOR_DBFS: Final = MIN_DBFS + 1.0
+FLAT_DROP: Final = 4.0
+"""A flat top falls to its sides by so many steps of the samples: the crest of a slow wave falls by one."""
+
+
+class Hole(NamedTuple):
+    """A stretch of one value for ``HOLE_SECONDS`` or more, beside sound that moved.
+
+    Attributes:
+        value: value of its samples.
+        start: index of its first sample in the block; negative where it began before.
+        samples: its length so far, samples.
+    """
+
+    value: float
+    start: int
+    samples: int
+
+
 class SoundBlock(NamedTuple):
     """Statistics of a block of samples.
 
@@ -26,12 +52,14 @@ class SoundBlock(NamedTuple):
         n: number of samples.
         sum: sum of the samples.
         sum_squares: sum of their squares.
-        clipped: number of samples at full scale.
+        clipped: number of samples at full scale; none where samples have no full scale.
         low: lowest sample.
         high: highest sample.
         longest: samples of the longest stretch of one value at its end or before, with those before the block;
             0 when none lasts for ``HELD_SECONDS``.
         held: values of the stretches that reached ``HELD_SECONDS`` in the block, behind a block of sound that moved.
+        flat: samples on flat tops at the lowest and at the highest sample; none where samples have a full scale.
+        holes: holes that reach into the block.
     """
 
     n: int
@@ -42,6 +70,8 @@ class SoundBlock(NamedTuple):
     high: float
     longest: int
     held: tuple[float, ...]
+    flat: tuple[int, int] = (0, 0)
+    holes: tuple[Hole, ...] = ()
 
     @property
     def level_dbfs(self) -> float:
@@ -50,15 +80,48 @@ class SoundBlock(NamedTuple):
         return dbfs(self.sum_squares / self.n - mean**2)
 
 
+class SoundSums:
+    """Statistics over several blocks.
+
+    Attributes:
+        n: number of samples.
+        mean: mean of the samples.
+        level_dbfs: level without the mean.
+        clipped_share: share of samples at full scale, or on flat tops at the lowest and highest sample of all.
+    """
+
+    def __init__(self, blocks: Collection[SoundBlock]) -> None:
+        self.n = sum(block.n for block in blocks)
+        total = sum(block.sum for block in blocks)
+        self.mean = total / max(1, self.n)
+        mean_square = sum(block.sum_squares for block in blocks) / max(1, self.n)
+        self.level_dbfs = dbfs(mean_square - self.mean**2)
+        clipped = sum(block.clipped for block in blocks)
+        if any(block.flat != (0, 0) for block in blocks):
+            low, high = min(block.low for block in blocks), max(block.high for block in blocks)
+            clipped += sum(block.flat[0] for block in blocks if block.low == low)
+            clipped += sum(block.flat[1] for block in blocks if block.high == high)
+        self.clipped_share = clipped / max(1, self.n)
+
+
 class BlockMeter:
     """Mono samples in, a block for each tenth of a second out; keeps less than two blocks of sound.
 
     A block is measured by itself, many at a time: every chunking of the same samples gives the same numbers.
     """
 
-    def __init__(self, rate_hz: int) -> None:
+    def __init__(self, rate_hz: int, *, full_scale: bool = True) -> None:
+        """Measure one stream or recording.
+
+        Args:
+            rate_hz: sample rate, Hz.
+            full_scale: whether samples have a full scale, as integers have; else flat tops are looked for.
+        """
+        self._full_scale = full_scale
         self._size = max(1, rate_hz // BLOCKS_A_SECOND)
         self._least = max(1, math.ceil(rate_hz * HELD_SECONDS))
+        self._hole = max(2, math.ceil(rate_hz * HOLE_SECONDS))
+        self._beside = min(self._size, max(BESIDE_SAMPLES, math.ceil(rate_hz * BESIDE_SECONDS)))
         self._finder = StretchFinder(self._least)
         self.reset()
 
@@ -67,6 +130,9 @@ class BlockMeter:
         self._open: Float32 = np.zeros(0, np.float32)
         self._last: Float32 | None = None
         self._finder.reset()
+        self._measured_samples = 0
+        self._goes_on: bool | None = None
+        self._first: Stretch | None = None
 
     def push(self, mono: Float32) -> list[SoundBlock]:
         """Take mono samples in [-1, 1], float32 (n,); return the blocks that they fill."""
@@ -87,26 +153,67 @@ class BlockMeter:
         wide = rows.astype(np.float64)
         low, high = rows.min(axis=1), rows.max(axis=1)
         clipped = np.zeros(len(rows), np.int64)
-        if not (low.min() > -CLIP_LEVEL and high.max() < CLIP_LEVEL):
+        if self._full_scale and not (low.min() > -CLIP_LEVEL and high.max() < CLIP_LEVEL):
             clipped = np.count_nonzero(np.abs(rows) >= CLIP_LEVEL, axis=1)
-        longest, held = self._stretches(rows)
+        longest, held, holes = self._stretches(rows)
         self._last = rows[-1].copy()
+        self._measured_samples += mono.size
         numbers = (wide.sum(axis=1), np.vecdot(wide, wide), clipped, low, high)
         columns = [column.tolist() for column in numbers]
-        return [SoundBlock(size, *row) for row in zip(*columns, longest, held, strict=True)]
+        flat = [(0, 0)] * len(rows) if self._full_scale else [_flat_tops(row) for row in rows]
+        return [SoundBlock(size, *row) for row in zip(*columns, longest, held, flat, holes, strict=True)]
 
-    def _stretches(self, rows: Float32) -> tuple[list[int], list[tuple[float, ...]]]:
-        """Return ``longest`` and ``held`` of :class:`SoundBlock` for each of some blocks, float32 (blocks, samples)."""
+    def _stretches(self, rows: Float32) -> tuple[list[int], list[tuple[float, ...]], list[tuple[Hole, ...]]]:
+        """Return ``longest``, ``held`` and ``holes`` of each of some blocks, float32 (blocks, samples)."""
         blocks, size = rows.shape
         longest = [0] * blocks
         held: list[tuple[float, ...]] = [()] * blocks
-        for value, start, end in self._finder.push(rows.ravel()):
+        holes: list[tuple[Hole, ...]] = [()] * blocks
+        goes_on, self._goes_on = self._goes_on, None
+        for found in self._finder.push(rows.ravel()):
+            value, start, end = found
             for block in range(max(0, start) // size, (end - 1) // size + 1):
                 longest[block] = max(longest[block], min(end, (block + 1) * size) - start)
             became_long = start + self._least - 1
             if became_long >= 0 and self._is_behind_movement(rows, became_long // size):
                 held[became_long // size] += (value,)
-        return longest, held
+            if self._measured_samples + start == 0:  # whether sound moves beside it is not known yet
+                self._first, is_hole = Stretch(value, 0, self._measured_samples + end), False
+            else:
+                is_hole = goes_on if start < 0 and goes_on is not None else self._is_hole_behind(rows, found)
+            if is_hole:
+                self._add_hole(holes, found, size)
+            if end == rows.size:
+                self._goes_on = is_hole
+        self._add_first_hole(holes, rows)
+        return longest, held, holes
+
+    def _add_hole(self, holes: list[tuple[Hole, ...]], found: Stretch, size: int) -> None:
+        for block in range(max(0, found.start) // size, (found.end - 1) // size + 1):
+            samples = min(found.end, (block + 1) * size) - found.start
+            if samples >= self._hole:
+                holes[block] += (Hole(found.value, found.start - block * size, samples),)
+
+    def _is_hole_behind(self, rows: Float32, found: Stretch) -> bool:
+        """Return True if sound moved right before a stretch."""
+        before = self._with_last(rows)
+        start = before.size - rows.size + found.start
+        return _moves(before[max(0, start - self._beside) : start].astype(np.float64), HOLE_FLOOR_DBFS)
+
+    def _add_first_hole(self, holes: list[tuple[Hole, ...]], rows: Float32) -> None:
+        """Add the stretch at the start of all sound to the block that shows that sound moves behind it."""
+        first, size = self._first, rows.shape[1]
+        if first is None or self._measured_samples + rows.size < first.end + self._beside:
+            return
+        self._first = None
+        around = self._with_last(rows)
+        end = around.size - rows.size + first.end - self._measured_samples
+        if first.end >= self._hole and _moves(around[end : end + self._beside].astype(np.float64), HOLE_FLOOR_DBFS):
+            block = max(0, first.end + self._beside - self._measured_samples - 1) // size
+            holes[block] += (Hole(first.value, -self._measured_samples - block * size, first.end),)
+
+    def _with_last(self, rows: Float32) -> Float32:
+        return rows.ravel() if self._last is None else np.concatenate([self._last, rows.ravel()])
 
     def _is_behind_movement(self, rows: Float32, block: int) -> bool:
         """Return True if the sound of the block before this one moves by more than rounding."""
@@ -114,8 +221,26 @@ class BlockMeter:
         return before is not None and _moves(before.astype(np.float64))
 
 
-def _moves(wide: Float64) -> bool:
+def _moves(wide: Float64, floor_dbfs: float = HELD_FLOOR_DBFS) -> bool:
+    if wide.size < 2:
+        return False
     level_dbfs = dbfs(float(wide @ wide) / wide.size - (float(wide.sum()) / wide.size) ** 2)
     steps = np.abs(np.diff(wide))
     smallest = float(steps.min(where=steps > 0, initial=np.inf))
-    return level_dbfs >= HELD_FLOOR_DBFS and 10 ** (level_dbfs / 20) >= HELD_STEPS * smallest
+    return level_dbfs >= floor_dbfs and 10 ** (level_dbfs / 20) >= HELD_STEPS * smallest
+
+
+def _flat_tops(row: Float32) -> tuple[int, int]:
+    """Return the numbers of samples that repeat the lowest and the highest value of a block, as on flat tops."""
+    return _flat_top(-row), _flat_top(row)
+
+
+def _flat_top(row: Float32) -> int:
+    top = row == row.max()
+    repeated = int(np.count_nonzero(top[1:] & top[:-1]))
+    if not repeated or top.all():
+        return 0
+    steps = np.abs(np.diff(row))
+    falls = steps[top[1:] != top[:-1]]
+    smallest = steps[steps > 0].min()
+    return int(np.count_nonzero(top)) if float(np.median(falls)) >= FLAT_DROP * float(smallest) else 0

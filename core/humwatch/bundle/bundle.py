@@ -108,8 +108,9 @@ class Bundle:
         channel: int | None = None,
         limits: DecodeLimits | None = None,
         on_step: Callable[[Step], None] | None = None,
+        use_level: bool = True,
     ) -> RecordingScore:
-        """Score a WAV or FLAC recording of this machine, as :func:`humwatch.recording.score_recording` does.
+        """Score a recording of this machine, as :func:`humwatch.recording.score_recording` does.
 
         Args:
             source: path or seekable binary file.
@@ -117,6 +118,7 @@ class Bundle:
             channel: channel to score, counted from 0; None takes the model's, or the only one of a mono recording.
             limits: limits of decoding; None for the usual ones.
             on_step: callback for each step as soon as it is known; may raise to give up.
+            use_level: True if the level shows whether the machine runs.
 
         Raises:
             AudioError: a subclass for each reason that a recording cannot be scored.
@@ -129,6 +131,7 @@ class Bundle:
             default_channel=self.manifest.channel,
             limits=limits,
             on_step=on_step,
+            use_level=use_level,
         )
 
 
@@ -159,6 +162,7 @@ def compose_bundle(
             warnings=calibration.warnings,
             prior_recordings=calibration.prior_recordings,
             quietest_dbfs=calibration.quietest_dbfs,
+            float_scale=calibration.float_scale,
         ),
         files={PREDICTOR: sha256(graph), CALIBRATION: sha256(arrays)},
         **facts,
@@ -229,6 +233,7 @@ def _unpack_calibration(data: bytes, manifest: Manifest) -> tuple[Calibration, G
         warnings=card.warnings,
         prior_recordings=card.prior_recordings,
         quietest_dbfs=card.quietest_dbfs,
+        float_scale=card.float_scale,
     )
     return calibration, golden
 

@@ -64,6 +64,13 @@ class CalibrationCard(_Record):
     quietest_dbfs: float | None = Field(
         None, description="level of the quietest whole second among these recordings; absent where nobody measured it"
     )
+    float_scale: float = Field(
+        1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="factor that brings float samples in a unit of their own (Pa, g, V) to levels that the network"
+        " knows; levels are after it; absent where it is 1",
+    )
 
     @model_serializer(mode="wrap")
     def _leave_out_what_nobody_measured(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
@@ -71,6 +78,8 @@ class CalibrationCard(_Record):
         card: dict[str, object] = write(self)
         if self.quietest_dbfs is None:
             del card["quietest_dbfs"]
+        if self.float_scale == 1.0:
+            del card["float_scale"]
         return card
 
 

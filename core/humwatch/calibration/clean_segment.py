@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from humwatch.arrays import Float32
+from humwatch.audio.band_limit import BandLimit
 from humwatch.audio.levels import SecondLevels
 from humwatch.audio.quality import dbfs
 from humwatch.detectors.lines import ClipLines
+from humwatch.normal_recording import clip_lines, whole_clips
 from humwatch.pipeline import EvidencePipeline, WindowBlock
-from humwatch.recording import clip_lines, whole_clips
 from humwatch.scoring.evidence import Evidence
 
 
@@ -59,6 +60,8 @@ class CleanSegment:
         self._pipeline = pipeline
         self._pipeline.reset()
         self._levels = SecondLevels(rate_hz)
+        spec = self._spec
+        self._band_limit = BandLimit(spec.features, spec.scoring.bands(spec.features))
         self._digest = hashlib.sha256()
         self._heard: list[Float32] = []
         self._parts: list[Evidence] = []
@@ -87,6 +90,11 @@ class CleanSegment:
         return sound, digest, samples
 
     @property
+    def limit_hz(self) -> float | None:
+        """Frequency above which nothing is there to be heard; None where there is no such limit."""
+        return self._band_limit.limit_hz
+
+    @property
     def samples(self) -> Float32 | None:
         """Samples since the last clip, float32 (n,); None where they are not kept."""
         return np.concatenate([np.zeros(0, np.float32), *self._heard]) if self._keep_sound else None
@@ -94,6 +102,8 @@ class CleanSegment:
     def _cut(self, blocks: list[WindowBlock]) -> list[tuple[Evidence, ClipLines | None]]:
         self._parts += [block.evidence for block in blocks]
         self._blocks += blocks
+        for block in blocks:
+            self._band_limit.push(block.windows)
         if not blocks:
             return []
         size = self._spec.clip_windows

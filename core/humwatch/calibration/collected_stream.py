@@ -9,9 +9,9 @@ import numpy as np
 
 from humwatch.arrays import Float32
 from humwatch.calibration.clean_segment import CleanSegment
+from humwatch.monitor import source_health
 from humwatch.pipeline import EvidencePipeline, PipelineSpec
 from humwatch.predictor import Predictor
-from humwatch.source.health import SourceHealth
 from humwatch.source.monitor import Quantum, SourceMonitor
 
 CLOCK_S: Final = 1.0
@@ -24,23 +24,27 @@ class CollectedStream:
     Attributes:
         rate_hz: sample rate, Hz.
         sample_bits: resolution of a sample, bits.
+        full_scale: whether samples have a full scale.
         source: monitor of the source; it follows whole quanta.
     """
 
     def __init__(
-        self, spec: PipelineSpec, predictor: Predictor, rate_hz: int, sample_bits: int, *, begins_s: float
+        self,
+        spec: PipelineSpec,
+        predictor: Predictor,
+        rate_hz: int,
+        sample_bits: int,
+        *,
+        begins_s: float,
+        full_scale: bool = True,
     ) -> None:
         self._anchor = begins_s, 0
         self.rate_hz = rate_hz
         self.sample_bits = sample_bits
+        self.full_scale = full_scale
         self._rest: Float32 = np.zeros(0, np.float32)
         self._pipeline = EvidencePipeline(spec, predictor, source_rate_hz=rate_hz, calibrating=True)
-        health = SourceHealth(
-            rate_hz=rate_hz,
-            needed_hz=float(spec.band_edges_hz[-1, 1]),
-            level_dbfs_low=-np.inf,
-            level_dbfs_high=np.inf,
-        )
+        health = source_health(spec, None, rate_hz=rate_hz, full_scale=full_scale, spectrum=False)
         self.source = SourceMonitor(health, rate_hz=rate_hz)
 
     @property

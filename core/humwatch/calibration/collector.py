@@ -10,11 +10,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from humwatch.arrays import Float32
+from humwatch.audio.float_scale import FloatLevel
 from humwatch.calibration.calibration_buffer import RECORDING_S, CalibrationBuffer, CollectedMinute, KeptClip
 from humwatch.calibration.clean_segment import CleanSegment
 from humwatch.calibration.collected_stream import CollectedStream
@@ -24,12 +25,20 @@ from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Predictor
 from humwatch.run_state import RunGate
 from humwatch.scoring.normal_clip import NormalClip
-from humwatch.source.health import WINDOW_S
+from humwatch.source.health import LEAST_SOUND_S, WINDOW_S
 
 LOOK_BACK_S: Final = WINDOW_S
 """A fault is in the window of the source's health before it is named: clips that ended there are dropped with it."""
 NOT_RUNNING: Final = "not_running"
 STREAM_CHANGED: Final = "stream_changed"
+
+
+class StreamForm(NamedTuple):
+    """Format of a stream: sample rate in Hz, resolution in bits, and whether samples have a full scale."""
+
+    rate_hz: int
+    sample_bits: int
+    full_scale: bool
 
 
 class NormalCollector:
@@ -49,6 +58,7 @@ class NormalCollector:
         last_number: int = 0,
         heard_s: float | None = None,
         keep_sound: bool = False,
+        float_scale: float | None = None,
     ) -> None:
         """Collect through a type model's network.
 
@@ -60,6 +70,7 @@ class NormalCollector:
             last_number: number of the last minute that there ever was.
             heard_s: time of the end of the sound that was heard before, seconds since 1970; None before any.
             keep_sound: whether the samples of minutes are held beside their evidence.
+            float_scale: factor for samples without a full scale; None: the first seconds of such sound say it.
         """
         self.spec = spec
         self.plan = plan
@@ -73,8 +84,10 @@ class NormalCollector:
         self._gate: RunGate | None = None
         self._signal: bool | None = None
         self._told = False
-        self._begun: tuple[int, int] | None = None
-        self._form: tuple[int, int] | None = None
+        self._begun: StreamForm | None = None
+        self._form: StreamForm | None = None
+        self.float_scale = float_scale
+        self._first_floats = FloatLevel()
         self._stream: CollectedStream | None = None
         self._segment: CleanSegment | None = None
         self._sound_s = 0.0
@@ -95,14 +108,15 @@ class NormalCollector:
         """Memory of the evidence, bytes."""
         return self._kept.held_bytes
 
-    def begin(self, source_rate_hz: int, sample_bits: int) -> None:
+    def begin(self, source_rate_hz: int, sample_bits: int, *, full_scale: bool = True) -> None:
         """Begin a stream, or another one; sound that was not a whole clip yet is dropped.
 
         Args:
             source_rate_hz: sample rate, Hz.
             sample_bits: resolution of a sample, bits.
+            full_scale: whether samples have a full scale.
         """
-        self._begun = source_rate_hz, sample_bits
+        self._begun = StreamForm(source_rate_hz, sample_bits, full_scale)
 
     def signal(self, running: bool | None) -> None:
         """Reject sound from the next on while a machine is said not to run; None leaves it to the level."""
@@ -116,7 +130,7 @@ class NormalCollector:
         """Take sound; before ``begin`` nothing is kept.
 
         Args:
-            mono: float32 (n,) in [-1, 1] at the rate of the stream.
+            mono: float32 (n,) at the rate of the stream, as they came.
             at_s: time of its first sample, seconds since 1970; None counts on from the sound before, or from the
                 start of the plan.
         """
@@ -126,10 +140,24 @@ class NormalCollector:
             return
         if at_s is not None:
             stream.set_clock(at_s)
+        if not stream.full_scale:
+            mono = self._scaled(stream, mono)
         for quantum, sound in stream.quanta(mono):
             self._level_dbfs = stream.source.level_dbfs if quantum.second_over else self._level_dbfs
             self._follow(stream, sound)
         self._publish(stream)
+
+    def _scaled(self, stream: CollectedStream, mono: Float32) -> Float32:
+        """Return floats by the scale of the calibration, which the first seconds that are not silent say."""
+        if self.float_scale is None:
+            self._first_floats.push(mono)
+            if self._first_floats.samples < LEAST_SOUND_S * stream.rate_hz:
+                return np.zeros_like(mono)  # silent: nothing is collected until the scale is known
+            if self._first_floats.is_silent:
+                self._first_floats = FloatLevel()
+                return np.zeros_like(mono)
+            self.float_scale = self._first_floats.scale
+        return mono * np.float32(self.float_scale)
 
     def gap(self, samples: int) -> None:
         """Skip ``samples`` samples that never came."""
@@ -147,6 +175,12 @@ class NormalCollector:
         stream = self._current()
         if stream is not None:
             stream.source.overflow(count)
+
+    def elsewhere(self, alive: str | None) -> None:
+        """Take the message that names another channel that is alive, for as long as this one is silent."""
+        stream = self._current()
+        if stream is not None:
+            stream.source.elsewhere(alive)
 
     def clock(self, sample: int, time_s: float) -> None:
         """Take the index of a sample and the time of its capture, by a clock that runs evenly, s."""
@@ -196,7 +230,9 @@ class NormalCollector:
             if stream is not None:
                 self._interrupt(stream, (STREAM_CHANGED,))
                 self._heard_s = stream.now_s
-            stream = self._stream = CollectedStream(self.spec, self._predictor, *self._form, begins_s=self._heard_s)
+            stream = self._stream = CollectedStream(
+                self.spec, self._predictor, *self._form[:2], begins_s=self._heard_s, full_scale=self._form.full_scale
+            )
             self._told = True
         if stream is not None and self._told:
             self._told = False
@@ -213,7 +249,7 @@ class NormalCollector:
     def _idle(self, samples: int, at_s: float | None = None) -> None:
         """Follow the time of sound that nobody wants any more."""
         if self._form is not None:
-            self._heard_s = (self._heard_s if at_s is None else at_s) + samples / self._form[0]
+            self._heard_s = (self._heard_s if at_s is None else at_s) + samples / self._form.rate_hz
             self._progress = replace(self._progress, heard_s=self._heard_s, paused=self._signal is False)
 
     def _follow(self, stream: CollectedStream, mono: Float32) -> None:
@@ -267,6 +303,9 @@ class NormalCollector:
                         rate_hz=stream.rate_hz,
                     )
                 )
+            if segment.limit_hz is not None:
+                self._interrupt(stream, ("bandwidth_limited",))
+                return
             if not segment.left:
                 self._kept.extend(segment.minute, segment.sound, segment.samples)
                 self._segment, self._times = None, None

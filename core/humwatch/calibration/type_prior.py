@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
 
 from humwatch.bundle.bundle import Bundle
 from humwatch.bundle.manifest import PREDICTOR
 from humwatch.detectors.profile import NormalProfile
 from humwatch.pipeline import PipelineSpec
-from humwatch.scoring.calibration import ScaleCalibration
+from humwatch.scoring.calibration import Calibration, ScaleCalibration
 from humwatch.scoring.spec import ScoreKind, ScoringSpec
 
 
@@ -88,6 +91,27 @@ class TypePrior:
             return None
         recordings = sum(one.calibration.recordings + one.calibration.prior_recordings for one in relatives)
         return TypePrior(clip, step, recordings)
+
+
+COPY_SHARE: Final = 0.2
+"""Two sets of recordings differ by their sampling error; so small a share of it, beside their gain, only copies do."""
+COPY_GAIN_DB: Final = 0.1
+
+
+def from_copies(one: Calibration, other: Calibration) -> bool:
+    """Return True if two calibrations rest on copies of the same sound in another unit, or at another gain.
+
+    The statistics of copies are no prior of each other: a clip would be measured by itself. Copies bit for bit are
+    known by their digest.
+    """
+    mine, theirs = one.clip.level, other.clip.level
+    if mine is None or theirs is None or mine.mean.shape != theirs.mean.shape:
+        return False
+    apart_db = mine.mean - theirs.mean
+    if one.float_scale == other.float_scale and abs(apart_db.mean()) < COPY_GAIN_DB:
+        return False
+    error_db = np.sqrt(np.diag(mine.covariance) / max(1, one.recordings))
+    return bool(np.sqrt(np.mean((apart_db - apart_db.mean()) ** 2)) < COPY_SHARE * np.sqrt(np.mean(error_db**2)))
 
 
 def _comparable(one: PipelineSpec, other: PipelineSpec) -> bool:

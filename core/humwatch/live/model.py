@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from humwatch.alarm.sequential import SequentialLimits
 from humwatch.arrays import Float32
 from humwatch.bundle.bundle import Bundle
-from humwatch.monitor import Monitor, Step
+from humwatch.monitor import Monitor, Step, source_health
 from humwatch.predictor import Predictor
 from humwatch.source.health import SourceHealth
 
@@ -38,6 +40,10 @@ class LiveModel:
         decision = self.bundle.manifest.decision
         return None if decision is None else decision.limits
 
+    def scale_of(self, *, full_scale: bool) -> np.float32:
+        """Return the factor for the samples of a stream, which is for floats alone."""
+        return np.float32(self.bundle.calibration.scale_of(full_scale=full_scale))
+
     def windows_in(self, samples: int, source_rate_hz: int) -> int:
         """Return the number of windows that begin in so many samples of the source."""
         manifest = self.bundle.manifest
@@ -47,15 +53,10 @@ class LiveModel:
         """Return a monitor for the mono sound of one stream."""
         return self.bundle.monitor(self.predictor, source_rate_hz=source_rate_hz, channel=0)
 
-    def health(self, source_rate_hz: int) -> SourceHealth:
-        """Return the health of the source of one stream."""
-        calibration = self.bundle.calibration
-        return SourceHealth(
-            rate_hz=source_rate_hz,
-            needed_hz=float(self.bundle.manifest.pipeline.band_edges_hz[-1, 1]),
-            level_dbfs_low=calibration.level_dbfs_low,
-            level_dbfs_high=calibration.level_dbfs_high,
-        )
+    def health(self, source_rate_hz: int, *, full_scale: bool = True) -> SourceHealth:
+        """Return the health of the source of one stream, whose samples have a full scale or may be in any unit."""
+        pipeline, calibration = self.bundle.manifest.pipeline, self.bundle.calibration
+        return source_health(pipeline, calibration, rate_hz=source_rate_hz, full_scale=full_scale)
 
 
 class ModelTrack:

@@ -92,6 +92,7 @@ class LiveMonitor:
         running: bool | None = None,
         use_level: bool = True,
         in_real_time: bool = False,
+        full_scale: bool = True,
     ) -> None:
         """Monitor the stream from ``first_sample`` on.
 
@@ -107,17 +108,24 @@ class LiveMonitor:
                 does not.
             in_real_time: True if sound comes as it is taken: then a score is doubtful until a clock has confirmed
                 the rate.
+            full_scale: True if samples have a full scale, as integers have; floats may be in any unit, which the
+                model's own scale brings to levels that its network knows.
         """
         self._rate_hz = source_rate_hz
         self._time_of = time_of
         self._scored_until = scored_until
         self._use_level = use_level
+        self._full_scale = full_scale
+        self._sample_scale = model.scale_of(full_scale=full_scale)
         self._rest: Float32 = np.zeros(0, np.float32)
         self._track = ModelTrack(model, source_rate_hz, first_sample)
         self._next: ModelTrack | None = None
         self._steps_to_join = 0
         self._source = SourceMonitor(
-            model.health(source_rate_hz), rate_hz=source_rate_hz, position=first_sample, run_gate=self._gate_of(model)
+            model.health(source_rate_hz, full_scale=full_scale),
+            rate_hz=source_rate_hz,
+            position=first_sample,
+            run_gate=self._gate_of(model),
         )
         self._rate_matters = in_real_time
         self._last_end = first_sample
@@ -129,6 +137,11 @@ class LiveMonitor:
     def model(self) -> LiveModel:
         """Model in use."""
         return self._track.model
+
+    @property
+    def sample_scale(self) -> float:
+        """Factor by which samples are multiplied before anything is measured; levels are those behind it."""
+        return float(self._sample_scale)
 
     @property
     def next_sample(self) -> int:
@@ -161,7 +174,9 @@ class LiveMonitor:
         return min(-(-min(waits) // quantum) * quantum - len(self._rest), self._rate_hz)
 
     def push(self, mono: Float32) -> list[LiveStep]:
-        """Take float32 (n,) in [-1, 1]; return the steps that are due."""
+        """Take float32 (n,), as they came; return the steps that are due."""
+        if self._sample_scale != 1.0:
+            mono = mono * self._sample_scale
         held = np.concatenate([self._rest, mono])
         whole = len(held) - len(held) % self._source.quantum_samples
         self._rest = held[whole:].copy()
@@ -170,6 +185,7 @@ class LiveMonitor:
     def flush(self) -> list[LiveStep]:
         """Judge the rest of the sound; the stream is over."""
         steps = self._follow_rest()
+        self._source.finish()
         if not self._off:
             steps += [self._scored(self._track, step) for step in self._track.flush()]
         return steps
@@ -186,6 +202,10 @@ class LiveMonitor:
         """Start anew after ``count`` losses of samples in the sound card, each of unknown length."""
         self._source.overflow(count)
         self._restart()
+
+    def elsewhere(self, alive: str | None) -> None:
+        """Take the message that names another channel that is alive, for as long as this one is silent."""
+        self._source.elsewhere(alive)
 
     def clock(self, sample: int, time_s: float) -> None:
         """Take the index of a sample and the time of its capture, by a clock that runs evenly, s."""
@@ -251,7 +271,8 @@ class LiveMonitor:
         if self._next is None:
             return steps
         following = self._next
-        for step in following.push(mono):
+        scale = following.model.scale_of(full_scale=self._full_scale) / self._sample_scale
+        for step in following.push(mono if scale == 1.0 else mono * scale):
             start, end = following.source_span(step)
             if self._next is not None and step.clip is not None:
                 self._steps_to_join -= 1
@@ -265,8 +286,16 @@ class LiveMonitor:
         assert self._next is not None  # callers check
         self._track, self._next = self._next, None
         model = self._track.model
+        scale = model.scale_of(full_scale=self._full_scale)
+        self._rest = self._rest * (scale / self._sample_scale)
+        self._sample_scale = scale
         calibration = model.bundle.calibration
-        self._source.recalibrate(calibration.level_dbfs_low, calibration.level_dbfs_high, self._gate_of(model))
+        self._source.recalibrate(
+            calibration.level_dbfs_low,
+            calibration.level_dbfs_high,
+            self._gate_of(model),
+            normal_db=calibration.spectrum_db,
+        )
 
     def _restart(self) -> None:
         self._clean_since = self._position
@@ -275,6 +304,7 @@ class LiveMonitor:
                 track.restart(self._position)
 
     def _scored(self, track: ModelTrack, step: Step) -> LiveStep:
+        self._source.hear(step.block.windows)
         clip_start = None if step.clip is None else track.source_sample(step.clip.start_sample)
         span = track.source_span(step)
         faults = self.faults

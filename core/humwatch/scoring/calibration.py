@@ -110,6 +110,8 @@ class Calibration:
         warnings: promises that the thresholds cannot keep.
         prior_recordings: number of recordings of other machines of the type.
         quietest_dbfs: level of their quietest whole second; None in a calibration without it.
+        float_scale: factor for samples without a full scale, a power of two: it brings floats in a unit of their own
+            (Pa, g, V) to levels that the network knows. Levels are those of the scaled samples.
     """
 
     clip: ScaleCalibration
@@ -122,6 +124,16 @@ class Calibration:
     warnings: list[str]
     prior_recordings: int = 0
     quietest_dbfs: float | None = None
+    float_scale: float = 1.0
+
+    def scale_of(self, *, full_scale: bool) -> float:
+        """Return the factor for samples: 1 where they have a full scale."""
+        return 1.0 if full_scale else self.float_scale
+
+    @property
+    def spectrum_db(self) -> Float64 | None:
+        """Mean level of normal clips in each band that counts, float64 (bands,), dB; None where nobody kept it."""
+        return None if self.clip.level is None else self.clip.level.mean
 
     @property
     def run_gate(self) -> RunGate:

@@ -7,7 +7,8 @@ from typing import Literal
 
 from humwatch.audio.quality import UNJUDGEABLE, SoundWarning
 
-State = Literal["normal", "warning", "alarm", "unknown"]
+State = Literal["normal", "warning", "alarm", "unknown", "off"]
+"""States of a recording. ``off``: the machine does not run in it; ``unknown``: the sound cannot be judged."""
 
 
 def decide(score: float, *, warn: float, warnings: Iterable[SoundWarning] = ()) -> State:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from humwatch.arrays import Float32
+from humwatch.arrays import Float32, Float64
+from humwatch.audio.band_limit import BandLimit
 from humwatch.audio.quality import (
-    SILENT_DBFS,
     STUCK_SECONDS,
     clipping,
-    dbfs,
+    holes_text,
     missing_band,
+    nothing_above,
     off_centre,
     silence,
+    silent_below,
     standstill,
     unusual_level,
 )
-from humwatch.audio.sound_blocks import BLOCKS_A_SECOND, HELD_SECONDS, BlockMeter, SoundBlock
+from humwatch.audio.sound_blocks import BLOCKS_A_SECOND, HELD_SECONDS, BlockMeter, SoundBlock, SoundSums
 from humwatch.source.clock import SourceClock
 
 SourceFault = Literal[
@@ -84,18 +86,6 @@ class _Loss:
     overflows: int
 
 
-class _Sums:
-    """Statistics over several blocks."""
-
-    def __init__(self, blocks: Collection[SoundBlock]) -> None:
-        self.n = sum(block.n for block in blocks)
-        total = sum(block.sum for block in blocks)
-        self.mean = total / max(1, self.n)
-        mean_square = sum(block.sum_squares for block in blocks) / max(1, self.n)
-        self.level_dbfs = dbfs(mean_square - self.mean**2)
-        self.clipped_share = sum(block.clipped for block in blocks) / max(1, self.n)
-
-
 class SourceHealth:
     """Mono samples, gaps and clock pairs in, the faults of the last 10 s out; keeps sums, no sound but 0.2 s.
 
@@ -104,10 +94,19 @@ class SourceHealth:
     after their end, when nothing of them is left in the window. ``bandwidth_limited`` lasts as long as the rate.
 
     What cannot be found: samples that were lost and not counted, but by the clock; a driver that fills holes with
-    sound it had sent before; filled holes that are shorter or rarer than ``HELD_SECONDS`` and ``HELD_STRETCHES``.
+    sound it had sent before; filled holes that are shorter than ``HOLE_SECONDS`` and rarer than ``HELD_STRETCHES``.
     """
 
-    def __init__(self, *, rate_hz: int, needed_hz: float, level_dbfs_low: float, level_dbfs_high: float) -> None:
+    def __init__(
+        self,
+        *,
+        rate_hz: int,
+        needed_hz: float,
+        level_dbfs_low: float,
+        level_dbfs_high: float,
+        full_scale: bool = True,
+        band_limit: BandLimit | None = None,
+    ) -> None:
         """Watch a source.
 
         Args:
@@ -115,12 +114,16 @@ class SourceHealth:
             needed_hz: highest band edge that the model uses, Hz.
             level_dbfs_low: level of the quietest calibration clip.
             level_dbfs_high: level of the loudest calibration clip.
+            full_scale: whether samples have a full scale, as integers have; floats may be in any unit.
+            band_limit: band limit by the spectrum; None where nobody looks for it.
         """
         self._rate_hz = rate_hz
+        self._needed_hz = needed_hz
+        self._full_scale = full_scale
         self._missing_band = missing_band(rate_hz, needed_hz)
+        self._band_limit = band_limit if self._missing_band is None else None
         self._least_sound = LEAST_SOUND_S * rate_hz
-        self._loud_square = 2.0 * 10 ** (SILENT_DBFS / 10) * (self._least_sound + rate_hz / BLOCKS_A_SECOND)
-        self._meter = BlockMeter(rate_hz)
+        self._meter = BlockMeter(rate_hz, full_scale=full_scale)
         self._clock = SourceClock(rate_hz)
         self.calibrated(level_dbfs_low, level_dbfs_high)
         self.reset()
@@ -128,11 +131,21 @@ class SourceHealth:
     def calibrated(self, level_dbfs_low: float, level_dbfs_high: float) -> None:
         """Compare levels with those of another calibration from now on."""
         self._levels_dbfs = level_dbfs_low, level_dbfs_high
+        self.silent_dbfs = silent_below(level_dbfs_low, full_scale=self._full_scale)
+        loud_samples = self._least_sound + self._rate_hz / BLOCKS_A_SECOND
+        self._loud_square = 2.0 * 10 ** (self.silent_dbfs / 10) * loud_samples
         self._faults: tuple[FaultReport, ...] | None = None
+
+    def spectrum_calibrated(self, normal_db: Float64 | None) -> None:
+        """Compare the spectrum with that of another calibration from the next step on, float64 (bands,), dB."""
+        if self._band_limit is not None:
+            self._band_limit.calibrated(normal_db)
 
     def reset(self) -> None:
         """Start anew, as for a new stream of the same rate."""
         self._meter.reset()
+        if self._band_limit is not None:
+            self._band_limit.reset()
         self._position = 0
         self._blocks: deque[SoundBlock] = deque()
         self._ends: deque[int] = deque()
@@ -140,6 +153,8 @@ class SourceHealth:
         self._held_samples = 0
         self._since_loud = 0
         self._stuck_until = 0
+        self._hole_blocks = 0
+        self._alive: str | None = None
         self._clock.reset()
         self._faults = None
 
@@ -160,6 +175,7 @@ class SourceHealth:
         """Count the next measured block."""
         if block.held and not self._blocks:  # nothing before it is known any more
             block = block._replace(held=())
+        self._hole_blocks += bool(block.holes)
         if len(self._blocks) == MOST_BLOCKS:
             self._forget_block()
         self._position += block.n
@@ -171,6 +187,61 @@ class SourceHealth:
         if block.longest >= STUCK_SECONDS * self._rate_hz:
             self._stuck_until = self._position
         self._forget_old()
+
+    def hear(self, windows: Float32) -> None:
+        """Take the windows of the last step, float32 (n, frames, n_mels), dB, for the band limit."""
+        if self._band_limit is not None:
+            before = self._band_limit.limit_hz
+            self._band_limit.push(windows)
+            if self._band_limit.limit_hz != before:
+                self._faults = None
+
+    def elsewhere(self, alive: str | None) -> None:
+        """Take the message that names another channel that is alive, for as long as this one is silent."""
+        if alive != self._alive:
+            self._alive, self._faults = alive, None
+
+    def settle(self) -> None:
+        """Name the band limit of sound that is over, however short it was."""
+        if self._band_limit is not None:
+            self._band_limit.settle()
+
+    def finish(self) -> SoundBlock | None:
+        """Count the rest of the sound as a shorter block; the stream is over."""
+        rest = self._meter.flush()
+        for block in rest:
+            self.add(block)
+        return rest[-1] if rest else None
+
+    @property
+    def newest(self) -> SoundBlock | None:
+        """Newest block that counts."""
+        return self._blocks[-1] if self._blocks else None
+
+    def holes(self) -> list[tuple[int, int]]:
+        """Return the holes in the window, also those that are long: first sample and one past the last of each."""
+        if not self._hole_blocks:
+            return []
+        low, high = min(block.low for block in self._blocks), max(block.high for block in self._blocks)
+        margin = FLAT_PEAK * (high - low)
+        found: dict[int, int] = {}
+        for block, end in zip(self._blocks, self._ends, strict=True):
+            for value, start, samples in block.holes:
+                if value == 0.0 or low + margin < value < high - margin:
+                    at = end - block.n + start
+                    found[at] = max(found.get(at, 0), at + samples)
+        return sorted(found.items())
+
+    @property
+    def missing_band_text(self) -> str | None:
+        """Message for sound that lacks a part of what the model listens to, by its rate or by its spectrum."""
+        limit_hz = None if self._band_limit is None else self._band_limit.limit_hz
+        return self._missing_band if limit_hz is None else nothing_above(limit_hz, self._needed_hz)
+
+    @property
+    def is_silent(self) -> bool:
+        """True while the newest sound is silent."""
+        return self._silence() is not None
 
     def gap(self, samples: int) -> None:
         """Skip ``samples`` samples that never came, by the count of the stream."""
@@ -194,7 +265,8 @@ class SourceHealth:
     def unusable(self) -> bool:
         """True while one of ``HARD_FAULTS`` but ``drop_outs`` holds: no sample of such sound is the machine's own."""
         return (
-            self._missing_band is not None
+            self.missing_band_text is not None
+            or bool(self._blocks and self._blocks[-1].holes)
             or standstill(self._longest_stretch() / self._rate_hz) is not None
             or self._silence() is not None
             or self._clock_fault()[0] == "wrong_rate"
@@ -224,21 +296,23 @@ class SourceHealth:
 
     def _forget_block(self) -> None:
         self._ends.popleft()
-        self._held_samples -= self._blocks.popleft().n
+        block = self._blocks.popleft()
+        self._held_samples -= block.n
+        self._hole_blocks -= bool(block.holes)
 
     def _texts(self) -> Iterator[tuple[SourceFault, str | None]]:
         """Yield the message for each fault, None where there is none; in the order of ``SourceFault``."""
-        window = _Sums(self._blocks)
+        window = SoundSums(self._blocks)
         enough = self._held_samples >= self._least_sound
         silent = self._silence()
         clock, clock_text = self._clock_fault()
-        yield "bandwidth_limited", self._missing_band
-        yield "silent", silent
+        yield "bandwidth_limited", self.missing_band_text
+        yield "silent", f"{silent}; {self._alive}" if silent and self._alive else silent
         yield "stuck", standstill(self._longest_stretch() / self._rate_hz)
         yield "drop_outs", self._missing()
         yield "wrong_rate", clock_text if clock == "wrong_rate" else None
-        yield "clipped", clipping(window.clipped_share) if enough else None
-        yield "dc_offset", off_centre(window.mean) if enough else None
+        yield "clipped", clipping(window.clipped_share, full_scale=self._full_scale) if enough else None
+        yield "dc_offset", off_centre(window.mean, full_scale=self._full_scale) if enough else None
         yield "level_unusual", unusual_level(window.level_dbfs, *self._levels_dbfs) if enough and not silent else None
         yield "clock_drift", clock_text if clock == "clock_drift" else None
 
@@ -252,9 +326,9 @@ class SourceHealth:
         """Return the message for the newest sound when it is silent, which one loud block in it rules out."""
         if self._held_samples < self._least_sound or self._since_loud < self._least_sound:
             return None
-        return silence(self._latest().level_dbfs)
+        return silence(self._latest().level_dbfs, self.silent_dbfs)
 
-    def _latest(self) -> _Sums:
+    def _latest(self) -> SoundSums:
         """Return the statistics of the newest sound, as much as shares and levels need."""
         latest: list[SoundBlock] = []
         wanted = self._least_sound
@@ -263,15 +337,17 @@ class SourceHealth:
                 break
             latest.append(block)
             wanted -= block.n
-        return _Sums(latest)
+        return SoundSums(latest)
 
     def _missing(self) -> str | None:
         held = self._held_stretches()
+        holes = [(start, end) for start, end in self.holes() if end - start < STUCK_SECONDS * self._rate_hz]
         gaps = [loss.samples for loss in self._losses if loss.samples]
         overflows = sum(loss.overflows for loss in self._losses)
         parts = [
             f"{len(gaps)} gap(s) of {sum(gaps) / self._rate_hz:.2f} s together" if gaps else "",
             f"{overflows} overflow(s) of the sound card" if overflows else "",
+            holes_text(holes, self._rate_hz) if holes else "",
             f"{held} stretches of one value for {HELD_SECONDS * 1000:.0f} ms or more" if held >= HELD_STRETCHES else "",
         ]
         found = [part for part in parts if part]

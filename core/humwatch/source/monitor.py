@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from humwatch.arrays import Float32
+from humwatch.arrays import Float32, Float64
 from humwatch.audio.levels import SecondLevels
 from humwatch.audio.quality import MIN_DBFS, dbfs
 from humwatch.audio.sound_blocks import BLOCKS_A_SECOND, SoundBlock
@@ -83,6 +83,11 @@ class SourceMonitor:
         return self._run.stopping
 
     @property
+    def quiet_s(self) -> float:
+        """Seconds for which it has been so quiet that the machine may be about to stop."""
+        return self._run.quiet_s
+
+    @property
     def samples_until_off(self) -> int | None:
         """Samples up to the end of the second that may show the machine off; None if that second cannot."""
         return self._levels.samples_left if self._run.may_be_off else None
@@ -114,6 +119,18 @@ class SourceMonitor:
                 self._level_counts_from = self.position + round(WINDOW_S * self._rate_hz)
             yield Quantum(start, end, second_over)
 
+    def finish(self) -> None:
+        """Count the rest of the sound; the stream is over."""
+        self._health.finish()
+
+    def elsewhere(self, alive: str | None) -> None:
+        """Take the message that names another channel that is alive, for as long as this one is silent."""
+        self._health.elsewhere(alive)
+
+    def hear(self, windows: Float32) -> None:
+        """Take the windows of the last step, float32 (n, frames, n_mels), dB."""
+        self._health.hear(windows)
+
     def gap(self, samples: int) -> None:
         """Skip ``samples`` samples that never came."""
         self._health.gap(samples)
@@ -133,7 +150,15 @@ class SourceMonitor:
         self._signalled_off = running is False
         self._run.signal(running)
 
-    def recalibrate(self, level_dbfs_low: float, level_dbfs_high: float, run_gate: RunGate | None) -> None:
-        """Go on with the usual levels of another calibration, dBFS, and with its gate."""
+    def recalibrate(
+        self,
+        level_dbfs_low: float,
+        level_dbfs_high: float,
+        run_gate: RunGate | None,
+        *,
+        normal_db: Float64 | None = None,
+    ) -> None:
+        """Go on with the usual levels of another calibration, dBFS, with its gate, and with its spectrum."""
         self._health.calibrated(level_dbfs_low, level_dbfs_high)
+        self._health.spectrum_calibrated(normal_db)
         self._run.change_gate(run_gate)

@@ -70,6 +70,7 @@ class Commissioning:
             last_number=record.last_number,
             heard_s=record.heard_s,
             keep_sound=True,
+            float_scale=_float_scale(record, model),
         )
 
     @staticmethod
@@ -215,6 +216,7 @@ class Commissioning:
             alarmed = self.alarm_s is not None and minute.at_s < self.alarm_s
             self.keep_record(
                 last_number=minute.number,
+                float_scale=self.collector.float_scale,
                 heard_s=progress.heard_s,
                 rejected_s=progress.rejected_s,
                 rejected=dict(progress.rejected),
@@ -246,3 +248,11 @@ class Commissioning:
 
     def _state(self) -> tuple[int, int]:
         return len(self.times), len(self.record.kept) + len(self.record.lost)
+
+
+def _float_scale(record: CommissioningRecord, model: LoadedModel) -> float | None:
+    """Return the factor for float samples: that of the minutes that there are, else that of the machine's own model."""
+    own = model.bundle.calibration.float_scale
+    if record.float_scale is None and record.from_machine == record.machine_id and own != 1.0:
+        return own
+    return record.float_scale

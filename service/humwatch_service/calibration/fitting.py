@@ -111,6 +111,7 @@ def fit_version(
         score=record.score,
         spec=record.spec,
         made_by=MADE_BY,
+        float_scale=record.float_scale or 1.0,
     )
     manifest, arrays = fit_bundle(
         model.bundle,

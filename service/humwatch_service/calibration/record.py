@@ -104,6 +104,7 @@ class CommissioningRecord(_Record):
     lost: list[LostMinute] = []
     last_number: int = 0
     heard_s: float | None = None
+    float_scale: float | None = Field(None, description="factor for float samples; null before any were heard")
     rejected_s: float = 0.0
     rejected: dict[str, float] = {}
 

@@ -44,7 +44,7 @@ _BY: Final = {"both": "both", "old": "only old", "new": "only new"}
 def backtest_versions(
     machine: Annotated[str, typer.Argument(help="Whose versions and alarm rule.")],
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Recordings (WAV or FLAC), or folders; each is played on its own.")
+        list[Path] | None, typer.Argument(help="Recordings, or folders; each is played on its own.")
     ] = None,
     old: Annotated[str | None, typer.Option(help="Version to compare with; default: the one in use.")] = None,
     new: Annotated[str | None, typer.Option(help="Version to try; default: the one in use, for a new rule.")] = None,

@@ -14,6 +14,7 @@ from humwatch.bundle.bundle import Bundle, write_bundle
 from humwatch.bundle.manifest import MACHINE_ID, Manifest
 from humwatch.bundle.repository import ModelRepository
 from humwatch.detectors.thresholds import Threshold
+from humwatch.errors import HumwatchError
 from humwatch.scoring.calibration import MIN_RATE, CalibrationSpec
 from humwatch.scoring.spec import ScoreKind
 from humwatch_service.cli.console import (
@@ -27,10 +28,44 @@ from humwatch_service.cli.console import (
     show,
     table_text,
 )
+from humwatch_service.cli.piped import on_disk
+from humwatch_service.cli.said_once import said_once
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import FileUnreadable, MachineIdInvalid
-from humwatch_service.models.recalibration import RecalibrationRequest, normal_recordings, recalibrate
+from humwatch_service.models.normal_recordings import normal_recordings
+from humwatch_service.models.recalibration import RecalibrationRequest, recalibrate
 from humwatch_service.models.registry import LoadedModel, load_model
+
+
+class Hearing:
+    """Normal recordings that are listened to, and what is to be said of them."""
+
+    def __init__(self, recordings: list[Path], *, skip_unusable: bool) -> None:
+        self._recordings = recordings
+        self._skip_unusable = skip_unusable
+        self._warnings: list[tuple[str, str, str]] = []
+        self._unusable: list[HumwatchError] = []
+
+    def calibrated(
+        self, model: LoadedModel, request: RecalibrationRequest, relatives: list[Bundle]
+    ) -> tuple[Manifest, bytes]:
+        """Return manifest and arrays of the new bundle; raises as :func:`recalibrate` does."""
+        with progress_bar("listening to normal recordings", len(self._recordings)) as progress:
+            return recalibrate(
+                model.bundle,
+                model.predictor,
+                self._recordings,
+                request,
+                relatives=relatives,
+                on_recording=lambda _: progress.advance(progress.task_ids[0]),
+                on_warning=lambda path, warning: self._warnings.append((str(path), warning.code, warning.message)),
+                on_unusable=(lambda _, error: self._unusable.append(error)) if self._skip_unusable else None,
+            )
+
+    def remarks(self) -> list[str]:
+        """Return which recordings were left out and why, and the warnings about the others, each once."""
+        left_out = [f"left out: {error}" for error in self._unusable]
+        return [*left_out, *said_once(self._warnings, len(self._recordings) - len(self._unusable))]
 
 
 class ScoreChoice(StrEnum):
@@ -65,7 +100,16 @@ def calibrate(
     channel: Annotated[
         str | None, typer.Option(help="Channel, counted from 0, or `all`: each one as clips of its own.")
     ] = None,
+    ignore_names: Annotated[
+        bool, typer.Option("--ignore-names", help="They are normal, whatever their names say (`abnormal`, `anomaly`).")
+    ] = False,
+    skip_unusable: Annotated[
+        bool, typer.Option("--skip-unusable", help="Leave out recordings that cannot be used, and name them.")
+    ] = False,
     activate: Annotated[bool, typer.Option(help="Use the new version from now on.")] = True,
+    quiet_is_normal: Annotated[
+        bool, typer.Option("--quiet-is-normal", help="Recordings far quieter than most are of a machine that runs.")
+    ] = False,
     models: ModelsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -84,8 +128,16 @@ def calibrate(
             all_channels=channel == "all",
             score=_score_kind(score),
             spec=spec,
+            quiet_is_normal=quiet_is_normal,
         )
-        manifest = _write(repository, settings, request, source, normal, activate=activate)
+        with on_disk(normal, settings.decode_limits) as copies:
+            found = normal_recordings(copies.values(), ignore_names=ignore_names)
+            if found.remark:
+                say(found.remark)
+            hearing = Hearing(found.recordings, skip_unusable=skip_unusable)
+            manifest = _write(repository, settings, request, source, hearing, activate=activate)
+        for line in hearing.remarks():
+            say(line)
         show(_result(manifest, repository), _report(manifest, repository), as_json=as_json)
 
 
@@ -127,7 +179,7 @@ def _write(
     settings: Settings,
     request: RecalibrationRequest,
     source: str,
-    normal: list[Path],
+    hearing: Hearing,
     *,
     activate: bool,
 ) -> Manifest:
@@ -136,7 +188,7 @@ def _write(
         repository, machine_id, version, providers=settings.provider_names, threads=settings.predictor_threads
     )
     relatives = repository.bundles_of_type(model.manifest.machine_type)
-    manifest, arrays = _calibrated(model, normal_recordings(normal), request, relatives)
+    manifest, arrays = hearing.calibrated(model, request, relatives)
     known = request.machine_id in repository.machine_ids()
     if known:
         # Without this the highest version is the active one, and a new one would be in use as soon as it is there.
@@ -151,20 +203,6 @@ def _write(
     elif not known:
         say(f"{request.machine_id} is new: its first version is in use at once")
     return manifest
-
-
-def _calibrated(
-    model: LoadedModel, paths: list[Path], request: RecalibrationRequest, relatives: list[Bundle]
-) -> tuple[Manifest, bytes]:
-    with progress_bar("listening to normal recordings", len(paths)) as progress:
-        return recalibrate(
-            model.bundle,
-            model.predictor,
-            paths,
-            request,
-            relatives=relatives,
-            on_recording=lambda _: progress.advance(progress.task_ids[0]),
-        )
 
 
 def _result(manifest: Manifest, repository: ModelRepository) -> dict[str, Any]:

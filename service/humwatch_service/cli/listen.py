@@ -29,7 +29,7 @@ from humwatch_service.client import (
     StreamClient,
 )
 from humwatch_service.protocol.messages import Bye, Hello, ServerMessage
-from humwatch_service.sources.capture import NATIVE_16, Block, Microphone, capture_blocks, load_sounddevice
+from humwatch_service.sources.capture import Block, Microphone, capture_blocks, load_sounddevice
 
 PATIENCE: Final = Patience(
     slow_codes=frozenset(
@@ -55,6 +55,7 @@ def listen(
     channels: Annotated[
         int | None, typer.Option(min=1, max=16, help="Channels to take; else 1, or up to the one to judge.")
     ] = None,
+    bits_24: Annotated[bool, typer.Option("--24-bits", help="Take samples of 24 bits instead of 16.")] = False,
     channel: ChannelOption = None,
     buffer_minutes: Annotated[
         float, typer.Option(min=0.1, max=1440.0, help="Sound kept for when the service cannot be reached, minutes.")
@@ -64,9 +65,17 @@ def listen(
     """Send a microphone's sound to the service until SIGTERM or Ctrl-C, through breaks of the network."""
     with failures(as_json=as_json):
         where = address(url, key_file)
-        microphone = Microphone(load_sounddevice(), device, rate_hz=rate, channels=channels or (channel or 0) + 1)
+        microphone = Microphone(
+            load_sounddevice(),
+            device,
+            rate_hz=rate,
+            channels=channels or (channel or 0) + 1,
+            bits=24 if bits_24 else 16,
+        )
         microphone.open()
-        hello = Hello(rate_hz=microphone.rate_hz, format=NATIVE_16, channels=microphone.channels, channel=channel)
+        hello = Hello(
+            rate_hz=microphone.rate_hz, format=microphone.format, channels=microphone.channels, channel=channel
+        )
         backlog = Backlog(hello, buffer_s=60.0 * buffer_minutes)
         asyncio.run(_listen(where, machine, microphone, backlog, as_json=as_json))
 
@@ -103,7 +112,7 @@ async def _pump(
     """Bring blocks from the microphone to the backlog until the signal to stop."""
     async for block in capture_blocks(microphone, stop=stop, on_trouble=shown.note):
         _add(block, backlog)
-        meter.peak_dbfs, meter.rms_dbfs = levels_dbfs(block.data)
+        meter.peak_dbfs, meter.rms_dbfs = levels_dbfs(block.data, microphone.format)
         meter.dropped_samples = backlog.dropped_samples
         shown.changed()
 

@@ -16,7 +16,8 @@ from rich.table import Table
 
 from humwatch.alarm.events import MachineState
 from humwatch_service.client.stream import Connected, LinkEvent
-from humwatch_service.protocol.messages import Ready, Score, ServerMessage, StateChange, Warn
+from humwatch_service.protocol.messages import Ready, SampleFormat, Score, ServerMessage, StateChange, Warn
+from humwatch_service.protocol.pcm import PcmDecoder
 
 FLOOR_DBFS: Final = -99.0
 LINE_EVERY_S: Final = 60.0
@@ -33,9 +34,9 @@ _METER_CELLS: Final = 40
 _METER_DB: Final = 60.0
 
 
-def levels_dbfs(data: bytes) -> tuple[float, float]:
-    """Return peak and RMS of native 16-bit samples, dB of full scale; ``FLOOR_DBFS`` for silence."""
-    samples = np.frombuffer(data, np.int16).astype(np.float64) / 32_768
+def levels_dbfs(data: bytes, form: SampleFormat) -> tuple[float, float]:
+    """Return peak and RMS of integer samples, dB of full scale; ``FLOOR_DBFS`` for silence."""
+    samples = PcmDecoder(form, 1).push(data).astype(np.float64)
     if not samples.size:
         return FLOOR_DBFS, FLOOR_DBFS
     return _dbfs(float(np.abs(samples).max())), _dbfs(math.sqrt(float(np.mean(samples**2))))

@@ -40,7 +40,7 @@ SHOWN: Final = 20
 
 
 def rehearse_recordings(
-    files: Annotated[list[Path], typer.Argument(help="Recordings (WAV or FLAC) of normal sound, or folders of them.")],
+    files: Annotated[list[Path], typer.Argument(help="Recordings of normal sound, or folders of them.")],
     machine: Annotated[str, typer.Option(help="Whose model and rule: MACHINE or MACHINE@VERSION.")],
     hours: Annotated[
         float | None, typer.Option(min=0.001, max=10_000.0, help="Sound to hear, looped, hours; default: once.")

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from humwatch.audio.decoding import DecodeLimits
 from humwatch_service.cli.client_options import (
     DEFAULT_URL,
     ChannelOption,
@@ -27,6 +28,7 @@ from humwatch_service.cli.client_options import (
 )
 from humwatch_service.cli.console import failures, say
 from humwatch_service.cli.interruption import interruptible
+from humwatch_service.cli.piped import on_disk
 from humwatch_service.client import Backlog, LinkEvent, Patience, ServiceAddress, StreamClient
 from humwatch_service.errors import ServiceUnreachable
 from humwatch_service.protocol.messages import Bye, Hello, Score, ServerMessage
@@ -36,6 +38,9 @@ PATIENCE: Final = Patience(first_s=10.0, lost_s=300.0)
 """Someone waits for the end."""
 
 BUFFER_S: Final = 120.0
+
+PIPED: Final = DecodeLimits(max_duration_s=86_400.0)
+"""Most that is taken from a pipe: it is written to a temporary file."""
 
 GOODBYE_S: Final = 10.0
 """Longest time for what was sent to be scored, after the signal to stop."""
@@ -57,7 +62,7 @@ class Pace:
 
 
 def replay(
-    files: Annotated[list[Path], typer.Argument(help="Recordings (WAV or FLAC), or folders of them.")],
+    files: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them; - is standard input.")],
     machine: MachineOption,
     url: UrlOption = DEFAULT_URL,
     key_file: KeyFileOption = None,
@@ -70,9 +75,11 @@ def replay(
     as_json: MessagesOption = False,
 ) -> None:
     """Send recordings to a machine's stream, one after the other. Exits with 0 for alarms too."""
-    with failures(as_json=as_json):
-        where = address(url, key_file)
-        recordings = RecordingSequence(files)
+    pace = Pace(speed, loop, chunk_ms)
+    with failures(as_json=as_json), on_disk(files, PIPED) as copies:
+        recordings = RecordingSequence(list(copies.values()))
+        for remark in recordings.remarks:
+            say(remark)
         hello = Hello(
             rate_hz=recordings.rate_hz,
             format=recordings.format,
@@ -80,7 +87,8 @@ def replay(
             channel=channel,
             realtime=speed == 1.0,
         )
-        bye = asyncio.run(_replay(where, machine, hello, recordings, Pace(speed, loop, chunk_ms), as_json))
+        where = address(url, key_file)
+        bye = asyncio.run(_replay(where, machine, hello, recordings, pace, as_json))
     if not as_json:
         typer.echo(_result(machine, bye))
 

@@ -22,12 +22,15 @@ from humwatch_service.cli.console import (
     show,
     table_text,
 )
+from humwatch_service.cli.piped import on_disk
+from humwatch_service.cli.said_once import said_once
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import FileUnreadable
 from humwatch_service.models.registry import LoadedModel, load_model
 from humwatch_service.protocol.detections import DETECTOR_TITLES, explanation_text
 from humwatch_service.scoring.answers import ScoreAnswer
 from humwatch_service.scoring.scorer import ScoredRecording, ScoreJob, Scorer
+from humwatch_service.sources.sequence import recordings_in
 
 
 class FailOn(StrEnum):
@@ -38,7 +41,7 @@ class FailOn(StrEnum):
 
 
 def score(
-    files: Annotated[list[Path], typer.Argument(help="Recordings: WAV or FLAC.")],
+    files: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them; - is standard input.")],
     machine: Annotated[str, typer.Option(help="Whose model judges them: MACHINE or MACHINE@VERSION.")],
     channel: Annotated[int | None, typer.Option(min=0, help="Channel to listen to, counted from 0.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Write the picture of the one recording here (PNG).")] = None,
@@ -47,12 +50,14 @@ def score(
     as_json: JsonOption = False,
 ) -> None:
     """Score recordings here, without a server. Exits with 0 for alarms too, unless --fail-on is given."""
-    if plot is not None and len(files) != 1:
-        raise typer.BadParameter("a picture is of one recording", param_hint="--plot")
     with failures(as_json=as_json):
         settings = configuration(models).settings
         loaded = _load(settings, machine)
-        results, failed = _score_all(files, loaded, channel, settings, plot)
+        with on_disk(files, settings.decode_limits) as copies:
+            found = _found(copies)
+            if plot is not None and len(found) != 1:
+                raise typer.BadParameter("a picture is of one recording", param_hint="--plot")
+            results, failed = _score_all(found, loaded, channel, settings, plot)
     if as_json:
         show({"results": results}, "", as_json=True)
     else:
@@ -73,34 +78,55 @@ def _load(settings: Settings, machine: str) -> LoadedModel:
     )
 
 
+def _found(copies: dict[Path, Path]) -> dict[str, Path]:
+    """Return the recordings by the names under which they are shown; says which files of folders are none."""
+    found: dict[str, Path] = {}
+    for path, copy in copies.items():
+        if not path.is_dir():
+            found[str(path)] = copy
+            continue
+        inside = recordings_in([path])
+        if inside.remark:
+            say(inside.remark)
+        found |= {str(file): file for file in inside.recordings}
+    return found
+
+
 def _score_all(
-    files: list[Path], model: LoadedModel, channel: int | None, settings: Settings, plot: Path | None
+    files: dict[str, Path], model: LoadedModel, channel: int | None, settings: Settings, plot: Path | None
 ) -> tuple[list[dict[str, Any]], bool]:
     """Score each file; one that cannot be scored does not stop the others."""
     scorer = Scorer()
     results: list[dict[str, Any]] = []
     failed = False
     with progress_bar("scoring", len(files)) as progress:
-        for path in files:
+        for name, path in files.items():
             try:
-                job = ScoreJob(path, model, channel, settings.decode_limits, picture=plot is not None)
-                scored = _score_one(scorer, job, path)
+                job = ScoreJob(
+                    path,
+                    model,
+                    channel,
+                    settings.decode_limits,
+                    picture=plot is not None,
+                    use_level=settings.machine(model.manifest.machine_id).run_state == "level",
+                )
+                scored = _score_one(scorer, job, name)
                 _write_picture(scored, plot)
             except HumwatchError as error:
                 failed = True
-                results.append({"file": str(path), "error": described(error)})
-                say(f"error: {error.code}: {path}: {error}")
+                results.append({"file": name, "error": described(error)})
+                say(f"error: {error.code}: {name}: {error}")
             else:
-                results.append({"file": str(path), **scored.answer.model_dump(mode="json")})
+                results.append({"file": name, **scored.answer.model_dump(mode="json")})
             progress.advance(progress.task_ids[0])
     return results, failed
 
 
-def _score_one(scorer: Scorer, job: ScoreJob, path: Path) -> ScoredRecording:
+def _score_one(scorer: Scorer, job: ScoreJob, name: str) -> ScoredRecording:
     try:
         return scorer.score(job)
     except OSError as error:
-        raise FileUnreadable(f"{path} cannot be read: {error.strerror}") from error
+        raise FileUnreadable(f"{name} cannot be read: {error.strerror}") from error
 
 
 def _write_picture(scored: ScoredRecording, plot: Path | None) -> None:
@@ -118,9 +144,9 @@ def _print(results: list[dict[str, Any]]) -> None:
         return
     rows = [(file, a.state, f"{a.score:.3f}", f"{a.duration_s:.1f}", *_decided(a)) for file, a in answers]
     typer.echo(table_text(("file", "state", "score", "seconds", "decided by", "what stands out"), rows))
-    for file, answer in answers:
-        for warning in answer.warnings:
-            say(f"{file}: {warning.code}: {warning.message}")
+    warnings = ((file, warning.code, warning.message) for file, answer in answers for warning in answer.warnings)
+    for line in said_once(warnings, len(answers)):
+        say(line)
 
 
 def _decided(answer: ScoreAnswer) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from humwatch_service.client.backlog import Backlog
+from humwatch_service.client.line import undelivered_bytes
 from humwatch_service.client.refusal import Refusal, of_close, of_failure, unreachable
 from humwatch_service.protocol.messages import (
     Bye,
@@ -28,7 +29,7 @@ from humwatch_service.protocol.messages import (
     Warn,
 )
 
-MESSAGE_BYTES: Final = 1 << 16
+MESSAGE_BYTES: Final = 1 << 14
 """Most bytes of samples in a message, whatever the service takes: a slow line should not wait for one."""
 
 _MESSAGES: Final[dict[str, type[ServerMessage]]] = {
@@ -50,7 +51,7 @@ class Times:
         open_s: longest time to be opened.
         ready_s: longest time from ``hello`` to its answer.
         ping_s: time between pings.
-        pong_s: longest time from a ping to its answer or to any message; a busy service reads the ping late.
+        pong_s: longest time from a ping to its answer, to any message, or to sound that was confirmed.
         close_s: longest time to be closed.
     """
 
@@ -92,6 +93,7 @@ class Link:
         self._on_ready = on_ready
         self._on_message = on_message
         self._heard_s = time.monotonic()
+        self._given_bytes = 0
         self._lost: Refusal | None = None
 
     async def run(self) -> Bye | Refusal:
@@ -159,6 +161,7 @@ class Link:
             if piece.start_sample != cursor:
                 await self._say(Position(sample=piece.start_sample))
                 noted = await self._say_notes(noted, piece.start_sample)
+            self._given_bytes += len(piece.data)
             await self._connection.send(piece.data)
             cursor = piece.end_sample
             noted = await self._say_notes(noted, cursor)
@@ -191,15 +194,41 @@ class Link:
         """End a connection on which nothing is heard any more, not even the answer to a ping."""
         while True:
             await asyncio.sleep(self._times.ping_s)
-            asked_s = time.monotonic()
-            try:
-                async with asyncio.timeout(self._times.pong_s):
-                    await (await self._connection.ping())
-            except TimeoutError:
-                if self._heard_s < asked_s:
-                    self._lost = unreachable(f"nothing was heard for {self._times.pong_s:.0f} s, not even a pong")
-                    self._connection.transport.abort()
-                    return
+            if not await self._answers():
+                self._lost = unreachable(f"nothing was heard for {self._times.pong_s:.0f} s, not even a pong")
+                self._connection.transport.abort()
+                return
+
+    async def _answers(self) -> bool:
+        """Ping; whether an answer or any message comes in time.
+
+        On a slow line the ping lies behind sound. While the other side confirms that, it is on its way, and its time
+        has not begun.
+        """
+        asked_s, ahead_bytes, delivered = time.monotonic(), self._given_bytes, self._delivered_bytes
+        pong = asyncio.create_task(self._pong())
+        try:
+            while True:
+                await asyncio.wait({pong}, timeout=self._times.pong_s)
+                if pong.done():
+                    await pong
+                    return True
+                if self._heard_s >= asked_s:
+                    return True
+                before, delivered = delivered, self._delivered_bytes
+                if before >= ahead_bytes or delivered <= before:
+                    return False
+        finally:
+            pong.cancel()
+
+    async def _pong(self) -> None:
+        await (await self._connection.ping())
+
+    @property
+    def _delivered_bytes(self) -> int:
+        """Bytes of sound that the other side has confirmed, give or take messages' heads; 0 where nobody says."""
+        undelivered = undelivered_bytes(self._connection.transport)
+        return 0 if undelivered is None else self._given_bytes - undelivered
 
     async def _helping(self, work: Coroutine[None, None, None]) -> None:
         """Do a part of the work; where it fails, the whole connection does."""

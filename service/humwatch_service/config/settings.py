@@ -98,8 +98,24 @@ class Settings(BaseSettings):
     )
     score_queue: int = Field(16, ge=0, le=10_000, description="recordings that may wait for a worker; then 503")
     score_timeout_s: float = Field(300.0, gt=0, description="longest time from a whole body to its answer, seconds")
-    body_timeout_s: float = Field(60.0, gt=0, description="longest time for receiving a body, seconds; then 408")
-    header_timeout_s: float = Field(10.0, gt=0, description="longest time for receiving a request's head, seconds")
+    body_timeout_s: float = Field(
+        60.0, gt=0, description="longest time for the next `body_min_bytes` of a body, or its rest, seconds; then 408"
+    )
+    body_min_bytes: int = Field(
+        16 << 10, ge=1, description="bytes of a body with which `body_timeout_s` begins anew: the slowest sender taken"
+    )
+    body_total_timeout_s: float = Field(
+        7_200.0, gt=0, description="longest time for a whole body, however steadily it comes, seconds; then 408"
+    )
+    header_timeout_s: float = Field(
+        30.0, gt=0, description="longest time for receiving a request's head, or a stream's hello, seconds"
+    )
+    keep_alive_s: int = Field(
+        75,
+        ge=0,
+        le=3_600,
+        description="a connection without a request is kept so long, seconds; longer than a proxy before it keeps its",
+    )
     shutdown_timeout_s: float = Field(
         8.0, ge=0, le=600, description="time that running requests get to finish when the service stops, seconds"
     )

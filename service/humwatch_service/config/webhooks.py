@@ -59,6 +59,12 @@ class WebhookSettings(BaseModel):
     events: tuple[EventKind, ...] = Field(
         ("raised", "cleared", "realarmed", "unshelved"), min_length=1, description="kinds of events to tell of"
     )
+    max_sound_age_s: float | None = Field(
+        None,
+        gt=0,
+        description="leave out alarms about sound that was heard later than so many seconds after it was recorded, as"
+        " of a backlog; without it all are sent, and say so",
+    )
     timeout_s: float = Field(
         10.0, gt=0, le=60, description="longest time from looking up the host to the head of the answer, seconds"
     )
@@ -99,8 +105,10 @@ class WebhookSettings(BaseModel):
         """TCP port."""
         return self.url.port or (443 if self.url.scheme == "https" else 80)
 
-    def wants(self, machine_id: str, kind: EventKind) -> bool:
-        """Return whether the webhook gets such an event of the machine."""
+    def wants(self, machine_id: str, kind: EventKind, late_s: float = 0.0) -> bool:
+        """Return whether the webhook gets such an event of the machine, about sound that was heard so late, seconds."""
+        if self.max_sound_age_s is not None and late_s > self.max_sound_age_s:
+            return False
         return kind in self.events and (not self.machines or machine_id in self.machines)
 
     def key(self) -> bytes:
@@ -149,11 +157,21 @@ def key_of(secret: str) -> bytes:
     return key
 
 
-def recipients(webhooks: Iterable[WebhookSettings], machine_id: str, event: AlarmEvent) -> tuple[str, ...]:
-    """Return the names of the webhooks that get an event; none where it is not announced."""
+def recipients(
+    webhooks: Iterable[WebhookSettings], machine_id: str, event: AlarmEvent, *, late_s: float = 0.0
+) -> tuple[str, ...]:
+    """Return the names of the webhooks that get an event; none where it is not announced.
+
+    Args:
+        webhooks: all of them.
+        machine_id: machine that it is about.
+        event: the event.
+        late_s: how long after it was recorded the sound was heard that it is about, seconds; of an event about an
+            alarm, the sound that raised that, so that a webhook gets all of an alarm or nothing.
+    """
     if event.kind in ANNOUNCED and not event.announced:
         return ()
-    return tuple(webhook.name for webhook in webhooks if webhook.wants(machine_id, event.kind))
+    return tuple(webhook.name for webhook in webhooks if webhook.wants(machine_id, event.kind, late_s))
 
 
 def check_webhooks(webhooks: Iterable[WebhookSettings], allowed_hosts: Iterable[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -16,13 +17,14 @@ from humwatch_service.errors import Overloaded, ShuttingDown, StreamOwned, Strea
 from humwatch_service.live.executor import PriorityExecutor
 from humwatch_service.live.load import Load
 from humwatch_service.live.machine import LiveMachine
-from humwatch_service.live.stream import Connection, LiveStream, StreamObserver
+from humwatch_service.live.sample_clock import SampleClock
+from humwatch_service.live.stream import LiveStream
 from humwatch_service.live.stream_items import StreamFormat
+from humwatch_service.live.stream_parties import Connection, StreamObserver
+from humwatch_service.live.stream_start import start_of
 from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
-from humwatch_service.protocol.messages import FORMAT_BITS, Hello, Limits
+from humwatch_service.protocol.messages import FLOAT_FORMATS, FORMAT_BITS, Hello, Limits, Warn
 
-MAX_AGE_S: Final = 3_600.0
-"""Greatest age of sound when it comes; what a client says beyond that is its clock's fault."""
 RESUME_GRACE_S: Final = 30.0
 """Time for which a stream without a connection keeps its place, unless it was given up."""
 WARM_UP_S: Final = 2.0
@@ -31,10 +33,17 @@ WARM_UP_S: Final = 2.0
 
 @dataclass(frozen=True)
 class OpenedStream:
-    """Stream that a connection feeds from now on; ``resumed`` is False for a new one."""
+    """Stream that a connection feeds from now on.
+
+    Attributes:
+        stream: the stream.
+        resumed: False for a new one.
+        warning: why the client's ``start_time_s`` is not believed; None where it is.
+    """
 
     stream: LiveStream
     resumed: bool
+    warning: Warn | None = None
 
 
 class StreamAdmission:
@@ -90,8 +99,16 @@ class StreamAdmission:
         """Open no more streams."""
         self._closed = True
 
-    async def open(self, machine: LiveMachine, hello: Hello, connection: Connection) -> OpenedStream:
+    async def open(
+        self, machine: LiveMachine, hello: Hello, connection: Connection, *, length_s: float | None = None
+    ) -> OpenedStream:
         """Let a connection feed a stream: the one that it names and that is there, or a new one.
+
+        Args:
+            machine: machine whose sound comes.
+            hello: first message of the client.
+            connection: the connection.
+            length_s: length of all that it is going to send, seconds; None where that is not known.
 
         Raises:
             StreamOwned: another stream is live for the machine.
@@ -103,7 +120,11 @@ class StreamAdmission:
             self.refuse_if_full(machine)
             if not machine.is_fed:
                 self._load.on_admission(self._stream_s(machine.machine_id), self._live())
-            opened = self._resume(machine, form, hello) or await self._begin(machine, form, hello)
+            opened = (
+                self._join(machine, form, hello, length_s)
+                or (self._resume(machine, form, hello) if hello.join_s is None else None)
+                or await self._begin(machine, form, hello, length_s)
+            )
             opened.stream.connection = connection
         self._on_open(machine)
         return opened
@@ -138,14 +159,31 @@ class StreamAdmission:
             )
         default = machine.model.bundle.manifest.channel if machine.model is not None else 0
         return StreamFormat(
-            stream_id=hello.stream_id or "",
+            stream_id=hello.stream_id or uuid.uuid4().hex,
             rate_hz=hello.rate_hz,
             channels=hello.channels,
             channel=choose_channel(hello.channels, hello.channel, default),
             sample_bits=FORMAT_BITS[hello.format],
-            full_scale=hello.format != "f32le",
-            realtime=hello.realtime,
+            full_scale=hello.format not in FLOAT_FORMATS,
+            realtime=hello.realtime and hello.join_s is None,
         )
+
+    def _join(
+        self, machine: LiveMachine, form: StreamFormat, hello: Hello, length_s: float | None
+    ) -> OpenedStream | None:
+        """Let a burst go on in the stream of those before it; None where there is none, or its pause was too long."""
+        stream, named = machine.stream, hello.stream_id is not None
+        if hello.join_s is None or stream is None:
+            return None
+        if named and stream.form == form and stream.connection is not None:
+            stream.connection.evict(StreamOwned("the next burst came over another connection"))
+            stream.connection = None
+        if not stream.goes_on_with(form, named=named):
+            return None
+        start = start_of(hello, stream.accepted, said_s=hello.start_time_s, length_s=length_s)
+        stream.join(start.anchor, claim=start.claim)
+        stream.begin_burst(hello.join_s)
+        return OpenedStream(stream, resumed=True, warning=start.warning)
 
     def _resume(self, machine: LiveMachine, form: StreamFormat, hello: Hello) -> OpenedStream | None:
         """Take the stream of the same format from the connection that had it; None where there is none."""
@@ -154,15 +192,34 @@ class StreamAdmission:
             return None
         if stream.connection is not None:
             stream.connection.evict(StreamOwned("the same stream came over another connection"))
-        stream.clock.anchor(self._start_time_s(hello, stream.accepted))
         stream.given_up = False
-        return OpenedStream(stream, resumed=True)
+        if hello.start_time_s is None:
+            return OpenedStream(stream, resumed=True)  # the count of samples is unbroken, and so is their time
+        said_s = hello.start_time_s + stream.accepted / form.rate_hz
+        start = start_of(hello, stream.accepted, said_s=said_s, length_s=None)
+        stream.join(start.anchor, claim=start.claim)
+        return OpenedStream(stream, resumed=True, warning=start.warning)
 
-    async def _begin(self, machine: LiveMachine, form: StreamFormat, hello: Hello) -> OpenedStream:
+    async def _begin(
+        self, machine: LiveMachine, form: StreamFormat, hello: Hello, length_s: float | None
+    ) -> OpenedStream:
         await self._make_room(machine)
-        stream = self._new_stream(machine, form, hello)
+        first, scored_until = self._place(machine, form, hello)
+        said_s = None if hello.start_time_s is None else hello.start_time_s + first / form.rate_hz
+        start = start_of(hello, first, said_s=said_s, length_s=length_s)
+        stream = LiveStream(
+            form,
+            self._observer_for(machine),
+            make_monitor=self._monitor_maker(machine),
+            first_sample=first,
+            scored_until=scored_until,
+            clock=SampleClock(form.rate_hz, start.anchor, claim=start.claim, length_s=start.length_s),
+            buffer_s=self._settings.stream_buffer_s,
+            executor=self._executor,
+        )
+        stream.join_s = hello.join_s
         machine.begin_stream(stream)
-        return OpenedStream(stream, resumed=stream.scored_until > 0)
+        return OpenedStream(stream, resumed=scored_until > 0, warning=start.warning)
 
     async def _make_room(self, machine: LiveMachine) -> None:
         """End the stream that the machine has, if it may be ended."""
@@ -177,25 +234,18 @@ class StreamAdmission:
         await stream.end()
         self._on_end(stream)
 
-    def _new_stream(self, machine: LiveMachine, form: StreamFormat, hello: Hello) -> LiveStream:
+    @staticmethod
+    def _place(machine: LiveMachine, form: StreamFormat, hello: Hello) -> tuple[int, int]:
+        """Return the first sample that is asked for, and the first that was not scored before a restart."""
         first, scored_until = hello.start_sample, 0
-        kept = machine.restored
+        kept = machine.restored if hello.join_s is None else None  # a burst is sent once
         if kept is not None and (kept.stream_id, kept.rate_hz) == (form.stream_id, form.rate_hz):
             scored_until = kept.next_sample
             again_s = WARM_UP_S + (machine.model.clip_seconds if machine.model is not None else 0.0)
             # never sound that the client has not got any more: it was scored, and would count as missing
             first = min(scored_until, max(scored_until - round(again_s * form.rate_hz), hello.start_sample))
         machine.restored = None
-        return LiveStream(
-            form,
-            self._observer_for(machine),
-            make_monitor=self._monitor_maker(machine),
-            first_sample=first,
-            scored_until=scored_until,
-            start_time_s=self._start_time_s(hello, first),
-            buffer_s=self._settings.stream_buffer_s,
-            executor=self._executor,
-        )
+        return first, scored_until
 
     def _monitor_maker(self, machine: LiveMachine) -> Callable[[LiveStream, LiveModel, int], LiveMonitor]:
         use_level = self._settings.machine(machine.machine_id).run_state == "level"
@@ -210,14 +260,7 @@ class StreamAdmission:
                 running=machine.running,
                 use_level=use_level,
                 in_real_time=stream.form.realtime,
+                full_scale=stream.form.full_scale,
             )
 
         return make_monitor
-
-    def _start_time_s(self, hello: Hello, sample: int) -> float:
-        """Return the wall clock of sample 0: what the client says, unless that cannot be."""
-        now_s = time.time()
-        said = hello.start_time_s
-        if said is not None and now_s - MAX_AGE_S <= said + sample / hello.rate_hz <= now_s + 1.0:
-            return said
-        return now_s - sample / hello.rate_hz

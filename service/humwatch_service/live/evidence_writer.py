@@ -13,6 +13,7 @@ from typing import Final
 from humwatch.errors import HumwatchError
 from humwatch.live.monitor import LiveStep
 from humwatch_service.live.stream import LiveStream
+from humwatch_service.live.stream_items import StreamFormat
 from humwatch_service.live.stream_scorer import RING_S
 from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.flac import Samples
@@ -70,7 +71,9 @@ class EvidenceWriter:
         written: EvidenceState = "none"
         if len(sound):
             with _errors_logged(alarm_id=alarm_id):
-                written = self._folder.write_clip(alarm_id, sound, rate_hz, partial=True)
+                written = self._folder.write_clip(
+                    alarm_id, sound, rate_hz, partial=True, fit=not stream.form.full_scale
+                )
         with self._lock:
             self._pending.setdefault(stream, []).append(pending)
         return written
@@ -103,15 +106,16 @@ class EvidenceWriter:
         for item in ready:
             sound = stream.ring.between(item.start, item.end)
             if len(sound):
-                self._executor.submit(self._keep, item.alarm_id, sound, stream.form.rate_hz)
+                self._executor.submit(self._keep, item.alarm_id, sound, stream.form)
 
     def _write(self, machine_id: str, write: Callable[[], None]) -> None:
         with _errors_logged(machine_id=machine_id):
             write()
 
-    def _keep(self, alarm_id: str, sound: Samples, rate_hz: int) -> None:
+    def _keep(self, alarm_id: str, sound: Samples, form: StreamFormat) -> None:
         with _errors_logged(alarm_id=alarm_id):
-            self._store.evidence(alarm_id, self._folder.write_clip(alarm_id, sound, rate_hz, partial=False))
+            written = self._folder.write_clip(alarm_id, sound, form.rate_hz, partial=False, fit=not form.full_scale)
+            self._store.evidence(alarm_id, written)
             picture = self._paint(alarm_id)
             if picture is not None:
                 self._folder.write_picture(alarm_id, picture)

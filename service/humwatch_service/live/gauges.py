@@ -59,6 +59,7 @@ class MachineGauges:
         """Count events, which ``detector`` decided where a score did, and show what is known after them."""
         state = machine.state
         self._metrics.live.events(machine.machine_id, events, state, machine.alarm.snapshot, detector)
+        self._show_alarm_late(machine)
         if state not in JUDGED:
             self._metrics.unjudged(machine.machine_id)
 
@@ -67,7 +68,8 @@ class MachineGauges:
         state = machine.state
         self._metrics.live.show_second(
             machine.machine_id,
-            at_s=reading.at_s,
+            heard_s=reading.at_s + reading.late_s,
+            late_s=reading.late_s,
             level_dbfs=reading.level_dbfs,
             faults=[fault.code for fault in reading.faults],
             state=state,
@@ -76,6 +78,10 @@ class MachineGauges:
             self._metrics.judged(machine.machine_id, reading.score, reading.raw_score)
         else:
             self._metrics.unjudged(machine.machine_id)
+
+    def _show_alarm_late(self, machine: LiveMachine) -> None:
+        active = machine.alarm.snapshot.active is not None
+        self._metrics.live.show_alarm_late(machine.machine_id, machine.alarm_late_s if active else 0.0)
 
     def on_silence(self, machine: LiveMachine) -> None:
         """Show that no sound comes; what a recording was scored since stays."""

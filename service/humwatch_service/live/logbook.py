@@ -16,6 +16,7 @@ from humwatch.scoring.explain import explain_bands
 from humwatch_service.errors import StateUnusable
 from humwatch_service.live.machine import LiveMachine, MachineReading, detection_of, detector_of
 from humwatch_service.storage.records import (
+    OLD_S,
     AlarmContext,
     AlarmLevels,
     EvidenceState,
@@ -45,12 +46,15 @@ class Logbook:
         failure: reason why the disk takes nothing; None while it does.
     """
 
-    def __init__(self, store: StateStore, *, recipients: Callable[[str, AlarmEvent], tuple[str, ...]]) -> None:
+    def __init__(
+        self, store: StateStore, *, recipients: Callable[[LiveMachine, AlarmEvent, float], tuple[str, ...]]
+    ) -> None:
         """Begin with nothing to write.
 
         Args:
             store: database.
-            recipients: lookup of the names of the webhooks that an event of a machine goes to.
+            recipients: lookup of the names of the webhooks that an event of a machine goes to, by how much later than
+                recorded its sound was heard, seconds.
         """
         self._store = store
         self._recipients = recipients
@@ -71,6 +75,10 @@ class Logbook:
     ) -> None:
         """Keep events, what they were decided on, what there is of the sound, and which webhooks are owed them."""
         machine.written = machine.position
+        late_s = machine.reading.late_s if step is not None and machine.reading is not None else 0.0
+        for event in events:
+            if event.kind == "raised":
+                machine.alarm_late_s = late_s
         self.change(
             MachineChange(
                 machine_id=machine.machine_id,
@@ -79,11 +87,12 @@ class Logbook:
                 position=machine.position,
                 context=_context(machine, step),
                 evidence=evidence,
-                webhooks=tuple(self._recipients(machine.machine_id, event) for event in events),
+                webhooks=tuple(self._recipients(machine, event, late_s) for event in events),
+                heard_s=None if step is None else events[-1].at_s + late_s,
             )
         )
         for event in events:
-            _note(machine, event, step)
+            _note(machine, event, step, late_s)
 
     def change(self, change: MachineChange) -> None:
         """Write a change now, or as soon as the disk takes it."""
@@ -103,9 +112,12 @@ class Logbook:
             score=reading.score,
             level_dbfs=reading.level_dbfs,
             state=machine.state,
+            late=reading.late_s > OLD_S,
         )
         with self._lock:
-            self._seconds[machine.machine_id, at_s] = second
+            held = self._seconds.get((machine.machine_id, at_s))
+            if held is None or held.late or not second.late or held.state == "unknown":
+                self._seconds[machine.machine_id, at_s] = second
             while len(self._seconds) > MAX_SECONDS:
                 del self._seconds[next(iter(self._seconds))]
             active = machine.alarm.snapshot.active
@@ -146,7 +158,9 @@ class Logbook:
             seconds, peaks = list(self._seconds.values()), self._peaks
             self._peaks = {}
         try:
-            self._store.add_seconds(seconds)
+            refused = self._store.add_seconds(seconds)
+            if refused:
+                _log.info("old sound of seconds that were heard before: history not changed", seconds=refused)
             for alarm_id in list(peaks):
                 score, trace = peaks[alarm_id]
                 self._store.peak(alarm_id, score, tuple(trace))
@@ -222,7 +236,7 @@ def _raw_levels(model: LiveModel) -> AlarmLevels:
     return AlarmLevels(warn=clip.warn.level, alarm=clip.alarm.level)
 
 
-def _note(machine: LiveMachine, event: AlarmEvent, step: LiveStep | None) -> None:
+def _note(machine: LiveMachine, event: AlarmEvent, step: LiveStep | None, late_s: float) -> None:
     level = "warning" if event.kind in ("raised", "realarmed") else "info"
     getattr(_log, level)(
         event.kind.replace("_", " "),
@@ -234,5 +248,6 @@ def _note(machine: LiveMachine, event: AlarmEvent, step: LiveStep | None) -> Non
         detector=None if event.score is None else detector_of(step),
         reasons=list(event.reasons),
         who=event.who,
+        heard_late_s=round(late_s) if late_s > OLD_S else None,
         sound_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(event.at_s)),
     )

@@ -47,6 +47,7 @@ class MachineReading:
         running: True while the machine runs; None when it is not known.
         faults: faults of the source.
         detection: detector that decided the last clip's score, and its times on the wall clock; None without one.
+        late_s: how long after that time it was heard, seconds.
     """
 
     at_s: float
@@ -57,6 +58,7 @@ class MachineReading:
     running: bool | None
     faults: tuple[FaultReport, ...]
     detection: Detection | None = None
+    late_s: float = 0.0
 
 
 class MachineObserver(Protocol):
@@ -78,8 +80,11 @@ class MachineObserver(Protocol):
 class SoundCollector(Protocol):
     """Collector of all the sound of a machine, as a calibration is. Called from the stream's worker."""
 
-    def begin(self, source_rate_hz: int, sample_bits: int) -> None:
+    def begin(self, source_rate_hz: int, sample_bits: int, *, full_scale: bool = True) -> None:
         """Begin another stream."""
+
+    def elsewhere(self, alive: str | None) -> None:
+        """Take the message that names another channel that is alive, for as long as this one is silent."""
 
     def push(self, mono: Float32, at_s: float | None = None) -> None:
         """Take float32 (n,) in [-1, 1], and the time of its first sample; None: right behind the sound before."""
@@ -143,6 +148,7 @@ class LiveMachine:
         self.companion: MachineCompanion | None = None
         self.reading: MachineReading | None = None
         self.drift: tuple[float, str] | None = None  # since when its normal has moved, and how
+        self.alarm_late_s = 0.0  # how much later than recorded the sound was heard that raised the alarm in force
         self.trace: deque[tuple[float, float]] = deque(maxlen=TRACE_STEPS)
         self.alarm = alarm_machine(rule, model, snapshot)
         self.judge = model
@@ -165,7 +171,7 @@ class LiveMachine:
         if stream is None:
             return True
         timeout_s = seconds if stream.timeout_s is None or stream.connection is None else stream.timeout_s
-        return stream.silent_for(timeout_s)
+        return stream.silent_for(max(timeout_s, stream.join_s or 0.0))
 
     def on_steps(self, stream: LiveStream, steps: list[LiveStep]) -> list[ServerMessage]:
         """Judge steps of a stream, in its worker; return the messages for its client."""
@@ -272,7 +278,10 @@ class LiveMachine:
             running=step.running,
             faults=step.faults,
             detection=None if clip is None else detection_of(clip, at_s, step.model),
+            late_s=stream.clock.age_of(step.end_sample),
         )
+        if self.trace and at_s < self.trace[-1][0] - 1.0:
+            self.trace.clear()  # sound of another time
         if clip is not None:
             self.trace.append((at_s, clip.score))
         events = [] if step.observation is None else self._keep(self.alarm.observe(step.observation), step)
@@ -282,7 +291,7 @@ class LiveMachine:
 
     @staticmethod
     def _begin_collecting(collector: SoundCollector, stream: LiveStream) -> None:
-        collector.begin(stream.form.rate_hz, stream.form.sample_bits)
+        collector.begin(stream.form.rate_hz, stream.form.sample_bits, full_scale=stream.form.full_scale)
 
     def _is_far_ahead(self) -> bool:
         """Return True if the disk does not know the stream, or more of it was scored since than a client still has."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 
@@ -26,6 +27,8 @@ class LiveMachines:
 
     Attributes:
         on_models: callback after machines follow a set of models.
+        on_restored: callback for the end of the last sound before a restart, of all machines, seconds since 1970; None:
+            there was none.
     """
 
     def __init__(
@@ -53,8 +56,10 @@ class LiveMachines:
         self._make_model = make_model
         self._machines: dict[str, LiveMachine] = {}
         self._kept: Mapping[str, KeptMachine] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
         self._awaited: frozenset[str] = frozenset()
         self.on_models: Callable[[ModelSet], None] = lambda current: None
+        self.on_restored: Callable[[float | None], None] = lambda heard_s: None
 
     @property
     def by_id(self) -> Mapping[str, LiveMachine]:
@@ -107,6 +112,8 @@ class LiveMachines:
             return
         kept = await run_in_threadpool(self._recorder.open)
         if kept is not None:
+            heard = [machine.heard_s for machine in kept if machine.heard_s is not None]
+            self.on_restored(max(heard, default=None))
             self._kept = {machine.machine_id: machine for machine in kept}
             self.follow_models(self._models.current)
 
@@ -205,3 +212,13 @@ class LiveMachines:
             )
         self._kept = {**(self._kept or {}), machine.machine_id: kept}
         machine.disconnect(MachineNotFound(f"{machine.machine_id} is not there any more"))
+        stream, machine.stream = machine.stream, None
+        if stream is not None:
+            ending = asyncio.get_running_loop().create_task(self._end(stream))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+
+    async def _end(self, stream: LiveStream) -> None:
+        """Stop a stream whose machine is gone: nobody judges it any more."""
+        await stream.abandon(0.0)
+        self._recorder.on_stream_end(stream)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from humwatch.live.monitor import LiveMonitor, LiveStep
-from humwatch_service.live.stream_items import ClockReading, End, Gap, HeardItem, Overflow, RunSignal
+from humwatch_service.live.stream_items import ClockReading, Elsewhere, End, Gap, HeardItem, Overflow, RunSignal
 
 
 def feed(monitor: LiveMonitor, item: HeardItem) -> list[LiveStep]:
@@ -18,6 +18,8 @@ def feed(monitor: LiveMonitor, item: HeardItem) -> list[LiveStep]:
         monitor.overflow(item.count)
     elif isinstance(item, ClockReading):
         monitor.clock(item.sample, item.time_s)
+    elif isinstance(item, Elsewhere):
+        monitor.elsewhere(item.alive)
     elif isinstance(item, RunSignal):
         monitor.signal(item.running)
     return monitor.flush() if isinstance(item, End) else []

@@ -87,7 +87,7 @@ class ReferenceRecorder:
 
     def on_raised(self, machine_id: str, at_s: float) -> None:
         """Let no sound from shortly before an alarm stay among those to train with."""
-        self._submit(machine_id, lambda: self._kept.forget(machine_id, at_s - FORGOTTEN_S, FORGOTTEN))
+        self._submit(machine_id, lambda: self._kept.forget(machine_id, at_s - FORGOTTEN_S, FORGOTTEN, until_s=at_s))
 
     def forget(self, machine_id: str) -> None:
         """Forget a machine that is not there any more; what was kept stays on the disk."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections import deque
 from typing import Final
 
 from pydantic import ValidationError
@@ -14,11 +13,16 @@ from humwatch.arrays import Float32
 from humwatch.errors import HumwatchError
 from humwatch_service.errors import StreamIdle, StreamInvalid
 from humwatch_service.live.admission import StreamAdmission
+from humwatch_service.live.burst_repeat import BurstStart
+from humwatch_service.live.clock_notes import ignored, repeated
 from humwatch_service.live.machine import LiveMachine
+from humwatch_service.live.outgoing import Outgoing
+from humwatch_service.live.sample_clock import Anchor, can_be
 from humwatch_service.live.stream import LiveStream
 from humwatch_service.live.stream_items import ClockReading, Gap, Overflow
 from humwatch_service.metrics.live import LiveMetrics
 from humwatch_service.problems import status_of
+from humwatch_service.protocol.containers import StreamHead
 from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
 from humwatch_service.protocol.messages import (
     CLIENT_MESSAGE,
@@ -32,58 +36,18 @@ from humwatch_service.protocol.messages import (
     Position,
     Ready,
     Received,
-    Score,
     ServerMessage,
+    Warn,
 )
 from humwatch_service.protocol.pcm import PcmDecoder
-
-MAX_OUTGOING: Final = 256
-"""Most messages that wait for a client that does not read; then the oldest scores are dropped."""
+from humwatch_service.telemetry.logs import event_logger
 
 ARRIVALS_S: Final = 0.5
 """Time between readings of the service's own clock for a client that sends none."""
 MAX_BACKLOG_S: Final = 2.0
 """Waiting sound beyond which the service is slow, and arrival times tell nothing of the source."""
 
-
-class Outgoing:
-    """Messages for a client, bounded: one that reads slowly loses scores, never states or errors."""
-
-    def __init__(self) -> None:
-        """Begin without messages."""
-        self.dropped = 0
-        self._messages: deque[ServerMessage] = deque()
-        self._there = asyncio.Event()
-        self._closed = False
-
-    def put(self, message: ServerMessage) -> None:
-        """Add a message."""
-        if len(self._messages) >= MAX_OUTGOING:
-            self._drop_one()
-        self._messages.append(message)
-        self._there.set()
-
-    def close(self) -> None:
-        """End: nothing more comes."""
-        self._closed = True
-        self._there.set()
-
-    async def get(self) -> ServerMessage | None:
-        """Wait for the next message, and return it; None at the end."""
-        while not self._messages:
-            if self._closed:
-                return None
-            self._there.clear()
-            await self._there.wait()
-        return self._messages.popleft()
-
-    def _drop_one(self) -> None:
-        self.dropped += 1
-        for message in self._messages:
-            if isinstance(message, (Score, Received)):
-                self._messages.remove(message)
-                return
-        self._messages.popleft()
+_log = event_logger("humwatch.stream")
 
 
 class StreamSession:
@@ -108,17 +72,28 @@ class StreamSession:
         self._admission = admission
         self._metrics = metrics
         self._stream: LiveStream | None = None
+        self._head = StreamHead()
         self._decoder = PcmDecoder("s16le", 1)
         self._cursor = 0
         self._confirmed = 0
+        self._join_s: float | None = None
+        self._burst: BurstStart | None = None
+        self._burst_named = False
         self._has_clock = False
         self._clock_s = 0.0
 
-    async def hello(self, hello: Hello) -> None:
-        """Open or resume the stream. Raises a named error when it is refused."""
-        if hello.stream_id is None:
+    async def hello(self, hello: Hello, *, length_s: float | None = None) -> None:
+        """Open or resume the stream. Raises a named error when it is refused.
+
+        Args:
+            hello: first message of the client.
+            length_s: length of all that it is going to send, seconds; None where that is not known.
+        """
+        if hello.stream_id is None and hello.join_s is None and self._join_s is not None:
+            hello = hello.model_copy(update={"join_s": self._join_s})
+        if hello.stream_id is None and hello.join_s is None:
             hello = hello.model_copy(update={"stream_id": uuid.uuid4().hex})
-        opened = await self._admission.open(self._machine, hello, self)
+        opened = await self._admission.open(self._machine, hello, self, length_s=length_s)
         self._stream = stream = opened.stream
         self._decoder = PcmDecoder(hello.format, hello.channels)
         self._cursor = self._confirmed = stream.accepted
@@ -135,10 +110,28 @@ class StreamSession:
                 limits=self._admission.limits,
             )
         )
+        self._warn(opened.warning)
+        if stream.join_s is not None and hello.start_time_s is not None:
+            self._burst = stream.burst = BurstStart(hello.start_time_s, stream.burst)
+
+    def join_by_default(self, seconds: float | None) -> None:
+        """Join the bursts of a client that names no stream and says nothing of pauses; None: join none."""
+        self._join_s = seconds
 
     def expect_within(self, seconds: float | None) -> None:
         """Let the sound pause for so long; None: as long as the service's setting says."""
         self._open_stream.timeout_s = seconds
+
+    async def recorded_at(self, time_s: float | None) -> None:
+        """Say when the sample that comes next was taken, seconds since 1970; None: now."""
+        stream, now_s = self._open_stream, time.time()
+        await self._whole_frames()
+        claim = None if time_s is None else Anchor(self._cursor, time_s, "said")
+        if claim is not None and can_be(claim.time_s, now_s):
+            stream.join(claim)
+        else:
+            stream.join(Anchor(self._cursor, now_s, "arrival"), claim=claim)
+            self._warn(None if claim is None else ignored(claim.time_s, now_s))
 
     async def text(self, text: str) -> Bye | None:
         """Take a JSON message; return ``bye`` when it was the last."""
@@ -155,7 +148,8 @@ class StreamSession:
                 raise StreamInvalid("hello was said before")
             await self.hello(message)
         elif isinstance(message, Position):
-            self._whole_frames()
+            await self._whole_frames()
+            self._head = StreamHead()
             self._cursor = message.sample
         elif isinstance(message, Clock):
             self._has_clock = True
@@ -172,10 +166,21 @@ class StreamSession:
         stream = self._open_stream
         if len(data) > MAX_MESSAGE_BYTES:
             raise StreamInvalid(f"a message of {len(data)} bytes; at most {MAX_MESSAGE_BYTES} are taken")
-        await self.samples(self._decoder.push(data))
+        await self._hear(data if self._burst is None else self._burst.feed(data))
         if stream.accepted - self._confirmed >= stream.form.rate_hz:
             self._confirmed = stream.accepted
             self.outgoing.put(Received(sample=self._confirmed))
+
+    async def _hear(self, data: bytes) -> None:
+        """Hear PCM, unless the burst was sent before; one whose sender's clock stands still is dated by its arrival."""
+        burst = self._burst
+        if burst is not None and burst.finding in ("sent_again", "clock_stands") and not self._burst_named:
+            self._burst_named = True
+            self._warn(repeated(burst.finding, burst.start_s))
+            if burst.finding == "clock_stands":
+                await self.recorded_at(None)
+        if burst is None or burst.finding != "sent_again":
+            await self.samples(self._decoder.push(self._head.push(data)))
 
     async def samples(self, samples: Float32) -> None:
         """Take float32 (n, channels) that follow what came before, or the last ``position``."""
@@ -199,13 +204,19 @@ class StreamSession:
             self._clock_s = now_s
             await stream.take(ClockReading(stream.accepted, now_s))
 
+    async def drained(self) -> None:
+        """Wait until all that was taken is scored."""
+        await self._open_stream.drained()
+
     async def finish(self) -> Bye:
-        """Score what is left; the stream is over. A ``position`` ahead marks a last gap."""
-        self._whole_frames()
+        """Score what is left; the stream is over, unless bursts are joined. A ``position`` ahead marks a last gap."""
         stream = self._open_stream
+        if self._burst is not None:
+            await self._hear(self._burst.end())
+        await self._whole_frames()
         if self._cursor > stream.accepted:
             await stream.take(Gap(self._cursor - stream.accepted))
-        await stream.end()
+        await (stream.end() if stream.join_s is None else stream.end_burst())
         if stream.failure is not None:
             raise stream.failure
         bye = stream.summary(self._machine.state)
@@ -229,13 +240,23 @@ class StreamSession:
         if not self.evicted.done():
             self.evicted.set_result(reason)
 
+    def _warn(self, warning: Warn | None) -> None:
+        """Say why a time that was said is not believed, if it is not."""
+        if warning is not None:
+            self._metrics.redated(self._machine.machine_id, warning.code)
+            _log.warning("time of sound not believed", machine_id=self._machine.machine_id, reason=warning.message)
+            self.outgoing.put(warning)
+
     @property
     def _open_stream(self) -> LiveStream:
         if self._stream is None:
             raise StreamInvalid("the first message has to be hello")
         return self._stream
 
-    def _whole_frames(self) -> None:
+    async def _whole_frames(self) -> None:
+        """Take what was held back of the first bytes; nothing may be left of a frame."""
+        if rest := self._head.rest():
+            await self.samples(self._decoder.push(rest))
         if self._decoder.rest_bytes:
             raise StreamInvalid(f"{self._decoder.rest_bytes} bytes do not make a whole frame")
 

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,52 +19,33 @@ from humwatch.errors import HumwatchError
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor, LiveStep
 from humwatch_service.errors import InternalError
+from humwatch_service.live.arrival_dating import ArrivalDating
 from humwatch_service.live.audio_ring import SoundRing
+from humwatch_service.live.burst_repeat import BurstStart
+from humwatch_service.live.clock_notes import warning_of
 from humwatch_service.live.executor import CATCH_UP_S, PriorityExecutor
+from humwatch_service.live.sample_clock import Anchor, SampleClock
 from humwatch_service.live.stream_buffer import StreamBuffer
-from humwatch_service.live.stream_clock import ArrivalClock, SampleClock
+from humwatch_service.live.stream_clock import ArrivalClock
 from humwatch_service.live.stream_items import (
     Beside,
     ClockReading,
+    Elsewhere,
     End,
     Gap,
     Item,
     Overflow,
     RunSignal,
+    Seam,
     StreamFormat,
     Swap,
 )
-from humwatch_service.live.stream_scorer import StreamScorer, channel_of, merged
+from humwatch_service.live.stream_parties import Connection, StreamObserver
+from humwatch_service.live.stream_scorer import MonitoredChannel, StreamScorer, merged
 from humwatch_service.protocol.messages import Bye, ServerMessage
 from humwatch_service.telemetry.logs import event_logger
 
 _log = event_logger("humwatch.live")
-
-
-class StreamObserver(Protocol):
-    """Observer of a stream. Called by the worker that has the stream's batch."""
-
-    def on_steps(self, stream: LiveStream, steps: list[LiveStep]) -> list[ServerMessage]:
-        """Judge steps; return the messages for the client."""
-
-    def on_audio(self, stream: LiveStream, start: int, mono: Float32) -> None:
-        """Take the sound that is monitored, float32 (n,), whose first sample has the index ``start``."""
-
-    def on_item(self, stream: LiveStream, item: Gap | Overflow | ClockReading) -> None:
-        """Take samples that never came, and readings of the source's clock."""
-
-    def on_cpu_time(self, stream: LiveStream, seconds: float) -> None:
-        """Take the processor time of a batch."""
-
-
-class Connection(Protocol):
-    """Connection that feeds a stream now. Called on the event loop."""
-
-    def deliver(self, messages: list[ServerMessage]) -> None:
-        """Take messages for the client."""
-
-    def evict(self, reason: HumwatchError) -> None:
-        """End: another connection feeds the stream from now on, or none can."""
 
 
 class LiveStream:
@@ -80,6 +61,8 @@ class LiveStream:
         gap_samples: number of samples that never came.
         connection: connection that feeds the stream; None between two.
         timeout_s: longest pause of the sound, seconds; None leaves it to the service's setting.
+        join_s: longest pause between two bursts that are joined, seconds; None where none are.
+        burst: start of the last burst that said when it was recorded.
         begun_s: start of the stream, monotonic seconds.
         given_up: True if the stream had to go because the service could not keep up.
         failure: error that ended the stream.
@@ -93,10 +76,9 @@ class LiveStream:
         make_monitor: Callable[[LiveStream, LiveModel, int], LiveMonitor],
         first_sample: int,
         scored_until: int = 0,
-        start_time_s: float,
+        clock: SampleClock,
         buffer_s: float,
         executor: PriorityExecutor,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         """Begin a stream, without a model until :meth:`put` brings one.
 
@@ -106,10 +88,9 @@ class LiveStream:
             make_monitor: maker of the monitor of a model from a sample on.
             first_sample: index of the first sample that comes.
             scored_until: first sample that was not scored before a restart.
-            start_time_s: wall clock of sample 0, seconds since 1970.
+            clock: wall clock of its samples.
             buffer_s: sound that may wait, seconds.
             executor: workers that score batches.
-            clock: wall clock, seconds since 1970.
         """
         self.form = form
         self.scored_until = scored_until
@@ -117,10 +98,15 @@ class LiveStream:
         self.gap_samples = 0
         self.connection: Connection | None = None
         self.timeout_s: float | None = None
+        self.join_s: float | None = None
+        self.burst: BurstStart | None = None
         self.given_up = False
         self.failure: HumwatchError | None = None
+        self._monitored = MonitoredChannel(form)
         self.buffer = StreamBuffer(form.rate_hz, buffer_s)
-        self.clock = SampleClock(form.rate_hz, start_time_s, realtime=form.realtime, clock=clock)
+        self.clock = clock
+        self._dating = ArrivalDating(self.buffer, clock, form.rate_hz)
+        self._to_date = clock.newest.source == "arrival"
         self.arrivals = ArrivalClock(form.rate_hz, realtime=form.realtime)
         self.begun_s = self.arrivals.last_s
         self.scorer = StreamScorer(
@@ -154,8 +140,8 @@ class LiveStream:
         return self._task.done()
 
     def time_of(self, sample: int) -> float:
-        """Return the wall clock at a sample, seconds since 1970."""
-        return self.clock.time_of(sample)
+        """Return the wall clock where the sample before ``sample`` ends, seconds since 1970."""
+        return self.clock.end_of(sample)
 
     def silent_for(self, timeout_s: float) -> bool:
         """Return True if no sound came for so long, or hardly any, and none waits; to be asked about once a second."""
@@ -182,8 +168,38 @@ class LiveStream:
                 return
             self.accepted += len(item)
             self.arrivals.on_audio(len(item), self.accepted, held_back_s)
-            self.clock.follow(self.accepted, self.arrivals.last_s)
         self.buffer.put(item)
+        if isinstance(item, np.ndarray):
+            self._date()
+
+    def join(self, anchor: Anchor, *, claim: Anchor | None = None) -> None:
+        """Have the sound from an anchor on, which is still to come, from another time; nothing is missing before it."""
+        self._dating.end()
+        self.clock.anchor(anchor, claim=claim)
+        self._to_date = anchor.source == "arrival"
+        self.buffer.put(Seam())
+
+    def goes_on_with(self, form: StreamFormat, *, named: bool) -> bool:
+        """Return True if a burst of a format is joined to those before, which its client has ``named`` or not.
+
+        Nobody sends then, and the pause was no longer than the sender said it would be.
+        """
+        same = form == self.form if named else form == replace(self.form, stream_id=form.stream_id)
+        if self.join_s is None or self.connection is not None or self.ended or not same:
+            return False
+        return time.monotonic() - self.arrivals.last_s <= self.join_s
+
+    def begin_burst(self, join_s: float) -> None:
+        """Count what is summed up at the end of a burst anew."""
+        self.join_s = join_s
+        self._first, self.gap_samples = self.accepted, 0
+        self.scorer.steps, self.scorer.worst_score = 0, None
+
+    async def end_burst(self) -> None:
+        """Score what is there; the stream goes on with the next burst."""
+        if self.ended:
+            return
+        await self.drained()
 
     def put(self, item: Swap | RunSignal | Beside) -> None:
         """Take an item of the service's own, in order."""
@@ -203,10 +219,12 @@ class LiveStream:
 
     async def drained(self) -> None:
         """Wait until all that was taken is scored."""
+        self._dating.end()
         await self.buffer.drained()
 
     async def end(self) -> None:
         """Score what is left: the stream is over."""
+        self._dating.end()
         if not self.ended:
             self.buffer.put(End())
         await asyncio.wait({self._task})
@@ -220,6 +238,17 @@ class LiveStream:
             worst_score=self.scorer.worst_score,
             state=state,
         )
+
+    def _date(self) -> None:
+        """See when sound was recorded that has come."""
+        if self._to_date:
+            self._to_date = False
+            self._dating.begin(self.accepted)
+        elif self._dating.holds:
+            self._dating.on_audio(self.accepted)
+        elif (note := self.clock.follow(self.accepted)) is not None:
+            self._observer.on_note(self, note)
+            self._deliver([warning_of(note)])
 
     def _deliver(self, messages: list[ServerMessage]) -> None:
         if messages and self.connection is not None:
@@ -252,9 +281,7 @@ class LiveStream:
         """Score a batch; in a worker, one batch at a time."""
         began_s = time.thread_time()
         messages: list[ServerMessage] = []
-        items = [
-            channel_of(item, self.form.channel) if isinstance(item, np.ndarray) else item for item in merged(batch)
-        ]
+        items = [item for one in merged(batch) for item in self._monitored.of(one)]
         for item in items:
             messages += self._observer.on_steps(self, self._score(item))
         self.publish(messages)  # before a candidate takes its time
@@ -264,6 +291,6 @@ class LiveStream:
     def _score(self, item: Item) -> list[LiveStep]:
         if isinstance(item, np.ndarray):
             self._observer.on_audio(self, self.scorer.position, item)
-        elif isinstance(item, (Gap, Overflow, ClockReading)):
+        elif isinstance(item, (Gap, Overflow, ClockReading, Elsewhere)):
             self._observer.on_item(self, item)
         return self.scorer.score(item)

@@ -40,6 +40,7 @@ class StreamBuffer:
         self._samples_wanted = round(ENOUGH_S * rate_hz)
         self._urgent = False
         self._closed = False
+        self._held = False
         self._work_due = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_room.set()
@@ -52,13 +53,23 @@ class StreamBuffer:
         return self._samples / self._rate_hz if self._work_due.is_set() or self._samples_in_batch else 0.0
 
     @property
+    def held(self) -> bool:
+        """True while nothing is handed out."""
+        return self._held
+
+    @property
+    def is_full(self) -> bool:
+        """True if a sender has to wait."""
+        return self._samples > self._max_samples or len(self._items) > MAX_ITEMS
+
+    @property
     def is_nearly_empty(self) -> bool:
         """True if what is left is too little to be scored."""
         return self._samples < min(self._samples_wanted, ENOUGH_S * self._rate_hz)
 
     async def room(self) -> None:
         """Wait while too much waits (back-pressure); return at once when nothing is scored any more."""
-        while self._is_full() and not self._closed:
+        while self.is_full and not self._closed:
             self._has_room.clear()
             await self._has_room.wait()
 
@@ -70,12 +81,24 @@ class StreamBuffer:
         self._idle.clear()
         enough = self._samples - self._samples_in_batch >= self._samples_wanted or len(self._items) > MAX_ITEMS // 2
         self._urgent = self._urgent or enough or not isinstance(item, (np.ndarray, ClockReading))
+        if self._urgent and not self._held:
+            self._work_due.set()
+
+    def hold(self) -> None:
+        """Hand out nothing until :meth:`release`, however much waits; what is worked on is finished."""
+        self._held = not self._closed
+        self._work_due.clear()
+
+    def release(self) -> None:
+        """Hand out what waits."""
+        self._held = False
         if self._urgent:
             self._work_due.set()
 
     async def next_batch(self) -> list[Item]:
         """Wait until there is work; return the items that are next, of ``BATCH_S`` and one item's sound at most."""
-        await self._work_due.wait()
+        while self._held or not self._work_due.is_set():
+            await self._work_due.wait()
         batch: list[Item] = []
         samples = 0
         while self._items and samples < BATCH_S * self._rate_hz:
@@ -99,7 +122,7 @@ class StreamBuffer:
         self._has_room.set()
         if samples_until_step is not None:
             self._samples_wanted = samples_until_step
-        if self._samples >= self._samples_wanted:
+        if self._samples >= self._samples_wanted and not self._held:
             self._work_due.set()
         if not self._items:
             self._idle.set()
@@ -107,14 +130,11 @@ class StreamBuffer:
     async def drained(self) -> None:
         """Have all of it worked on, also what is too little for a step, and wait until that is done."""
         self._urgent = True
-        self._work_due.set()
+        self.release()
         await self._idle.wait()
 
     def close(self) -> None:
         """Let nobody wait any more: nothing is worked on from now on."""
-        self._closed = True
+        self._closed, self._held = True, False
         self._has_room.set()
         self._idle.set()
-
-    def _is_full(self) -> bool:
-        return self._samples > self._max_samples or len(self._items) > MAX_ITEMS

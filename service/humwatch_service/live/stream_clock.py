@@ -1,67 +1,16 @@
-"""Clocks of one stream: the wall clock of its samples, and the times at which its sound came."""
+"""Clock of the arrivals of one stream: when its sound came, and whether it comes faster than time."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Final
 
-LATE_S: Final = 0.5
-"""Delay of sound that counts as none: sound comes in blocks, over networks."""
-SLEW_EVERY_S: Final = 60.0
-SLEW_S: Final = 0.5
-"""Largest correction of the wall clock of samples each time: 8,000 ppm, more than any sound card is off."""
 AHEAD_S: Final = 2.0
 """Lead over real time beyond which sound must have been kept during a break: the stream catches up."""
 TRICKLE: Final = 10.0
 """Seconds of the clock that a second of live sound stands for at most: what comes more slowly is no sound."""
-
-
-class SampleClock:
-    """Wall clock of the samples of a stream. Set on the event loop; ``time_of`` may be called from any thread."""
-
-    def __init__(
-        self, rate_hz: int, start_time_s: float, *, realtime: bool, clock: Callable[[], float] = time.time
-    ) -> None:
-        """Make the clock.
-
-        Args:
-            rate_hz: sample rate of the stream, Hz.
-            start_time_s: wall clock of sample 0, seconds since 1970.
-            realtime: False for a recording, all of whose samples are from now.
-            clock: wall clock, seconds since 1970.
-        """
-        self._rate_hz = rate_hz
-        self._start_time_s = start_time_s
-        self._realtime = realtime
-        self._clock = clock
-        self._least_late_s, self._judged_s = math.inf, time.monotonic()
-
-    def time_of(self, sample: int) -> float:
-        """Return the wall clock at a sample, seconds since 1970: never in the future, and now for a recording."""
-        now_s = self._clock()
-        if not self._realtime:
-            return now_s
-        return min(now_s, self._start_time_s + sample / self._rate_hz)
-
-    def anchor(self, start_time_s: float) -> None:
-        """Correct the wall clock of sample 0."""
-        self._start_time_s = start_time_s
-
-    def follow(self, accepted: int, arrived_s: float) -> None:
-        """Follow a sound card whose seconds are longer than the clock's: slowly, as a backlog is late for a while, too.
-
-        Args:
-            accepted: index of the sample after the newest.
-            arrived_s: arrival of the newest sample, monotonic seconds.
-        """
-        late_s = self._clock() - (self._start_time_s + accepted / self._rate_hz)
-        self._least_late_s = min(self._least_late_s, late_s)
-        if arrived_s - self._judged_s >= SLEW_EVERY_S:
-            self._start_time_s += min(max(0.0, self._least_late_s - LATE_S), SLEW_S)
-            self._least_late_s, self._judged_s = math.inf, arrived_s
 
 
 class ArrivalClock:

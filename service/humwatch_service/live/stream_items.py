@@ -58,6 +58,13 @@ class ClockReading:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """Message that names another channel that is alive while the one that is monitored is silent; None: none."""
+
+    alive: str | None
+
+
+@dataclass(frozen=True)
 class Swap:
     """New model for the machine."""
 
@@ -71,11 +78,16 @@ class RunSignal:
     running: bool | None
 
 
+@dataclass(frozen=True)
+class Seam:
+    """Place where sound that was recorded at another time is joined to the sound before; no sound is missing there."""
+
+
 class End:
     """End of the stream."""
 
 
-HeardItem = Float32 | Gap | Overflow | ClockReading | RunSignal | End
+HeardItem = Float32 | Gap | Overflow | ClockReading | Elsewhere | RunSignal | Seam | End
 """What a monitor is given; sound as float32 (n,) of the channel that is monitored."""
 
 
@@ -111,4 +123,4 @@ class Beside:
 MonitorMaker = Callable[[LiveModel, int], LiveMonitor]
 
 Item = HeardItem | Swap | Beside
-"""float32 (n, channels) for sound, in [-1, 1]."""
+"""float32 (n, channels) for sound, in [-1, 1] where it has a full scale."""

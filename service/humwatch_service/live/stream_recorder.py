@@ -9,14 +9,19 @@ from humwatch.arrays import Float32
 from humwatch.live.monitor import LiveStep
 from humwatch.predictor import Predictor
 from humwatch_service.inference.timing import PredictorRun, TimedPredictor
+from humwatch_service.live.clock_notes import iso
 from humwatch_service.live.load import Load
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.recorder import MachineRecorder
+from humwatch_service.live.sample_clock import Note
 from humwatch_service.live.stream import LiveStream
-from humwatch_service.live.stream_items import ClockReading, Gap, Overflow
+from humwatch_service.live.stream_items import ClockReading, Elsewhere, Gap, Overflow
 from humwatch_service.metrics.registry import Metrics
 from humwatch_service.protocol.messages import ServerMessage
+from humwatch_service.telemetry.logs import event_logger
 from humwatch_service.telemetry.tracing import stage_span
+
+_log = event_logger("humwatch.live")
 
 
 def counted_predictor(predictor: Predictor, machine_id: str, metrics: Metrics, load: Load) -> TimedPredictor:
@@ -77,14 +82,21 @@ class StreamRecorder:
         collector = self._machine.collector
         if collector is not None:
             # a recording that is played faster than it was made fills a plan in the time of its samples
-            collector.push(mono, stream.time_of(start) if stream.form.realtime else None)
+            collector.push(mono, stream.clock.start_of(start) if stream.form.realtime else None)
+
+    def on_note(self, stream: LiveStream, note: Note) -> None:
+        """Say that the times of the stream are counted anew."""
+        machine_id = self._machine.machine_id
+        self._metrics.live.redated(machine_id, note)
+        sound_at = iso(stream.time_of(stream.accepted))
+        _log.warning("times of sound counted anew", machine_id=machine_id, why=note, sound_at=sound_at)
 
     def on_cpu_time(self, stream: LiveStream, seconds: float) -> None:
         """Count the processor time of a batch of a stream in time."""
         if not stream.catching_up:
             self._load.on_cpu_time(seconds)
 
-    def on_item(self, stream: LiveStream, item: Gap | Overflow | ClockReading) -> None:
+    def on_item(self, stream: LiveStream, item: Gap | Overflow | ClockReading | Elsewhere) -> None:
         """Count samples that never came, and give the item to the calibration that collects."""
         collector = self._machine.collector
         if isinstance(item, Gap):
@@ -95,6 +107,8 @@ class StreamRecorder:
             collector.gap(item.samples)
         elif isinstance(item, Overflow):
             collector.overflow(item.count)
+        elif isinstance(item, Elsewhere):
+            collector.elsewhere(item.alive)
         else:
             collector.clock(item.sample, item.time_s)
 

@@ -9,10 +9,12 @@ from typing import Final
 import numpy as np
 
 from humwatch.arrays import Float32
+from humwatch.audio.levels import ChannelLevels
+from humwatch.audio.quality import dbfs, silent_below
 from humwatch.live.monitor import LiveMonitor, LiveStep
 from humwatch_service.live.audio_ring import SoundRing
 from humwatch_service.live.monitor_feed import feed
-from humwatch_service.live.stream_items import Beside, Companion, Gap, Item, MonitorMaker, StreamFormat, Swap
+from humwatch_service.live.stream_items import Beside, Companion, Elsewhere, Gap, Item, MonitorMaker, StreamFormat, Swap
 
 RING_S: Final = 120.0
 """Sound that is kept for evidence: delay, clip and what is wanted before them."""
@@ -76,7 +78,7 @@ class StreamScorer:
     def _score(self, item: Item) -> list[LiveStep]:
         monitor = self.monitor
         if isinstance(item, np.ndarray):
-            self.ring.push(self.position, item)
+            self.ring.push(self.position, item if monitor is None else item * np.float32(monitor.sample_scale))
             self.position += len(item)
         elif isinstance(item, Gap):
             self.position += item.samples
@@ -99,6 +101,28 @@ def merged(batch: Sequence[Item]) -> Iterator[Item]:
             yield from items
 
 
-def channel_of(samples: Float32, channel: int) -> Float32:
-    """Return one channel, counted from 0, of float32 (n, channels), as float32 (n,)."""
-    return np.ascontiguousarray(samples[:, channel])
+class MonitoredChannel:
+    """Sound of all channels in, that of the one that is monitored out; says which other is alive while it is silent."""
+
+    def __init__(self, form: StreamFormat) -> None:
+        self._form = form
+        self._silent_dbfs = silent_below(-np.inf, full_scale=form.full_scale)
+        self._alive: str | None = None
+
+    def of(self, item: Item) -> list[Item]:
+        """Return float32 (n,) of the channel in place of float32 (n, channels), and what there is to say before it."""
+        if not isinstance(item, np.ndarray):
+            return [item]
+        mono = np.ascontiguousarray(item[:, self._form.channel])
+        if self._form.channels == 1:
+            return [mono]
+        alive = self._other(item) if dbfs(float(np.var(mono, dtype=np.float64))) < self._silent_dbfs else None
+        if (alive is None) == (self._alive is None):
+            return [mono]
+        self._alive = alive
+        return [Elsewhere(alive), mono]
+
+    def _other(self, samples: Float32) -> str | None:
+        levels = ChannelLevels(self._form.channels)
+        levels.push(samples)
+        return levels.alive(self._form.channel, self._silent_dbfs)

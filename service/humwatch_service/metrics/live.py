@@ -19,6 +19,9 @@ from humwatch_service.protocol.detections import DETECTORS
 DROPS: Final = ("gap", "client_slow")
 """``gap``: samples never came. ``client_slow``: a client did not read its scores."""
 
+REDATINGS: Final = ("clock_set", "undated", "from_the_future", "start_time_ignored", "sent_again", "clock_stands")
+"""Reasons why sound is dated otherwise than it was said, or than before."""
+
 REFUSALS: Final = ("streams_full", "overloaded")
 
 VERDICTS: Final = tuple(AlarmCounts.model_fields)
@@ -43,6 +46,8 @@ class LiveMetrics:
         self._machines: dict[str, _MachineSeries] = {}
         for reason in REFUSALS:
             self._counters["streams_refused_total"].labels(reason)
+        for direction in ("forward", "back"):
+            self._counters["clock_steps_total"].labels(direction)
 
     def watch(self, streams: Callable[[], float], waiting_s: Callable[[], float], unsaved: Callable[[], float]) -> None:
         """Read these gauges from functions at each scrape."""
@@ -104,15 +109,29 @@ class LiveMetrics:
             series.expected.set(expected)
 
     def show_second(
-        self, machine_id: str, *, at_s: float, level_dbfs: float, faults: Iterable[str], state: MachineState
+        self,
+        machine_id: str,
+        *,
+        heard_s: float,
+        late_s: float,
+        level_dbfs: float,
+        faults: Iterable[str],
+        state: MachineState,
     ) -> None:
-        """Show the last second of a machine."""
+        """Show the last second of a machine, which was heard ``late_s`` seconds after it was recorded."""
         series = self._machines.get(machine_id)
         if series is not None:
             series.level.set(level_dbfs)
-            series.last_sample.set(at_s)
+            series.last_sample.set(heard_s)
+            series.age.set(late_s)
             series.show_faults(frozenset(faults))
             series.show_state(state)
+
+    def show_alarm_late(self, machine_id: str, late_s: float) -> None:
+        """Show how much later than recorded the sound was heard that raised the alarm in force, seconds."""
+        series = self._machines.get(machine_id)
+        if series is not None:
+            series.alarm_late.set(late_s)
 
     def show_silence(self, machine_id: str) -> None:
         """Show that no sound comes: there is no level, and no fault of a source that is not there."""
@@ -157,6 +176,16 @@ class LiveMetrics:
         if series is not None:
             series.overflows.inc(count)
 
+    def clock_set(self, seconds: float) -> None:
+        """Count a step of the wall clock."""
+        self._counters["clock_steps_total"].labels("forward" if seconds > 0 else "back").inc()
+
+    def redated(self, machine_id: str, reason: str) -> None:
+        """Count that sound is dated otherwise than it was said, or than before."""
+        series = self._machines.get(machine_id)
+        if series is not None:
+            series.redated[reason].inc()
+
     def show_drift(self, machine_id: str, state: DriftState, since_s: float | None) -> None:
         """Show whether the normal of a machine has moved, and since when."""
         series = self._machines.get(machine_id)
@@ -195,9 +224,13 @@ class _MachineSeries:
         self.level = series.add(families["audio_level_dbfs"], machine_id)
         self.level.set(math.nan)
         self.last_sample = series.add(families["audio_last_sample_timestamp_seconds"], machine_id)
+        self.age = series.add(families["sound_age_seconds"], machine_id)
+        self.age.set(math.nan)
+        self.alarm_late = series.add(families["alarm_sound_age_seconds"], machine_id)
         self.expected = series.add(families["audio_expected"], machine_id)
         self.gap_s = series.add(families["audio_gap_seconds_total"], machine_id)
         self.overflows = series.add(families["audio_overflows_total"], machine_id)
+        self.redated = {r: series.add(families["sound_redated_total"], machine_id, r) for r in REDATINGS}
         self.drops = {r: series.add(families["windows_dropped_total"], machine_id, r) for r in DROPS}
         self.transitions = {k: series.add(families["alarm_transitions_total"], machine_id, k) for k in EVENT_KINDS}
         self.raised = {d: series.add(families["alarms_raised_total"], machine_id, d) for d in DETECTORS}

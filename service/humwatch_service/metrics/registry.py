@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, disable_creat
 
 from humwatch_service.metrics.exposition import Exposition, Scrape
 from humwatch_service.metrics.families import Families
+from humwatch_service.metrics.folders import FolderMetrics
 from humwatch_service.metrics.lines import LineFamily, LineSet
 from humwatch_service.metrics.live import LiveMetrics
 from humwatch_service.metrics.shadow import ShadowMetrics
@@ -22,7 +23,18 @@ from humwatch_service.problems import STATUSES
 
 __all__ = ["METRICS", "PROCESS_METRICS", "MetricSpec", "Metrics"]
 
-OUTCOMES: Final = ("normal", "warning", "alarm", "unknown", "refused", "overloaded", "timed_out", "gone", "failed")
+OUTCOMES: Final = (
+    "normal",
+    "warning",
+    "alarm",
+    "unknown",
+    "off",
+    "refused",
+    "overloaded",
+    "timed_out",
+    "gone",
+    "failed",
+)
 STAGES: Final = ("receive", "queue", "predict", "score", "picture", "live_predict")
 METHODS: Final = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
 
@@ -41,6 +53,7 @@ class Metrics:
         self._exposition = Exposition(registry, families.machines.values())
         self.live = LiveMetrics(families)
         self.shadow = ShadowMetrics(families)
+        self.folders = FolderMetrics(families)
         self.state = StateMetrics(families)
         self._models: dict[str, _ModelSeries] = {}
         self._rejections = families.counters["score_rejections_total"]

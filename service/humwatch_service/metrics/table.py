@@ -137,10 +137,29 @@ LIVE_METRICS: Final = (
         "humwatch_audio_last_sample_timestamp_seconds",
         "gauge",
         ("machine_id",),
-        "When the last sound that was listened to was taken, seconds since 1970; 0: never. It outlives a restart.",
+        "When the last sound was listened to, seconds since 1970; 0: never. It outlives a restart.",
+    ),
+    MetricSpec(
+        "humwatch_sound_age_seconds",
+        "gauge",
+        ("machine_id",),
+        "How long after it was recorded the last sound was listened to: of a backlog hours or days; NaN before any.",
+    ),
+    MetricSpec(
+        "humwatch_alarm_sound_age_seconds",
+        "gauge",
+        ("machine_id",),
+        "How long after it was recorded the sound was listened to that raised the alarm in force; 0 without one.",
     ),
     MetricSpec(
         "humwatch_audio_gap_seconds_total", "counter", ("machine_id",), "Sound of live streams that never came."
+    ),
+    MetricSpec(
+        "humwatch_sound_redated_total",
+        "counter",
+        ("machine_id", "reason"),
+        "Times that sound was dated otherwise than it was said, or than before: clock_set, undated, from_the_future,"
+        " start_time_ignored, sent_again, clock_stands.",
     ),
     MetricSpec("humwatch_audio_overflows_total", "counter", ("machine_id",), "Times that a sound card lost samples."),
     MetricSpec(
@@ -148,6 +167,12 @@ LIVE_METRICS: Final = (
         "counter",
         ("machine_id", "reason"),
         "Windows without a score because their samples never came (gap), scores that a slow client did not get.",
+    ),
+    MetricSpec(
+        "humwatch_clock_steps_total",
+        "counter",
+        ("direction",),
+        "Times that the wall clock was set by more than two seconds, forward or back; forward too after the box slept.",
     ),
     MetricSpec("humwatch_live_streams", "gauge", (), "Streams that somebody feeds."),
     MetricSpec("humwatch_page_viewers", "gauge", (), "Connections that look on: pages, one or two each."),
@@ -287,7 +312,28 @@ SHADOW_METRICS: Final = (
     ),
 )
 
-METRICS: Final = (*MODEL_METRICS, *LIVE_METRICS, *SHADOW_METRICS, *STATE_METRICS)
+FOLDER_METRICS: Final = (
+    MetricSpec(
+        "humwatch_folder_recordings_total",
+        "counter",
+        ("machine_id", "outcome"),
+        "Recordings of watched folders, by what became of them: heard, or passed over and why.",
+    ),
+    MetricSpec(
+        "humwatch_folder_late_recordings_total",
+        "counter",
+        ("machine_id",),
+        "Recordings of watched folders that came after a newer one was heard.",
+    ),
+    MetricSpec(
+        "humwatch_folder_waiting_recordings",
+        "gauge",
+        ("machine_id",),
+        "Recordings of watched folders that wait, or are still written.",
+    ),
+)
+
+METRICS: Final = (*MODEL_METRICS, *LIVE_METRICS, *FOLDER_METRICS, *SHADOW_METRICS, *STATE_METRICS)
 
 PROCESS_METRICS: Final = (
     MetricSpec("process_cpu_seconds_total", "counter", (), "Total user and system CPU time spent in seconds."),

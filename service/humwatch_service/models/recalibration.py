@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 from humwatch.audio.decoding import open_recording
-from humwatch.audio.files import audio_files, sha256_of_file
+from humwatch.audio.files import sha256_of_file, some_of
+from humwatch.audio.quality import SoundWarning
 from humwatch.bundle.bundle import Bundle, compose_bundle, digest_of
 from humwatch.bundle.manifest import PREDICTOR, Manifest
 from humwatch.calibration.fit import calibrate
-from humwatch.calibration.type_prior import TypePrior
-from humwatch.errors import AudioError, CalibrationError
+from humwatch.calibration.type_prior import TypePrior, from_copies
+from humwatch.errors import AudioError, CalibrationError, HumwatchError
+from humwatch.normal_recording import NormalSurvey, normal_clips
 from humwatch.pipeline import PipelineSpec, network_response
 from humwatch.predictor import Predictor
-from humwatch.recording import normal_clips
-from humwatch.scoring.calibration import CalibrationSpec
+from humwatch.run_state import RunGate
+from humwatch.scoring.calibration import Calibration, CalibrationSpec
 from humwatch.scoring.normal_clip import NormalClip
 from humwatch.scoring.spec import DEFAULT_SCORE, ScoreKind
-from humwatch_service.errors import FileUnreadable, RecordingNotNormal
+from humwatch_service.errors import FileUnreadable
 
-_NOT_NORMAL = re.compile(r"(?<![a-z])(abnormal|anomal(y|ies|ous))(?![a-z])")
+NAMED: Final = 20
+"""Recordings that cannot be used and are named, of as many as there are."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class RecalibrationRequest:
         score: kind of its score; None for the default of new bundles.
         spec: rates and method of the thresholds.
         made_by: program that makes the bundle, for its manifest.
+        float_scale: factor for float samples that the clips were heard with; of recordings it is measured.
+        quiet_is_normal: whether recordings far quieter than most are of a machine that runs, not of one that stands.
     """
 
     machine_id: str
@@ -48,35 +55,8 @@ class RecalibrationRequest:
     score: ScoreKind | None = None
     spec: CalibrationSpec = field(default_factory=CalibrationSpec)
     made_by: str = "calibrate"
-
-
-def normal_recordings(paths: Iterable[Path]) -> list[Path]:
-    """Return the recordings among files and folders (searched with all their subfolders), in order, each once.
-
-    Raises:
-        FileUnreadable: a path is not there, or a folder has no recording.
-        RecordingNotNormal: a file's name, or that of its folder, says that it is not normal.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = audio_files(path)
-            if not inside:
-                raise FileUnreadable(f"{path} has no WAV or FLAC file")
-            found += inside
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise FileUnreadable(f"{path} is not there")
-    for path in found:
-        _check_name(path)
-    return list(dict.fromkeys(found))
-
-
-def _check_name(path: Path) -> None:
-    for name in (path.name, path.parent.name):
-        if _NOT_NORMAL.search(name.lower()):
-            raise RecordingNotNormal(f"{path} says that it is not normal; thresholds are fitted to normal sound alone")
+    float_scale: float = 1.0
+    quiet_is_normal: bool = False
 
 
 def recalibrate(
@@ -87,6 +67,8 @@ def recalibrate(
     *,
     relatives: Sequence[Bundle] = (),
     on_recording: Callable[[Path], None] | None = None,
+    on_warning: Callable[[Path, SoundWarning], None] | None = None,
+    on_unusable: Callable[[Path, HumwatchError], None] | None = None,
 ) -> tuple[Manifest, bytes]:
     """Fit a machine's statistics and thresholds to normal recordings, through the network of ``bundle``.
 
@@ -97,26 +79,55 @@ def recalibrate(
         request: request for the new bundle.
         relatives: bundles in use of other machines; those of the type lend their spread, too.
         on_recording: callback after each recording.
+        on_warning: callback for each warning about the sound of a recording.
+        on_unusable: callback for each recording that cannot be used, which is then left out; without it, all are
+            heard and those that cannot be used are an error.
 
     Returns:
         Manifest and packed arrays for :func:`humwatch.bundle.bundle.write_bundle`, with ``bundle.graph``.
 
     Raises:
-        AudioError: a recording cannot be used; its path is in the message.
-        CalibrationError: too few recordings, or too short.
+        AudioError: recordings cannot be used; their paths are in the message.
+        CalibrationError: recordings are not of a running machine, too few, or too short.
         FileUnreadable: a file cannot be read.
     """
-    by_content = {path: _digest(path) for path in paths}
     pipeline = pipeline_for(bundle, request)
-    clips: list[NormalClip] = []
-    digests: list[str] = []
-    for path, digest in by_content.items():
-        if digest not in digests:
-            found = _clips(path, digest, pipeline, predictor, bundle.manifest.channel, request)
-            clips += found
-            digests += [digest] if found else []
+    unusable: dict[Path, HumwatchError] = {}
+
+    def leave_out(path: Path, error: HumwatchError) -> None:
+        unusable[path] = error
+        if on_unusable is not None:
+            on_unusable(path, error)
+
+    def done(path: Path) -> None:
         if on_recording is not None:
             on_recording(path)
+
+    survey, by_digest = NormalSurvey(), dict[str, Path]()
+    for path in dict.fromkeys(paths):
+        try:
+            digest = _digest(path)
+            if digest not in by_digest:
+                _measure(survey, path, bundle.manifest.channel, request)
+                by_digest[digest] = path
+                continue
+        except (AudioError, FileUnreadable) as error:
+            leave_out(path, error)
+        done(path)
+    request = replace(request, float_scale=survey.float_scale)
+    gate = None if request.quiet_is_normal else survey.run_gate
+    clips: list[NormalClip] = []
+    digests: list[str] = []
+    for digest, path in by_digest.items():
+        try:
+            found = _clips(path, digest, pipeline, predictor, bundle.manifest.channel, request, gate, on_warning)
+            clips += found
+            digests += [digest] if found else []
+        except (AudioError, CalibrationError, FileUnreadable) as error:
+            leave_out(path, error)
+        done(path)
+    if unusable and (on_unusable is None or not clips):
+        raise _refusal(unusable)
     if not clips:
         raise CalibrationError(f"no recording is as long as a clip ({pipeline.windows.clip_seconds:g} s)")
     return fit_bundle(bundle, predictor, pipeline, clips, digests, request, relatives=relatives)
@@ -163,25 +174,34 @@ def fit_bundle(
     """
     old = bundle.manifest
     calibration_digest = digest_of(list(digests))
-    calibration = calibrate(
-        clips,
-        scoring=pipeline.scoring,
-        spec=request.spec,
-        step_windows=pipeline.step_windows,
-        clip_seconds=pipeline.windows.clip_seconds,
-        prior=TypePrior.of(
-            [*relatives, bundle],
-            pipeline,
-            machine_id=request.machine_id,
-            machine_type=old.machine_type,
-            network=old.files[PREDICTOR],
-            calibration_digest=calibration_digest,
-        ),
-        response=network_response(pipeline, predictor, bundle.golden.windows),
-    )
+    response = network_response(pipeline, predictor, bundle.golden.windows)
+
+    def fitted(lenders: Sequence[Bundle]) -> Calibration:
+        return calibrate(
+            clips,
+            scoring=pipeline.scoring,
+            spec=request.spec,
+            step_windows=pipeline.step_windows,
+            clip_seconds=pipeline.windows.clip_seconds,
+            prior=TypePrior.of(
+                lenders,
+                pipeline,
+                machine_id=request.machine_id,
+                machine_type=old.machine_type,
+                network=old.files[PREDICTOR],
+                calibration_digest=calibration_digest,
+            ),
+            response=response,
+        )
+
+    lenders = [*relatives, bundle]
+    calibration = fitted(lenders)
+    strangers = [one for one in lenders if not from_copies(calibration, one.calibration)]
+    if len(strangers) < len(lenders):
+        calibration = fitted(strangers)
     return compose_bundle(
         pipeline,
-        calibration,
+        replace(calibration, float_scale=request.float_scale),
         bundle.graph,
         bundle.golden,
         machine_id=request.machine_id,
@@ -204,6 +224,20 @@ def _digest(path: Path) -> str:
         raise FileUnreadable(f"{path} cannot be read: {error.strerror}") from error
 
 
+def _measure(survey: NormalSurvey, path: Path, default_channel: int, request: RecalibrationRequest) -> None:
+    """Let a survey measure a recording, before any is heard: scale and gate are one for all of them."""
+    with _path_named(path):
+        survey.add(path, channel=None if request.all_channels else request.channel, default_channel=default_channel)
+
+
+def _refusal(unusable: dict[Path, HumwatchError]) -> HumwatchError:
+    """Return the error that names all recordings that cannot be used; its kind is that of the first."""
+    first, *others = unusable.values()
+    if not others:
+        return first
+    return type(first)(f"{len(unusable)} recordings cannot be used: {some_of([*unusable.values()], NAMED)}")
+
+
 def _clips(
     path: Path,
     digest: str,
@@ -211,8 +245,10 @@ def _clips(
     predictor: Predictor,
     default_channel: int,
     request: RecalibrationRequest,
+    run_gate: RunGate | None,
+    on_warning: Callable[[Path, SoundWarning], None] | None,
 ) -> list[NormalClip]:
-    try:
+    with _path_named(path):
         channels: list[int | None] = [request.channel]
         if request.all_channels:
             with open_recording(path) as recording:
@@ -221,9 +257,24 @@ def _clips(
             clip
             for channel in channels
             for clip in normal_clips(
-                path, digest, pipeline, predictor, channel=channel, default_channel=default_channel
+                path,
+                digest,
+                pipeline,
+                predictor,
+                channel=channel,
+                default_channel=default_channel,
+                float_scale=request.float_scale,
+                run_gate=run_gate,
+                on_warning=None if on_warning is None else partial(on_warning, path),
             )
         ]
+
+
+@contextmanager
+def _path_named(path: Path) -> Iterator[None]:
+    """Name the path in what goes wrong with it inside."""
+    try:
+        yield
     except AudioError as error:
         raise type(error)(f"{path}: {error}") from error
     except OSError as error:

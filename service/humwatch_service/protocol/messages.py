@@ -4,17 +4,61 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from humwatch.alarm.events import MachineState
 
 PROTOCOL_VERSION: Final = 1
 
-SampleFormat = Literal["s16le", "s16be", "f32le"]
-SAMPLE_BYTES: Final[dict[SampleFormat, int]] = {"s16le": 2, "s16be": 2, "f32le": 4}
-FORMAT_BITS: Final[dict[SampleFormat, int]] = {"s16le": 16, "s16be": 16, "f32le": 24}
-"""Resolution of a sample, bits."""
+SampleFormat = Literal[
+    "s16le", "s16be", "s24le", "s24be", "s24_32le", "s24_32be", "s32le", "s32be", "f32le", "f32be", "f64le", "f64be"
+]
+"""Names as in GStreamer: ``s24`` is packed in 3 bytes, ``s24_32`` lies in the lower 3 of 4 bytes."""
+SAMPLE_BYTES: Final[dict[SampleFormat, int]] = {
+    "s16le": 2,
+    "s16be": 2,
+    "s24le": 3,
+    "s24be": 3,
+    "s24_32le": 4,
+    "s24_32be": 4,
+    "s32le": 4,
+    "s32be": 4,
+    "f32le": 4,
+    "f32be": 4,
+    "f64le": 8,
+    "f64be": 8,
+}
+FLOAT_FORMATS: Final[frozenset[SampleFormat]] = frozenset({"f32le", "f32be", "f64le", "f64be"})
+"""Formats without a full scale: samples may be in any unit."""
+FORMAT_BITS: Final[dict[SampleFormat, int]] = {form: 16 if size == 2 else 24 for form, size in SAMPLE_BYTES.items()}
+"""Resolution of a sample, bits: it is kept as float32, which holds 24."""
 
+_ALSA: Final[dict[str, SampleFormat]] = {
+    "s16_le": "s16le",
+    "s16_be": "s16be",
+    "s24_3le": "s24le",
+    "s24_3be": "s24be",
+    "s24_le": "s24_32le",
+    "s24_be": "s24_32be",
+    "s32_le": "s32le",
+    "s32_be": "s32be",
+    "float_le": "f32le",
+    "float_be": "f32be",
+    "float64_le": "f64le",
+    "float64_be": "f64be",
+}
+
+
+def format_of(name: object) -> object:
+    """Return the format that GStreamer, FFmpeg or ALSA call so, in any case; what none of them does, as it is."""
+    if not isinstance(name, str):
+        return name
+    lower = name.lower()
+    return _ALSA.get(lower, lower)
+
+
+MAX_JOIN_S: Final = 604_800.0
+"""Longest pause between two bursts that are joined, seconds: a week."""
 MAX_SAMPLE: Final = 1 << 62
 
 
@@ -28,7 +72,9 @@ class Hello(_Message):
     type: Literal["hello"] = "hello"
     version: Literal[1] = PROTOCOL_VERSION
     rate_hz: int = Field(gt=0, description="samples a second and channel")
-    format: SampleFormat = Field("s16le", description="of binary messages, channels interleaved")
+    format: Annotated[SampleFormat, BeforeValidator(format_of)] = Field(
+        "s16le", description="of binary messages, channels interleaved"
+    )
     channels: int = Field(1, ge=1, le=16, description="channels in binary messages")
     channel: int | None = Field(None, ge=0, description="the one to listen to, from 0; default: the model's")
     stream_id: str | None = Field(
@@ -38,9 +84,18 @@ class Hello(_Message):
     )
     start_sample: int = Field(0, ge=0, le=MAX_SAMPLE, description="index of the first sample that will be sent")
     start_time_s: float | None = Field(
-        None, description="when sample 0 was taken, seconds since 1970 (UTC); default: now, less what start_sample says"
+        None,
+        allow_inf_nan=False,
+        description="when sample 0 was taken, seconds since 1970 (UTC); default: the sound is from now",
     )
     realtime: bool = Field(True, description="false: a recording, sent faster or slower than it was taken")
+    join_s: float | None = Field(
+        None,
+        gt=0,
+        le=MAX_JOIN_S,
+        allow_inf_nan=False,
+        description="what comes is a burst: the stream goes on with the next one, if it begins within so many seconds",
+    )
 
 
 class Position(_Message):
@@ -80,7 +135,7 @@ class Limits(_Message):
 
     max_message_bytes: int = Field(description="largest message")
     buffer_s: float = Field(description="sound that may wait to be scored; then reading pauses")
-    idle_timeout_s: float = Field(description="longest time without a message")
+    idle_timeout_s: float = Field(description="longest time without a message, or without 1 KiB of one")
 
 
 class Ready(_Message):

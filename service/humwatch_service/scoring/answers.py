@@ -67,7 +67,10 @@ class ScoreAnswer(_Answer):
     machine_id: str = Field(description="machine whose model was used")
     model_version: str = Field(description="version of its model")
     model_sha256: str = Field(description="SHA-256 of the whole bundle, hexadecimal")
-    state: State = Field(description="`unknown` when the sound cannot be judged; `warnings` say why")
+    state: State = Field(
+        description="`unknown` when the sound cannot be judged, `off` when the machine does not run in it;"
+        " `warnings` say why"
+    )
     score: float = Field(
         description="score of the worst clip (of the worst step, if the recording is shorter than a clip):"
         " 0 is the median of normal clips, 1 the alarm level"

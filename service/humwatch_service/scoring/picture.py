@@ -20,7 +20,13 @@ from humwatch_service.protocol.detections import DETECTOR_TITLES, explanation_te
 from humwatch_service.scoring.answers import Band, ScoreAnswer
 from humwatch_service.scoring.sound_trace import Columns, SoundTrace
 
-_STATE_COLOURS: Final = {"normal": "#1b6e4a", "warning": "#a65d00", "alarm": "#a51d2d", "unknown": "#555555"}
+_STATE_COLOURS: Final = {
+    "normal": "#1b6e4a",
+    "warning": "#a65d00",
+    "alarm": "#a51d2d",
+    "unknown": "#555555",
+    "off": "#555555",
+}
 _INK: Final = "#222222"
 _FAINT: Final = "#767676"
 _STEP_COLOUR: Final = "#a9c4d6"

@@ -36,6 +36,7 @@ class ScoreJob:
         limits: limits of decoding.
         picture: whether to draw a picture.
         request_id: id of the request, for the answer.
+        use_level: whether the level shows if the machine runs.
     """
 
     source: Path | BinaryIO
@@ -44,6 +45,7 @@ class ScoreJob:
     limits: DecodeLimits | None = None
     picture: bool = False
     request_id: str | None = None
+    use_level: bool = True
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,14 @@ def _timed(predictor: Predictor, runs: list[PredictorRun], check: Callable[[], N
 def _score(job: ScoreJob, predictor: Predictor, trace: SoundTrace | None) -> RecordingScore:
     """Return the score of a recording, whose numbers are finite."""
     on_step = None if trace is None else trace.push
-    result = job.model.bundle.score(job.source, predictor, channel=job.channel, limits=job.limits, on_step=on_step)
+    result = job.model.bundle.score(
+        job.source,
+        predictor,
+        channel=job.channel,
+        limits=job.limits,
+        on_step=on_step,
+        use_level=job.use_level,
+    )
     numbers = (result.worst.raw_score, *(step.step.raw_score for step in result.steps))
     if not all(math.isfinite(number) for number in numbers):
         raise PredictorError("the model's score is not a finite number")

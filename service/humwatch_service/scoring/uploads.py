@@ -11,15 +11,28 @@ from typing import BinaryIO, Final, cast
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
 
-from humwatch_service.errors import ClientGone, MediaTypeUnsupported, Overloaded, RequestInvalid
+from humwatch_service.errors import ClientGone, MediaTypeUnsupported, Overloaded
+from humwatch_service.scoring.forms import received_form
+from humwatch_service.scoring.peeked_body import PeekedBody, is_binary, is_recording
 
 SPOOL_BYTES: Final = 1 << 20
 """Size of a recording that is kept in memory; a larger one lies in a temporary file without a name."""
 
-MAX_FIELDS: Final = 8
-MAX_FIELD_BYTES: Final = 64 << 10
-
-_RAW_TYPES: Final = frozenset({"", "application/octet-stream"})
+_SOUND_TYPES: Final = frozenset(
+    {
+        "",
+        "application/octet-stream",
+        "binary/octet-stream",
+        "application/wav",
+        "application/x-wav",
+        "application/flac",
+        "application/x-flac",
+        "application/ogg",
+    }
+)
+"""Types of recordings besides ``audio/`` and ``video/``; nothing at all is one."""
+_FORM_TYPE: Final = "application/x-www-form-urlencoded"
+"""What curl, wget and PowerShell call whatever they are given, unless they are told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -55,53 +68,50 @@ async def receive(request: Request) -> AsyncIterator[Upload]:
 
     Raises:
         MediaTypeUnsupported: the body is neither a form nor sound.
-        RequestInvalid: the form has no file, or several.
+        RequestMalformed: the form cannot be read, or ends early.
+        RequestInvalid: the form has no recording, or several.
         BodyTooLarge, BodyTimedOut, ClientGone: the body is too large, comes too slowly, or ends early.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    content_type = request.headers.get("content-type", "")
+    media_type = content_type.partition(";")[0].strip().lower()
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise MediaTypeUnsupported("send the recording as it is, without Content-Encoding; FLAC makes it small")
     try:
-        if media_type == "multipart/form-data":
-            async with request.form(max_files=1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES) as form:
-                yield _of_form(form.multi_items())
-        elif media_type in _RAW_TYPES or media_type.startswith("audio/"):
-            async with _raw(request) as upload:
-                yield upload
+        body = await PeekedBody.of(request.stream())
+        if media_type == "multipart/form-data" and not is_recording(body.head):
+            async with received_form(body, content_type) as (file, fields):
+                yield Upload(file, fields)
         else:
-            raise MediaTypeUnsupported(
-                f"{media_type[:80]!r} is not read: send multipart/form-data with a field `file`, or the recording"
-                " itself as audio/wav, audio/flac or application/octet-stream"
-            )
+            _check_type(media_type, body.head)
+            async with _raw(body) as upload:
+                yield upload
     except ClientDisconnect as error:
         raise ClientGone("the caller hung up") from error
 
 
-def _of_form(items: list[tuple[str, UploadFile | str]]) -> Upload:
-    fields: dict[str, str] = {}
-    file: UploadFile | None = None
-    for name, value in items:
-        if isinstance(value, UploadFile):
-            if name != "file":
-                raise RequestInvalid("the recording has to be in the field `file`")
-            file = value
-        elif name == "file":
-            raise RequestInvalid("the field `file` has to be a file: it needs a file name (curl: `-F file=@name.wav`)")
-        elif name in fields:
-            raise RequestInvalid("a field of the form was sent twice")
-        else:
-            fields[name] = value
-    if file is None:
-        raise RequestInvalid("the field `file` is missing: it holds the recording")
-    return Upload(file.file, fields)
-
-
 @asynccontextmanager
-async def _raw(request: Request) -> AsyncIterator[Upload]:
+async def _raw(body: PeekedBody) -> AsyncIterator[Upload]:
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
         recording = cast("BinaryIO", file)
         spooled = UploadFile(recording, size=0)
-        async for chunk in request.stream():
+        async for chunk in body.chunks():
             await spooled.write(chunk)
         await spooled.seek(0)
         yield Upload(recording, {})
+
+
+def _check_type(media_type: str, head: bytes) -> None:
+    """Take a body whose type says that it is sound, or whose first bytes leave no doubt that it is a recording."""
+    if not head or media_type in _SOUND_TYPES or media_type.startswith(("audio/", "video/")):
+        return
+    if media_type == _FORM_TYPE and head.startswith((b"RIFF", b"fLaC")) and b"\0" not in head:
+        raise MediaTypeUnsupported(
+            "the recording has lost its zeros, as curl's -d takes them out: send it with -T name.wav, --data-binary"
+            " @name.wav or -F file=@name.wav"
+        )
+    if is_recording(head) or (media_type == _FORM_TYPE and is_binary(head)):
+        return
+    raise MediaTypeUnsupported(
+        f"{media_type[:80]!r} is not read, and the body does not begin as a recording does: send the recording itself"
+        " (curl: -T name.wav), or multipart/form-data with a field `file` (curl: -F file=@name.wav)"
+    )

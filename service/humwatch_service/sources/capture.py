@@ -11,14 +11,18 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from humwatch_service.backoff import Backoff
 from humwatch_service.errors import SoundDeviceUnavailable
 from humwatch_service.protocol.messages import SampleFormat
 
-NATIVE_16: Final[SampleFormat] = "s16le" if sys.byteorder == "little" else "s16be"
-"""Format of 16 bits from this machine's sound cards."""
+Bits = Literal[16, 24]
+"""Resolutions that a sound card is asked for; one that has fewer fills the rest with zeros."""
+NATIVE_FORMATS: Final[dict[Bits, SampleFormat]] = (
+    {16: "s16le", 24: "s24le"} if sys.byteorder == "little" else {16: "s16be", 24: "s24be"}
+)
+"""Formats of this machine's sound cards; PortAudio packs 24 bits."""
 
 BLOCK_S: Final = 0.05
 QUEUE_S: Final = 10.0
@@ -57,7 +61,7 @@ class Block:
     """Sound from the card's thread.
 
     Attributes:
-        data: frames in native 16 bits, channels interleaved.
+        data: frames in the microphone's format, channels interleaved.
         samples: number of frames.
         time_s: arrival of the last frame, monotonic seconds.
         overflows: number of times that the card lost frames before it; nobody knows how many.
@@ -131,10 +135,14 @@ class Microphone:
         SoundDeviceUnavailable: there is no such device, or it does not take the rate or the channels.
     """
 
-    def __init__(self, sound: Any, wanted: str | None, *, rate_hz: int | None = None, channels: int = 1) -> None:
+    def __init__(
+        self, sound: Any, wanted: str | None, *, rate_hz: int | None = None, channels: int = 1, bits: Bits = 16
+    ) -> None:
         self.device = choose_device(input_devices(sound), wanted)
         self.rate_hz = rate_hz or self.device.rate_hz
         self.channels = channels
+        self.format = NATIVE_FORMATS[bits]
+        self._bits = bits
         self._sound = sound
         self._blocks: queue.Queue[Block] = queue.Queue(maxsize=round(QUEUE_S / BLOCK_S))
         self._overflows = 0
@@ -150,7 +158,7 @@ class Microphone:
                 blocksize=round(self.rate_hz * BLOCK_S),
                 device=self.device.number,
                 channels=self.channels,
-                dtype="int16",
+                dtype=f"int{self._bits}",
                 callback=self._take,
             )
             self._last_block_s = time.monotonic()

@@ -10,42 +10,43 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from humwatch.arrays import Float32
 from humwatch.audio.decoding import AudioInfo, DecodeLimits, open_recording
-from humwatch.audio.files import audio_files
-from humwatch.audio.integers import to_int16
+from humwatch.audio.files import FoundRecordings, find_recordings, some_of
 from humwatch.errors import HumwatchError
 from humwatch_service.errors import FileUnreadable, RequestInvalid
 from humwatch_service.protocol.messages import SAMPLE_BYTES, SampleFormat
+from humwatch_service.protocol.pcm import encoded
+
+NAMED: Final = 20
+"""Recordings that cannot be used and are named, of as many as there are."""
 
 _ANY_LENGTH: Final = DecodeLimits(max_duration_s=math.inf, max_samples=1 << 62, min_rate_hz=1, max_rate_hz=1 << 30)
 """What the service does not take, it refuses itself; memory is bounded by the block that is decoded."""
 
+_FLOATS: Final = {"FLOAT", "DOUBLE"}
 
-def encoded(samples: Float32, sample_format: SampleFormat) -> bytes:
-    """Return samples as they are sent; those of a file of 16 bits or fewer are its own, bit for bit.
 
-    Args:
-        samples: samples of shape (n, channels), full scale is [-1, 1].
-        sample_format: format of the bytes.
+def recordings_in(paths: Sequence[Path]) -> FoundRecordings:
+    """Return the recordings among files and folders, those of a folder by name, and what was left out.
+
+    Raises:
+        FileUnreadable: a folder has none, or a file cannot be opened.
     """
-    if sample_format == "f32le":
-        return samples.astype("<f4").tobytes()
-    return to_int16(samples).astype(">i2" if sample_format == "s16be" else "<i2").tobytes()
+    try:
+        found = find_recordings(paths)
+    except OSError as error:
+        raise FileUnreadable(f"{error.filename} cannot be read: {error.strerror}") from error
+    if found.recordings:
+        return found
+    named = [path for path in paths if not path.is_dir()]
+    if not named:
+        raise FileUnreadable(f"{some_of(paths)} has no recording" + (f"; {found.remark}" if found.remark else ""))
+    return FoundRecordings(named, [])  # the decoder says what they lack
 
 
 def recordings(paths: Sequence[Path]) -> list[Path]:
-    """Return the recordings among files and folders, those of a folder by name. Raises :class:`FileUnreadable`."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = audio_files(path)
-            if not inside:
-                raise FileUnreadable(f"{path} has no WAV or FLAC file")
-            found += inside
-        else:
-            found.append(path)
-    return found
+    """Return the recordings of :func:`recordings_in`."""
+    return recordings_in(paths).recordings if paths else []
 
 
 class RecordingSequence:
@@ -54,18 +55,20 @@ class RecordingSequence:
     Attributes:
         rate_hz: sample rate of each, Hz.
         channels: number of channels of each.
-        format: sample format as sent, 16 bits where that is all they have, else float32.
+        format: sample format as sent: integers of as many bits as they have, or float32 where one has floats.
         samples: number of frames of all together.
+        remarks: what is to be said of them: files that were left out, codings that left out sound.
 
     Raises:
-        AudioError: one cannot be read.
+        AudioError: some cannot be read; all of them are named.
         FileUnreadable: one is not there.
         RequestInvalid: they differ.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = recordings(paths)
-        infos = [_info(path) for path in self._paths]
+        found = recordings_in(paths)
+        self._paths = found.recordings
+        infos = _infos(self._paths)
         first = infos[0]
         for path, info in zip(self._paths, infos, strict=True):
             if (info.rate_hz, info.channels) != (first.rate_hz, first.channels):
@@ -75,8 +78,13 @@ class RecordingSequence:
                 )
         self.rate_hz = first.rate_hz
         self.channels = first.channels
-        self.format: SampleFormat = "s16le" if all(info.sample_bits <= 16 for info in infos) else "f32le"
+        self.format = _format(infos)
         self.samples = sum(info.frames for info in infos)
+        coded = [info.lossy for info in infos if info.lossy is not None]
+        self.remarks = [found.remark] if found.remark else []
+        if coded:
+            kinds = ", ".join(dict.fromkeys(coded))
+            self.remarks.append(f"{len(coded)} of {len(infos)} recordings are coded ({kinds}): sound was left out")
 
     @property
     def frame_bytes(self) -> int:
@@ -121,6 +129,22 @@ class RecordingSequence:
                 blocks.close()
 
 
+def _infos(paths: Sequence[Path]) -> list[AudioInfo]:
+    """Return the headers of all; names all that have none."""
+    infos: list[AudioInfo] = []
+    errors: list[HumwatchError] = []
+    for path in paths:
+        try:
+            infos.append(_info(path))
+        except HumwatchError as error:
+            errors.append(error)
+    if len(errors) > 1:
+        raise type(errors[0])(f"{len(errors)} recordings cannot be used: {some_of(errors, NAMED)}")
+    if errors:
+        raise errors[0]
+    return infos
+
+
 def _info(path: Path) -> AudioInfo:
     try:
         with open_recording(path, _ANY_LENGTH) as recording:
@@ -129,6 +153,14 @@ def _info(path: Path) -> AudioInfo:
         raise type(error)(f"{path}: {error}") from error
     except OSError as error:
         raise FileUnreadable(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _format(infos: Sequence[AudioInfo]) -> SampleFormat:
+    """Return the smallest format that holds all samples; integers stay such, for floats have no full scale."""
+    if any(info.subtype in _FLOATS for info in infos):
+        return "f32le"
+    bits = max(info.sample_bits for info in infos)
+    return "s16le" if bits <= 16 else "s24le" if bits <= 24 else "s32le"
 
 
 def _cut(block: bytes, chunk_bytes: int) -> Iterator[bytes]:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from humwatch.audio.files import is_audio_file
-from humwatch.errors import AudioError, HumwatchError
+from humwatch.errors import HumwatchError
 from humwatch_service.backoff import Backoff
 from humwatch_service.config.sources import FolderSource, LoopSource, SoundCardSource, SourceSettings
-from humwatch_service.errors import FileUnreadable, ModelsLoading
-from humwatch_service.live.session import StreamSession
+from humwatch_service.errors import ModelsLoading
+from humwatch_service.metrics.folders import FolderMetrics
 from humwatch_service.protocol.messages import Clock, Dropped, Hello, Position
-from humwatch_service.sources.capture import NATIVE_16, Microphone, capture_blocks, load_sounddevice
+from humwatch_service.sources.capture import Microphone, capture_blocks, load_sounddevice
+from humwatch_service.sources.connection import check, connected
+from humwatch_service.sources.folder.folder_feed import FolderFeed, FolderHost
+from humwatch_service.sources.folder.folder_state import FolderState
+from humwatch_service.sources.folder.watched_folder import WatchedFolder
 from humwatch_service.sources.sequence import RecordingSequence
+from humwatch_service.storage.folder_rows import FolderRows
 from humwatch_service.telemetry.logs import event_logger
 
 CHUNK_S: Final = 0.1
 CLOCK_S: Final = 1.0
-POLL_S: Final = 1.0
-"""Time between looks at a watched folder."""
 
 _log = event_logger("humwatch.sources")
 
@@ -31,16 +31,27 @@ _log = event_logger("humwatch.sources")
 class SourceSupervisor:
     """Tasks that fetch the sound of every source of the configuration, each tried again until it works."""
 
-    def __init__(self, open_session: Callable[[str], StreamSession], sources: Sequence[SourceSettings]) -> None:
+    def __init__(
+        self, host: FolderHost, sources: Sequence[SourceSettings], rows: FolderRows, metrics: FolderMetrics
+    ) -> None:
         """Begin with no task.
 
         Args:
-            open_session: maker of the session that feeds the stream of the machine of this id.
+            host: live part of the service.
             sources: sources of the configuration.
+            rows: memory of watched folders.
+            metrics: metrics of watched folders.
         """
-        self._open_session = open_session
+        self._host = host
         self._sources = sources
-        self._folders: dict[FolderSource, _WatchedFolder] = {}
+        folders = [source for source in sources if isinstance(source, FolderSource)]
+        places = {source.folder for source in folders}
+        self._folders = {
+            source: FolderFeed(
+                WatchedFolder(source, rows, metrics.of(source.machine), excluded=places - {source.folder}), host
+            )
+            for source in folders
+        }
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -55,6 +66,12 @@ class SourceSupervisor:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        for feed in self._folders.values():
+            await feed.close()
+
+    def folders(self) -> list[FolderState]:
+        """Return what can be said of the watched folders now; from any thread."""
+        return [feed.folder.state() for feed in self._folders.values()]
 
     async def _keep_running(self, source: SourceSettings) -> None:
         backoff = Backoff()
@@ -78,74 +95,38 @@ class SourceSupervisor:
         if isinstance(source, LoopSource):
             await self._loop(source)
         elif isinstance(source, FolderSource):
-            await self._folder(source)
+            await self._folders[source].run()
         else:
             await self._sound_card(source)
 
     async def _loop(self, source: LoopSource) -> None:
         recordings = await asyncio.to_thread(RecordingSequence, source.files)
-        async with self._session(source, _hello(recordings, source, realtime=True)) as session:
+        async with connected(self._host.session, source, _hello(recordings, source)) as connection:
+            session = connection.session
             chunk = max(1, round(CHUNK_S * recordings.rate_hz))
             async for data in recordings.chunks(chunk, speed=1.0, loop=True, stop=self._stop):
-                _check(session)
+                check(session)
                 await session.data(data)
-
-    async def _folder(self, source: FolderSource) -> None:
-        folder = self._folders.get(source)
-        if folder is None:
-            folder = self._folders[source] = await asyncio.to_thread(_WatchedFolder, source)
-        recordings = await self._next(folder)
-        while recordings is not None:
-            hello = _hello(recordings, source, realtime=False)
-            async with self._session(source, hello, timeout_s=source.every_s) as session:
-                before, recordings = recordings, await self._send(session, folder, recordings)
-                while recordings is not None and _hello(recordings, source, realtime=False) == hello:
-                    recordings = await self._send(session, folder, recordings)
-                _log.info("recordings of another form", machine_id=source.machine, rate_hz=before.rate_hz)
-
-    async def _send(
-        self, session: StreamSession, folder: _WatchedFolder, recordings: RecordingSequence
-    ) -> RecordingSequence | None:
-        """Send a recording; return the next one, once it is there."""
-        piece = max(1, round(CHUNK_S * recordings.rate_hz)) * recordings.frame_bytes
-        try:
-            blocks = recordings.blocks()
-            while (data := await asyncio.to_thread(next, blocks, None)) is not None:
-                for at in range(0, len(data), piece):
-                    _check(session)
-                    await session.data(data[at : at + piece])
-        except AudioError as error:
-            folder.skip(error)
-        else:
-            await asyncio.to_thread(folder.mark_done)
-        return await self._next(folder)
-
-    async def _next(self, folder: _WatchedFolder) -> RecordingSequence | None:
-        while not self._stop.is_set():
-            recordings = await asyncio.to_thread(folder.next)
-            if recordings is not None:
-                return recordings
-            await asyncio.sleep(POLL_S)
-        return None
 
     async def _sound_card(self, source: SoundCardSource) -> None:
         sound = await asyncio.to_thread(load_sounddevice)
         wanted = None if source.device is None else str(source.device)
         microphone = await asyncio.to_thread(
-            lambda: Microphone(sound, wanted, rate_hz=source.rate_hz, channels=source.channels)
+            lambda: Microphone(sound, wanted, rate_hz=source.rate_hz, channels=source.channels, bits=source.bits)
         )
         await asyncio.to_thread(microphone.open)
         hello = Hello(
             rate_hz=microphone.rate_hz,
-            format=NATIVE_16,
+            format=microphone.format,
             channels=source.channels,
             channel=source.channel,
             realtime=True,
         )
-        async with self._session(source, hello) as session:
+        async with connected(self._host.session, source, hello) as connection:
+            session = connection.session
             sample, clock_s = 0, 0.0
             async for block in capture_blocks(microphone, stop=self._stop, on_trouble=_trouble_log(source)):
-                _check(session)
+                check(session)
                 if block.overflows:
                     await session.take(Dropped(overflows=block.overflows))
                 if block.gap_samples:
@@ -157,92 +138,15 @@ class SourceSupervisor:
                     clock_s = block.time_s
                     await session.take(Clock(sample=sample, time_s=block.time_s))
 
-    @contextlib.asynccontextmanager
-    async def _session(
-        self, source: SourceSettings, hello: Hello, *, timeout_s: float | None = None
-    ) -> AsyncIterator[StreamSession]:
-        session = self._open_session(source.machine)
-        reading = asyncio.create_task(_discard(session))
-        try:
-            await session.hello(hello)
-            session.expect_within(timeout_s)
-            _log.info("source is heard", machine_id=source.machine, kind=source.kind, rate_hz=hello.rate_hz)
-            yield session
-        finally:
-            session.close()
-            reading.cancel()
 
-
-class _WatchedFolder:
-    """Folder, and which of its files are done: those that are there when nothing is deleted count as old."""
-
-    def __init__(self, source: FolderSource) -> None:
-        self._source = source
-        self._sizes: dict[Path, tuple[int, float]] = {}
-        self._done = set() if source.delete else set(self._files())
-        self._current: Path | None = None
-
-    def next(self) -> RecordingSequence | None:
-        """Return the next whole file, by name (blocking), None when there is none; skip those that cannot be read."""
-        files = self._files()
-        self._done &= set(files)
-        for path in files:
-            if path not in self._done and self._is_whole(path):
-                self._current = path
-                try:
-                    return RecordingSequence([path])
-                except HumwatchError as error:
-                    self.skip(error)
-        return None
-
-    def skip(self, error: HumwatchError) -> None:
-        """Pass over the current file, which cannot be used; it stays where it is."""
-        if self._current is not None:
-            self._done.add(self._current)
-            _log.error("recording skipped", machine_id=self._source.machine, code=error.code, reason=str(error))
-
-    def mark_done(self) -> None:
-        """Note that the current file is done with (blocking)."""
-        if self._current is not None:
-            self._done.add(self._current)
-            if self._source.delete:
-                self._current.unlink(missing_ok=True)
-
-    def _files(self) -> list[Path]:
-        try:
-            return sorted(filter(is_audio_file, self._source.folder.iterdir()))
-        except OSError as error:
-            raise FileUnreadable(f"{self._source.folder} cannot be read: {error.strerror}") from error
-
-    def _is_whole(self, path: Path) -> bool:
-        """Return True if the file has not grown for a while."""
-        try:
-            size = path.stat().st_size
-        except OSError:
-            return False
-        known = self._sizes.get(path)
-        if known is None or known[0] != size:
-            self._sizes[path] = (size, time.monotonic())
-            return False
-        if time.monotonic() - known[1] < self._source.settle_s:
-            return False
-        del self._sizes[path]
-        return True
-
-
-def _hello(recordings: RecordingSequence, source: LoopSource | FolderSource, *, realtime: bool) -> Hello:
+def _hello(recordings: RecordingSequence, source: LoopSource) -> Hello:
     return Hello(
         rate_hz=recordings.rate_hz,
         format=recordings.format,
         channels=recordings.channels,
         channel=source.channel,
-        realtime=realtime,
+        realtime=True,
     )
-
-
-def _check(session: StreamSession) -> None:
-    if session.evicted.done():
-        raise session.evicted.result()
 
 
 def _trouble_log(source: SoundCardSource) -> Callable[[str], None]:
@@ -250,9 +154,3 @@ def _trouble_log(source: SoundCardSource) -> Callable[[str], None]:
         _log.warning("sound card in trouble", machine_id=source.machine, reason=reason)
 
     return on_trouble
-
-
-async def _discard(session: StreamSession) -> None:
-    """Drop the messages that a client would be told; states and alarms are in the log."""
-    while await session.outgoing.get() is not None:
-        pass

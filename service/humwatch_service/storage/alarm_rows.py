@@ -22,14 +22,20 @@ from humwatch_service.storage.records import (
     alarm_id_of,
     split_alarm_id,
 )
-from humwatch_service.storage.schema import ALARMS, EVENTS, MACHINES
+from humwatch_service.storage.schema import ALARMS, EVENTS, HEARD, MACHINES
 from humwatch_service.storage.score_trace import unpacked_trace
 
 MAX_PAGE: Final = 500
 _MAX_ID: Final = (1 << 63) - 1
 
-_LISTED: Final = [*(column for column in ALARMS.c if column is not ALARMS.c.trace), MACHINES.c.snapshot]
-_JOINED: Final = ALARMS.join(MACHINES, ALARMS.c.machine_id == MACHINES.c.machine_id)
+_LISTED: Final = [
+    *(column for column in ALARMS.c if column is not ALARMS.c.trace),
+    MACHINES.c.snapshot,
+    HEARD.c.heard_s,
+]
+_JOINED: Final = ALARMS.join(MACHINES, ALARMS.c.machine_id == MACHINES.c.machine_id).outerjoin(
+    HEARD, and_(HEARD.c.machine_id == ALARMS.c.machine_id, HEARD.c.number == ALARMS.c.number)
+)
 
 Row = Mapping[str, Any]
 
@@ -114,6 +120,7 @@ def _alarm(row: Row) -> AlarmRecord:
         shelved=active and snapshot.shelf is not None,
         context=_context(row),
         feedback=_feedback(row),
+        late_s=None if row["heard_s"] is None else max(0.0, row["heard_s"] - row["raised_s"]),
         **{name: row[name] for name in _PLAIN},
     )
 
@@ -122,6 +129,7 @@ _PLAIN: Final = (
     "machine_id",
     "number",
     "raised_s",
+    "heard_s",
     "cleared_s",
     "announced_s",
     "score",

@@ -14,8 +14,8 @@ from sqlalchemy.dialects.sqlite import insert
 
 from humwatch.alarm.events import AlarmEvent
 from humwatch_service.storage.alarm_rows import row_of
-from humwatch_service.storage.records import AlarmContext, MachineChange, TracePoint, alarm_id_of
-from humwatch_service.storage.schema import ALARMS, EVENTS, MACHINES, OUTBOX
+from humwatch_service.storage.records import OLD_S, AlarmContext, MachineChange, TracePoint, alarm_id_of
+from humwatch_service.storage.schema import ALARMS, EVENTS, HEARD, MACHINES, OUTBOX
 from humwatch_service.storage.score_trace import packed_trace, unpacked_trace
 
 _IDENTITY_BYTES: Final = 16
@@ -26,7 +26,7 @@ def apply_change(connection: Connection, change: MachineChange) -> None:
     ensure_machine(connection, change.machine_id)
     recipients = (*change.webhooks, *[()] * len(change.events))
     events = [
-        (event, _insert_event(connection, change.machine_id, event), webhooks)
+        (event, _insert_event(connection, change, event), webhooks)
         for event, webhooks in zip(change.events, recipients, strict=False)
     ]
     fresh = [(event, event_id, webhooks) for event, event_id, webhooks in events if event_id is not None]
@@ -35,7 +35,7 @@ def apply_change(connection: Connection, change: MachineChange) -> None:
     for event, event_id, webhooks in fresh:
         if event.alarm is not None:
             _update_alarm(connection, change, event, event.alarm)
-        _post(connection, change.machine_id, event, event_id, webhooks)
+        _post(connection, change, event, event_id, webhooks)
     if (by := change.signalled) is not None:
         details = {"running": None if change.running == "keep" else change.running}
         add_note(connection, change.machine_id, "run_signal", by.at_s, who=by.who, why=by.why, details=details)
@@ -70,11 +70,14 @@ def add_note(
     _insert_once(connection, {"machine_id": machine_id, "announced": False, **values, **more})
 
 
-def _insert_event(connection: Connection, machine_id: str, event: AlarmEvent) -> int | None:
+def _insert_event(connection: Connection, change: MachineChange, event: AlarmEvent) -> int | None:
     values = asdict(event)
     values["number"] = values.pop("alarm")
     values["reasons"] = _json(list(event.reasons))
-    return _insert_once(connection, {"machine_id": machine_id, **values})
+    late_s = 0.0 if change.heard_s is None else change.heard_s - event.at_s
+    if late_s > OLD_S:
+        values["details"] = _json({"heard_s": round(change.heard_s or 0.0, 3), "late_s": round(late_s, 3)})
+    return _insert_once(connection, {"machine_id": change.machine_id, **values})
 
 
 def _insert_once(connection: Connection, values: dict[str, object]) -> int | None:
@@ -86,9 +89,12 @@ def _insert_once(connection: Connection, values: dict[str, object]) -> int | Non
 
 def _update_alarm(connection: Connection, change: MachineChange, event: AlarmEvent, number: int) -> None:
     _ensure_alarm(connection, change, event, number)
-    values = _alarm_values(event)
+    values = _alarm_values(event, change.heard_s)
     if event.kind == "raised" and change.evidence != "none":
         values["evidence"] = change.evidence
+    if event.kind == "raised" and change.heard_s is not None:
+        heard = {"machine_id": change.machine_id, "number": number, "heard_s": change.heard_s}
+        connection.execute(insert(HEARD).values(**heard).on_conflict_do_nothing())
     if event.kind == "raised" and change.context is not None:
         values |= _context_values(change.context)
     if values:
@@ -104,7 +110,7 @@ def _ensure_alarm(connection: Connection, change: MachineChange, event: AlarmEve
     connection.execute(insert(ALARMS).values(**values).on_conflict_do_nothing())
 
 
-def _alarm_values(event: AlarmEvent) -> dict[str, object]:
+def _alarm_values(event: AlarmEvent, heard_s: float | None) -> dict[str, object]:
     values: dict[str, object] = {}
     if event.kind == "raised":
         values |= {"raised_s": event.at_s, "score": event.score, "peak_score": _higher(event.score)}
@@ -113,7 +119,7 @@ def _alarm_values(event: AlarmEvent) -> dict[str, object]:
     if event.kind == "acknowledged":
         values |= {"acknowledged_s": event.at_s, "acknowledged_by": event.who, "acknowledged_why": event.why}
     if event.announced and event.kind != "cleared":
-        values["announced_s"] = event.at_s
+        values["announced_s"] = event.at_s if heard_s is None else max(event.at_s, heard_s)
     return values
 
 
@@ -137,9 +143,11 @@ def raise_peak(connection: Connection, alarm_id: str, score: float, trace: Itera
     return True
 
 
-def _post(connection: Connection, machine_id: str, event: AlarmEvent, event_id: int, webhooks: tuple[str, ...]) -> None:
+def _post(
+    connection: Connection, change: MachineChange, event: AlarmEvent, event_id: int, webhooks: tuple[str, ...]
+) -> None:
     for webhook in dict.fromkeys(webhooks):
-        values = {"webhook": webhook, "machine_id": machine_id, "event_id": event_id, "due_s": event.at_s}
+        values = {"webhook": webhook, "machine_id": change.machine_id, "event_id": event_id, "due_s": event.at_s}
         connection.execute(insert(OUTBOX).values(**values))
 
 

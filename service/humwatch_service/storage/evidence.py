@@ -54,7 +54,9 @@ class EvidenceFolder:
         self._lock = threading.Lock()
         self._size_bytes: int | None = None
 
-    def write_clip(self, alarm_id: str, samples: Samples, rate_hz: int, *, partial: bool) -> EvidenceState:
+    def write_clip(
+        self, alarm_id: str, samples: Samples, rate_hz: int, *, partial: bool, fit: bool = False
+    ) -> EvidenceState:
         """Keep an alarm's sound, in place of an earlier clip; returns what the alarm's row should say.
 
         Args:
@@ -62,11 +64,12 @@ class EvidenceFolder:
             samples: its sound; see :func:`humwatch_service.storage.flac.flac_of`.
             rate_hz: samples a second and channel.
             partial: whether the sound after the alarm is missing.
+            fit: whether floats beyond full scale are scaled down.
 
         Raises:
             ValueError: it cannot be FLAC.
         """
-        encoded = flac_of(samples, rate_hz)
+        encoded = flac_of(samples, rate_hz, fit=fit)
         with self._lock, disk_named(self.root), self._resized(alarm_id):
             folder = self._folder_for(alarm_id)
             replace_durably(folder / (PARTIAL_CLIP if partial else CLIP), lambda file: file.write(encoded))
@@ -127,13 +130,13 @@ class EvidenceFolder:
                 self._size_bytes = None
             return self._size_bytes
 
-    def enforce(self, now_s: float, protected: Collection[str]) -> list[str]:
+    def enforce(self, now_s: float | None, protected: Collection[str]) -> list[str]:
         """Delete what is past its time, then the oldest until the quota holds; ``protected`` alarms keep theirs.
 
         Age is that of the files, by the disk's clock. The quota is passed where protected evidence alone is more.
 
         Args:
-            now_s: seconds since 1970.
+            now_s: seconds since 1970; None: nothing is past its time.
             protected: ids of alarms that are active.
 
         Returns:
@@ -144,7 +147,7 @@ class EvidenceFolder:
             found = sorted(self._all(), key=lambda kept: kept.at_s)
             used = sum(kept.size_bytes for kept in found)
             for kept in found:
-                late = now_s - kept.at_s > self.retention_s
+                late = now_s is not None and now_s - kept.at_s > self.retention_s
                 if kept.alarm_id not in protected and (late or used > self.quota_bytes):
                     self._size_bytes = None  # until it is known that all of it is gone
                     shutil.rmtree(kept.folder)

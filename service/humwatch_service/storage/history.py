@@ -34,23 +34,29 @@ LAST_S: Final = 1e11
 SPANS_S: Final[Mapping[Resolution, int]] = {"second": 1, "minute": 60, "hour": 3_600}
 
 
-def add_seconds(connection: Connection, rows: Iterable[ScoreSecond]) -> None:
-    """Write seconds of any machines; the last one written of a second stays."""
+def add_seconds(connection: Connection, rows: Iterable[ScoreSecond]) -> int:
+    """Write seconds of any machines; the last one written of a second stays, but old sound takes none that is judged.
+
+    Returns:
+        Number of seconds of old sound that found their place taken.
+    """
     minutes: dict[tuple[str, int], list[ScoreSecond]] = {}
     for row in rows:
         minutes.setdefault((row.machine_id, row.at_s // 60), []).append(row)
-    for (machine_id, minute), seconds in minutes.items():
+    return sum(
         _add_to_minute(connection, ensure_machine(connection, machine_id), minute, seconds)
+        for (machine_id, minute), seconds in minutes.items()
+    )
 
 
-def _add_to_minute(connection: Connection, key: int, minute: int, rows: list[ScoreSecond]) -> None:
+def _add_to_minute(connection: Connection, key: int, minute: int, rows: list[ScoreSecond]) -> int:
     place = {"machine_key": key, "minute": minute}
     before = connection.execute(_SECONDS_OF, place).scalar_one_or_none()
     packed = PackedMinute.empty() if before is None else PackedMinute.from_bytes(before)
-    for row in rows:
-        packed.put(row)
+    refused = sum(not packed.put(row) for row in rows)
     connection.execute(_WRITE_SECONDS, {**place, "packed": packed.to_bytes()})
     connection.execute(_WRITE_MINUTE, {**place, **packed.sums()})
+    return refused
 
 
 def writing(table: Table) -> Insert:

@@ -6,6 +6,7 @@ crash left, and goes with the next sound.
 
 from __future__ import annotations
 
+import math
 import threading
 from pathlib import Path
 from typing import Final
@@ -75,7 +76,7 @@ class KeptSounds:
             kept = [each for each in self._read(machine_id) if each.file != new.file]
             if any(each.levels_db == levels for each in kept):
                 return  # the same sound again, as of a recording that is played in a loop
-            chosen = self._chosen([*kept, new], at_s)
+            chosen = self._chosen([*kept, new], None)
             if new not in chosen:
                 return
             folder = self.root / machine_id
@@ -99,12 +100,13 @@ class KeptSounds:
         with disk_named(self.root):
             return sorted(path.parent.name for path in self.root.glob(f"*/{INDEX}"))
 
-    def forget(self, machine_id: str, since_s: float, most: int) -> None:
-        """Delete the newest sounds of a machine, which may not have been normal.
+    def forget(self, machine_id: str, since_s: float, most: int, *, until_s: float = math.inf) -> None:
+        """Delete the newest sounds of a time of a machine, which may not have been normal.
 
         Args:
             machine_id: the machine.
             since_s: end from which sounds are deleted, seconds since 1970.
+            until_s: end of the last that are, seconds since 1970.
             most: most sounds to delete: those of recordings lie close together.
 
         Raises:
@@ -112,12 +114,13 @@ class KeptSounds:
         """
         with self._lock:
             kept = self._read(machine_id)
-            chosen = [*kept[:-most], *(sound for sound in kept[-most:] if sound.at_s < since_s)]
+            doubtful = [sound for sound in kept if since_s <= sound.at_s <= until_s][-most:]
+            chosen = [sound for sound in kept if sound not in doubtful]
             if chosen != kept:
                 self._write(machine_id, chosen)
 
-    def enforce(self, now_s: float) -> None:
-        """Delete what is past its time, or over the quota. Raises :class:`StateUnusable`."""
+    def enforce(self, now_s: float | None) -> None:
+        """Delete what is past its time (None: nothing is), or over the quota. Raises :class:`StateUnusable`."""
         for machine_id in self.machine_ids():
             with self._lock:
                 kept = self._read(machine_id)
@@ -125,10 +128,9 @@ class KeptSounds:
                 if chosen != kept:
                     self._write(machine_id, chosen)
 
-    def _chosen(self, sounds: list[KeptSound], now_s: float) -> list[KeptSound]:
-        chosen = sorted(
-            (sound for sound in sounds if now_s - sound.at_s <= self._retention_s), key=lambda sound: sound.at_s
-        )
+    def _chosen(self, sounds: list[KeptSound], now_s: float | None) -> list[KeptSound]:
+        young = [sound for sound in sounds if now_s is None or now_s - sound.at_s <= self._retention_s]
+        chosen = sorted(young, key=lambda sound: sound.at_s)
         while len(chosen) > max(1, self.quota):
             levels = np.array([sound.levels_db for sound in chosen])
             del chosen[most_alike(levels, np.array([sound.at_s for sound in chosen]))]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, or_, select, update
 
 from humwatch_service.storage.alarm_rows import event_of
 from humwatch_service.storage.database import Database
@@ -16,6 +16,15 @@ from humwatch_service.storage.records import Delivery, OutboxCounts
 from humwatch_service.storage.schema import EVENTS, OUTBOX, PENDING
 
 MAX_ERROR_LENGTH: Final = 500
+LONGEST_PAUSE_S: Final = 7_200.0
+"""More than the longest pause between two attempts (:mod:`humwatch_service.webhooks.policy`)."""
+
+_OWED_S: Final = func.coalesce(func.json_extract(EVENTS.c.details, "$.heard_s"), EVENTS.c.at_s)
+"""Since when an event is owed: an event about old sound since that was heard."""
+
+
+def _is_due(now_s: float) -> ColumnElement[bool]:
+    return or_(OUTBOX.c.due_s <= now_s, OUTBOX.c.due_s > now_s + LONGEST_PAUSE_S)
 
 
 class Outbox:
@@ -25,11 +34,14 @@ class Outbox:
         self._database = database
 
     def due(self, now_s: float, limit: int, webhook: str) -> list[Delivery]:
-        """Return a webhook's deliveries to try now, the oldest event first; at infinity all that are owed."""
+        """Return a webhook's deliveries to try now, the oldest event first; at infinity all that are owed.
+
+        One that is due much later than any pause between two attempts was put off by a clock that was ahead: it is due.
+        """
         statement = (
             select(OUTBOX.c.id.label("delivery_id"), OUTBOX.c.webhook, OUTBOX.c.attempts, EVENTS)
             .join(EVENTS, EVENTS.c.id == OUTBOX.c.event_id)
-            .where(PENDING, OUTBOX.c.webhook == webhook, OUTBOX.c.due_s <= now_s)
+            .where(PENDING, OUTBOX.c.webhook == webhook, _is_due(now_s))
             .order_by(OUTBOX.c.id)
             .limit(limit)
         )
@@ -53,7 +65,7 @@ class Outbox:
     def counts(self) -> OutboxCounts:
         """Return the counts of deliveries."""
         delivered = OUTBOX.c.delivered_s.is_not(None)
-        oldest = select(func.min(EVENTS.c.at_s)).join(OUTBOX, OUTBOX.c.event_id == EVENTS.c.id).where(PENDING)
+        oldest = select(func.min(_OWED_S)).join(OUTBOX, OUTBOX.c.event_id == EVENTS.c.id).where(PENDING)
         with self._database.reading() as connection:
             numbers = connection.execute(
                 select(
@@ -79,5 +91,5 @@ class Outbox:
 
 def drop_old(connection: Connection, before_s: float) -> int:
     """Drop deliveries of events before a time, also those of webhooks that nobody asks for; returns how many."""
-    old = select(EVENTS.c.id).where(EVENTS.c.at_s < before_s)
+    old = select(EVENTS.c.id).where(before_s > _OWED_S)
     return connection.execute(delete(OUTBOX).where(OUTBOX.c.event_id.in_(old))).rowcount

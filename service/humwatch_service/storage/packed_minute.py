@@ -79,13 +79,16 @@ class PackedMinute:
         levels = self.levels.astype("<i2").view(np.uint8).reshape(60, 2).T
         return zlib.compress(scores.tobytes() + levels.tobytes() + self.states.tobytes(), _ZLIB_LEVEL)
 
-    def put(self, row: ScoreSecond) -> None:
-        """Write a second, over what it was."""
+    def put(self, row: ScoreSecond) -> bool:
+        """Write a second, over what it was; False if it is old sound of a second that is judged already."""
         second = row.at_s % 60
+        if row.late and self.states[second] not in (0, _CODES["unknown"]):
+            return False
         self.scores[second] = np.nan if row.score is None else row.score
         level = _NO_LEVEL if row.level_dbfs is None else round(100 * max(-300.0, min(row.level_dbfs, 300.0)))
         self.levels[second] = level
         self.states[second] = _CODES[row.state]
+        return True
 
     def sums(self) -> dict[str, Any]:
         """Return the minute's row of numbers."""

@@ -23,6 +23,9 @@ Verdict = Literal["true_alarm", "false_alarm", "unsure"]
 EvidenceState = Literal["none", "partial", "kept", "purged"]
 Resolution = Literal["second", "minute", "hour"]
 
+OLD_S: Final = 60.0
+"""Age from which sound that is heard is said to be old: history and notifications tell."""
+
 MAX_TRACE_POINTS: Final = 600
 """Points of a score trace that are kept; the history has every second of it."""
 
@@ -124,7 +127,11 @@ class AlarmRecord(_StoredRecord):
     number: int = Field(description="counted from 1 for each machine")
     status: Literal["active", "cleared"] = Field(description="`active` until it is cleared")
     over: bool = Field(description="the score is back, and only the latch keeps the alarm")
-    raised_s: float = Field(description="seconds since 1970 (UTC)")
+    raised_s: float = Field(description="time of the sound that raised it, seconds since 1970 (UTC)")
+    heard_s: float | None = Field(
+        description="when that sound was heard, seconds since 1970 (UTC); null for an alarm of an earlier release"
+    )
+    late_s: float | None = Field(description="how much later that was, seconds; over 60 the alarm is about old sound")
     cleared_s: float | None = Field(description="seconds since 1970 (UTC); null while active")
     announced_s: float | None = Field(description="when people were last told; null if they never were (shelved)")
     acknowledged: Mark | None = Field(description="who saw it, when and why; null: nobody yet")
@@ -197,6 +204,7 @@ class ScoreSecond(_StoredRecord):
     score: float | None = Field(description="normalised; null: none")
     level_dbfs: float | None = Field(description="level of the sound; null: no sound")
     state: MachineState
+    late: bool = Field(False, description="old sound: it takes no second that is judged already")
 
 
 class HistoryPoint(_StoredRecord):
@@ -243,6 +251,7 @@ class MachineChange:
         context: context of the alarm that is raised among the events.
         evidence: state of its sound.
         webhooks: names of the webhooks that get each event, in the order of the events; may be shorter.
+        heard_s: when the sound was heard that the events follow from, seconds since 1970; None for an operator's.
     """
 
     machine_id: str
@@ -254,6 +263,7 @@ class MachineChange:
     context: AlarmContext | None = None
     evidence: EvidenceState = "none"
     webhooks: tuple[tuple[str, ...], ...] = ()
+    heard_s: float | None = None
 
     def __post_init__(self) -> None:
         if not MACHINE_ID.fullmatch(self.machine_id):

@@ -84,6 +84,15 @@ EVENTS: Final = Table(
     Index("events_of_machine", "machine_id", "id"),
 )
 
+HEARD: Final = Table(
+    "heard",  # when the sound that raised an alarm was heard, which may be days after it was recorded
+    METADATA,
+    Column("machine_id", ForeignKey("machines.machine_id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("heard_s", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 OUTBOX: Final = Table(
     "outbox",
     METADATA,
@@ -165,5 +174,51 @@ SHADOW_SECONDS: Final = Table(
     Column("version", Text, primary_key=True),
     Column("minute", Integer, primary_key=True),
     Column("packed", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+FOLDERS: Final = Table(
+    "folders",  # that sources watch
+    METADATA,
+    Column("key", Integer, primary_key=True),
+    Column("machine_id", Text, nullable=False),
+    Column("folder", LargeBinary, nullable=False),  # as the file system has it: names need not be text
+    Column("device", Text),  # that it lay on when it was looked at for the first time; null before
+    Column("stream_id", Text),  # sound before `scored_until` of this stream is done with
+    Column("scored_until", Integer, nullable=False, server_default="0"),
+    UniqueConstraint("machine_id", "folder"),
+)
+
+FOLDER_FILES: Final = Table(
+    "folder_files",  # recordings that are done with, so that each is heard once
+    METADATA,
+    Column("folder_key", ForeignKey("folders.key"), primary_key=True),
+    Column("path", LargeBinary, primary_key=True),  # inside the folder
+    Column("size", Integer, nullable=False),
+    Column("modified_ns", Integer, nullable=False),
+    Column("inode", Integer, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("recorded_s", Float),  # null where nobody looked
+    Column("noted_s", Float, nullable=False),
+    Column("fingerprint", LargeBinary),  # of its content; null where it was not read
+    Index("folder_files_by_inode", "folder_key", "inode"),
+    Index("folder_files_by_time", "folder_key", "noted_s"),
+    sqlite_with_rowid=False,
+)
+
+FOLDER_PARTS: Final = Table(
+    "folder_parts",  # recordings whose sound may be needed again after a restart, and where each begins in its stream
+    METADATA,
+    Column("folder_key", ForeignKey("folders.key"), primary_key=True),
+    Column("number", Integer, primary_key=True),  # counts up: the order in which they are heard
+    Column("path", LargeBinary, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("modified_ns", Integer, nullable=False),
+    Column("inode", Integer, nullable=False),
+    Column("stream_id", Text, nullable=False),
+    Column("start_sample", Integer, nullable=False),
+    Column("samples", Integer, nullable=False),  # as its header says
+    Column("rate_hz", Integer, nullable=False),
+    Column("recorded_s", Float, nullable=False),
     sqlite_with_rowid=False,
 )

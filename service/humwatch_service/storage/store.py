@@ -20,6 +20,7 @@ from humwatch_service.storage.alarm_rows import machine_of, read_alarm, read_ala
 from humwatch_service.storage.changes import add_note, apply_change, raise_peak
 from humwatch_service.storage.database import Database
 from humwatch_service.storage.fleet_history import FleetHistory, read_fleet_history
+from humwatch_service.storage.folder_rows import FolderRows
 from humwatch_service.storage.normal_hours import HourSum
 from humwatch_service.storage.outbox import Outbox
 from humwatch_service.storage.records import (
@@ -63,6 +64,7 @@ class StateStore:
         self._database = Database(folder / FILE, busy_timeout_s=busy_timeout_s)
         self.outbox = Outbox(self._database)
         self.shadows = ShadowRows(self._database)
+        self.folders = FolderRows(self._database)
 
     @property
     def path(self) -> Path:
@@ -241,10 +243,14 @@ class StateStore:
                 if there != said:
                     connection.execute(update(ALARMS).where(ALARMS.c.id == key).values(evidence=there))
 
-    def add_seconds(self, rows: Iterable[ScoreSecond]) -> None:
-        """Write seconds of any machines, in one transaction; the last one written of a second stays."""
+    def add_seconds(self, rows: Iterable[ScoreSecond]) -> int:
+        """Write seconds of any machines, in one transaction; see :func:`humwatch_service.storage.history.add_seconds`.
+
+        Returns:
+            Number of seconds of old sound that found their place taken.
+        """
         with self._database.writing() as connection:
-            history.add_seconds(connection, rows)
+            return history.add_seconds(connection, rows)
 
     def history(
         self, machine_id: str, start_s: float, end_s: float, resolution: Resolution = "minute"

@@ -21,6 +21,7 @@ from humwatch_service.scoring.queue import ScoringQueue
 from humwatch_service.scoring.scorer import Scorer
 from humwatch_service.scoring.uploads import UploadSlots
 from humwatch_service.shadow.shadows import Shadows
+from humwatch_service.sources.supervisor import SourceSupervisor
 from humwatch_service.storage.state_folder import StateFolder
 from humwatch_service.telemetry.tracing import Tracing
 from humwatch_service.viewers.broadcast import Broadcast
@@ -42,6 +43,7 @@ class Service:
     metrics: Metrics
     state: StateFolder
     live: LiveParts
+    sources: SourceSupervisor
     broadcast: Broadcast
     versions: ModelVersions
     calibration: CalibrationParts

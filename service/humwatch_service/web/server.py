@@ -21,9 +21,11 @@ from humwatch_service.errors import AddressUnusable, Overloaded, PortInUse, Requ
 from humwatch_service.problems import problem_response
 from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
 from humwatch_service.web.application import Service
+from humwatch_service.web.live_websocket import LiveWebSocket
 
 MAX_HEAD_BYTES: Final = 32 << 10
-KEEP_ALIVE_S: Final = 5
+KEEP_ALIVE_MARGIN_S: Final = 1
+"""A connection is kept longer than its ``Keep-Alive`` header says: a request may be on its way as the time ends."""
 BACKLOG: Final = 256
 STALLED_S: Final = 30.0
 """A peer that reads nothing of an answer for so long is cut off: it holds a connection, and memory, for nothing."""
@@ -42,12 +44,17 @@ class BoundedProtocol(H11Protocol):
 
     uvicorn waits for ever for the head of a request, reads for ever what comes of a body after its answer (413), and
     waits for ever for a peer that does not read. Here the first two have to end within ``head_timeout_s``, and a peer
-    of a GET that reads nothing is cut off after ``STALLED_S``. Its own answers, to bytes that are no HTTP and to
+    of a GET that reads nothing is cut off after ``STALLED_S``. A body of a size that is taken may come to its end after
+    a refusal, as long as ``body_min_bytes`` come in that time: many clients look for the answer only then. Its own
+    answers, to bytes that are no HTTP and to
     connections beyond ``max_connections``, are problem+json here as everywhere.
     """
 
-    head_timeout_s: float = 10.0
+    head_timeout_s: float = 30.0
     max_connections: int = 256
+    max_body_bytes: int = 64 << 20
+    body_min_bytes: int = 16 << 10
+    _unwanted_bytes: int = 0
     _deadline: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
     _stalled_after_s: float = STALLED_S
@@ -63,11 +70,35 @@ class BoundedProtocol(H11Protocol):
         """Accept bytes; the clock runs while they belong to a head, or to a body that nobody reads."""
         super().data_received(data)
         their_state, our_state = self.conn.their_state, self.conn.our_state
-        waiting = their_state is h11.IDLE or (their_state is h11.SEND_BODY and our_state is h11.DONE)
-        if waiting:
+        if their_state is h11.SEND_BODY and our_state is h11.DONE:
+            self._take_unwanted(len(data))
+        elif their_state is h11.IDLE and self.conn.trailing_data[0]:
             self._start_clock()
+        elif their_state is h11.IDLE:
+            self._keep()
         else:
             self._stop_clock()
+
+    def _take_unwanted(self, size: int) -> None:
+        """Let the clock run for a body that was answered already; it begins anew with each part of a bounded one."""
+        self._unwanted_bytes += size
+        if self._unwanted_bytes >= self.body_min_bytes and self._is_bounded():
+            self._unwanted_bytes = 0
+            self._stop_clock()
+        self._start_clock()
+
+    def _keep(self) -> None:
+        """Keep the connection as after any other answer: what came was the end of a body that was refused."""
+        self._stop_clock()
+        self._unwanted_bytes = 0
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _is_bounded(self) -> bool:
+        claimed = next((value for name, value in self.headers if name == b"content-length"), b"")
+        return claimed.isdigit() and len(claimed) <= 18 and int(claimed) <= self.max_body_bytes
 
     def send_400_response(self, msg: str) -> None:
         """Answer bytes that are no HTTP, and hang up."""
@@ -169,13 +200,18 @@ class Server(uvicorn.Server):
 
 def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
     """Return a server with sensible limits; logs go through this process's handlers."""
-    limits = {"head_timeout_s": settings.header_timeout_s, "max_connections": settings.max_connections}
+    limits = {
+        "head_timeout_s": settings.header_timeout_s,
+        "max_connections": settings.max_connections,
+        "max_body_bytes": settings.max_body_bytes,
+        "body_min_bytes": settings.body_min_bytes,
+    }
     protocol = type("SettledProtocol", (BoundedProtocol,), limits)
     config = uvicorn.Config(
         app,
         loop="asyncio",
         http=cast("type[asyncio.Protocol]", protocol),
-        ws="websockets-sansio",
+        ws=LiveWebSocket,
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_ping_interval=settings.stream_ping_s,
         ws_ping_timeout=settings.stream_ping_s,
@@ -187,7 +223,8 @@ def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
         proxy_headers=False,
         workers=1,
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_keep_alive=settings.keep_alive_s + KEEP_ALIVE_MARGIN_S,
+        headers=[("Keep-Alive", f"timeout={settings.keep_alive_s}")],
         timeout_graceful_shutdown=int(settings.shutdown_timeout_s),
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from humwatch_service.errors import AlarmNotFound
-from humwatch_service.storage.records import AlarmContext, Delivery
+from humwatch_service.storage.records import AlarmRecord, Delivery, EventRecord
 from humwatch_service.storage.store import StateStore
 from humwatch_service.webhooks.payload import notification_of
 
@@ -20,7 +20,7 @@ class Notification:
         id: number that counts up in the order of events.
         webhook: name of the webhook.
         body: JSON that is posted.
-        created_s: time of the event, seconds since 1970 (UTC); never changes.
+        created_s: since when it is owed, seconds since 1970 (UTC); never changes.
         attempts: number of attempts that failed so far.
     """
 
@@ -74,20 +74,31 @@ class OutboxAdapter:
         self._store.outbox.failed(notification_id, error, next_try_s)
 
     def _notification(self, delivery: Delivery) -> Notification:
-        event = delivery.event
+        event, alarm = delivery.event, self._alarm(delivery.event.alarm_id)
+        heard = _heard(event, alarm)
         body = notification_of(
             event,
             machine_id=event.machine_id,
             alarm_id=event.alarm_id,
-            context=self._context(event.alarm_id),
+            context=None if alarm is None else alarm.context,
             page_url=None if event.alarm_id is None else self._alarm_page(event.alarm_id),
+            heard=heard,
         )
-        return Notification(delivery.id, delivery.webhook, body, event.at_s, delivery.attempts)
+        since_s = event.at_s if heard is None else max(event.at_s, heard[1])
+        return Notification(delivery.id, delivery.webhook, body, since_s, delivery.attempts)
 
-    def _context(self, alarm_id: str | None) -> AlarmContext | None:
+    def _alarm(self, alarm_id: str | None) -> AlarmRecord | None:
         if alarm_id is None:
             return None
         try:
-            return self._store.alarm(alarm_id).context
+            return self._store.alarm(alarm_id)
         except AlarmNotFound:
             return None
+
+
+def _heard(event: EventRecord, alarm: AlarmRecord | None) -> tuple[float, float] | None:
+    """Return when the sound of an event was recorded, and when heard; what is said of an alarm is about its sound."""
+    heard_s = event.details.get("heard_s")
+    if isinstance(heard_s, float | int):
+        return event.at_s, float(heard_s)
+    return None if alarm is None or alarm.heard_s is None else (alarm.raised_s, alarm.heard_s)

@@ -12,7 +12,7 @@ from humwatch.detectors.detector_set import DetectorName
 from humwatch.detectors.normal_lines import LineScore
 from humwatch.detectors.rhythm import IrregularTime
 from humwatch_service.protocol.detections import DETECTOR_MEANING
-from humwatch_service.storage.records import AlarmContext, AlarmLevels, EventRecord
+from humwatch_service.storage.records import OLD_S, AlarmContext, AlarmLevels, EventRecord
 
 PAYLOAD_VERSION: Final = 1
 
@@ -86,6 +86,11 @@ class NotificationData(_Payload):
     bands: tuple[NotedBand, ...] = Field(
         description="frequencies that stuck out, the largest share first; may be empty"
     )
+    heard: str | None = Field(
+        description="when old sound was heard that it is about, ISO 8601, UTC; null: within a minute, or about no sound"
+    )
+    late_s: float | None = Field(description="how long that was after it was recorded, seconds; null with `heard`")
+    note: str | None = Field(description="the same in words, for people; null with `heard`")
 
 
 class NotificationPayload(_Payload):
@@ -104,6 +109,7 @@ def notification_of(
     alarm_id: str | None,
     context: AlarmContext | None = None,
     page_url: str | None = None,
+    heard: tuple[float, float] | None = None,
 ) -> bytes:
     """Return the payload for an event: JSON in UTF-8, about 600 bytes.
 
@@ -113,7 +119,9 @@ def notification_of(
         alarm_id: alarm that it is about, if any.
         context: context of that alarm, if it is known.
         page_url: URL of that alarm on the page, if what people call the service is known.
+        heard: when the sound was recorded that it is about, and when heard, seconds since 1970; None: about no sound.
     """
+    old = heard if heard is not None and heard[1] - heard[0] > OLD_S else None
     family = "machine" if event.kind in _ABOUT_MACHINES else "alarm"
     payload = NotificationPayload(
         type=f"{family}.{event.kind}",
@@ -136,9 +144,21 @@ def notification_of(
             irregular_times=() if context is None else tuple(map(_noted_time, context.irregular_times)),
             line=None if context is None or context.line is None else NotedLine(**context.line.model_dump()),
             bands=() if context is None else tuple(NotedBand(**band.model_dump()) for band in context.bands),
+            heard=None if old is None else iso_of(old[1]),
+            late_s=None if old is None else round(old[1] - old[0], 3),
+            note=None if old is None else about_old_sound(*old),
         ),
     )
     return payload.model_dump_json().encode()
+
+
+def about_old_sound(recorded_s: float, heard_s: float) -> str:
+    """Return in words that sound was heard long after it was recorded, both seconds since 1970."""
+    late_s = heard_s - recorded_s
+    units = ((86_400.0, "days"), (3_600.0, "h"), (60.0, "min"))
+    size_s, unit = next(((size_s, unit) for size_s, unit in units if late_s >= 2 * size_s), (60.0, "min"))
+    at = datetime.fromtimestamp(recorded_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f"about sound of {at}, heard {late_s / size_s:.0f} {unit} later"
 
 
 def iso_of(at_s: float) -> str:

@@ -33,6 +33,9 @@ class DeliveryPolicy(BaseModel):
     )
     jitter: float = Field(0.2, ge=0, lt=1, description="share of a delay that chance adds or takes away")
     give_up_s: float = Field(259_200.0, gt=0, description="age at which a notification is given up, seconds (3 days)")
+    least_attempts: int = Field(
+        6, ge=1, description="attempts that a notification gets at least: its age is wrong where the clock was set"
+    )
     holding_attempts: int = Field(
         3, ge=0, description="a notification holds up those after it until it failed so often"
     )

@@ -171,7 +171,8 @@ class DeliveryWorker:
     def _on_failed(self, notification: Notification, attempt: Attempt) -> None:
         now_s, failures = self._clock(), notification.attempts + 1
         delay_s = max(self._delays.delay_s(failures), attempt.retry_after_s)
-        over = attempt.outcome == "gone" or now_s + delay_s > notification.created_s + self._policy.give_up_s
+        old = now_s + delay_s > notification.created_s + self._policy.give_up_s
+        over = attempt.outcome == "gone" or (old and failures >= self._policy.least_attempts)
         holds = not over and failures < self._policy.holding_attempts
         self._backoff.failed(self._monotonic(), delay_s if holds else attempt.retry_after_s)
         next_try_s = None if over else now_s + delay_s

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from humwatch.audio.files import audio_files, natural_order
+from humwatch.audio.files import audio_files, find_recordings, natural_order
 
 
 def test_numbers_in_names_are_sorted_by_their_value():
@@ -28,3 +28,56 @@ def test_a_folder_is_listed_in_natural_order(tmp_path: Path):
     found = [str(path.relative_to(tmp_path)) for path in audio_files(tmp_path)]
 
     assert found == ["1.wav", "3.flac", "12.wav", "sub/2.wav", "sub/11.WAV"]
+
+
+def test_what_is_no_recording_is_left_out_and_said(tmp_path: Path):
+    for name, data in {
+        "1.wav": b"RIFF",
+        "._1.wav": b"\x00\x05\x16\x07",
+        "Mac.wav": b"\x00\x05\x16\x07\x00\x02",
+        "2.wav": b"",
+        ".hidden.flac": b"fLaC",
+        "Thumbs.db": b"x",
+        "3.m4a": b"xxxxftyp",
+    }.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "gone.wav").symlink_to(tmp_path / "nowhere")
+
+    found = find_recordings([tmp_path])
+
+    assert [path.name for path in found.recordings] == ["1.wav", "3.m4a"]
+    assert {path.name for path in found.left_out} == {
+        "._1.wav",
+        "Mac.wav",
+        "2.wav",
+        ".hidden.flac",
+        "Thumbs.db",
+        "gone.wav",
+    }
+    assert found.remark is not None and found.remark.startswith("6 files are no recordings and were left out: ")
+    assert found.remark.endswith(" and 1 more")
+
+
+def test_what_is_named_is_taken_whatever_its_name_but_not_without_bytes(tmp_path: Path):
+    odd, empty = tmp_path / "recording", tmp_path / "empty.wav"
+    odd.write_bytes(b"RIFF")
+    empty.touch()
+
+    found = find_recordings([odd, empty, tmp_path / "not there.wav"])
+
+    assert found.recordings == [odd, tmp_path / "not there.wav"]
+    assert found.left_out == [empty]
+
+
+def test_links_to_folders_are_followed_once_and_never_for_ever(tmp_path: Path):
+    days = tmp_path / "days"
+    (days / "monday").mkdir(parents=True)
+    (days / "monday" / "1.wav").write_bytes(b"RIFF")
+    links = tmp_path / "links"
+    links.mkdir()
+    (links / "first").symlink_to(days / "monday")
+    (links / "again").symlink_to(days)
+    (days / "monday" / "round").symlink_to(links)
+
+    assert [path.name for path in audio_files(links)] == ["1.wav"]
+    assert [path.name for path in find_recordings([days]).recordings] == ["1.wav"]

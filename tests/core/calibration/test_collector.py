@@ -13,9 +13,9 @@ from humwatch.calibration.calibration_buffer import RECORDING_S, most_bytes_a_mi
 from humwatch.calibration.collector import LOOK_BACK_S, NormalCollector
 from humwatch.calibration.plan import MAX_MINUTES, CollectionPlan
 from humwatch.errors import CalibrationError
+from humwatch.normal_recording import normal_clips
 from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Prediction, Predictor
-from humwatch.recording import normal_clips
 from humwatch.run_state import RunGate
 from humwatch.scoring.normal_clip import NormalClip
 from humwatch.scoring.spec import ScoreKind, ScoringSpec
@@ -81,7 +81,7 @@ def test_minutes_in_random_chunks_leave_what_their_files_leave(
         soundfile.write(path, sound, rate_hz, subtype="FLOAT")
         filed += normal_clips(path, path.name, spec, network, channel=None)
         pushed(collector, sound, chunks)
-    collector.push(np.zeros(rate_hz // 10, np.float32))  # the last tenth of a second may not have been whole
+    collector.push(machine.clip(9, 0.1))  # the last tenth of a second may not have been whole
     same_evidence(collector.clips(), filed)
     assert [clip.recording for clip in collector.clips()] == [
         f"minute {1 + number // (len(filed) // 2)}" for number in range(len(filed))

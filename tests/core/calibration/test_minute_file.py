@@ -31,7 +31,7 @@ def collected(kind: ScoreKind, predictor: Predictor) -> list[CollectedMinute]:
     collector.begin(16_000, 16)
     for number in range(3):
         collector.push(SyntheticMachine(3).clip(1_000 + number, 60.0))
-    collector.push(np.zeros(16_000 // 10, np.float32))
+    collector.push(SyntheticMachine(3).clip(9, 0.1))
     return collector.whole()
 
 

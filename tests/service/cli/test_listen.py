@@ -20,6 +20,7 @@ from humwatch_service.cli.meter import FLOOR_DBFS, LineDisplay, MeterDisplay, Me
 from humwatch_service.client import Connected, Waiting
 from humwatch_service.client.refusal import Refusal
 from humwatch_service.protocol.messages import Clock, Ready, Score, StateChange, Warn
+from humwatch_service.sources.capture import NATIVE_FORMATS
 from tests.processes import interrupted
 from tests.sound_cards import FakeSound, card
 from tests.stream_server import MACHINE, Refused, StreamServer, served
@@ -63,6 +64,18 @@ def test_it_sends_what_the_card_hears_until_it_is_told_to_stop(sound: FakeSound,
     assert clocks == sorted(clocks, key=lambda clock: clock.time_s)
     assert "connected: pump-2" in result.stderr
     assert sound.streams[-1].closed
+
+
+def test_a_card_of_24_bits_is_sent_as_such(sound: FakeSound) -> None:
+    with (
+        served(StreamServer()) as service,
+        interrupted(signal.SIGTERM, lambda: service.streams and service.stream.samples > 10_000),
+    ):
+        result = humwatch("listen", "--machine", MACHINE, "--url", service.url, "--24-bits")
+    assert result.exit_code == 0, result.output
+    assert sound.streams[-1].dtype == "int24"
+    assert service.stream.hello.format == NATIVE_FORMATS[24]
+    assert b"".join(data for _, data in service.stream.runs)[:30_000] == SOUND[:30_000]
 
 
 def test_without_a_terminal_it_writes_lines_to_stderr_and_nothing_to_stdout(sound: FakeSound) -> None:
@@ -172,11 +185,13 @@ def test_devices_are_listed(sound: FakeSound) -> None:
 
 def test_levels_are_those_of_the_samples() -> None:
     full = np.array([-32_768] * 4, np.int16)
-    assert levels_dbfs(full.tobytes()) == (0.0, 0.0)
+    native = NATIVE_FORMATS[16]
+    assert levels_dbfs(full.tobytes(), native) == (0.0, 0.0)
     half = np.array([16_384, 0, 0, 0], np.int16)
-    peak, rms = levels_dbfs(half.tobytes())
+    peak, rms = levels_dbfs(half.tobytes(), native)
     assert (round(peak, 2), round(rms, 2)) == (-6.02, -12.04)
-    assert levels_dbfs(bytes(8)) == levels_dbfs(b"") == (FLOOR_DBFS, FLOOR_DBFS)
+    assert levels_dbfs(bytes(8), native) == levels_dbfs(b"", native) == (FLOOR_DBFS, FLOOR_DBFS)
+    assert levels_dbfs(b"\x00\x00\x80", "s24le") == (0.0, 0.0)
 
 
 def change(state: str, *reasons: str) -> StateChange:

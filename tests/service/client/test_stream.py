@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
@@ -265,6 +267,51 @@ def test_a_service_that_reads_nothing_is_left_and_found_again() -> None:
         sender.backlog.finish()
         assert (await asyncio.wait_for(running, 10)).samples == 60 * RATE_HZ
         service.stream.check(SOUND)
+
+    scenario(play)
+
+
+@asynccontextmanager
+async def slow_line(url: str, *, bytes_s: int) -> AsyncIterator[str]:
+    """A line to a service that takes so many bytes a second, and holds few; yields its address."""
+    lines: set[asyncio.Task[None]] = set()
+
+    async def carry(near: asyncio.StreamReader, far: asyncio.StreamWriter, second_s: float) -> None:
+        while data := await near.read(bytes_s):
+            far.write(data)
+            await far.drain()
+            await asyncio.sleep(second_s * len(data) / bytes_s)
+        far.close()
+
+    async def connected(near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        far, forth = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        lines.add(asyncio.create_task(carry(near, forth, 1.0)))
+        lines.add(asyncio.create_task(carry(far, back, 0.0)))
+
+    entrance = socket.create_server(("127.0.0.1", 0))
+    entrance.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    server = await asyncio.start_server(connected, sock=entrance, limit=32_768)
+    try:
+        yield f"http://127.0.0.1:{entrance.getsockname()[1]}"
+    finally:
+        server.close()
+        for line in lines:
+            line.cancel()
+        await asyncio.gather(*lines, return_exceptions=True)
+
+
+def test_a_service_that_is_reached_over_a_slow_line_is_not_left() -> None:
+    """No second of sound is whole before the end, so nothing is said meanwhile, and pongs come after their time."""
+    sound = SOUND * 8
+
+    async def play(service: StreamServer) -> None:
+        async with slow_line(service.url, bytes_s=1_500_000) as url:  # 5 s
+            hello = Hello(rate_hz=len(sound))
+            sender = Sender(url, hello, times=Times(ping_s=0.2, pong_s=1.0, close_s=0.5))
+            sender.backlog.append(sound)
+            assert (await sender.finished()).samples == len(sound) // 2
+        assert (len(sender.connections), sender.waits) == (1, [])
+        service.stream.check(sound)
 
     scenario(play)
 

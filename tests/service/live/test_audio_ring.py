@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import io
+
 import numpy as np
+import soundfile
 
 from humwatch_service.live.audio_ring import SoundRing
+from humwatch_service.protocol.pcm import PcmDecoder
+from humwatch_service.storage.flac import flac_of
 
 
 def ramp(start: int, n: int) -> np.ndarray:
@@ -17,6 +22,17 @@ def test_it_gives_back_integers_as_they_were_sent() -> None:
     assert got.dtype == np.int16
     assert got.tolist() == list(range(100, 205))
     assert ring.end == 900
+
+
+def test_sound_of_24_bits_is_24_bits_as_evidence_too() -> None:
+    sent = np.random.default_rng(2).integers(-(1 << 23), 1 << 23, 5_000)
+    packed = b"".join(int(value).to_bytes(3, "little", signed=True) for value in sent)
+    ring = SoundRing(8_000, integers=False)
+    ring.push(0, PcmDecoder("s24le", 1).push(packed)[:, 0])
+    flac = io.BytesIO(flac_of(ring.between(0, 5_000), 16_000))
+    assert soundfile.info(flac).subtype == "PCM_24"
+    flac.seek(0)
+    assert np.array_equal(soundfile.read(flac, dtype="int32")[0] >> 8, sent)
 
 
 def test_it_keeps_no_more_than_its_capacity_and_a_piece() -> None:

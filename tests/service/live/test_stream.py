@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,9 +13,9 @@ import pytest
 from humwatch.errors import PredictorError
 from humwatch.live.monitor import LiveMonitor
 from humwatch_service.live.executor import PriorityExecutor
+from humwatch_service.live.sample_clock import SLEW_S, Anchor, SampleClock
 from humwatch_service.live.stream import LiveStream
 from humwatch_service.live.stream_buffer import MAX_ITEMS
-from humwatch_service.live.stream_clock import SLEW_S
 from humwatch_service.live.stream_items import Gap, StreamFormat
 
 FORM = StreamFormat("s", 16_000, 1, 0, sample_bits=16, full_scale=True, realtime=True)
@@ -41,6 +40,9 @@ class Listener:
     def on_item(self, stream: LiveStream, item: Any) -> None:
         pass
 
+    def on_note(self, stream: LiveStream, note: Any) -> None:
+        pass
+
     def on_cpu_time(self, stream: LiveStream, seconds: float) -> None:
         pass
 
@@ -60,6 +62,10 @@ def no_monitor(*_: Any) -> LiveMonitor:
     raise AssertionError
 
 
+def said(time_s: float) -> SampleClock:
+    return SampleClock(16_000, Anchor(0, time_s, "said"))
+
+
 def with_stream(
     use: Callable[[LiveStream, Listener], Awaitable[None]], executor: PriorityExecutor | None = None, **given: Any
 ) -> None:
@@ -71,7 +77,13 @@ def with_stream(
                 FORM,
                 listener,
                 make_monitor=no_monitor,
-                **{"first_sample": 0, "start_time_s": 1000.0, "buffer_s": 3.0, "executor": workers, **given},
+                **{
+                    "first_sample": 0,
+                    "clock": SampleClock(16_000, Anchor(0, 1000.0, "said")),
+                    "buffer_s": 3.0,
+                    "executor": workers,
+                    **given,
+                },
             )
             try:
                 await use(stream, listener)
@@ -154,28 +166,28 @@ def test_a_fault_of_our_own_is_not_told_in_detail() -> None:
     with_stream(use)
 
 
-def test_times_of_samples_follow_a_slow_sound_card_but_not_a_backlog(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_of_samples_follow_a_slow_sound_card_but_not_a_backlog() -> None:
     now = {"s": 1000.0}
-    monkeypatch.setattr(time, "monotonic", lambda: now["s"])
+    clock = SampleClock(16_000, Anchor(0, 1000.0, "arrival"), clock=lambda: now["s"], monotonic=lambda: now["s"])
 
     async def use(stream: LiveStream, listener: Listener) -> None:
         for _ in range(2 * 3600):  # two hours of a card that gives 15,984 samples in a true second
             now["s"] += 1.001
             stream.accepted += 16_000
-            stream.clock.follow(stream.accepted, now["s"])
+            stream.clock.follow(stream.accepted)
         assert now["s"] - 1000 - 2 * 3600 == pytest.approx(7.2)
         assert 0 <= now["s"] - stream.time_of(stream.accepted) < 1.0
-        before = stream.clock._start_time_s
+        before = stream.clock.newest.time_s
         now["s"] += 300.0  # a break of five minutes, then all of it at once
         stream.accepted += 300 * 16_000
-        stream.clock.follow(stream.accepted, now["s"])
-        assert stream.clock._start_time_s - before <= SLEW_S
+        stream.clock.follow(stream.accepted)
+        assert stream.clock.newest.time_s - before <= SLEW_S
         assert stream.time_of(stream.accepted + 10**9) == now["s"]
 
-    with_stream(use, clock=lambda: now["s"])
+    with_stream(use, clock=clock)
 
 
-def test_a_recording_is_heard_now() -> None:
+def test_no_sound_is_heard_in_the_future() -> None:
     form = StreamFormat("s", 16_000, 1, 0, sample_bits=16, full_scale=True, realtime=False)
 
     async def run() -> None:
@@ -185,10 +197,9 @@ def test_a_recording_is_heard_now() -> None:
                 Listener(),
                 make_monitor=no_monitor,
                 first_sample=0,
-                start_time_s=5.0,
+                clock=SampleClock(16_000, Anchor(0, 75.0, "said"), clock=lambda: 77.0),
                 buffer_s=3.0,
                 executor=workers,
-                clock=lambda: 77.0,
             )
             assert stream.time_of(10**9) == 77.0
             await stream.abandon(1.0)
@@ -239,7 +250,7 @@ def with_monitor(
                 listener,
                 make_monitor=no_monitor,
                 first_sample=0,
-                start_time_s=1000.0,
+                clock=said(1000.0),
                 buffer_s=30.0,
                 executor=workers,
             )

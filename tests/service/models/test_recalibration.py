@@ -11,10 +11,11 @@ import soundfile
 
 from humwatch.bundle.bundle import Bundle, read_bundle, write_bundle
 from humwatch.bundle.repository import ModelRepository
-from humwatch.errors import AudioFormatUnsupported, CalibrationError
+from humwatch.errors import AudioFormatUnsupported, AudioTruncated, CalibrationError
 from humwatch.scoring.spec import ScoreKind
-from humwatch_service.errors import FileUnreadable, RecordingNotNormal
-from humwatch_service.models.recalibration import RecalibrationRequest, normal_recordings, recalibrate
+from humwatch_service.errors import FileUnreadable
+from humwatch_service.models.normal_recordings import normal_recordings
+from humwatch_service.models.recalibration import RecalibrationRequest, recalibrate
 from humwatch_service.models.registry import LoadedModel, load_model, verify
 
 
@@ -89,7 +90,7 @@ def test_all_channels_are_clips_of_one_recording(pump: LoadedModel, workshop: An
     for number in range(4):
         clip = workshop.normal(number, 4.0)
         soundfile.write(tmp_path / f"{number}.wav", np.stack([clip, clip[::-1]], axis=1), 16_000)
-    paths = normal_recordings([tmp_path])
+    paths = normal_recordings([tmp_path]).recordings
     every, _ = recalibrate(pump.bundle, pump.predictor, paths, RecalibrationRequest("pump-2", "2", all_channels=True))
     one, _ = recalibrate(pump.bundle, pump.predictor, paths, RecalibrationRequest("pump-2", "2", channel=1))
     assert (every.calibration.recordings, every.calibration.clips) == (4, 8)
@@ -123,35 +124,40 @@ def test_a_file_that_is_no_sound_is_named(pump: LoadedModel, tmp_path: Path) -> 
         recalibrate(pump.bundle, pump.predictor, [tmp_path / "gone.wav"], RecalibrationRequest("pump-2", "2"))
 
 
-def test_folders_are_searched_and_each_file_counts_once(tmp_path: Path) -> None:
-    for name in ("b.WAV", "a.flac", "notes.txt", "deeper/c.wav"):
-        path = tmp_path / "normal" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    found = normal_recordings([tmp_path / "normal", tmp_path / "normal" / "a.flac"])
-    assert [path.name for path in found] == ["a.flac", "b.WAV", "c.wav"]
+def test_all_recordings_that_cannot_be_used_are_named_at_once_or_left_out(
+    pump: LoadedModel, workshop: Any, tmp_path: Path
+) -> None:
+    whole = workshop.recordings[0].read_bytes()
+    cut, silent = tmp_path / "cut.wav", tmp_path / "silent.wav"
+    cut.write_bytes(whole[: len(whole) // 2])
+    soundfile.write(silent, np.zeros(16_000 * 5), 16_000)
+    paths, request = [*workshop.recordings, cut, silent], RecalibrationRequest("pump-2", "2")
+    with pytest.raises(AudioTruncated, match=r"2 recordings cannot be used: .*cut\.wav: .*silent\.wav is no normal"):
+        recalibrate(pump.bundle, pump.predictor, paths, request)
+
+    left_out: list[Path] = []
+    manifest, _ = recalibrate(
+        pump.bundle, pump.predictor, paths, request, on_unusable=lambda path, _: left_out.append(path)
+    )
+    assert left_out == [cut, silent]
+    assert manifest.calibration.recordings == len(workshop.recordings)
+    with pytest.raises(AudioTruncated, match="2 recordings"):  # nothing is left
+        recalibrate(pump.bundle, pump.predictor, [cut, silent], request, on_unusable=lambda path, error: None)
 
 
-@pytest.mark.parametrize(
-    "name", ["abnormal/1.wav", "anomaly_id_00.wav", "x/test-anomalous-3.flac", "normal_and_abnormal/1.wav"]
-)
-def test_what_says_that_it_is_not_normal_is_refused(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-    with pytest.raises(RecordingNotNormal):
-        normal_recordings([path])
-
-
-def test_a_folder_further_up_may_be_called_what_it_likes(tmp_path: Path) -> None:
-    path = tmp_path / "anomaly-detection" / "normal" / "1.wav"
-    path.parent.mkdir(parents=True)
-    path.touch()
-    assert normal_recordings([path]) == [path]
-
-
-@pytest.mark.parametrize("name", ["nothing", "empty"])
-def test_nothing_to_hear_is_named(tmp_path: Path, name: str) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(FileUnreadable):
-        normal_recordings([tmp_path / name])
+def test_warnings_about_the_sound_are_given_with_their_recording(
+    pump: LoadedModel, workshop: Any, tmp_path: Path
+) -> None:
+    for number in range(4):
+        clip = workshop.normal(number, 4.0)
+        soundfile.write(tmp_path / f"{number}.mp3", np.stack([clip, clip], axis=1), 16_000)
+    said: list[tuple[str, str]] = []
+    recalibrate(
+        pump.bundle,
+        pump.predictor,
+        sorted(tmp_path.iterdir()),
+        RecalibrationRequest("pump-2", "2"),
+        on_warning=lambda path, warning: said.append((path.name, warning.code)),
+    )
+    codes = ("lossy_coded", "channel_selected")
+    assert said == [(f"{number}.mp3", code) for number in range(4) for code in codes]

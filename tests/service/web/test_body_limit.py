@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from tests.service_fixtures import read_answer
+
 HEAD = b"POST /score?machine_id=pump-2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: audio/wav\r\n"
 MULTIPART = (
     b"POST /score?machine_id=pump-2 HTTP/1.1\r\nHost: localhost\r\n"
@@ -52,6 +54,16 @@ def test_a_slow_body_times_out_however_often_a_byte_comes(small: Any, start: byt
     assert time.monotonic() - started < 3
 
 
+def test_a_steady_body_may_take_longer_than_its_time_out(start_server: Any, workshop: Any) -> None:
+    server = start_server(body_timeout_s=3.0, body_min_bytes=1_000)
+    data = workshop.encoded(workshop.normal(seconds=1.5))
+    pieces = [data[at : at + len(data) // 20 + 1] for at in range(0, len(data), len(data) // 20 + 1)]
+    head = HEAD + b"Content-Length: %d\r\n\r\n" % len(data)
+    assert server.send(head, *pieces, pause_s=0.2)[0] == 200  # 4 s
+    status, problem = server.send(head, *pieces[:1])
+    assert (status, problem["code"]) == (408, "body_timed_out")
+
+
 def test_a_head_that_does_not_end_is_cut_off(small: Any) -> None:
     with small.connect() as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
@@ -70,9 +82,23 @@ def test_a_body_that_nobody_wants_is_cut_off(small: Any) -> None:
         connection.sendall(HEAD + b"Content-Length: 99999999\r\n\r\n")
         connection.settimeout(5)
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            for _ in range(100):
+            for _ in range(400):
                 connection.sendall(b"x" * 1_000)
                 time.sleep(0.05)
+
+
+def test_a_refused_body_may_come_to_its_end_slowly(start_server: Any) -> None:
+    server = start_server(header_timeout_s=2.0, body_min_bytes=4_000)
+    with server.connect() as connection:
+        connection.sendall(HEAD.replace(b"audio/wav", b"text/plain") + b"Content-Length: 60000\r\n\r\n")
+        for _ in range(30):
+            connection.sendall(b"x" * 2_000)
+            time.sleep(0.1)  # 3 s
+        status, problem = read_answer(connection)
+        assert (status, problem["code"]) == (415, "media_type_unsupported")
+        time.sleep(2.5)  # it is kept as after any other answer, longer than a head may take
+        connection.sendall(b"GET /v1/machines HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert read_answer(connection)[0] == 200
 
 
 def test_a_connection_is_used_again(small: Any) -> None:

@@ -25,7 +25,7 @@ BOUNDED = settings(
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
-@schemathesis.serializer("audio/L16", "audio/x-raw")
+@schemathesis.serializer("audio/L16", "audio/L24", "audio/x-raw")
 def as_it_is(ctx: Any, value: Any) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from humwatch.audio.files import SUFFIXES
+from humwatch.audio.files import LOSSLESS_SUFFIXES
 from humwatch_training.datasets.clip import Group
 
 DEPTH = 4
@@ -28,13 +28,13 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """Return the WAV and FLAC files in ``folder``, sorted; hidden ones (``._x.wav`` of some archives) are left out."""
-    return list(_files(folder, SUFFIXES))
+    """Return the recordings in ``folder`` that keep every sample, sorted; hidden ones (``._x.wav``) are left out."""
+    return list(_files(folder, LOSSLESS_SUFFIXES))
 
 
 def first_audio_file(folder: Path) -> Path | None:
     """Return the first of ``audio_files``; None where there is none."""
-    return next(_files(folder, SUFFIXES), None)
+    return next(_files(folder, LOSSLESS_SUFFIXES), None)
 
 
 def array_files(folder: Path) -> list[Path]:
@@ -49,7 +49,7 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
 
 
 def audio_files_below(folder: Path) -> list[Path]:
-    """Return the WAV and FLAC files in ``folder`` and in all folders under it, sorted."""
+    """Return the recordings in ``folder`` and in all folders under it, sorted."""
     return sorted([*audio_files(folder), *(file for child in subfolders(folder) for file in audio_files_below(child))])
 
 

@@ -10,7 +10,7 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from humwatch.audio.files import audio_files, sha256_of_file
+from humwatch.audio.files import LOSSLESS_SUFFIXES, audio_files, sha256_of_file
 from humwatch.bundle.bundle import digest_of
 from humwatch_training.errors import TrainingDataError
 
@@ -82,7 +82,7 @@ def find_recordings(roots: Sequence[Path]) -> dict[str, Path]:
     for root in roots:
         files = list(_audio_files(root))
         if not files:
-            raise TrainingDataError(f"{root}: no .wav or .flac recordings of normal sound there")
+            raise TrainingDataError(f"{root}: no .wav or .flac or other lossless recordings of normal sound there")
         for file in files:
             _refuse_anomalous(file)
             found.setdefault(file.resolve(), file.absolute().relative_to(base).as_posix())
@@ -96,7 +96,7 @@ def _audio_files(root: Path) -> Iterator[Path]:
     if not root.is_dir():
         raise TrainingDataError(f"{root}: no such file or folder")
     for folder in _normal_folders(root) or [root]:
-        yield from audio_files(folder)
+        yield from (file for file in audio_files(folder) if file.suffix.lower() in LOSSLESS_SUFFIXES)
 
 
 def _normal_folders(root: Path) -> list[Path]:

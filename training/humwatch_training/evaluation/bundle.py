@@ -16,9 +16,9 @@ from sklearn.metrics import roc_auc_score
 from humwatch.audio.files import audio_files
 from humwatch.bundle.bundle import Bundle
 from humwatch.calibration.fit import calibrate
+from humwatch.normal_recording import analyse, clip_lines, whole_clips
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.pipeline import PipelineSpec, network_response
-from humwatch.recording import analyse, clip_lines, whole_clips
 from humwatch.scoring.calibration import CalibrationSpec, judge
 from humwatch.scoring.evidence import Evidence, evidence_of
 from humwatch.scoring.normal_clip import NormalClip
@@ -78,7 +78,7 @@ class BundleEvaluator:
         lines = [clip_lines(recording.blocks, self.pipeline, i * size) for i in range(len(cut[KINDS[0]]))]
         return [
             {
-                kind: NormalClip(name, cut[kind][i], recording.level_dbfs, recording.sample_bits, lines=own)
+                kind: NormalClip(name, cut[kind][i], recording.source.level_dbfs, recording.sample_bits, lines=own)
                 for kind in KINDS
             }
             for i, own in enumerate(lines)

@@ -20,9 +20,9 @@ from humwatch.bundle.manifest import PredictorCard
 from humwatch.bundle.repository import ModelRepository
 from humwatch.calibration.fit import calibrate
 from humwatch.calibration.type_prior import TypePrior
+from humwatch.normal_recording import normal_clips
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.pipeline import PipelineSpec, network_response
-from humwatch.recording import normal_clips
 from humwatch.scoring.calibration import CalibrationSpec
 from humwatch.scoring.normal_clip import NormalClip
 from humwatch.scoring.spec import DEFAULT_SCORE, ScoreKind, ScoringSpec

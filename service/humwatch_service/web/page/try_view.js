@@ -23,8 +23,8 @@ class TryFile {
     this._addresses = [];
     this._file = null;
     this._machine = /** @type {HTMLSelectElement} */ (element("select", { id: "try-machine" }));
-    this._input = /** @type {HTMLInputElement} */ (element("input.unseen", { type: "file", id: "try-file", accept: ".wav,.flac,audio/wav,audio/flac,audio/x-wav" }));
-    this._drop = element("label.drop", { for: "try-file" }, element("b", {}, "Drop a recording here, or choose one"), element("span.quiet", {}, "WAV or FLAC. It is scored, and not kept."));
+    this._input = /** @type {HTMLInputElement} */ (element("input.unseen", { type: "file", id: "try-file", accept: "audio/*,.wav,.bwf,.rf64,.w64,.flac,.aif,.aiff,.au,.caf,.mp3,.ogg,.opus,.m4a,.aac,.3gp,.amr,.wma,.mka" }));
+    this._drop = element("label.drop", { for: "try-file" }, element("b", {}, "Drop a recording here, or choose one"), element("span.quiet", {}, "WAV, FLAC, MP3 and others. It is scored, and not kept."));
     this._note = element("p", { role: "status" });
     this._trouble = element("p.trouble", { role: "alert" });
     this._result = element("div");

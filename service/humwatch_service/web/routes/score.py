@@ -38,7 +38,11 @@ _FORM: Final = {
     "type": "object",
     "required": ["file"],
     "properties": {
-        "file": {"type": "string", "format": "binary", "description": "the recording: WAV or FLAC"},
+        "file": {
+            "type": "string",
+            "format": "binary",
+            "description": "the recording: WAV, FLAC and others (docs/recordings.md)",
+        },
         "machine_id": {"type": "string", "description": "machine whose model judges it"},
         "channel": {"type": "integer", "minimum": 0, "description": "channel to listen to, counted from 0"},
     },
@@ -69,6 +73,7 @@ router = APIRouter(tags=["score"])
 _log = event_logger("humwatch.score")
 
 
+@router.put("/score", responses=_RESPONSES, openapi_extra=_BODY)
 @router.post("/score", responses=_RESPONSES, openapi_extra=_BODY)
 async def score(
     request: Request, machine_id: MachineQuery = None, channel: ChannelQuery = None, plot: PlotQuery = None
@@ -77,6 +82,7 @@ async def score(
     return await _Scoring(request, machine_id, channel, picture=_wants_picture(request, plot)).answer()
 
 
+@router.put("/v1/machines/{machine_id}/score", responses=_RESPONSES, openapi_extra=_BODY)
 @router.post("/v1/machines/{machine_id}/score", responses=_RESPONSES, openapi_extra=_BODY)
 async def score_machine(
     request: Request,
@@ -136,11 +142,13 @@ class _Scoring:
         self._take_fields(upload.fields)
         if self._machine_id is None:
             raise RequestInvalid("say which machine this is, in the form's or the query's `machine_id`")
+        settings = self._service.settings
         return ScoreJob(
             source=upload.file,
             model=self._service.models.get(checked_machine_id(self._machine_id)),
             channel=self._channel,
-            limits=self._service.settings.decode_limits,
+            limits=settings.decode_limits,
+            use_level=settings.machine(self._machine_id).run_state == "level",
             picture=self._picture,
             request_id=request_id_of(self._request.scope),
         )
@@ -166,7 +174,7 @@ class _Scoring:
         duration_s = time.perf_counter() - self._started_s
         metrics.scored(answer.machine_id, answer.state)
         metrics.windows(answer.machine_id, scored.windows)
-        if answer.state != "unknown":
+        if answer.state not in ("unknown", "off"):
             metrics.judged(answer.machine_id, answer.score, answer.raw_score)
         for stage, seconds in scored.stage_seconds.items():
             metrics.stage(stage, seconds)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from contextlib import suppress
-from email.message import Message
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, WebSocket
 from fastapi.responses import Response
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from humwatch.errors import HumwatchError
 from humwatch_service.errors import (
     InternalError,
-    MediaTypeUnsupported,
     Overloaded,
     RequestInvalid,
     ShuttingDown,
@@ -31,15 +29,15 @@ from humwatch_service.errors import (
 from humwatch_service.live.session import StreamSession, failure_of
 from humwatch_service.problems import problem_response
 from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
-from humwatch_service.protocol.messages import MAX_SAMPLE, Failure, Hello, SampleFormat, ServerMessage
+from humwatch_service.protocol.messages import MAX_JOIN_S, MAX_SAMPLE, SAMPLE_BYTES, Failure, Hello, ServerMessage
 from humwatch_service.telemetry.logs import event_logger
 from humwatch_service.telemetry.requests import request_id_of
 from humwatch_service.web.application import service_of
+from humwatch_service.web.live_websocket import bytes_counter
 from humwatch_service.web.routes.documentation import problems
 from humwatch_service.web.routes.parameters import MachinePath, checked_machine_id
+from humwatch_service.web.sound_body import MIN_BYTES, SoundBody
 
-HELLO_TIMEOUT_S: Final = 10.0
-"""Longest wait for the first message."""
 CLOSE_TIMEOUT_S: Final = 5.0
 """Longest time for sending a client the reason why its stream is closed."""
 NDJSON: Final = "application/x-ndjson"
@@ -60,8 +58,6 @@ CLOSE_CODES: Final = {
 }
 """Of errors after the WebSocket was opened; 1003 for others of the client, 1011 for others of the service."""
 
-_FORMATS: Final[dict[str, SampleFormat]] = {"s16le": "s16le", "s16be": "s16be", "f32le": "f32le"}
-
 router = APIRouter(tags=["live"])
 _log = event_logger("humwatch.stream")
 
@@ -73,13 +69,17 @@ async def stream_websocket(websocket: WebSocket, machine_id: str) -> None:
     try:
         service.live.admission.refuse_if_full(service.live.machines.get(checked_machine_id(machine_id)))
         session = service.live.session(machine_id)
+        session.join_by_default(service.settings.machine(machine_id).join_s)
     except HumwatchError as error:
         await problem_response(error, request_id_of(websocket.scope))(
             websocket.scope, websocket.receive, websocket.send
         )
         return
     await websocket.accept()
-    await _WebSocketStream(websocket, session, service.settings.stream_idle_timeout_s).run()
+    settings = service.settings
+    await _WebSocketStream(
+        websocket, session, hello_s=settings.header_timeout_s, idle_s=settings.stream_idle_timeout_s
+    ).run()
 
 
 @router.get("/v1/machines/{machine_id}/stream", status_code=426, response_class=Response, responses=problems(422, 426))
@@ -96,9 +96,11 @@ async def without_upgrade(request: Request, machine_id: MachinePath) -> Response
 class _WebSocketStream:
     """WebSocket and its session: one task reads, one writes."""
 
-    def __init__(self, websocket: WebSocket, session: StreamSession, idle_s: float) -> None:
+    def __init__(self, websocket: WebSocket, session: StreamSession, *, hello_s: float, idle_s: float) -> None:
         self._websocket = websocket
         self._session = session
+        self._bytes_heard: Callable[[], int] = bytes_counter(websocket.scope)
+        self._hello_s = hello_s
         self._idle_s = idle_s
 
     async def run(self) -> None:
@@ -120,14 +122,10 @@ class _WebSocketStream:
             await self._close(failure, writing)
 
     async def _read(self) -> HumwatchError | None:
-        wait_s = HELLO_TIMEOUT_S
+        wait_s = self._hello_s
         try:
             while True:
-                try:
-                    async with asyncio.timeout(wait_s):
-                        message = await self._websocket.receive()
-                except TimeoutError as error:
-                    raise StreamIdle(f"nothing came for {wait_s:g} s") from error
+                message = await self._next(wait_s)
                 if message["type"] == "websocket.disconnect":
                     raise WebSocketDisconnect(message.get("code", 1005))
                 if message.get("bytes") is not None:
@@ -137,6 +135,17 @@ class _WebSocketStream:
                 wait_s = self._idle_s
         except HumwatchError as error:
             return error
+
+    async def _next(self, wait_s: float) -> Message:
+        """Wait for a message, however long it takes to be whole, as long as its bytes come."""
+        while True:
+            before = self._bytes_heard()
+            try:
+                async with asyncio.timeout(wait_s):
+                    return await self._websocket.receive()
+            except TimeoutError as error:
+                if self._bytes_heard() - before < MIN_BYTES:
+                    raise StreamIdle(f"no message, and fewer than {MIN_BYTES} bytes came for {wait_s:g} s") from error
 
     async def _write(self) -> None:
         while (message := await self._session.outgoing.get()) is not None:
@@ -165,7 +174,10 @@ def _close_code(failure: HumwatchError | None) -> int:
 
 _AUDIO: Final = {"schema": {"type": "string", "format": "binary"}}
 _BODY: Final[dict[str, Any]] = {
-    "requestBody": {"required": True, "content": {"audio/L16": _AUDIO, "audio/x-raw": _AUDIO}}
+    "requestBody": {
+        "required": True,
+        "content": dict.fromkeys(("audio/L16", "audio/L24", "audio/x-raw", "audio/wav"), _AUDIO),
+    }
 }
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
@@ -176,9 +188,8 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-@router.api_route(
-    "/v1/machines/{machine_id}/stream", methods=["POST"], responses=_RESPONSES, openapi_extra=_BODY, response_model=None
-)
+@router.put("/v1/machines/{machine_id}/stream", responses=_RESPONSES, openapi_extra=_BODY, response_model=None)
+@router.post("/v1/machines/{machine_id}/stream", responses=_RESPONSES, openapi_extra=_BODY, response_model=None)
 async def stream_http(
     request: Request,
     machine_id: MachinePath,
@@ -187,26 +198,36 @@ async def stream_http(
     start_sample: Annotated[int, Query(ge=0, le=MAX_SAMPLE, description="index of the first sample")] = 0,
     start_time_s: Annotated[float | None, Query(description="when sample 0 was taken, seconds since 1970")] = None,
     realtime: Annotated[bool, Query(description="false: a recording, sent at any speed")] = True,
+    join_s: Annotated[
+        float | None, Query(gt=0, le=MAX_JOIN_S, description="longest pause to the burst before that it is joined to")
+    ] = None,
 ) -> Response:
     """Take a live stream as an HTTP body; the answer comes meanwhile, a JSON object a line."""
     service = service_of(request)
     session = service.live.session(checked_machine_id(machine_id))
-    form, rate_hz, channels = audio_format(request.headers.get("content-type", ""))
+    session.join_by_default(service.settings.machine(machine_id).join_s)
+    sound = SoundBody(request.stream(), service.settings.stream_idle_timeout_s)
+    announced = await sound.announced(request.headers.get("content-type", ""))
     try:
         hello = Hello(
-            rate_hz=rate_hz,
-            format=form,
-            channels=channels,
+            rate_hz=announced.rate_hz,
+            format=announced.format,
+            channels=announced.channels,
             channel=channel,
             stream_id=stream_id,
             start_sample=start_sample,
             start_time_s=start_time_s,
             realtime=realtime,
+            join_s=join_s,
         )
+        await session.hello(hello, length_s=_length_s(request.headers.get("content-length"), hello))
     except ValidationError as error:
+        sound.close()
         raise RequestInvalid(f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from error
-    await session.hello(hello)
-    return _HttpStream(session, request.stream(), service.settings.stream_idle_timeout_s)
+    except HumwatchError:
+        sound.close()
+        raise
+    return _HttpStream(session, sound)
 
 
 class _HttpStream(Response):
@@ -214,12 +235,11 @@ class _HttpStream(Response):
 
     media_type = NDJSON
 
-    def __init__(self, session: StreamSession, body: AsyncIterator[bytes], idle_s: float) -> None:
+    def __init__(self, session: StreamSession, sound: SoundBody) -> None:
         super().__init__(headers={"X-Accel-Buffering": "no"})  # nginx would collect the lines
         del self.headers["content-length"]
         self._session = session
-        self._body = body
-        self._idle_s = idle_s
+        self._sound = sound
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer until the body ends, or pauses for too long."""
@@ -236,6 +256,7 @@ class _HttpStream(Response):
             pass
         finally:
             reading.cancel()
+            self._sound.close()
             self._session.close()
             with suppress(Exception):
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
@@ -246,21 +267,9 @@ class _HttpStream(Response):
 
     async def _read(self) -> Failure | None:
         try:
-            while True:
-                try:
-                    async with asyncio.timeout(self._idle_s):
-                        data = await anext(self._body)
-                except TimeoutError as error:
-                    raise StreamIdle(f"nothing came for {self._idle_s:g} s") from error
+            async for data in self._sound.chunks():
                 for start in range(0, len(data), MAX_MESSAGE_BYTES):
                     await self._session.data(data[start : start + MAX_MESSAGE_BYTES])
-        except StopAsyncIteration:
-            return await self._finish()
-        except HumwatchError as error:
-            return failure_of(error)
-
-    async def _finish(self) -> Failure | None:
-        try:
             await self._session.finish()
         except HumwatchError as error:
             return failure_of(error)
@@ -271,29 +280,13 @@ class _HttpStream(Response):
             await send({"type": "http.response.body", "body": _line(message), "more_body": True})
 
 
+def _length_s(content_length: str | None, hello: Hello) -> float | None:
+    """Return how long the sound of a body is, seconds; None where its length is not said."""
+    if content_length is None or not content_length.isdecimal():
+        return None
+    frame_bytes = SAMPLE_BYTES[hello.format] * hello.channels
+    return int(content_length[:18]) // frame_bytes / hello.rate_hz
+
+
 def _line(message: ServerMessage) -> bytes:
     return message.model_dump_json().encode() + b"\n"
-
-
-def audio_format(content_type: str) -> tuple[SampleFormat, int, int]:
-    """Return format, rate and channels of ``audio/L16`` (RFC 2586, big-endian) or ``audio/x-raw`` (GStreamer)."""
-    parsed = Message()
-    parsed["Content-Type"] = content_type
-    kind = parsed.get_content_type()
-    if kind == "audio/l16":
-        form: SampleFormat | None = "s16be"
-    elif kind == "audio/x-raw":
-        form = _FORMATS.get(str(parsed.get_param("format", "")).lower())
-    else:
-        form = None
-    if form is None:
-        raise MediaTypeUnsupported(
-            "send audio/L16;rate=16000;channels=1 (big-endian), or audio/x-raw;format=S16LE;rate=16000;channels=1"
-            " (or F32LE)"
-        )
-    rate, channels = (str(parsed.get_param(name, default)) for name, default in (("rate", ""), ("channels", "1")))
-    if not (rate.isascii() and rate.isdigit() and channels.isascii() and channels.isdigit()):
-        raise MediaTypeUnsupported(
-            "rate (and channels) have to be whole numbers, as in audio/L16;rate=16000;channels=1"
-        )
-    return form, int(rate[:9]), int(channels[:9])

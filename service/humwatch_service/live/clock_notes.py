@@ -1,0 +1,46 @@
+"""Words for a client whose sound is dated otherwise than it said, or than before."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from humwatch_service.live.burst_repeat import Finding
+from humwatch_service.live.sample_clock import EARLIEST_S, Note
+from humwatch_service.protocol.messages import Warn
+
+_UNDATED: Final = "it is taken to have begun a day ago: say start_time_s"
+_WORDS: Final[dict[Note, str]] = {
+    "clock_set": "the service's clock was set, or its box slept: the times of what comes follow it",
+    "undated": f"the sound comes faster than time, and nobody said when it was recorded; {_UNDATED}",
+    "from_the_future": f"by the start_time_s that was said, what comes would be from the future; {_UNDATED}",
+}
+
+
+def warning_of(note: Note) -> Warn:
+    """Return the message for a change while a stream is open."""
+    return Warn(code=note, message=_WORDS[note], active=True)
+
+
+def ignored(time_s: float, now_s: float) -> Warn:
+    """Return the message for a time, seconds since 1970, at which nothing can have been recorded."""
+    why = "is before 1990" if time_s < EARLIEST_S else f"is after {iso(now_s)}, which it is by the service's clock"
+    message = f"start_time_s: the sound would be from {iso(time_s)}, which {why}; it is dated by its arrival"
+    return Warn(code="start_time_ignored", message=message, active=True)
+
+
+def repeated(finding: Finding, start_s: float) -> Warn:
+    """Return the message for a burst whose start, seconds since 1970, is that of the burst before."""
+    if finding == "sent_again":
+        message = f"the burst of {iso(start_s)} was sent before: it is not heard again"
+    else:
+        message = f"start_time_s: {iso(start_s)} was said of another burst; this one is dated by its arrival"
+    return Warn(code=finding, message=message, active=True)
+
+
+def iso(time_s: float) -> str:
+    """Return a time, seconds since 1970, in ISO 8601 (UTC); the number itself where no calendar has it."""
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time_s))
+    except (OverflowError, ValueError, OSError):
+        return f"{time_s:g} s since 1970"

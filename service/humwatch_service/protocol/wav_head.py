@@ -1,0 +1,95 @@
+"""The head of a WAV file that has no end yet, such as ``arecord -t wav`` writes to a pipe."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from humwatch_service.errors import MediaTypeUnsupported
+from humwatch_service.protocol.messages import SampleFormat
+
+MAX_BYTES: Final = 64 << 10
+"""Most bytes before the samples."""
+UNKNOWN_SIZE: Final = 0x7FFF_0000
+"""Writers to a pipe leave 0, or about 2 or 4 GiB, for the length that they do not know."""
+
+_FORMATS: Final[dict[tuple[int, int], SampleFormat]] = {
+    (1, 16): "s16le",
+    (1, 24): "s24le",
+    (1, 32): "s32le",
+    (3, 32): "f32le",
+    (3, 64): "f64le",
+}
+_EXTENSIBLE: Final = 0xFFFE
+
+
+@dataclass(frozen=True)
+class WavHead:
+    """What a WAV header says of the samples behind it.
+
+    Attributes:
+        format: their format.
+        rate_hz: frames a second.
+        channels: samples of a frame.
+        size: bytes of the header itself.
+        data_bytes: bytes of samples; None where the writer did not know.
+    """
+
+    format: SampleFormat
+    rate_hz: int
+    channels: int
+    size: int
+    data_bytes: int | None
+
+
+def read_wav_head(head: bytes) -> WavHead | None:
+    """Read the chunks up to the samples; None when more bytes are needed to tell.
+
+    Raises:
+        MediaTypeUnsupported: this is no little-endian WAV file, or one whose samples are not taken as a stream.
+    """
+    if (head[:4] not in (b"RIFF", b"RF64", b"BW64") and len(head) >= 4) or (head[8:12] != b"WAVE" and len(head) >= 12):
+        raise MediaTypeUnsupported("this is no WAV file of little-endian samples (RIFF, RF64 or BW64)")
+    found: tuple[SampleFormat, int, int] | None = None
+    long_bytes: int | None = None
+    at = 12
+    while len(head) >= at + 8:
+        name, length = struct.unpack_from("<4sI", head, at)
+        at += 8
+        if name == b"data":
+            if found is None:
+                raise MediaTypeUnsupported("the samples come before the 'fmt ' chunk that describes them")
+            form, rate_hz, channels = found
+            return WavHead(form, rate_hz, channels, at, _length(length, long_bytes))
+        if at + length > MAX_BYTES:
+            raise MediaTypeUnsupported(f"the WAV header has more than {MAX_BYTES} bytes before its samples")
+        if len(head) < at + length:
+            return None
+        if name == b"fmt ":
+            found = _format(head[at : at + length])
+        elif name == b"ds64" and length >= 16:
+            long_bytes = struct.unpack_from("<Q", head, at + 8)[0]
+        at += length + length % 2
+    return None
+
+
+def _format(chunk: bytes) -> tuple[SampleFormat, int, int]:
+    if len(chunk) < 16:
+        raise MediaTypeUnsupported(f"the 'fmt ' chunk has {len(chunk)} bytes, 16 at least are needed")
+    tag, channels, rate_hz, _, block_bytes, bits = struct.unpack_from("<HHIIHH", chunk)
+    if tag == _EXTENSIBLE and len(chunk) >= 26:
+        tag = struct.unpack_from("<H", chunk, 24)[0]
+    form = _FORMATS.get((tag, bits))
+    if form is None or block_bytes != channels * bits // 8:
+        raise MediaTypeUnsupported(
+            f"a WAV stream of {bits} bits with the format tag {tag} is not taken: send integers of 16, 24 or 32 bits,"
+            " or floats"
+        )
+    return form, rate_hz, channels
+
+
+def _length(claimed: int, long_bytes: int | None) -> int | None:
+    if long_bytes:
+        return long_bytes
+    return claimed if 0 < claimed < UNKNOWN_SIZE else None

@@ -1,0 +1,102 @@
+"""When a recording was taken: what its name, its header and its file say, and which of these can be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Final, Literal
+
+from humwatch_service.config.sources import TimeSource
+from humwatch_service.sources.folder.file_head import FileHead
+from humwatch_service.sources.folder.name_times import FIRST_S, FUTURE_S, WEAK_S, NameTime, at_zone, name_times
+
+TimeOrigin = Literal["name", "bext", "file", "now"]
+
+NEAR_S: Final = 86_400.0
+"""Distance from the file's own time within which that time decides between two readings of a name."""
+
+
+@dataclass(frozen=True)
+class RecordedTime:
+    """Start of a recording.
+
+    Attributes:
+        time_s: wall clock of its first sample, seconds since 1970.
+        origin: what said so; ``now``: nothing that can be, so it ends when it was found.
+        doubt: why what stands before ``origin`` was not taken; empty where nothing spoke against it.
+    """
+
+    time_s: float
+    origin: TimeOrigin
+    doubt: str = ""
+
+
+class RecordedTimes:
+    """Reader of times of recordings, by the settings of a folder."""
+
+    def __init__(self, source: TimeSource, zone: tzinfo | None) -> None:
+        """Read times.
+
+        Args:
+            source: which times are taken.
+            zone: zone of times that do not say theirs; None: local time of this machine.
+        """
+        self._source = source
+        self._zone = zone
+
+    def of(self, path: str, head: FileHead, modified_s: float, now_s: float) -> RecordedTime:
+        """Return when a recording was taken.
+
+        Args:
+            path: path inside the watched folder.
+            head: what its head says.
+            modified_s: last change of the file, seconds since 1970.
+            now_s: wall clock, seconds since 1970.
+        """
+        length_s = head.length_s or 0.0
+        started_s = modified_s - length_s
+        doubts: list[str] = []
+        if self._source in ("auto", "name"):
+            for found in self._of_name(path, started_s, now_s):
+                wrong = _wrong(found.time_s, now_s)
+                if not wrong:
+                    return RecordedTime(found.time_s, "name", "; ".join(doubts))
+                doubts.append(f"the time in its name {wrong}")
+                break
+        if self._source == "auto" and head.made is not None:
+            made_s = at_zone(head.made, self._zone)
+            wrong = _wrong(made_s, now_s)
+            if not wrong:
+                return RecordedTime(made_s, "bext", "; ".join(doubts))
+            doubts.append(f"the time in its bext chunk {wrong}")
+        if self._source in ("auto", "file"):
+            wrong = _wrong(modified_s, now_s)
+            if not wrong:
+                return RecordedTime(started_s, "file", "; ".join(doubts))
+            doubts.append(f"the file's own time {wrong}")
+        if self._source == "name" and not doubts:
+            doubts.append("there is no time in its name")
+        return RecordedTime(now_s - length_s, "now", "; ".join(doubts))
+
+    def _of_name(self, path: str, started_s: float, now_s: float) -> list[NameTime]:
+        """Return the times that a name may say, the likeliest first."""
+        found = [
+            time for time in name_times(path, self._zone, now_s) if time.sure or abs(time.time_s - started_s) <= WEAK_S
+        ]
+        near = [time for time in found if abs(time.time_s - started_s) <= NEAR_S]
+        if len(found) > 1 and near and _same_reading(found[0], found[1]):
+            return sorted(found[:2], key=lambda time: abs(time.time_s - started_s))
+        return sorted(found, key=lambda time: bool(_wrong(time.time_s, now_s)))
+
+
+def _same_reading(one: NameTime, other: NameTime) -> bool:
+    """Return True for the two times of an hour that a clock shows twice."""
+    return 0.0 < other.time_s - one.time_s <= 7_200.0
+
+
+def _wrong(time_s: float, now_s: float) -> str:
+    if time_s < FIRST_S:
+        return "is of a clock that was never set"
+    if time_s > now_s + FUTURE_S:
+        return "lies in the future"
+    return ""

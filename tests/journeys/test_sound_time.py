@@ -1,0 +1,189 @@
+"""Sound is kept at the time at which it was recorded, whenever it comes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from websockets.sync.client import connect
+
+ROOT = Path(__file__).resolve().parents[2]
+FAN = "fan-id_00"
+PCM = {"Content-Type": "audio/x-raw;format=S16LE;rate=16000;channels=1"}
+HOUR_S = 3_600.0
+DAY_S = 86_400.0
+
+
+def example(name: str) -> bytes:
+    samples, _ = soundfile.read(ROOT / "models" / FAN / "examples" / f"{name}.wav", dtype="int16")
+    return bytes(np.asarray(samples).astype("<i2").tobytes())
+
+
+NORMAL, ANOMALOUS = example("normal"), example("anomalous")
+FAULT = NORMAL + 3 * ANOMALOUS
+"""40 s, of which the last 30 are not normal."""
+
+
+@pytest.fixture
+def server(make_server: Callable[..., Any]) -> Any:
+    return make_server(models_dir=ROOT / "models")
+
+
+def post(server: Any, sound: bytes, **said: Any) -> list[dict[str, Any]]:
+    answer = server.http.post(f"/v1/machines/{FAN}/stream", params=said, headers=PCM, content=sound)
+    assert answer.status_code == 200, answer.text
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def seconds(server: Any, start_s: float, end_s: float) -> list[dict[str, Any]]:
+    server.app.state.service.live.recorder.flush(())
+    params = {"resolution": "second", "start_s": start_s, "end_s": end_s}
+    return list(server.http.get(f"/v1/machines/{FAN}/history", params=params).json())
+
+
+def warnings(messages: list[dict[str, Any]]) -> list[str]:
+    return [message["code"] for message in messages if message["type"] == "warn"]
+
+
+@pytest.mark.parametrize("realtime", ["true", "false"])
+@pytest.mark.parametrize("ago_s", [2 * HOUR_S, DAY_S, 10 * DAY_S])
+def test_a_backlog_has_its_own_time(server: Any, ago_s: float, realtime: str) -> None:
+    start_s = int(time.time() - ago_s)
+    messages = post(server, FAULT, realtime=realtime, start_time_s=start_s)
+    assert not {"start_time_ignored", "undated", "from_the_future"} & set(warnings(messages))
+    rows = seconds(server, start_s, start_s + 60)
+    assert len(rows) >= 39
+    assert (rows[0]["at_s"] - start_s, rows[-1]["at_s"] - start_s) == (0, 39)
+    now_s = time.time()
+    assert seconds(server, now_s - 120, now_s + 60) == []
+    raised = [message for message in messages if message.get("event") == "raised"]
+    alarm = server.http.get(f"/v1/alarms/{raised[0]['alarm_id']}").json()
+    assert start_s + 10 < alarm["raised_s"] == raised[0]["at_s"] < start_s + 40
+    assert alarm["late_s"] == pytest.approx(ago_s, abs=120)
+    assert alarm["heard_s"] == pytest.approx(now_s, abs=60)
+    assert alarm["announced_s"] == pytest.approx(now_s, abs=60)
+    assert all(start_s <= point["at_s"] <= start_s + 40 for point in alarm["context"]["trace"])
+    events = server.http.get(f"/v1/machines/{FAN}/events").json()["events"]
+    told = next(event for event in events if event["kind"] == "raised")
+    assert told["details"]["late_s"] == pytest.approx(ago_s, abs=120)
+    assert server.http.get(f"/v1/machines/{FAN}/status").json()["heard_s"] == pytest.approx(start_s + 40, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("start_time_s", "word"),
+    [
+        (1e9, None),
+        (6.0e8, "before 1990"),
+        (0.0, "before 1990"),
+        (-1e300, "before 1990"),
+        (4e9, "clock"),
+        (1e300, "clock"),
+    ],
+)
+def test_what_cannot_be_is_ignored_with_a_word(server: Any, start_time_s: float, word: str | None) -> None:
+    now_s = time.time()
+    messages = post(server, NORMAL, realtime="false", start_time_s=start_time_s)
+    if word is None:
+        assert warnings(messages) == []
+        assert len(seconds(server, start_time_s, start_time_s + 20)) >= 9
+        return
+    assert warnings(messages) == ["start_time_ignored"]
+    assert any(word in message.get("message", "") for message in messages)
+    assert len(seconds(server, now_s - 11, now_s + 5)) >= 9  # by its arrival
+    page = server.http.get("/metrics").text
+    assert f'humwatch_sound_redated_total{{machine_id="{FAN}",reason="start_time_ignored"}} 1' in page
+
+
+@pytest.mark.parametrize("said", ["nan", "inf", "-inf"])
+def test_what_is_no_time_is_refused(server: Any, said: str) -> None:
+    url = f"/v1/machines/{FAN}/stream"
+    answer = server.http.post(url, params={"start_time_s": said}, headers=PCM, content=NORMAL)
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
+
+
+def test_a_start_of_now_for_sound_that_would_last_into_the_future_is_that_of_its_end(server: Any) -> None:
+    now_s = time.time()
+    messages = post(server, FAULT, realtime="false", start_time_s=now_s)
+    assert warnings(messages) == ["start_time_ignored"]
+    rows = seconds(server, now_s - 60, now_s + 30)
+    assert len(rows) >= 39
+    assert rows[-1]["at_s"] <= now_s + 2
+
+
+@pytest.mark.parametrize("realtime", ["true", "false"])
+def test_a_recording_without_a_start_ends_now(server: Any, realtime: str) -> None:
+    now_s = time.time()
+    messages = post(server, FAULT, realtime=realtime)
+    assert "undated" not in warnings(messages)
+    rows = seconds(server, now_s - 60, now_s + 30)
+    assert len(rows) >= 39
+    assert rows[0]["at_s"] == pytest.approx(now_s - 40, abs=3)
+
+
+def test_a_burst_of_unknown_length_ends_when_it_came(server: Any) -> None:
+    now_s = time.time()
+    with connect(f"ws://127.0.0.1:{server.port}/v1/machines/{FAN}/stream", proxy=None, compression=None) as socket:
+        socket.send(json.dumps({"type": "hello", "rate_hz": 16_000}))
+        for at in range(0, len(NORMAL) - 64_000, 3_200):
+            socket.send(NORMAL[at : at + 3_200])
+        socket.send(json.dumps({"type": "eof"}))
+        while json.loads(socket.recv(timeout=20))["type"] != "bye":
+            pass
+    rows = seconds(server, now_s - 60, now_s + 30)
+    assert len(rows) >= 7
+    assert rows[0]["at_s"] == pytest.approx(now_s - 8, abs=2)
+
+
+def test_sound_of_unknown_length_that_is_faster_than_time_does_not_collapse(server: Any) -> None:
+    begun_s = time.time()
+
+    def pieces() -> Any:
+        for at in range(0, len(FAULT), 32_000):
+            yield FAULT[at : at + 32_000]
+
+    answer = server.http.post(f"/v1/machines/{FAN}/stream?realtime=false", headers=PCM, content=pieces())
+    messages = [json.loads(line) for line in answer.text.splitlines()]
+    assert warnings(messages) == ["undated"]
+    rows = seconds(server, begun_s - DAY_S - 60, time.time() + 10)
+    assert len(rows) >= 30
+    assert max(row["at_s"] for row in rows) - min(row["at_s"] for row in rows) >= 30
+
+
+def test_what_is_older_comes_later_and_takes_no_second_that_was_heard(server: Any) -> None:
+    start_s = int(time.time() - DAY_S)
+    post(server, FAULT, realtime="false", start_time_s=start_s)
+    before = seconds(server, start_s, start_s + 60)
+    post(server, NORMAL, realtime="false", start_time_s=start_s - 300)
+    assert len(seconds(server, start_s - 300, start_s - 280)) >= 9
+    post(server, NORMAL + NORMAL + NORMAL, realtime="false", start_time_s=start_s + 10)
+    after = seconds(server, start_s, start_s + 60)
+    judged = [row for row in before if set(row["states"]) != {"unknown"}]
+    assert [row for row in after if row["at_s"] in {each["at_s"] for each in judged}] == judged
+
+
+def test_the_gauges_say_how_old_the_sound_is(server: Any) -> None:
+    post(server, FAULT, realtime="false", start_time_s=time.time() - DAY_S)
+    lines = {
+        line.split("{")[0]: float(line.rsplit(" ", 1)[1])
+        for line in server.http.get("/metrics").text.splitlines()
+        if line.startswith(("humwatch_sound_age_seconds{", "humwatch_alarm_sound_age", "humwatch_audio_last_sample"))
+        and f'machine_id="{FAN}"' in line
+    }
+    assert lines["humwatch_sound_age_seconds"] == pytest.approx(DAY_S, abs=120)
+    assert lines["humwatch_alarm_sound_age_seconds"] == pytest.approx(DAY_S, abs=120)
+    assert lines["humwatch_audio_last_sample_timestamp_seconds"] == pytest.approx(time.time(), abs=60)
+
+
+def test_after_a_backlog_live_sound_is_from_now(server: Any) -> None:
+    post(server, FAULT, realtime="false", start_time_s=time.time() - DAY_S)
+    now_s = time.time()
+    post(server, NORMAL)
+    rows = seconds(server, now_s - 20, now_s + 20)
+    assert len(rows) >= 9
+    assert server.http.get(f"/v1/machines/{FAN}/status").json()["heard_s"] > now_s - 15
