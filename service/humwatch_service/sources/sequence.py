@@ -55,6 +55,7 @@ class RecordingSequence:
         rate_hz: sample rate of each, Hz.
         channels: number of channels of each.
         format: sample format as sent, 16 bits where that is all they have, else float32.
+        full_scale: whether samples have a full scale, as integers have.
         samples: number of frames of all together.
 
     Raises:
@@ -76,6 +77,7 @@ class RecordingSequence:
         self.rate_hz = first.rate_hz
         self.channels = first.channels
         self.format: SampleFormat = "s16le" if all(info.sample_bits <= 16 for info in infos) else "f32le"
+        self.full_scale = all(info.full_scale for info in infos)
         self.samples = sum(info.frames for info in infos)
 
     @property
