@@ -6,7 +6,8 @@ import time
 from typing import Final
 
 from humwatch_service.live.burst_repeat import Finding
-from humwatch_service.live.sample_clock import EARLIEST_S, Note
+from humwatch_service.live.sample_clock import Note
+from humwatch_service.protocol.limits import EARLIEST_S
 from humwatch_service.protocol.messages import Warn
 
 _UNDATED: Final = "it is taken to have begun a day ago: say start_time_s"

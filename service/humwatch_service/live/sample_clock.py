@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from humwatch_service.protocol.limits import EARLIEST_S
+
 LATE_S: Final = 0.5
 """Delay of sound that counts as none: sound comes in blocks, over networks."""
 SLEW_EVERY_S: Final = 60.0
@@ -20,8 +22,6 @@ PARTED_S: Final = 2.0
 """Step of the wall clock against the monotonic one between two looks: it was set, or the box slept."""
 NEAR_S: Final = 60.0
 """Delay up to which a sender's times are those of its live sound, by a clock that agrees with the service's."""
-EARLIEST_S: Final = 631_152_000.0
-"""1990, before which no sound was recorded that is sent here."""
 FUTURE_S: Final = 5.0
 """Lead of a sender's clock that is borne."""
 FAST_S: Final = 2.0
@@ -117,6 +117,10 @@ class SampleClock:
         """Return the wall clock where a sample begins, seconds since 1970: never in the future."""
         return self._time_of(sample, bisect_right)
 
+    def source_of(self, sample: int) -> Source:
+        """Return what the time rests on where a sample begins."""
+        return self._known(sample, bisect_right).source
+
     def age_of(self, sample: int) -> float:
         """Return how long ago the sample before ``sample`` ended, seconds."""
         return max(0.0, self._clock() - self.end_of(sample))
@@ -208,6 +212,9 @@ class SampleClock:
         return self.newest.time_s + (sample - self.newest.sample) / self._rate_hz
 
     def _time_of(self, sample: int, bisect: Callable[..., int]) -> float:
-        anchors = self._anchors
-        known = anchors[max(0, bisect(anchors, sample, key=lambda anchor: anchor.sample) - 1)]
+        known = self._known(sample, bisect)
         return min(self._clock(), known.time_s + (sample - known.sample) / self._rate_hz)
+
+    def _known(self, sample: int, bisect: Callable[..., int]) -> Anchor:
+        anchors = self._anchors
+        return anchors[max(0, bisect(anchors, sample, key=lambda anchor: anchor.sample) - 1)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from humwatch_service.live.sample_clock import (
@@ -158,7 +160,7 @@ def test_undated_sound_faster_than_time_is_of_the_day_before_until_it_is_live_ag
     assert box.clock.newest.source == "assumed"
     assert box.late_s == pytest.approx(UNDATED_S - 600.0, abs=3.0)
     dated = [box.clock.end_of(RATE_HZ * second) for second in range(1, 600)]
-    assert all(after - before == pytest.approx(1.0) for before, after in zip(dated[:-1], dated[1:], strict=True))
+    assert all(after - before == pytest.approx(1.0) for before, after in pairwise(dated))
     box.run(30.0)
     assert (box.clock.newest.source, box.late_s) == ("arrival", pytest.approx(0.0, abs=0.2))
 
