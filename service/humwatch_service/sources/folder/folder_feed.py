@@ -78,6 +78,8 @@ class FolderFeed:
                 opened = opened or await self._next()
             opened = await self._feed(stream, opened, is_last=not streams)
             self._over += stream.parts
+            if opened is None and not streams and not stream.parts:
+                streams = [stream]  # nothing of it is there any more; its count goes on
 
     async def close(self) -> None:
         """Wait for what is being written; nothing is afterwards. The task of ``run`` has to be cancelled."""

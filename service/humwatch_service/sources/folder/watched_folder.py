@@ -187,7 +187,7 @@ class WatchedFolder:
         return FolderState(
             machine_id=self.source.machine,
             folder=str(self.source.folder),
-            recordings=dict(self._journal.counts),
+            recordings={outcome: number for outcome, number in list(self._journal.counts.items()) if number},
             late=self._journal.late,
             waiting=self.waiting,
             written=self._waiting.unfinished,
