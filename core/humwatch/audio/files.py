@@ -59,9 +59,12 @@ def is_audio_file(path: Path) -> bool:
 
 
 def is_junk(path: Path) -> bool:
-    """Return whether a file has no bytes, or is what a Mac writes beside a recording. Raises OSError."""
-    with path.open("rb") as file:
-        head = file.read(4)
+    """Return whether a file has no bytes, or is what a Mac writes beside a recording; not one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+    except OSError:
+        return False
     return not head or head in _APPLE_DOUBLE
 
 
@@ -77,7 +80,7 @@ def find_recordings(paths: Iterable[Path]) -> FoundRecordings:
     whatever their names.
 
     Raises:
-        OSError: a file cannot be opened.
+        OSError: a folder cannot be read.
     """
     recordings: list[Path] = []
     left_out: list[Path] = []
@@ -91,9 +94,13 @@ def find_recordings(paths: Iterable[Path]) -> FoundRecordings:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder and of those under it; a folder that several links lead to once."""
+    """Yield the files of a folder and of those under it; a folder that several links lead to once. Raises OSError."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
     seen: set[tuple[int, int]] = set()
-    for where, folders, names in os.walk(folder, followlinks=True):
+    for where, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         status = Path(where).stat()
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()

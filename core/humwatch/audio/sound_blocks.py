@@ -231,14 +231,13 @@ def _moves(wide: Float64, floor_dbfs: float = HELD_FLOOR_DBFS) -> bool:
 
 
 def _flat_tops(row: Float32) -> tuple[int, int]:
-    """Return the numbers of samples that repeat the lowest and the highest value of a block, as on flat tops."""
+    """Return the numbers of samples at the lowest and the highest value of a block, but for those of slow crests."""
     return _flat_top(-row), _flat_top(row)
 
 
 def _flat_top(row: Float32) -> int:
     top = row == row.max()
-    repeated = int(np.count_nonzero(top[1:] & top[:-1]))
-    if not repeated or top.all():
+    if top.all():
         return 0
     steps = np.abs(np.diff(row))
     falls = steps[top[1:] != top[:-1]]

@@ -24,6 +24,7 @@ from humwatch_service.cli.console import (
     show,
     table_text,
 )
+from humwatch_service.cli.given import recordings_said
 from humwatch_service.cli.rehearse import changed_rule
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import FileUnreadable
@@ -31,7 +32,7 @@ from humwatch_service.models.registry import load_model
 from humwatch_service.rehearsal.backtest import Contender, backtest
 from humwatch_service.rehearsal.backtest_report import Backtest, BacktestEpisode, BacktestSide
 from humwatch_service.rehearsal.kept_sounds import SHORTEST_S, KeptHistory, SoundPiece, kept_history, kept_sounds
-from humwatch_service.sources.sequence import RecordingSequence, recordings
+from humwatch_service.sources.sequence import RecordingSequence
 from humwatch_service.storage.state_folder import StateFolder
 from humwatch_service.storage.store import FILE
 
@@ -68,7 +69,7 @@ def backtest_versions(
         known = settings.machine(machine).alarm
         before = Contender(_model(settings, repository, machine, old or in_use), known)
         after = Contender(_model(settings, repository, machine, new or in_use), changed_rule(known, rule or []))
-        pieces = [SoundPiece("recording", path) for path in recordings(files or [])]
+        pieces = [SoundPiece("recording", path) for path in recordings_said(files or [])]
         history = None
         if state is not None:
             versions = {before.manifest.version, after.manifest.version}

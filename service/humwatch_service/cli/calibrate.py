@@ -28,7 +28,7 @@ from humwatch_service.cli.console import (
     show,
     table_text,
 )
-from humwatch_service.cli.piped import on_disk
+from humwatch_service.cli.given import on_disk
 from humwatch_service.cli.said_once import said_once
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import FileUnreadable, MachineIdInvalid
@@ -131,7 +131,7 @@ def calibrate(
             quiet_is_normal=quiet_is_normal,
         )
         with on_disk(normal, settings.decode_limits) as copies:
-            found = normal_recordings(copies.values(), ignore_names=ignore_names)
+            found = normal_recordings(copies, ignore_names=ignore_names)
             if found.remark:
                 say(found.remark)
             hearing = Hearing(found.recordings, skip_unusable=skip_unusable)

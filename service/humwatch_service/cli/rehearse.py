@@ -25,6 +25,7 @@ from humwatch_service.cli.console import (
     show,
     table_text,
 )
+from humwatch_service.cli.given import recordings_said
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import RequestInvalid
 from humwatch_service.inference.caching import CachedPredictor
@@ -32,7 +33,6 @@ from humwatch_service.models.registry import load_model
 from humwatch_service.rehearsal.rehearsal import duration_s, rehearse
 from humwatch_service.rehearsal.report import ClipsOver, Episode, Insertion, Rate, Rehearsal
 from humwatch_service.sources.looped import LoopedRecording
-from humwatch_service.sources.sequence import recordings
 
 HOUR_S: Final = 3_600.0
 SHOWN: Final = 20
@@ -62,8 +62,8 @@ def rehearse_recordings(
         model = _model(settings, machine)
         manifest = model.bundle.manifest
         changed = changed_rule(settings.machine(manifest.machine_id).alarm, rule or [])
-        loop = LoopedRecording(files, channel=channel, default_channel=manifest.channel)
-        inserted = [_insert(path, loop, channel, manifest.channel) for path in recordings(insert or [])]
+        loop = LoopedRecording(recordings_said(files), channel=channel, default_channel=manifest.channel)
+        inserted = [_insert(path, loop, channel, manifest.channel) for path in recordings_said(insert or [])]
         heard_s = loop.duration_s if hours is None else hours * HOUR_S
         use_level = settings.machine(manifest.machine_id).run_state == "level"
         total_s = round(duration_s(model, changed, heard_s, len(inserted)))

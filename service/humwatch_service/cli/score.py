@@ -22,7 +22,7 @@ from humwatch_service.cli.console import (
     show,
     table_text,
 )
-from humwatch_service.cli.piped import on_disk
+from humwatch_service.cli.given import on_disk, recordings_said
 from humwatch_service.cli.said_once import said_once
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import FileUnreadable
@@ -30,7 +30,6 @@ from humwatch_service.models.registry import LoadedModel, load_model
 from humwatch_service.protocol.detections import DETECTOR_TITLES, explanation_text
 from humwatch_service.scoring.answers import ScoreAnswer
 from humwatch_service.scoring.scorer import ScoredRecording, ScoreJob, Scorer
-from humwatch_service.sources.sequence import recordings_in
 
 
 class FailOn(StrEnum):
@@ -54,7 +53,7 @@ def score(
         settings = configuration(models).settings
         loaded = _load(settings, machine)
         with on_disk(files, settings.decode_limits) as copies:
-            found = _found(copies)
+            found = _found(files, copies)
             if plot is not None and len(found) != 1:
                 raise typer.BadParameter("a picture is of one recording", param_hint="--plot")
             results, failed = _score_all(found, loaded, channel, settings, plot)
@@ -78,29 +77,23 @@ def _load(settings: Settings, machine: str) -> LoadedModel:
     )
 
 
-def _found(copies: dict[Path, Path]) -> dict[str, Path]:
-    """Return the recordings by the names under which they are shown; says which files of folders are none."""
-    found: dict[str, Path] = {}
-    for path, copy in copies.items():
-        if not path.is_dir():
-            found[str(path)] = copy
-            continue
-        inside = recordings_in([path])
-        if inside.remark:
-            say(inside.remark)
-        found |= {str(file): file for file in inside.recordings}
+def _found(files: list[Path], copies: list[Path]) -> list[tuple[str, Path]]:
+    """Return the recordings with the names under which they are shown."""
+    found: list[tuple[str, Path]] = []
+    for path, copy in zip(files, copies, strict=True):
+        found += [(str(file), file) for file in recordings_said([path])] if path.is_dir() else [(str(path), copy)]
     return found
 
 
 def _score_all(
-    files: dict[str, Path], model: LoadedModel, channel: int | None, settings: Settings, plot: Path | None
+    files: list[tuple[str, Path]], model: LoadedModel, channel: int | None, settings: Settings, plot: Path | None
 ) -> tuple[list[dict[str, Any]], bool]:
     """Score each file; one that cannot be scored does not stop the others."""
     scorer = Scorer()
     results: list[dict[str, Any]] = []
     failed = False
     with progress_bar("scoring", len(files)) as progress:
-        for name, path in files.items():
+        for name, path in files:
             try:
                 job = ScoreJob(
                     path,

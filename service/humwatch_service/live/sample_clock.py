@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from humwatch_service.protocol.limits import EARLIEST_S
+
 LATE_S: Final = 0.5
 """Delay of sound that counts as none: sound comes in blocks, over networks."""
 SLEW_EVERY_S: Final = 60.0
@@ -20,8 +22,6 @@ PARTED_S: Final = 2.0
 """Step of the wall clock against the monotonic one between two looks: it was set, or the box slept."""
 NEAR_S: Final = 60.0
 """Delay up to which a sender's times are those of its live sound, by a clock that agrees with the service's."""
-EARLIEST_S: Final = 631_152_000.0
-"""1990, before which no sound was recorded that is sent here."""
 FUTURE_S: Final = 5.0
 """Lead of a sender's clock that is borne."""
 FAST_S: Final = 2.0
@@ -29,7 +29,7 @@ FAST_S: Final = 2.0
 RUN_AHEAD_S: Final = 10.0
 """Lead over real time from which what a sender said cannot be: the sound would be from the future."""
 UNDATED_S: Final = 86_400.0
-"""Age at which sound begins that comes faster than time, of unknown length, and that nobody dated."""
+"""Age from which on sound has its place in the history that comes faster than time and that nobody can date."""
 PACE: Final = 1.5
 PACE_S: Final = 5.0
 """Such sound is from now again once it came no faster than ``PACE`` for so long."""
@@ -41,7 +41,7 @@ Source = Literal["said", "length", "arrival", "assumed"]
 """What a time rests on.
 
 ``said``: its sender. ``length``: it ended when it came, and its length is known. ``arrival``: it is from now.
-``assumed``: it came faster than time, and nobody dated it.
+``assumed``: it came faster than time, and nobody can date it: only its place in the history is assumed.
 """
 Note = Literal["clock_set", "undated", "from_the_future"]
 """``clock_set``: the wall clock was set, and the stream's times with it. The others end what was believed before."""
@@ -110,12 +110,23 @@ class SampleClock:
         return self._anchors[-1]
 
     def end_of(self, sample: int) -> float:
-        """Return the wall clock where the sample before ``sample`` ends, seconds since 1970: never in the future."""
+        """Return the wall clock where the sample before ``sample`` ends, seconds since 1970: never in the future.
+
+        Of sound that nobody can date that is now.
+        """
         return self._time_of(sample, bisect_left)
+
+    def place_of(self, sample: int) -> float:
+        """Return the same for the history, where each second needs a place of its own, whoever can date it."""
+        return self._placed(sample, bisect_left)
 
     def start_of(self, sample: int) -> float:
         """Return the wall clock where a sample begins, seconds since 1970: never in the future."""
         return self._time_of(sample, bisect_right)
+
+    def source_of(self, sample: int) -> Source:
+        """Return what the time rests on where a sample begins."""
+        return self._known(sample, bisect_right).source
 
     def age_of(self, sample: int) -> float:
         """Return how long ago the sample before ``sample`` ended, seconds."""
@@ -208,6 +219,13 @@ class SampleClock:
         return self.newest.time_s + (sample - self.newest.sample) / self._rate_hz
 
     def _time_of(self, sample: int, bisect: Callable[..., int]) -> float:
-        anchors = self._anchors
-        known = anchors[max(0, bisect(anchors, sample, key=lambda anchor: anchor.sample) - 1)]
+        now = self._known(sample, bisect).source == "assumed"
+        return self._clock() if now else self._placed(sample, bisect)
+
+    def _placed(self, sample: int, bisect: Callable[..., int]) -> float:
+        known = self._known(sample, bisect)
         return min(self._clock(), known.time_s + (sample - known.sample) / self._rate_hz)
+
+    def _known(self, sample: int, bisect: Callable[..., int]) -> Anchor:
+        anchors = self._anchors
+        return anchors[max(0, bisect(anchors, sample, key=lambda anchor: anchor.sample) - 1)]

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
 
 from humwatch.audio.decoding import open_recording
-from humwatch.audio.files import sha256_of_file, some_of
+from humwatch.audio.files import sha256_of_file
 from humwatch.audio.quality import SoundWarning
 from humwatch.bundle.bundle import Bundle, compose_bundle, digest_of
 from humwatch.bundle.manifest import PREDICTOR, Manifest
 from humwatch.calibration.fit import calibrate
 from humwatch.calibration.type_prior import TypePrior, from_copies
-from humwatch.errors import AudioError, CalibrationError, HumwatchError
+from humwatch.errors import CalibrationError, HumwatchError
 from humwatch.normal_recording import NormalSurvey, normal_clips
 from humwatch.pipeline import PipelineSpec, network_response
 from humwatch.predictor import Predictor
@@ -26,10 +24,7 @@ from humwatch.run_state import RunGate
 from humwatch.scoring.calibration import Calibration, CalibrationSpec
 from humwatch.scoring.normal_clip import NormalClip
 from humwatch.scoring.spec import DEFAULT_SCORE, ScoreKind
-from humwatch_service.errors import FileUnreadable
-
-NAMED: Final = 20
-"""Recordings that cannot be used and are named, of as many as there are."""
+from humwatch_service.models.unusable_recordings import UnusableRecordings
 
 
 @dataclass(frozen=True)
@@ -92,42 +87,28 @@ def recalibrate(
         FileUnreadable: a file cannot be read.
     """
     pipeline = pipeline_for(bundle, request)
-    unusable: dict[Path, HumwatchError] = {}
-
-    def leave_out(path: Path, error: HumwatchError) -> None:
-        unusable[path] = error
-        if on_unusable is not None:
-            on_unusable(path, error)
-
-    def done(path: Path) -> None:
-        if on_recording is not None:
-            on_recording(path)
-
+    clips: list[NormalClip] = []
+    digests: list[str] = []
+    unusable, done = UnusableRecordings(on_unusable), on_recording or (lambda _: None)
     survey, by_digest = NormalSurvey(), dict[str, Path]()
-    for path in dict.fromkeys(paths):
-        try:
-            digest = _digest(path)
+    surveyed = None if request.all_channels else request.channel
+    for path in dict.fromkeys(paths):  # scale and gate are one for all of them
+        with unusable.noted(path):
+            digest = sha256_of_file(path)
             if digest not in by_digest:
-                _measure(survey, path, bundle.manifest.channel, request)
+                survey.add(path, channel=surveyed, default_channel=bundle.manifest.channel)
                 by_digest[digest] = path
                 continue
-        except (AudioError, FileUnreadable) as error:
-            leave_out(path, error)
         done(path)
     request = replace(request, float_scale=survey.float_scale)
     gate = None if request.quiet_is_normal else survey.run_gate
-    clips: list[NormalClip] = []
-    digests: list[str] = []
     for digest, path in by_digest.items():
-        try:
+        with unusable.noted(path):
             found = _clips(path, digest, pipeline, predictor, bundle.manifest.channel, request, gate, on_warning)
             clips += found
             digests += [digest] if found else []
-        except (AudioError, CalibrationError, FileUnreadable) as error:
-            leave_out(path, error)
         done(path)
-    if unusable and (on_unusable is None or not clips):
-        raise _refusal(unusable)
+    unusable.check(nothing_left=not clips)
     if not clips:
         raise CalibrationError(f"no recording is as long as a clip ({pipeline.windows.clip_seconds:g} s)")
     return fit_bundle(bundle, predictor, pipeline, clips, digests, request, relatives=relatives)
@@ -217,27 +198,6 @@ def fit_bundle(
     )
 
 
-def _digest(path: Path) -> str:
-    try:
-        return sha256_of_file(path)
-    except OSError as error:
-        raise FileUnreadable(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _measure(survey: NormalSurvey, path: Path, default_channel: int, request: RecalibrationRequest) -> None:
-    """Let a survey measure a recording, before any is heard: scale and gate are one for all of them."""
-    with _path_named(path):
-        survey.add(path, channel=None if request.all_channels else request.channel, default_channel=default_channel)
-
-
-def _refusal(unusable: dict[Path, HumwatchError]) -> HumwatchError:
-    """Return the error that names all recordings that cannot be used; its kind is that of the first."""
-    first, *others = unusable.values()
-    if not others:
-        return first
-    return type(first)(f"{len(unusable)} recordings cannot be used: {some_of([*unusable.values()], NAMED)}")
-
-
 def _clips(
     path: Path,
     digest: str,
@@ -248,34 +208,22 @@ def _clips(
     run_gate: RunGate | None,
     on_warning: Callable[[Path, SoundWarning], None] | None,
 ) -> list[NormalClip]:
-    with _path_named(path):
-        channels: list[int | None] = [request.channel]
-        if request.all_channels:
-            with open_recording(path) as recording:
-                channels = list(range(recording.info.channels))
-        return [
-            clip
-            for channel in channels
-            for clip in normal_clips(
-                path,
-                digest,
-                pipeline,
-                predictor,
-                channel=channel,
-                default_channel=default_channel,
-                float_scale=request.float_scale,
-                run_gate=run_gate,
-                on_warning=None if on_warning is None else partial(on_warning, path),
-            )
-        ]
-
-
-@contextmanager
-def _path_named(path: Path) -> Iterator[None]:
-    """Name the path in what goes wrong with it inside."""
-    try:
-        yield
-    except AudioError as error:
-        raise type(error)(f"{path}: {error}") from error
-    except OSError as error:
-        raise FileUnreadable(f"{path} cannot be read: {error.strerror}") from error
+    channels: list[int | None] = [request.channel]
+    if request.all_channels:
+        with open_recording(path) as recording:
+            channels = list(range(recording.info.channels))
+    return [
+        clip
+        for channel in channels
+        for clip in normal_clips(
+            path,
+            digest,
+            pipeline,
+            predictor,
+            channel=channel,
+            default_channel=default_channel,
+            float_scale=request.float_scale,
+            run_gate=run_gate,
+            on_warning=None if on_warning is None else partial(on_warning, path),
+        )
+    ]

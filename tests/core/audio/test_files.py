@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import pytest
+
 from humwatch.audio.files import audio_files, find_recordings, natural_order
 
 
@@ -81,3 +83,13 @@ def test_links_to_folders_are_followed_once_and_never_for_ever(tmp_path: Path):
 
     assert [path.name for path in audio_files(links)] == ["1.wav"]
     assert [path.name for path in find_recordings([days]).recordings] == ["1.wav"]
+
+
+def test_a_recording_that_cannot_be_opened_is_no_junk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "1.wav").write_bytes(b"RIFF")
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refused)
+    assert find_recordings([tmp_path]).recordings == [tmp_path / "1.wav"]

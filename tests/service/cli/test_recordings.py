@@ -17,8 +17,8 @@ from typer.testing import CliRunner, Result
 from humwatch.audio.decoding import DecodeLimits
 from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import AudioTooLarge, AudioTooLong
+from humwatch_service.cli.given import on_disk
 from humwatch_service.cli.main import app
-from humwatch_service.cli.piped import on_disk
 from humwatch_service.cli.said_once import said_once
 from tests.coded_sounds import coded
 from tests.stream_server import StreamServer, served

@@ -1,4 +1,4 @@
-"""Recordings that come through a pipe: written to a file first, as decoding goes back and forth in it."""
+"""Recordings that a command is given: files, folders, and pipes, which are written to a file first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from typing import BinaryIO, Final
 from humwatch.audio.decoding import DecodeLimits
 from humwatch.audio.wav_header import bytes_per_s
 from humwatch.errors import AudioTooLarge, AudioTooLong
+from humwatch_service.cli.console import say
 from humwatch_service.errors import FileUnreadable
+from humwatch_service.sources.sequence import recordings_in
 
 STANDARD_INPUT: Final = Path("-")
 
@@ -24,8 +26,8 @@ _BYTES_A_SAMPLE: Final = 8
 
 
 @contextmanager
-def on_disk(paths: Sequence[Path], limits: DecodeLimits) -> Iterator[dict[Path, Path]]:
-    """Give each path the file in which its recording lies: itself, or a temporary copy of what came through a pipe.
+def on_disk(paths: Sequence[Path], limits: DecodeLimits) -> Iterator[list[Path]]:
+    """Give for each path that in which its recording lies: itself, or a temporary copy of what came through a pipe.
 
     Args:
         paths: files, folders, pipes, ``-`` for standard input.
@@ -37,14 +39,22 @@ def on_disk(paths: Sequence[Path], limits: DecodeLimits) -> Iterator[dict[Path, 
     """
     piped = [path for path in dict.fromkeys(paths) if _is_pipe(path)]
     if not piped:
-        yield {path: path for path in paths}
+        yield list(paths)
         return
     folder = Path(tempfile.mkdtemp(prefix="humwatch-"))
     try:
         copies = {path: _copied(path, folder / f"{number}-{_name(path)}", limits) for number, path in enumerate(piped)}
-        yield {path: copies.get(path, path) for path in paths}
+        yield [copies.get(path, path) for path in paths]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def recordings_said(paths: Sequence[Path]) -> list[Path]:
+    """Return the recordings among files and folders, and say which files of folders are none. Raises FileUnreadable."""
+    found = recordings_in(paths)
+    if found.remark:
+        say(found.remark)
+    return found.recordings
 
 
 def _is_pipe(path: Path) -> bool:
