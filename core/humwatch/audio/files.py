@@ -58,6 +58,11 @@ def is_audio_file(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
+def is_system_folder(name: str) -> bool:
+    """Return whether a folder is one that systems keep for themselves (``.Trashes``, ``$RECYCLE.BIN``), or hidden."""
+    return name.startswith((".", "$", "@", "#")) or name in ("lost+found", "System Volume Information", "__MACOSX")
+
+
 def is_junk(path: Path) -> bool:
     """Return whether a file has no bytes, or is what a Mac writes beside a recording; not one that cannot be read."""
     try:
@@ -94,7 +99,7 @@ def find_recordings(paths: Iterable[Path]) -> FoundRecordings:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder and of those under it; a folder that several links lead to once. Raises OSError."""
+    """Yield the files of a folder and of those under it but the system's; a folder with several links once."""
 
     def refuse(error: OSError) -> None:
         raise error
@@ -106,7 +111,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not is_system_folder(name))
         yield from (Path(where, name) for name in names)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ _NAMES: Final = (
 )
 _KNOWN: Final = frozenset(_NAMES[at : at + 4] for at in range(0, len(_NAMES), 4))
 """Names by which a chunk is recognised where its place is in doubt."""
+
+_ANY_NAME: Final = re.compile(b"|".join(sorted(map(re.escape, _KNOWN - {b"data", b"fmt ", b"ds64"}))))
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,11 @@ def container_of(file: BinaryIO) -> Container | None:
         return None
     name, byte_order = _MAGICS[head[:4]]
     return Container(name, byte_order, at + 12)
+
+
+def places_of_names(data: bytes) -> list[int]:
+    """Return where names of chunks that recorders write lie in these bytes, in order."""
+    return [match.start() for match in _ANY_NAME.finditer(data)]
 
 
 def end_of(file: BinaryIO, container: Container, chunk: Chunk) -> int:

@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from humwatch.audio.wav_chunks import Chunk, Container, container_of, end_of, walk
+from humwatch.audio.wav_chunks import Chunk, Container, container_of, end_of, places_of_names, walk
 from humwatch.audio.wav_format import WavFormat, read_format
 from humwatch.errors import AudioFormatUnsupported, AudioHeaderInvalid, AudioTruncated
 
@@ -27,6 +27,9 @@ _COUNTED_HEADER: Final = 4096
 
 _TAIL: Final = 4096
 """Bytes behind the last chunk that may be anything; more have to be zeros or a tag, or the sizes are wrong."""
+
+_TRAILER: Final = 1 << 16
+"""Behind samples of unknown length chunks may lie that their writer put there: their text would be a click."""
 
 _TAGS: Final = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
 
@@ -135,7 +138,7 @@ class _Reader:
                 raise AudioTruncated(f"the header claims {claimed} bytes of samples, {available} are there")
             claimed = available
         self._complete = self._complete and claimed is not None
-        chunk.length = available if claimed is None else claimed
+        chunk.length = self._first_behind(chunk.start) - chunk.start if claimed is None else claimed
         chunk.end = end_of(self._file, self._container, chunk)
         self._spans.append((chunk.start, chunk.length))
         self._end = chunk.start + chunk.length
@@ -151,6 +154,24 @@ class _Reader:
         beyond = available - claimed
         # 32 bits cannot hold more than 4 GiB: some writers let the size start again at zero.
         return None if beyond > 0 and beyond % (1 << 32) == 0 else claimed
+
+    def _first_behind(self, start: int) -> int:
+        """Return where chunks begin that go on to the end of the file, near it; the end where there are none."""
+        begin = max(start, self._size - _TRAILER)
+        self._file.seek(begin)
+        in_vain: set[int] = set()  # chunks from which on it does not go to the end: each is looked at once
+        for at in places_of_names(self._file.read(_TRAILER)):
+            end, passed = begin, list[int]()
+            for chunk in walk(self._file, self._container, self._size, start=begin + at):
+                if chunk.start in in_vain:
+                    break
+                passed.append(chunk.start)
+                end = chunk.end
+            else:
+                if self._size <= end <= self._size + 1:
+                    return begin + at
+            in_vain.update(passed)
+        return self._size
 
     def _is_empty(self, chunk: Chunk) -> bool:
         """Return whether what follows a chunk without samples is nothing, or chunks up to the end of the file."""

@@ -15,6 +15,7 @@ from typing import Final, Literal
 import onnxruntime
 import soundfile
 
+from humwatch.audio.codecs import EXTRA
 from humwatch.bundle.repository import ModelRepository
 from humwatch.errors import HumwatchError
 from humwatch.scoring.spec import DEFAULT_SCORE, ScoreKind
@@ -63,6 +64,13 @@ def run_checks(settings: Settings, *, listen: Listen, track: Track) -> list[Find
     return [*_programs(settings), *_surroundings(settings, listen), *_models(settings, track), *_live(settings)]
 
 
+def _codecs() -> str:
+    try:
+        return f"PyAV {version('av')}"
+    except PackageNotFoundError:
+        return f"not installed; M4A, AAC, AMR and WMA are refused: {EXTRA}"
+
+
 def _programs(settings: Settings) -> Iterator[Finding]:
     yield Finding("python", "ok", f"{platform.python_version()} on {platform.platform()}")
     yield Finding("processors", "ok", str(cpu_allowance()))
@@ -72,6 +80,7 @@ def _programs(settings: Settings) -> Iterator[Finding]:
         except PackageNotFoundError:
             yield Finding(package, "failed", "not installed: pip install 'humwatch[service]'")
     yield Finding("libsndfile", "ok", str(soundfile.__libsndfile_version__))
+    yield Finding("codecs", "ok", _codecs())
     available = list(onnxruntime.get_available_providers())
     missing = [name for name in settings.provider_names if name not in available]
     detail = f"onnxruntime {onnxruntime.__version__}: {', '.join(available)}"

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from humwatch.audio.files import audio_files, find_recordings, natural_order
+from humwatch.audio.files import FoundRecordings, audio_files, find_recordings, natural_order
 
 
 def test_numbers_in_names_are_sorted_by_their_value():
@@ -58,6 +58,14 @@ def test_what_is_no_recording_is_left_out_and_said(tmp_path: Path):
     }
     assert found.remark is not None and found.remark.startswith("6 files are no recordings and were left out: ")
     assert found.remark.endswith(" and 1 more")
+
+
+def test_what_was_deleted_or_is_the_system_s_is_not_looked_at(tmp_path: Path):
+    for name in (".Trashes/501/1.wav", "$RECYCLE.BIN/$R1.wav", "__MACOSX/2.wav", "@eaDir/3.wav", "day 1/4.wav"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(b"RIFF")
+
+    assert find_recordings([tmp_path]) == FoundRecordings([tmp_path / "day 1" / "4.wav"], [])
 
 
 def test_what_is_named_is_taken_whatever_its_name_but_not_without_bytes(tmp_path: Path):

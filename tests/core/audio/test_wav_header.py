@@ -22,6 +22,7 @@ from humwatch.errors import (
 
 RATE_HZ = 22_050
 PCM = np.random.default_rng(3).integers(-20_000, 20_000, 30_000).astype("<i2")
+PCM[29_000:29_004] = np.frombuffer(b"LIST\4\0\0\0", "<i2")  # no chunk: what follows is none
 DATA = PCM.tobytes()
 GUID_PCM = bytes.fromhex("0100000000001000800000aa00389b71")
 
@@ -89,6 +90,9 @@ WHOLE = {
     "RF64, ds64 and data 0": riff(ds64(len(DATA)), fmt(), unsized(0), LIST, magic=b"RF64", size=0xFFFF_FFFF),
     "BW64": riff(ds64(len(DATA)), fmt(), chunk(b"chna", bytes(4)), unsized(0xFFFF_FFFF), LIST, magic=b"BW64"),
     "BW64, unknown": riff(ds64(2**64 - 1), fmt(), unsized(0xFFFF_FFFF), magic=b"BW64", size=0xFFFF_FFFF),
+    "4 GiB - 1, chunks behind": riff(fmt(), unsized(0xFFFF_FFFF), LIST, chunk(b"id3 ", bytes(31), pad=False)),
+    "size 0, chunks behind": riff(fmt(), unsized(0), chunk(b"bext", bytes(602)), LIST),
+    "RF64, unknown, chunks behind": riff(ds64(0), fmt(), unsized(0xFFFF_FFFF), LIST, magic=b"RF64"),
     "Wave64": wave64(24 + len(DATA)),
     "Wave64, 0": wave64(0),
     "Wave64, 2^63 - 1": wave64(2**63 - 1),
@@ -237,6 +241,21 @@ def test_a_size_that_started_again_at_4_gib_is_read_to_the_end(tmp_path: Path) -
 def test_more_chunks_than_any_recorder_writes_are_refused_at_once() -> None:
     with pytest.raises(AudioHeaderInvalid, match="chunks"):
         opened(riff(fmt(), *[chunk(b"JUNK", b"")] * (MAX_CHUNKS + 1), chunk(b"data", DATA)))
+
+
+def test_names_without_end_among_samples_of_unknown_length_are_looked_at_once() -> None:
+    names = b"LIST\0\0\0\0" * 8_000 + b"\xff" * 16
+    reads = 0
+
+    class Counted(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            nonlocal reads
+            reads += 1
+            return super().read(size)
+
+    with open_recording(Counted(riff(fmt(), chunk(b"data", DATA + names, size=0)))) as recording:
+        assert recording.info.frames == len(PCM) + len(names) // 2
+    assert reads < 50_000
 
 
 def test_the_rate_of_bytes_is_known_from_the_first_of_them() -> None:
