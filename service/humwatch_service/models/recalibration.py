@@ -175,7 +175,7 @@ def fit_bundle(
     response = network_response(pipeline, predictor, bundle.golden.windows)
 
     def fitted(lenders: Sequence[Bundle]) -> Calibration:
-        return calibrate(
+        found = calibrate(
             clips,
             scoring=pipeline.scoring,
             spec=request.spec,
@@ -191,6 +191,7 @@ def fit_bundle(
             ),
             response=response,
         )
+        return replace(found, float_scale=request.float_scale)
 
     lenders = [*relatives, bundle]
     calibration = fitted(lenders)
@@ -199,7 +200,7 @@ def fit_bundle(
         calibration = fitted(strangers)
     return compose_bundle(
         pipeline,
-        replace(calibration, float_scale=request.float_scale),
+        calibration,
         bundle.graph,
         bundle.golden,
         machine_id=request.machine_id,
