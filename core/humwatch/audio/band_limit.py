@@ -24,7 +24,7 @@ LOST_DB: Final = 3.0
 LOST_WALL_DB: Final = 10.0
 """Fall at a wall above which the calibration had sound that was louder by as much."""
 SKIRTS: Final = ((1.06, 15.0), (1.25, 20.0))
-"""Ratio of the frequencies above and below a wall, and its fall, dB: of a good resampler or a codec, and of a plain one.
+"""Ratio of the frequencies above and below a wall, and its fall, dB: of a good resampler or a codec, of a plain one.
 No recording of a machine fell by more than 9.5 dB within either, at any gain (docs/sources.md)."""
 BELOW: Final = 1.25
 """Ratio of the frequencies that are looked at below a wall."""

@@ -19,9 +19,7 @@ def test_floats_at_usual_levels_are_taken_as_they_are(rng: np.random.Generator, 
 
 
 @pytest.mark.parametrize("unit", [1e-9, 3e-5, 2.0, 8.0, 1e3, 32_768.0])
-def test_others_are_brought_to_30_db_below_full_scale_by_a_power_of_two(
-    rng: np.random.Generator, unit: float
-) -> None:
+def test_others_are_brought_to_30_db_below_full_scale_by_a_power_of_two(rng: np.random.Generator, unit: float) -> None:
     found = level_of(rng.normal(0.3 * unit, 0.3 * unit, 8_000))
     assert found.level_dbfs + 20 * np.log10(found.scale) == pytest.approx(-30.0, abs=3.02)
     assert np.log2(found.scale) % 1.0 == 0.0
