@@ -11,12 +11,12 @@ from sqlalchemy.dialects.sqlite import insert
 
 from humwatch_service.storage.database import Database
 from humwatch_service.storage.folder_records import FileIdentity, FileOutcome, FileRow, FolderPart, KeptFolder
-from humwatch_service.storage.history import writing
 from humwatch_service.storage.schema import FOLDER_FILES, FOLDER_PARTS, FOLDERS
 
 ROWS_TOGETHER: Final = 5_000
 """Most rows that are written in one transaction, so that nobody else waits long."""
 _NAMES_TOGETHER: Final = 500
+_WRITE_FILE: Final = f"INSERT OR REPLACE INTO {FOLDER_FILES.name} VALUES ({', '.join('?' * len(FOLDER_FILES.columns))})"
 
 
 class FolderRows:
@@ -110,18 +110,11 @@ class FolderRows:
             connection.execute(delete(FOLDER_FILES).where(*_file_of_part(key, part)))
             connection.execute(delete(FOLDER_PARTS).where(one))
 
-    def recall(self, key: int, outcome: FileOutcome, since_s: float | None = None) -> None:
-        """Forget files that were passed over for a reason that is none any more, so that they are heard.
-
-        Args:
-            key: number of the folder.
-            outcome: the reason.
-            since_s: only those that were taken from then on, seconds since 1970; None: all.
-        """
+    def recall(self, key: int, outcome: FileOutcome) -> None:
+        """Forget files that were passed over for a reason that may be none any more, so that they are heard."""
         these = and_(FOLDER_FILES.c.folder_key == key, FOLDER_FILES.c.outcome == outcome)
-        late = [] if since_s is None else [FOLDER_FILES.c.recorded_s >= since_s]
         with self._database.writing() as connection:
-            connection.execute(delete(FOLDER_FILES).where(these, *late))
+            connection.execute(delete(FOLDER_FILES).where(these))
 
     def is_part(self, key: int, identity: FileIdentity) -> bool:
         """Return True if a file is a part of a stream whose sound may be needed again, under whatever name."""
@@ -183,20 +176,22 @@ def _file_of_part(key: int, part: FolderPart) -> tuple[ColumnElement[bool], ...]
 
 def _write_files(connection: Connection, key: int, files: Iterable[FileRow]) -> None:
     rows = [
-        {
-            "folder_key": key,
-            "path": os.fsencode(file.path),
-            **_identity_values(file.identity),
-            "changed_ns": file.identity.changed_ns,
-            "outcome": file.outcome,
-            "recorded_s": file.recorded_s,
-            "noted_s": file.noted_s,
-            "fingerprint": file.fingerprint,
-        }
+        (
+            key,
+            os.fsencode(file.path),
+            file.identity.size,
+            file.identity.modified_ns,
+            file.identity.inode,
+            file.identity.changed_ns,
+            file.outcome,
+            file.recorded_s,
+            file.noted_s,
+            file.fingerprint,
+        )
         for file in files
     ]
-    if rows:
-        connection.execute(writing(FOLDER_FILES), rows)
+    if rows:  # by the driver itself: there may be 100,000, and the service's first minute is not theirs alone
+        connection.exec_driver_sql(_WRITE_FILE, rows)
 
 
 def _delete_files(connection: Connection, key: int, files: Iterable[FileRow]) -> None:

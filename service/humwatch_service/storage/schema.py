@@ -203,7 +203,6 @@ FOLDER_FILES: Final = Table(
     Column("noted_s", Float, nullable=False),
     Column("fingerprint", LargeBinary),  # of its content; null where it was not read
     Index("folder_files_by_inode", "folder_key", "inode"),
-    Index("folder_files_by_time", "folder_key", "noted_s"),
     sqlite_with_rowid=False,
 )
 

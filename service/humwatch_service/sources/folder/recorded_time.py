@@ -9,6 +9,7 @@ from typing import Final, Literal
 from humwatch_service.config.sources import TimeSource
 from humwatch_service.sources.folder.file_head import FileHead
 from humwatch_service.sources.folder.name_times import FIRST_S, FUTURE_S, WEAK_S, NameTime, at_zone, name_times
+from humwatch_service.sources.folder.scan import FoundFile
 
 TimeOrigin = Literal["name", "bext", "file", "now"]
 
@@ -77,6 +78,10 @@ class RecordedTimes:
         if self._source == "name" and not doubts:
             doubts.append("there is no time in its name")
         return RecordedTime(now_s - length_s, "now", "; ".join(doubts))
+
+    def of_file(self, file: FoundFile, now_s: float) -> RecordedTime:
+        """Return when a recording was taken whose head nobody looks into."""
+        return self.of(file.path, FileHead(None, None), file.identity.modified_s, now_s)
 
     def _of_name(self, path: str, started_s: float, now_s: float) -> list[NameTime]:
         """Return the times that a name may say, the likeliest first."""

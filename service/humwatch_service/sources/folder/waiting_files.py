@@ -159,7 +159,7 @@ class WaitingFiles:
             self.add([FoundFile(file.path, identity)])
 
     def _said(self, file: FoundFile) -> RecordedTime:
-        return self._times.of(file.path, FileHead(None, None), file.identity.modified_s, time.time())
+        return self._times.of_file(file, time.time())
 
     def _finish(self, file: WaitingFile) -> None:
         try:

@@ -14,13 +14,13 @@ from zoneinfo import ZoneInfo
 from humwatch_service.config.sources import FolderSource
 from humwatch_service.errors import FileUnreadable
 from humwatch_service.metrics.folders import FolderSeries
-from humwatch_service.sources.folder.file_head import FileHead
 from humwatch_service.sources.folder.folder_journal import JITTER_S, FolderJournal
 from humwatch_service.sources.folder.folder_state import FolderState
 from humwatch_service.sources.folder.known_files import KnownFiles
 from humwatch_service.sources.folder.name_times import at_zone
 from humwatch_service.sources.folder.recorded_time import RecordedTimes
 from humwatch_service.sources.folder.scan import FolderScan, FoundFile, Pace
+from humwatch_service.sources.folder.time_extent import TimeExtent
 from humwatch_service.sources.folder.waiting_files import WaitingFile, WaitingFiles
 from humwatch_service.storage.folder_records import FileIdentity, FileOutcome, FileRow, FolderPart, KeptFolder
 from humwatch_service.storage.folder_rows import ROWS_TOGETHER, FolderRows
@@ -76,9 +76,8 @@ class WatchedFolder:
         self._key, self._device = kept.key, kept.device
         if self._known is not None:
             return kept
-        if self._existing == "hear" or self.source.since is not None:
-            self._rows.recall(self._key, "existing", self._since_s)
         self._rows.recall(self._key, "unsupported")  # settings and codecs may have changed
+        self._recall_existing()
         self._known = KnownFiles(self._rows, self._key, self._root)
         self._journal.begin(self._rows.counts(self._key), self._rows.newest_heard_s(self._key))
         if kept.parts:
@@ -207,6 +206,16 @@ class WatchedFolder:
     def _existing(self) -> str:
         return self.source.existing or ("hear" if self.source.delete else "pass_over")
 
+    def _recall_existing(self) -> None:
+        """Forget recordings that were passed over when the folder was watched first, and are to be heard now."""
+        if self._since_s is None:
+            if self._existing == "hear":
+                self._rows.recall(self._key, "existing")
+            return
+        old = (row for row in self._rows.files(self._key) if row.outcome == "existing")
+        wanted = [row for row in old if not self._is_passed_over(FoundFile(row.path, row.identity))]
+        self._rows.forget(self._key, wanted)
+
     @property
     def _since_s(self) -> float | None:
         since = self.source.since
@@ -222,34 +231,29 @@ class WatchedFolder:
 
     def _look_first(self) -> None:
         device = self._scan.device()
-        passed, first_s, last_s = 0, 0.0, 0.0
+        passed, extent = 0, TimeExtent(self._times)
         for found in _together(self._scan.whole(self._is_new)):
-            rows = [row for row in map(self._row_if_existing, found) if row is not None]
-            self._files.note(rows)
-            noted = {row.path for row in rows}
-            self._waiting.add(file for file in found if file.path not in noted and self._waiting.has_room_for(file))
-            times = [row.recorded_s for row in rows if row.recorded_s is not None]
-            if times:
-                first_s = min([*times, *([first_s] if passed else [])])
-                last_s = max([*times, last_s])
-            passed += len(rows)
-            self._journal.count("existing", len(rows))
+            old = [file for file in found if self._is_passed_over(file)]
+            now_s = time.time()
+            self._files.note([FileRow(file.path, file.identity, "existing", now_s) for file in old])
+            extent.add(old)
+            passed += len(old)
+            self._journal.count("existing", len(old))
+            if len(old) < len(found):
+                names = {file.path for file in old}
+                self._waiting.add(file for file in found if file.path not in names and self._waiting.has_room_for(file))
         self._rows.begin(self._key, device)
         self._device = device
         self._whole.run(lambda: None)
         if passed:
-            self._journal.passed_over(passed, first_s, last_s)
+            self._journal.passed_over(passed, *extent.times())
         self._journal.look(self._scan)
 
-    def _row_if_existing(self, found: FoundFile) -> FileRow | None:
-        """Return the row of a recording that is passed over because it was there before; None where it is heard."""
+    def _is_passed_over(self, file: FoundFile) -> bool:
+        """Return True for a recording that was there before the folder was watched, and is not to be heard."""
         if self._existing == "hear" and self._since_s is None:
-            return None
-        now_s = time.time()
-        recorded = self._times.of(found.path, FileHead(None, None), found.identity.modified_s, now_s)
-        if self._since_s is not None and recorded.time_s >= self._since_s:
-            return None
-        return FileRow(found.path, found.identity, "existing", now_s, recorded.time_s)
+            return False
+        return self._since_s is None or self._times.of_file(file, time.time()).time_s < self._since_s
 
     def _look_whole(self) -> None:
         self._take(self._scan.whole(self._is_new))
@@ -273,14 +277,14 @@ class WatchedFolder:
         return not (self._files.has_name(path) or path in self._waiting or path in self._troubled)
 
     def _dated(self, file: WaitingFile, length_s: float) -> float:
-        """Return when a recording was taken; one that seems to overlap the last by a little follows it."""
+        """Return when a recording was taken, over by now; one that seems to overlap the last a little follows it."""
+        latest_s = time.time() - length_s
         start_s, (end_s, of_file) = file.time.time_s, self._last
-        if 0.0 < end_s - start_s <= JITTER_S:
-            return end_s
         unsaid = of_file and file.time.origin in ("file", "now")
-        if unsaid and start_s < end_s <= time.time() - length_s and end_s - start_s < length_s + JITTER_S:
-            return end_s
-        return start_s
+        jitter = 0.0 < end_s - start_s <= JITTER_S
+        if jitter or (unsaid and start_s < end_s <= latest_s and end_s - start_s < length_s + JITTER_S):
+            start_s = end_s
+        return min(start_s, latest_s)
 
     def _delete(self, part: FolderPart) -> None:
         if self.has(part):

@@ -281,6 +281,13 @@ def test_a_recording_that_comes_late_has_its_own_time_and_is_said(box: Box, said
     assert 'humwatch_folder_late_recordings_total{machine_id="pump-2"} 1.0' in box.metrics.render()
 
 
+def test_a_recording_of_a_clock_that_is_a_little_ahead_is_over_by_now(box: Box) -> None:
+    box.start(time_zone="UTC")
+    box.record(time.strftime("%Y%m%d_%H%M%S.wav", time.gmtime(time.time() + 100)), seconds=2.0)
+    ((_, recorded_s),) = box.dated()
+    assert recorded_s <= time.time() - 2.0
+
+
 def test_a_newer_recording_waits_for_an_older_one_that_is_still_written(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
