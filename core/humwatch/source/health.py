@@ -59,6 +59,10 @@ FLAT_PEAK: Final = 0.01
 """A stretch this close (share of the range) to the highest or lowest sample of the window is a crest or a flat peak:
 clipping, at full scale or at an amplifier's. Digital zero is none, whatever the offset."""
 
+GATE_DB: Final = 20.0
+"""Sound beside a hole is at most this much quieter than that of the window: a noise gate closes where it is quiet,
+sound is lost anywhere. No 10 ms of a recording at hand are more than 9.5 dB quieter."""
+
 WRONG_RATE: Final = 0.02
 CLOCK_DRIFT: Final = 0.003
 """Sound cards' clocks differ by 0.01 %; 2 % moves a tone above 1 kHz by nearly a whole mel band."""
@@ -174,7 +178,7 @@ class SourceHealth:
     def add(self, block: SoundBlock) -> None:
         """Count the next measured block."""
         if block.held and not self._blocks:  # nothing before it is known any more
-            block = block._replace(held=())
+            block = block._replace(held=(), beside=())
         self._hole_blocks += bool(block.holes)
         if len(self._blocks) == MOST_BLOCKS:
             self._forget_block()
@@ -224,13 +228,22 @@ class SourceHealth:
             return []
         low, high = min(block.low for block in self._blocks), max(block.high for block in self._blocks)
         margin = FLAT_PEAK * (high - low)
+        beside_dbfs = SoundSums(self._blocks).level_dbfs - GATE_DB
         found: dict[int, int] = {}
         for block, end in zip(self._blocks, self._ends, strict=True):
-            for value, start, samples in block.holes:
-                if value == 0.0 or low + margin < value < high - margin:
-                    at = end - block.n + start
-                    found[at] = max(found.get(at, 0), at + samples)
+            for hole in block.holes:
+                inside = hole.value == 0.0 or low + margin < hole.value < high - margin
+                if inside and hole.beside_dbfs >= beside_dbfs:
+                    at = end - block.n + hole.start
+                    found[at] = max(found.get(at, 0), at + hole.samples)
         return sorted(found.items())
+
+    def short_holes(self) -> list[tuple[int, int]]:
+        """Return the parts of the window with stretches of one value, where there are so many that sound was lost."""
+        if self._held_stretches() < HELD_STRETCHES:
+            return []
+        ends = zip(self._blocks, self._ends, strict=True)
+        return [(end - block.n, end) for block, end in ends if block.held]
 
     @property
     def missing_band_text(self) -> str | None:
@@ -266,7 +279,7 @@ class SourceHealth:
         """True while one of ``HARD_FAULTS`` but ``drop_outs`` holds: no sample of such sound is the machine's own."""
         return (
             self.missing_band_text is not None
-            or bool(self._blocks and self._blocks[-1].holes)
+            or bool(self._blocks and self._blocks[-1].holes and self.holes())
             or standstill(self._longest_stretch() / self._rate_hz) is not None
             or self._silence() is not None
             or self._clock_fault()[0] == "wrong_rate"
@@ -355,9 +368,11 @@ class SourceHealth:
 
     def _held_stretches(self) -> int:
         """Return the number of long stretches of one value that are neither crests nor flat peaks."""
-        values = [value for block in self._blocks for value in block.held]
-        if not values:
+        stretches = [found for block in self._blocks for found in zip(block.held, block.beside, strict=True)]
+        if not stretches:
             return 0
+        quietest_dbfs = SoundSums(self._blocks).level_dbfs - GATE_DB
+        values = [value for value, beside_dbfs in stretches if beside_dbfs >= quietest_dbfs]
         low, high = min(block.low for block in self._blocks), max(block.high for block in self._blocks)
         margin = FLAT_PEAK * (high - low)
         return sum(value == 0.0 or low + margin < value < high - margin for value in values)
