@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final
 
 from humwatch.arrays import Float32, Float64
 from humwatch.audio.band_limit import BandLimit
@@ -23,26 +23,23 @@ from humwatch.audio.quality import (
 )
 from humwatch.audio.sound_blocks import BLOCKS_A_SECOND, HELD_SECONDS, BlockMeter, SoundBlock, SoundSums
 from humwatch.source.clock import SourceClock
+from humwatch.source.faults import HARD_FAULTS, SOURCE_FAULTS, FaultReport, SourceFault
+from humwatch.source.lost_sound import HELD_STRETCHES, held_in, holes_in
 
-SourceFault = Literal[
-    "bandwidth_limited",
-    "silent",
-    "stuck",
-    "drop_outs",
-    "wrong_rate",
-    "clipped",
-    "dc_offset",
-    "level_unusual",
-    "clock_drift",
+__all__ = [
+    "CLOCK_DRIFT",
+    "HARD_FAULTS",
+    "HELD_SECONDS",
+    "HELD_STRETCHES",
+    "LEAST_SOUND_S",
+    "MOST_BLOCKS",
+    "SOURCE_FAULTS",
+    "WINDOW_S",
+    "WRONG_RATE",
+    "FaultReport",
+    "SourceFault",
+    "SourceHealth",
 ]
-SOURCE_FAULTS: Final[tuple[SourceFault, ...]] = get_args(SourceFault)
-
-HARD_FAULTS: Final[frozenset[SourceFault]] = frozenset(
-    {"bandwidth_limited", "silent", "stuck", "drop_outs", "wrong_rate"}
-)
-"""Faults with which nothing can be said of the machine: it is not in the sound, or at other frequencies, or between
-holes whose edges sound like impacts. The others leave the machine audible, and it may cause them itself: a fault can
-be so loud that it clips or leaves the usual levels. A score beside them can warn and alarm, but is never normal."""
 
 WINDOW_S: Final = 10.0
 """Length of the window of sound that faults are found in: as much as a clip."""
@@ -51,34 +48,9 @@ LEAST_SOUND_S: Final = 3.0
 MOST_BLOCKS: Final = 400
 """Gaps make blocks shorter; this bounds them, however a client counts."""
 
-HELD_STRETCHES: Final = 3
-"""So many stretches of one value for ``HELD_SECONDS`` are drop-outs that the source has filled with zeros or with its
-last sample. A microphone's own hiss is louder than ``SILENT_DBFS``, 1.8 steps of 16 bits: two samples of it are equal
-once in six times, twenty in a row (5 ms at 4 kHz) never."""
-FLAT_PEAK: Final = 0.01
-"""A stretch this close (share of the range) to the highest or lowest sample of the window is a crest or a flat peak:
-clipping, at full scale or at an amplifier's. Digital zero is none, whatever the offset."""
-
-GATE_DB: Final = 20.0
-"""Sound beside a hole is at most this much quieter than that of the window: a noise gate closes where it is quiet,
-sound is lost anywhere. No 10 ms of a recording at hand are more than 9.5 dB quieter."""
-
 WRONG_RATE: Final = 0.02
 CLOCK_DRIFT: Final = 0.003
 """Sound cards' clocks differ by 0.01 %; 2 % moves a tone above 1 kHz by nearly a whole mel band."""
-
-
-@dataclass(frozen=True)
-class FaultReport:
-    """A fault of the source, with the numbers that show it."""
-
-    code: SourceFault
-    message: str
-
-    @property
-    def hard(self) -> bool:
-        """True if nothing can be said of the machine while the fault lasts."""
-        return self.code in HARD_FAULTS
 
 
 @dataclass(frozen=True)
@@ -224,23 +196,11 @@ class SourceHealth:
 
     def holes(self) -> list[tuple[int, int]]:
         """Return the holes in the window, also those that are long: first sample and one past the last of each."""
-        if not self._hole_blocks:
-            return []
-        low, high = min(block.low for block in self._blocks), max(block.high for block in self._blocks)
-        margin = FLAT_PEAK * (high - low)
-        beside_dbfs = SoundSums(self._blocks).level_dbfs - GATE_DB
-        found: dict[int, int] = {}
-        for block, end in zip(self._blocks, self._ends, strict=True):
-            for hole in block.holes:
-                inside = hole.value == 0.0 or low + margin < hole.value < high - margin
-                if inside and hole.beside_dbfs >= beside_dbfs:
-                    at = end - block.n + hole.start
-                    found[at] = max(found.get(at, 0), at + hole.samples)
-        return sorted(found.items())
+        return holes_in(self._blocks, self._ends) if self._hole_blocks else []
 
     def short_holes(self) -> list[tuple[int, int]]:
         """Return the parts of the window with stretches of one value, where there are so many that sound was lost."""
-        if self._held_stretches() < HELD_STRETCHES:
+        if held_in(self._blocks) < HELD_STRETCHES:
             return []
         ends = zip(self._blocks, self._ends, strict=True)
         return [(end - block.n, end) for block, end in ends if block.held]
@@ -353,7 +313,7 @@ class SourceHealth:
         return SoundSums(latest)
 
     def _missing(self) -> str | None:
-        held = self._held_stretches()
+        held = held_in(self._blocks)
         holes = [(start, end) for start, end in self.holes() if end - start < STUCK_SECONDS * self._rate_hz]
         gaps = [loss.samples for loss in self._losses if loss.samples]
         overflows = sum(loss.overflows for loss in self._losses)
@@ -365,17 +325,6 @@ class SourceHealth:
         ]
         found = [part for part in parts if part]
         return f"sound is missing from the last {WINDOW_S:.0f} s: {', '.join(found)}" if found else None
-
-    def _held_stretches(self) -> int:
-        """Return the number of long stretches of one value that are neither crests nor flat peaks."""
-        stretches = [found for block in self._blocks for found in zip(block.held, block.beside, strict=True)]
-        if not stretches:
-            return 0
-        quietest_dbfs = SoundSums(self._blocks).level_dbfs - GATE_DB
-        values = [value for value, beside_dbfs in stretches if beside_dbfs >= quietest_dbfs]
-        low, high = min(block.low for block in self._blocks), max(block.high for block in self._blocks)
-        margin = FLAT_PEAK * (high - low)
-        return sum(value == 0.0 or low + margin < value < high - margin for value in values)
 
     def _clock_fault(self) -> tuple[SourceFault | None, str]:
         rate = self._clock.rate

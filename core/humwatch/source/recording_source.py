@@ -87,9 +87,9 @@ class RecordingSource:
             self._note(rest, self._monitor.position)
         if self._sums_of_all.level_dbfs < self._health.silent_dbfs:
             self._silent = [(0, self._monitor.position)]
-        if self._monitor.running is not False and self._monitor.stopping:
-            quiet = round(self._monitor.quiet_s * self._rate_hz)
-            _add(self._off, (self._monitor.position - quiet, self._monitor.position))
+        quiet = self._monitor.position - round(self._monitor.quiet_s * self._rate_hz), self._monitor.position
+        if self._monitor.running is not False and self._monitor.stopping and not self._reaches_stuck(quiet):
+            _add(self._off, quiet)
 
     def reasons(self, start: int, end: int) -> tuple[WarningCode, ...]:
         """Return why the samples from ``start`` to before ``end`` cannot be judged; empty where they can."""
@@ -141,6 +141,10 @@ class RecordingSource:
     @property
     def _short_holes(self) -> list[Span]:
         return [one for one in sorted(self._holes.items()) if self._length_s([one]) < STUCK_SECONDS]
+
+    def _reaches_stuck(self, span: Span) -> bool:
+        """Return True if a value that stays is in a span: it is quiet without the machine."""
+        return any(start < span[1] and end > span[0] for start, end in self._stuck)
 
     def _follow(self, mono: Float32) -> None:
         for quantum in self._monitor.follow(mono):
