@@ -141,3 +141,21 @@ def test_floats_are_silent_by_the_calibration_alone(noise: np.ndarray, unit: flo
     assert codes_of(noise * unit * 1e-3) == ["silent"]
     top = float(np.quantile(np.abs(noise), 0.998))
     assert codes_of(np.clip(noise, -top, top) * unit) == ["clipped"]
+
+
+def test_many_short_holes_are_drop_outs_as_on_a_stream(noise: np.ndarray) -> None:
+    for start in (9_000, 17_000):
+        noise[start : start + 100] = 0.0
+    assert codes(noise) == []
+    noise[30_000:30_100] = 0.0
+    found = check(noise)
+    assert [one.code for one in found.warnings()] == ["drop_outs"]
+    assert found.reasons(8_800, 9_200) == ("drop_outs",)
+    assert found.reasons(0, 8_000) == ()
+
+
+def test_a_gate_that_closes_at_once_where_it_is_quiet_is_no_hole(rng: np.random.Generator) -> None:
+    time_s = np.arange(3 * RATE_HZ) / RATE_HZ
+    strokes = rng.normal(0.0, 0.1, len(time_s)) * (np.exp(-(time_s % 0.4) / 0.02) + 0.005)
+    gated = np.where(time_s % 0.4 < 0.2, strokes, 0.0)
+    assert "drop_outs" not in codes(np.round(gated * 2**15) / 2**15)
