@@ -48,6 +48,11 @@ class Backlog:
         return SAMPLE_BYTES[self._hello.format] * self._hello.channels
 
     @property
+    def is_dated_now(self) -> bool:
+        """True for a live source, whose times are those of this box's clock."""
+        return self._hello.start_time_s is None and self._origin_s is not None
+
+    @property
     def end_sample(self) -> int:
         """Index of the frame that comes next from the source."""
         return self._ring.end_sample

@@ -31,6 +31,9 @@ from humwatch_service.protocol.messages import (
 MESSAGE_BYTES: Final = 1 << 16
 """Most bytes of samples in a message, whatever the service takes: a slow line should not wait for one."""
 
+CLOCK_SET_S: Final = 2.0
+"""Step of the wall clock against the monotonic one from which the clock was set, or the box slept."""
+
 _MESSAGES: Final[dict[str, type[ServerMessage]]] = {
     "ready": Ready,
     "score": Score,
@@ -52,6 +55,7 @@ class Times:
         ping_s: time between pings.
         pong_s: longest time from a ping to its answer or to any message; a busy service reads the ping late.
         close_s: longest time to be closed.
+        clock_s: time between looks at whether the clock was set.
     """
 
     open_s: float = 10.0
@@ -59,6 +63,7 @@ class Times:
     ping_s: float = 20.0
     pong_s: float = 20.0
     close_s: float = 5.0
+    clock_s: float = 1.0
 
 
 def read_message(text: str | bytes) -> ServerMessage | None:
@@ -107,7 +112,10 @@ class Link:
             return answer
         self._backlog.confirm(answer.next_sample)
         self._on_ready(answer)
-        helpers = [asyncio.create_task(self._helping(work)) for work in (self._send(answer), self._watch())]
+        helpers = [
+            asyncio.create_task(self._helping(work))
+            for work in (self._send(answer), self._watch(), self._follow_clock())
+        ]
         try:
             return await self._receive()
         finally:
@@ -200,6 +208,17 @@ class Link:
                     self._lost = unreachable(f"nothing was heard for {self._times.pong_s:.0f} s, not even a pong")
                     self._connection.transport.abort()
                     return
+
+    async def _follow_clock(self) -> None:
+        """End a connection whose hello was said by a clock that was set since: the next one says the times anew."""
+        offset_s = time.time() - time.monotonic()
+        while True:
+            await asyncio.sleep(self._times.clock_s)
+            set_by_s = time.time() - time.monotonic() - offset_s
+            if abs(set_by_s) > CLOCK_SET_S and self._backlog.is_dated_now:
+                self._lost = unreachable(f"this box's clock was set by {set_by_s:.0f} s")
+                self._connection.transport.abort()
+                return
 
     async def _helping(self, work: Coroutine[None, None, None]) -> None:
         """Do a part of the work; where it fails, the whole connection does."""

@@ -124,14 +124,14 @@ class Logbook:
 
     def on_second(self, machine: LiveMachine, reading: MachineReading) -> None:
         """Hold a second of history until the next :meth:`flush`."""
-        at_s = int(reading.at_s)
+        at_s = int(reading.at_s if reading.place_s is None else reading.place_s)
         second = ScoreSecond(
             machine_id=machine.machine_id,
             at_s=at_s,
             score=reading.score,
             level_dbfs=reading.level_dbfs,
             state=machine.state,
-            late=reading.late_s > OLD_S,
+            late=reading.late_s > OLD_S or reading.at_s - at_s > OLD_S,
         )
         with self._lock:
             held = self._seconds.get((machine.machine_id, at_s))

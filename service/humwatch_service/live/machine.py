@@ -48,6 +48,7 @@ class MachineReading:
         faults: faults of the source.
         detection: detector that decided the last clip's score, and its times on the wall clock; None without one.
         late_s: how long after that time it was heard, seconds.
+        place_s: its place in the history, where nobody can date it, seconds since 1970; None: as ``at_s``.
     """
 
     at_s: float
@@ -59,6 +60,7 @@ class MachineReading:
     faults: tuple[FaultReport, ...]
     detection: Detection | None = None
     late_s: float = 0.0
+    place_s: float | None = None
 
 
 class MachineObserver(Protocol):
@@ -277,6 +279,7 @@ class LiveMachine:
             faults=step.faults,
             detection=None if clip is None else detection_of(clip, at_s, step.model),
             late_s=stream.clock.age_of(step.end_sample),
+            place_s=stream.clock.place_of(step.end_sample),
         )
         if self._traced is not stream:
             self._traced = stream

@@ -432,3 +432,25 @@ def test_two_clients_of_one_loop_do_not_disturb_each_other() -> None:
             assert stream.samples == 20 * RATE_HZ
 
     scenario(play)
+
+
+def test_a_clock_that_is_set_is_said_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    true_s, set_by_s = time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: true_s() + set_by_s[0])
+
+    async def play(service: StreamServer) -> None:
+        sender = Sender(service.url, times=Times(close_s=0.2, clock_s=0.02))
+        sending = asyncio.create_task(sender.client.run())
+        sender.backlog.append(SOUND[: 2 * RATE_HZ], time_s=time.monotonic())
+        await until(lambda: len(service.hellos) == 1 and service.streams and service.stream.samples == RATE_HZ)
+        set_by_s[0] = 3 * 86_400.0
+        sender.backlog.append(SOUND[2 * RATE_HZ : 4 * RATE_HZ], time_s=time.monotonic())
+        await until(lambda: len(service.hellos) == 2)
+        said = service.hellos[1].start_time_s
+        assert said == pytest.approx(time.time() - 2.0, abs=5.0)
+        sender.backlog.finish()
+        await asyncio.wait_for(sending, 30)
+        service.stream.check(SOUND[: 4 * RATE_HZ])
+        assert len(service.hellos) == 2
+
+    scenario(play)
