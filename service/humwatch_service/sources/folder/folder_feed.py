@@ -17,10 +17,10 @@ from typing import Final, TypeVar
 from humwatch.errors import AudioChannelMissing, AudioError, AudioRateUnsupported, HumwatchError
 from humwatch_service.errors import FileUnreadable, ShuttingDown
 from humwatch_service.live.session import StreamSession
-from humwatch_service.protocol.messages import Hello, Position
+from humwatch_service.protocol.messages import Position
 from humwatch_service.sources.connection import check, connected
 from humwatch_service.sources.folder.folder_host import FolderHost
-from humwatch_service.sources.folder.folder_stream import FolderStream, streams_of
+from humwatch_service.sources.folder.folder_stream import FolderStream, hello_for, is_same_form, streams_of
 from humwatch_service.sources.folder.refusals import outcome_of
 from humwatch_service.sources.folder.waiting_files import WaitingFile
 from humwatch_service.sources.folder.watched_folder import WatchedFolder
@@ -124,13 +124,13 @@ class FolderFeed:
             form = await self._blocking(lambda: self._form(stream)) or form
         if form is None:
             return opened
-        hello = self._hello(form, stream)
+        hello = hello_for(stream, form, self._source.channel)
         try:
             async with connected(self._host.session, self._source, hello, timeout_s=self._source.every_s) as connection:
                 at = await self._send_again(connection.session, stream, connection.next_sample)
                 while is_last:
                     opened = opened or await self._next()
-                    if not _same_form(form, opened.recordings):
+                    if not is_same_form(form, opened.recordings):
                         _log.info("recordings of another form", machine_id=self._source.machine, rate_hz=form.rate_hz)
                         return opened
                     at = await self._send_new(connection.session, stream, opened, at)
@@ -163,17 +163,6 @@ class FolderFeed:
             self.folder.refuse_if_away()
             self.folder.lose(part, "gone", error.code, str(error))
         stream.let_go([part])
-
-    def _hello(self, form: RecordingSequence, stream: FolderStream) -> Hello:
-        return Hello(
-            rate_hz=form.rate_hz,
-            format=form.format,
-            channels=form.channels,
-            channel=self._source.channel,
-            stream_id=stream.stream_id,
-            start_sample=stream.start_sample,
-            realtime=False,
-        )
 
     async def _send_again(self, session: StreamSession, stream: FolderStream, at: int) -> int:
         """Send what the service has not got of the parts of a stream; return the sample that comes next."""
@@ -306,7 +295,3 @@ class FolderFeed:
         if opened is not None and not stream.parts:
             self.folder.pass_over(opened.file, "unsupported", error.code, str(error))
         stream.let_go(list(stream.parts))
-
-
-def _same_form(one: RecordingSequence, other: RecordingSequence) -> bool:
-    return (one.rate_hz, one.channels, one.format) == (other.rate_hz, other.channels, other.format)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final
 
+from humwatch_service.protocol.messages import Hello
+from humwatch_service.sources.sequence import RecordingSequence
 from humwatch_service.storage.folder_records import FolderPart, KeptFolder
 from humwatch_service.storage.records import StreamPosition
 
@@ -89,3 +91,27 @@ def streams_of(kept: KeptFolder, scored: StreamPosition | None) -> tuple[list[Fo
     if len(going_on) > 1 and not going_on[0].parts:
         del going_on[0]
     return going_on, [part for stream in streams[:first] for part in stream.parts]
+
+
+def hello_for(stream: FolderStream, form: RecordingSequence, channel: int | None) -> Hello:
+    """Return the first message of a session that feeds a stream.
+
+    Args:
+        stream: the stream.
+        form: a recording of its form.
+        channel: channel to listen to, from 0; None: the model's.
+    """
+    return Hello(
+        rate_hz=form.rate_hz,
+        format=form.format,
+        channels=form.channels,
+        channel=channel,
+        stream_id=stream.stream_id,
+        start_sample=stream.start_sample,
+        realtime=False,
+    )
+
+
+def is_same_form(one: RecordingSequence, other: RecordingSequence) -> bool:
+    """Return True if two recordings can be parts of one stream."""
+    return (one.rate_hz, one.channels, one.format) == (other.rate_hz, other.channels, other.format)

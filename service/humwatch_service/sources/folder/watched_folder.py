@@ -151,9 +151,11 @@ class WatchedFolder:
 
     def fail(self, part: FolderPart, outcome: FileOutcome, code: str, reason: str) -> None:
         """Keep that a part cannot be heard to its end; what was sent of it stays a part of the stream."""
-        self._rows.fail(self._key, part, outcome)
-        self._journal.begun_in_vain()
-        self._journal.skipped(part.path, outcome, code, reason)
+        rows = self._rows.find(self._key, [part.path]).get(part.path, [])
+        if any(row.identity == part.identity and row.outcome == "heard" for row in rows):  # else it was said before
+            self._rows.fail(self._key, part, outcome)
+            self._journal.begun_in_vain()
+            self._journal.skipped(part.path, outcome, code, reason)
 
     def lose(self, part: FolderPart, outcome: FileOutcome, code: str, reason: str) -> None:
         """Let go of a part that cannot be sent; it is heard from its start if it comes back."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from pydantic import ValidationError
 
 from humwatch_service.config.sources import FolderSource
 from humwatch_service.metrics.registry import Metrics
@@ -455,3 +456,53 @@ def test_looks_cost_less_than_a_hundredth_of_a_processor(monkeypatch: pytest.Mon
         now_s += 1.0
     assert looks > 10
     assert cpu_s / 3_600.0 < 0.01
+
+
+def test_a_recording_that_is_damaged_is_counted_once(box: Box) -> None:
+    box.record("1.wav")
+    for _ in range(3):
+        box.folder.look()
+    file = box.folder.next()
+    assert file is not None
+    part = box.folder.assign(file, 1, "stream", 0, samples=RATE_HZ, rate_hz=RATE_HZ)
+    for _ in range(2):  # at once, and when it is sent again after a restart
+        box.folder.fail(part, "unreadable", "audio_truncated", "the samples end early")
+        box.folder.open()
+    assert box.folder.state().recordings == {"unreadable": 1}
+    assert box.start().state().recordings == {"unreadable": 1}
+    assert box.heard() == []
+
+
+def test_what_was_unsupported_is_tried_again_at_the_next_start(box: Box) -> None:
+    box.record("1.wav")
+    for _ in range(3):
+        box.folder.look()
+    file = box.folder.next()
+    assert file is not None
+    box.folder.pass_over(file, "unsupported", "audio_rate_unsupported", "8000 Hz")
+    assert box.heard() == []
+    box.start()
+    assert box.heard() == ["1.wav"]
+
+
+def test_a_zone_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValidationError, match="Mars/Base"):
+        FolderSource(kind="folder", machine=MACHINE, folder=Path("spool"), time_zone="Mars/Base")
+
+
+def test_recordings_that_were_deleted_and_come_again_are_deleted_again(box: Box) -> None:
+    box.start(delete=True)
+    path = box.record("1.wav", at_s=1_790_000_000)
+    kept = path.read_bytes()
+    assert box.heard() == ["1.wav"]
+    part = box.folder.open().parts[0]
+    assert path.exists()
+    os.utime(path, (1_790_000_000, 1_790_000_000))  # looked at anew, but not done with
+    box.folder.look()
+    assert path.exists()
+    box.folder.advance("stream", RATE_HZ, [part])
+    assert not path.exists()
+    path.write_bytes(kept)
+    os.utime(path, (1_790_000_000, 1_790_000_000))
+    assert box.heard() == []
+    assert not path.exists()
