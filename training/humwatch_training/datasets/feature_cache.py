@@ -24,7 +24,7 @@ from humwatch_training.datasets.reading import read_log_mel
 from humwatch_training.datasets.recordings import sha256_of
 from humwatch_training.errors import TrainingDataError
 
-CACHE_FORMAT: Final = 1
+CACHE_FORMAT: Final = 2
 """Version of the entries, raised whenever ``humwatch.audio.features``, ``humwatch.audio.decoding`` or the form of an
 entry gives other numbers than before."""
 
