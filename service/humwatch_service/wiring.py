@@ -29,7 +29,6 @@ from humwatch_service.live.recorder import MachineRecorder
 from humwatch_service.live.reference_recorder import ReferenceRecorder
 from humwatch_service.live.retention import Retention
 from humwatch_service.live.stream_recorder import StreamRecorder, beside_predictor, counted_predictor
-from humwatch_service.metrics.live import LiveMetrics
 from humwatch_service.metrics.registry import Metrics
 from humwatch_service.models.registry import Engine, LoadedModel, ModelRegistry
 from humwatch_service.models.versions import ModelVersions
@@ -103,8 +102,25 @@ def make_service(settings: Settings) -> Service:
         return scores_of(state.store.shadows, machine_id, version, in_use=version)
 
     false_alarms = SeenFalseAlarms(state.store, metrics.live, flush=normal.flush, scores=scores)
-    live, shadows = _live(settings, models, state, recorder, gauges, retention, drifts, false_alarms, metrics, tracing)
+    watch = ClockWatch()
+    watch.subscribe(metrics.live.clock_set)
+    watch.subscribe(retention.on_clock_set)
+    live, shadows = _live(
+        settings, models, state, recorder, gauges, retention, drifts, false_alarms, watch, metrics, tracing
+    )
     versions = ModelVersions(models, reload=live.machines.reload, note=state.store.note)
+    calibration = make_calibrations(
+        models,
+        versions,
+        live.machines,
+        state.commissionings,
+        note=state.store.note,
+        candidates=shadows,
+        fit_decision=fit_decision,
+        wanted_a_week=lambda machine_id: settings.machine(machine_id).alarm.false_alarms_a_week,
+        follows_level=lambda machine_id: settings.machine(machine_id).run_state == "level",
+    )
+    watch.subscribe(calibration.upkeep.on_clock_set)
     metrics.watch_readiness(lambda: not models.unready() and not live.machines.unready())
     queue = _queue(settings, metrics)
     return Service(
@@ -123,17 +139,7 @@ def make_service(settings: Settings) -> Service:
         sources=SourceSupervisor(LiveHost(live, state.store), settings.sources, state.store.folders, metrics.folders),
         broadcast=_broadcast(settings, live, metrics),
         versions=versions,
-        calibration=make_calibrations(
-            models,
-            versions,
-            live.machines,
-            state.commissionings,
-            note=state.store.note,
-            candidates=shadows,
-            fit_decision=fit_decision,
-            wanted_a_week=lambda machine_id: settings.machine(machine_id).alarm.false_alarms_a_week,
-            follows_level=lambda machine_id: settings.machine(machine_id).run_state == "level",
-        ),
+        calibration=calibration,
         drifts=drifts,
         false_alarms=false_alarms,
         limits=LimitsFit(state.store, models, versions, scores=scores),
@@ -216,6 +222,7 @@ def _live(
     retention: Retention,
     drifts: Drifts,
     false_alarms: SeenFalseAlarms,
+    watch: ClockWatch,
     metrics: Metrics,
     tracing: Tracing,
 ) -> tuple[LiveParts, Shadows]:
@@ -250,7 +257,7 @@ def _live(
         overload=OverloadWatch(
             load, metrics.live, lambda: machines.fed, relieve=shadows.relieve, throttled_s=ControlGroup().throttled_s
         ),
-        periodic=_periodic(machines, recorder, gauges, retention, drifts, false_alarms, shadows, metrics.live),
+        periodic=_periodic(machines, recorder, gauges, retention, drifts, false_alarms, shadows, watch),
         metrics=metrics.live,
         conclude=shadows.conclude,
     )
@@ -293,11 +300,11 @@ def _periodic(
     drifts: Drifts,
     false_alarms: SeenFalseAlarms,
     shadows: Shadows,
-    metrics: LiveMetrics,
+    watch: ClockWatch,
 ) -> PeriodicTasks:
     machines.on_restored = retention.on_restored
     return PeriodicTasks(
-        PeriodicTask(0.0, ClockWatch([metrics.clock_set, retention.on_clock_set]).look),
+        PeriodicTask(0.0, watch.look),
         PeriodicTask(0.0, machines.restore),
         PeriodicTask(0.0, shadows.restore),
         PeriodicTask(0.0, machines.tick),

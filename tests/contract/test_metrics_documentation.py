@@ -14,6 +14,7 @@ from humwatch_service.metrics.live import DROPS, REFUSALS, RESOURCES, VERDICTS
 from humwatch_service.metrics.registry import METRICS, OUTCOMES, PROCESS_METRICS, STAGES, Metrics
 from humwatch_service.metrics.shadow import BY
 from humwatch_service.protocol.detections import DETECTORS
+from humwatch_service.storage.folder_records import FILE_OUTCOMES
 from humwatch_service.webhooks.policy import DELIVERY_OUTCOMES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text("utf-8")
@@ -65,6 +66,7 @@ def test_every_label_is_explained() -> None:
         ("reason", "humwatch_streams_refused_total", REFUSALS),
         ("by", "humwatch_shadow_alarms_total", BY),
         ("outcome", "humwatch_score_requests_total", OUTCOMES),
+        ("outcome", "humwatch_folder_recordings_total", FILE_OUTCOMES),
         ("outcome", "humwatch_webhook_deliveries_total", DELIVERY_OUTCOMES),
         ("stage", "humwatch_stage_duration_seconds", STAGES),
         ("resource", "humwatch_live_load_ratio", RESOURCES),

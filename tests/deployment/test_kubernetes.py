@@ -199,6 +199,7 @@ def test_there_is_one_pod_with_time_to_finish_and_room_for_what_it_receives(ever
 def test_the_base_alone_is_whole() -> None:
     kinds = [resource["kind"] for resource in rendered("base")]
     assert sorted(kinds) == ["ConfigMap", "Service", "StatefulSet"]
+    assert rendered(".") == rendered("base")
     assert set(environment(rendered("base"))) < set(environment(rendered("overlays/ingress")))
 
 

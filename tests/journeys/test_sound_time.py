@@ -153,6 +153,8 @@ def test_sound_of_unknown_length_that_is_faster_than_time_does_not_collapse(serv
     rows = seconds(server, begun_s - DAY_S - 60, time.time() + 10)
     assert len(rows) >= 30
     assert max(row["at_s"] for row in rows) - min(row["at_s"] for row in rows) >= 30
+    raised = next(message for message in messages if message.get("event") == "raised")
+    assert begun_s <= raised["at_s"] <= time.time()
 
 
 def test_what_is_older_comes_later_and_takes_no_second_that_was_heard(server: Any) -> None:

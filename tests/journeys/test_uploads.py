@@ -164,6 +164,8 @@ def test_what_leaves_a_doubt_is_refused_by_name(client: httpx.Client, recording:
         ("text/plain", b"hello", "does not begin as a recording"),
         ("application/json", b'{"file": "UklGRiQAAABXQVZF"}', "does not begin as a recording"),
         ("image/png", b"\x89PNG\r\n\x1a\n", "does not begin as a recording"),
+        ("audio/L16; rate=16000", b"\1\0" * 500, "/stream?realtime=false"),
+        ("audio/x-raw;format=S32LE;rate=48000", b"\1\0\0\0" * 500, "/stream?realtime=false"),
         ("multipart/mixed; boundary=b", b"--b\r\n\r\nx\r\n--b--", "does not begin as a recording"),
     ],
 )

@@ -46,6 +46,7 @@ def test_everything_on_the_page_works_under_a_path(
     house.calm()
     alarm_id = house.raise_alarm()
     house.calm()
+    house.until(lambda: house.http.get(f"/v1/alarms/{alarm_id}/picture.png").status_code == 200)  # it takes a moment
     page = window.open(url, insecure=True)
     expect(page).to_have_url(re.compile(re.escape(f"{url}/ui/")))
     expect(page.locator("#connection")).to_have_text("live")

@@ -30,7 +30,7 @@ from humwatch.alarm.trackers import ALARM_LEVEL, trackers
 from humwatch.errors import OperationRefused, ShelfTooLong
 
 CLOCK_SET_S: Final = 60.0
-"""Time before its begin at which a shelf cannot be looked at but by a clock that was set back, seconds."""
+"""Time by which clocks are set and nobody has to care, seconds."""
 
 
 class _Observed(NamedTuple):
@@ -83,6 +83,7 @@ class AlarmStateMachine:
         self._shelf = kept.shelf
         self._out_of_service = kept.out_of_service
         self._observed = _Observed("unknown", (NO_SOUND,))
+        self._alarm_sound_s = -math.inf if kept.active is None else kept.active.raised_s
         self._since_off_s = math.inf
         self._settled = False
         self._set_rule(rule, warn_level, limits, warning=False, over=kept.active is not None and not kept.active.over)
@@ -176,6 +177,7 @@ class AlarmStateMachine:
 
         Where the clock was set back behind its begin, a shelf begins anew: nobody wanted silence for longer than it is.
         """
+        self._alarm_sound_s = min(self._alarm_sound_s, at_s)
         shelf = self._shelf
         if shelf is not None and at_s < shelf.at_s - CLOCK_SET_S:
             self._shelf = shelf.model_copy(update={"at_s": at_s, "until_s": at_s + shelf.until_s - shelf.at_s})
@@ -280,12 +282,16 @@ class AlarmStateMachine:
         if score is None:
             self._interrupt()
             return []
-        sure = not observation.reasons
+        sure = not observation.reasons and not self._is_before_the_alarm(observation.at_s)
         self._settled = self._settled or score < self.warn_level
         self._warn_tracker.judge(score, observation.audio_s, sure=sure)
         if not self._alarm_tracker.judge(score, observation.audio_s, sure=sure):
             return []
         return (self._raise if self._alarm_tracker.active else self._end)(observation.at_s, score)
+
+    def _is_before_the_alarm(self, at_s: float) -> bool:
+        """Return True for sound from before that which raised the alarm in force: it does not show that it is over."""
+        return self._alarm is not None and at_s < self._alarm_sound_s - CLOCK_SET_S
 
     def _interrupt(self) -> None:
         """Take a second that cannot be judged; of a machine that is off, what was heard before counts no more."""
@@ -310,6 +316,7 @@ class AlarmStateMachine:
         self._last_number += 1
         self._unannounced_s = 0.0
         self._alarm = ActiveAlarm(number=self._last_number, raised_s=at_s)
+        self._alarm_sound_s = at_s
         return [self._event("raised", at_s, score=score, announced=self._shelf is None)]
 
     def _end(self, at_s: float, score: float) -> list[AlarmEvent]:

@@ -14,18 +14,18 @@ import numpy as np
 from humwatch.arrays import Float32, Float64, Int64
 from humwatch.audio.features import FeatureSpec, mel_corners_hz
 
-EMPTY_DB: Final = -78.0
-"""Mel level that rounding to 16 bits stays below: -87 dB, -82 dB with dither; finer samples are quieter still."""
+EMPTY_DB: Final = -75.0
+"""Mel level that stays below what rounding to 16 bits leaves (-87 dB, -82 dB with dither; finer samples less), and
+below the images of loud lines that a plain resampler leaves."""
 NEVER_LOUDER_DB: Final = -60.0
 """No frame is louder above a wall: not even an impact is, through the skirts of a plain resampler."""
-WALL_DB: Final = 15.0
-"""Fall at a wall. No recording of a machine fell by more than 9.5 dB, at any gain (docs/sources.md)."""
 LOST_DB: Final = 3.0
 """Sound that the calibration had above a wall, louder by this than what is there now: else it is as it was."""
 LOST_WALL_DB: Final = 10.0
 """Fall at a wall above which the calibration had sound that was louder by as much."""
-SKIRTS: Final = (1.06, 1.25)
-"""Ratios of the frequencies above and below a wall: of a good resampler or a codec, and of a plain one."""
+SKIRTS: Final = ((1.06, 15.0), (1.25, 20.0))
+"""Ratio of the frequencies above and below a wall, and its fall, dB: of a good resampler or a codec, of a plain one.
+No recording of a machine fell by more than 9.5 dB within either, at any gain (docs/sources.md)."""
 BELOW: Final = 1.25
 """Ratio of the frequencies that are looked at below a wall."""
 LOWEST_HZ: Final = 1_500.0
@@ -51,7 +51,9 @@ class BandLimit:
         """
         self._bands = bands
         self._centres_hz = mel_corners_hz(spec)[1:-1][bands]
-        self._above = [np.searchsorted(self._centres_hz, skirt * self._centres_hz) for skirt in SKIRTS]
+        self._above = [
+            (np.searchsorted(self._centres_hz, ratio * self._centres_hz), wall_db) for ratio, wall_db in SKIRTS
+        ]
         self._below = np.searchsorted(self._centres_hz, self._centres_hz / BELOW)
         self._least_steps = least_steps
         self._normal_db = normal_db
@@ -91,22 +93,26 @@ class BandLimit:
         # the highest mean and peak of a band and all above
         mean_above, peak_above = (np.maximum.accumulate(levels[::-1])[::-1] for levels in (mean_db, peak_db))
         empty = int(np.argmax((mean_above <= EMPTY_DB) & (peak_above <= NEVER_LOUDER_DB)))
-        for above in self._above:
+        for above, wall_db in self._above:
             for band in range(int(np.searchsorted(above, empty)), len(mean_db)):
                 first = int(above[band])
                 if first == len(mean_db) or self._centres_hz[band] > self._centres_hz[empty]:
                     break
-                if self._is_wall(band, first, mean_db, float(mean_above[first])):
-                    return float(self._centres_hz[band])
+                if self._is_wall(band, first, mean_db, float(mean_above[first]), wall_db):
+                    return self._unless_learnt(float(self._centres_hz[band]))
         return None
 
-    def _is_wall(self, band: int, first: int, mean_db: Float64, loudest_db: float) -> bool:
+    def _unless_learnt(self, limit_hz: float) -> float | None:
+        """Return a limit, but for one that may be the recorder's, where nobody knows the machine's normal sound."""
+        learnt = self._normal_db is None and limit_hz >= LEARNT_SHARE * float(self._centres_hz[-1])
+        return None if learnt else limit_hz
+
+    def _is_wall(self, band: int, first: int, mean_db: Float64, loudest_db: float, wall_db: float) -> bool:
         """Return True if sound ends at a band, of which nothing is left from the band ``first`` on."""
-        centre_hz = float(self._centres_hz[band])
-        if centre_hz < LOWEST_HZ:
+        if self._centres_hz[band] < LOWEST_HZ:
             return False
         fall_db = float(np.percentile(mean_db[self._below[band] : band + 1], 25)) - loudest_db
         if self._normal_db is None:
-            return fall_db >= WALL_DB and centre_hz < LEARNT_SHARE * float(self._centres_hz[-1])
+            return fall_db >= wall_db
         lost_db = float(np.mean(self._normal_db[first:] - mean_db[first:]))
-        return (fall_db >= WALL_DB and lost_db >= LOST_DB) or min(fall_db, lost_db) >= LOST_WALL_DB
+        return (fall_db >= wall_db and lost_db >= LOST_DB) or min(fall_db, lost_db) >= LOST_WALL_DB

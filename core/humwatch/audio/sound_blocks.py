@@ -26,7 +26,6 @@ are, from 25 ms on they raise alarms; no recording of a machine stood still for 
 BESIDE_SECONDS: Final = 0.01
 BESIDE_SAMPLES: Final = 160
 """Sound right beside a hole that has to move: where it decays to nothing, as behind a noise gate, it does not."""
-HOLE_FLOOR_DBFS: Final = MIN_DBFS + 1.0
 FLAT_DROP: Final = 4.0
 """A flat top falls to its sides by so many steps of the samples: the crest of a slow wave falls by one."""
 
@@ -38,11 +37,13 @@ class Hole(NamedTuple):
         value: value of its samples.
         start: index of its first sample in the block; negative where it began before.
         samples: its length so far, samples.
+        beside_dbfs: level of the sound right beside it.
     """
 
     value: float
     start: int
     samples: int
+    beside_dbfs: float
 
 
 class SoundBlock(NamedTuple):
@@ -60,6 +61,7 @@ class SoundBlock(NamedTuple):
         held: values of the stretches that reached ``HELD_SECONDS`` in the block, behind a block of sound that moved.
         flat: samples on flat tops at the lowest and at the highest sample; none where samples have a full scale.
         holes: holes that reach into the block.
+        beside: level right before each of the stretches ``held``, dBFS.
     """
 
     n: int
@@ -72,6 +74,7 @@ class SoundBlock(NamedTuple):
     held: tuple[float, ...]
     flat: tuple[int, int] = (0, 0)
     holes: tuple[Hole, ...] = ()
+    beside: tuple[float, ...] = ()
 
     @property
     def level_dbfs(self) -> float:
@@ -131,7 +134,7 @@ class BlockMeter:
         self._last: Float32 | None = None
         self._finder.reset()
         self._measured_samples = 0
-        self._goes_on: bool | None = None
+        self._goes_on: tuple[float | None] | None = None
         self._first: Stretch | None = None
 
     def push(self, mono: Float32) -> list[SoundBlock]:
@@ -155,20 +158,23 @@ class BlockMeter:
         clipped = np.zeros(len(rows), np.int64)
         if self._full_scale and not (low.min() > -CLIP_LEVEL and high.max() < CLIP_LEVEL):
             clipped = np.count_nonzero(np.abs(rows) >= CLIP_LEVEL, axis=1)
-        longest, held, holes = self._stretches(rows)
+        longest, held, holes, beside = self._stretches(rows)
         self._last = rows[-1].copy()
         self._measured_samples += mono.size
         numbers = (wide.sum(axis=1), np.vecdot(wide, wide), clipped, low, high)
         columns = [column.tolist() for column in numbers]
         flat = [(0, 0)] * len(rows) if self._full_scale else [_flat_tops(row) for row in rows]
-        return [SoundBlock(size, *row) for row in zip(*columns, longest, held, flat, holes, strict=True)]
+        return [SoundBlock(size, *row) for row in zip(*columns, longest, held, flat, holes, beside, strict=True)]
 
-    def _stretches(self, rows: Float32) -> tuple[list[int], list[tuple[float, ...]], list[tuple[Hole, ...]]]:
-        """Return ``longest``, ``held`` and ``holes`` of each of some blocks, float32 (blocks, samples)."""
+    def _stretches(
+        self, rows: Float32
+    ) -> tuple[list[int], list[tuple[float, ...]], list[tuple[Hole, ...]], list[tuple[float, ...]]]:
+        """Return ``longest``, ``held``, ``holes`` and ``beside`` of each of some blocks, float32 (blocks, samples)."""
         blocks, size = rows.shape
         longest = [0] * blocks
         held: list[tuple[float, ...]] = [()] * blocks
         holes: list[tuple[Hole, ...]] = [()] * blocks
+        beside: list[tuple[float, ...]] = [()] * blocks
         goes_on, self._goes_on = self._goes_on, None
         for found in self._finder.push(rows.ravel()):
             value, start, end = found
@@ -176,29 +182,34 @@ class BlockMeter:
                 longest[block] = max(longest[block], min(end, (block + 1) * size) - start)
             became_long = start + self._least - 1
             if became_long >= 0 and self._is_behind_movement(rows, became_long // size):
-                held[became_long // size] += (value,)
+                level_dbfs = self._moving_before(rows, start)
+                if level_dbfs is not None and level_dbfs >= HELD_FLOOR_DBFS:
+                    held[became_long // size] += (value,)
+                    beside[became_long // size] += (level_dbfs,)
             if self._measured_samples + start == 0:  # whether sound moves beside it is not known yet
-                self._first, is_hole = Stretch(value, 0, self._measured_samples + end), False
+                self._first, beside_dbfs = Stretch(value, 0, self._measured_samples + end), None
+            elif start < 0 and goes_on is not None:
+                (beside_dbfs,) = goes_on
             else:
-                is_hole = goes_on if start < 0 and goes_on is not None else self._is_hole_behind(rows, found)
-            if is_hole:
-                self._add_hole(holes, found, size)
+                beside_dbfs = self._moving_before(rows, start)
+            if beside_dbfs is not None:
+                self._add_hole(holes, found, size, beside_dbfs)
             if end == rows.size:
-                self._goes_on = is_hole
+                self._goes_on = (beside_dbfs,)
         self._add_first_hole(holes, rows)
-        return longest, held, holes
+        return longest, held, holes, beside
 
-    def _add_hole(self, holes: list[tuple[Hole, ...]], found: Stretch, size: int) -> None:
+    def _add_hole(self, holes: list[tuple[Hole, ...]], found: Stretch, size: int, beside_dbfs: float) -> None:
         for block in range(max(0, found.start) // size, (found.end - 1) // size + 1):
             samples = min(found.end, (block + 1) * size) - found.start
             if samples >= self._hole:
-                holes[block] += (Hole(found.value, found.start - block * size, samples),)
+                holes[block] += (Hole(found.value, found.start - block * size, samples, beside_dbfs),)
 
-    def _is_hole_behind(self, rows: Float32, found: Stretch) -> bool:
-        """Return True if sound moved right before a stretch."""
+    def _moving_before(self, rows: Float32, start: int) -> float | None:
+        """Return the level right before a sample, counted from the first of the blocks; None where nothing moves."""
         before = self._with_last(rows)
-        start = before.size - rows.size + found.start
-        return _moves(before[max(0, start - self._beside) : start].astype(np.float64), HOLE_FLOOR_DBFS)
+        end = before.size - rows.size + start
+        return _moving_dbfs(before[max(0, end - self._beside) : end].astype(np.float64))
 
     def _add_first_hole(self, holes: list[tuple[Hole, ...]], rows: Float32) -> None:
         """Add the stretch at the start of all sound to the block that shows that sound moves behind it."""
@@ -208,9 +219,10 @@ class BlockMeter:
         self._first = None
         around = self._with_last(rows)
         end = around.size - rows.size + first.end - self._measured_samples
-        if first.end >= self._hole and _moves(around[end : end + self._beside].astype(np.float64), HOLE_FLOOR_DBFS):
+        beside_dbfs = _moving_dbfs(around[end : end + self._beside].astype(np.float64))
+        if first.end >= self._hole and beside_dbfs is not None:
             block = max(0, first.end + self._beside - self._measured_samples - 1) // size
-            holes[block] += (Hole(first.value, -self._measured_samples - block * size, first.end),)
+            holes[block] += (Hole(first.value, -self._measured_samples - block * size, first.end, beside_dbfs),)
 
     def _with_last(self, rows: Float32) -> Float32:
         return rows.ravel() if self._last is None else np.concatenate([self._last, rows.ravel()])
@@ -218,27 +230,27 @@ class BlockMeter:
     def _is_behind_movement(self, rows: Float32, block: int) -> bool:
         """Return True if the sound of the block before this one moves by more than rounding."""
         before = rows[block - 1] if block else self._last
-        return before is not None and _moves(before.astype(np.float64))
+        return before is not None and (_moving_dbfs(before.astype(np.float64)) or MIN_DBFS) >= HELD_FLOOR_DBFS
 
 
-def _moves(wide: Float64, floor_dbfs: float = HELD_FLOOR_DBFS) -> bool:
+def _moving_dbfs(wide: Float64) -> float | None:
+    """Return the level of samples that move by more than their rounding; None for others."""
     if wide.size < 2:
-        return False
+        return None
     level_dbfs = dbfs(float(wide @ wide) / wide.size - (float(wide.sum()) / wide.size) ** 2)
     steps = np.abs(np.diff(wide))
     smallest = float(steps.min(where=steps > 0, initial=np.inf))
-    return level_dbfs >= floor_dbfs and 10 ** (level_dbfs / 20) >= HELD_STEPS * smallest
+    return level_dbfs if 10 ** (level_dbfs / 20) >= HELD_STEPS * smallest else None
 
 
 def _flat_tops(row: Float32) -> tuple[int, int]:
-    """Return the numbers of samples that repeat the lowest and the highest value of a block, as on flat tops."""
+    """Return the numbers of samples at the lowest and the highest value of a block, but for those of slow crests."""
     return _flat_top(-row), _flat_top(row)
 
 
 def _flat_top(row: Float32) -> int:
     top = row == row.max()
-    repeated = int(np.count_nonzero(top[1:] & top[:-1]))
-    if not repeated or top.all():
+    if top.all():
         return 0
     steps = np.abs(np.diff(row))
     falls = steps[top[1:] != top[:-1]]

@@ -168,6 +168,11 @@ class CalibrationBuffer:
             self._clips = [clip for clip in self._clips if clip.minute >= number]
             self._first = max(self._first, number)
 
+    def shift(self, seconds: float) -> None:
+        """Move the times of what is held, as after the clock was set."""
+        with self._lock:
+            self._clips = [replace(clip, at_s=clip.at_s + seconds) for clip in self._clips]
+
     def times(self) -> list[float]:
         """Return the times at which the minutes that are held begin, the open one left out, seconds since 1970."""
         held = self._held()

@@ -217,6 +217,18 @@ class NormalCollector:
             self._taken.remove(at_s)
             self._times = None
 
+    def on_clock_set(self, seconds: float, plan: CollectionPlan, taken: Sequence[float]) -> None:
+        """Follow a clock that was set.
+
+        Args:
+            seconds: so much later it is by the new clock.
+            plan: the plan by the new clock.
+            taken: times of the minutes that were released, by the new clock, seconds since 1970.
+        """
+        with self._lock:
+            self._kept.shift(seconds)
+            self.plan, self._taken, self._times = plan, list(taken), None
+
     def _current(self) -> CollectedStream | None:
         """Return the stream that began last, None once all is collected; for the thread that pushes."""
         begun, self._begun = self._begun, None

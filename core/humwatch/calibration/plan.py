@@ -112,6 +112,14 @@ class CollectionPlan(BaseModel):
             until_s=start_s + period_s,
         )
 
+    def shifted(self, seconds: float) -> CollectionPlan:
+        """Return the same plan so much later, as after the clock was set."""
+        ends = {
+            name: None if at_s is None else at_s + seconds
+            for name, at_s in (("collect_until_s", self.collect_until_s), ("until_s", self.until_s))
+        }
+        return self.model_copy(update={"start_s": self.start_s + seconds, **ends})
+
     def due_s(self, taken: Sequence[float]) -> float | None:
         """Return the time from which the next minute is wanted; None where no more are wanted.
 

@@ -108,10 +108,11 @@ def from_copies(one: Calibration, other: Calibration) -> bool:
     if mine is None or theirs is None or mine.mean.shape != theirs.mean.shape:
         return False
     apart_db = mine.mean - theirs.mean
-    if one.float_scale == other.float_scale and abs(apart_db.mean()) < COPY_GAIN_DB:
+    gain_db = float(np.median(apart_db))
+    if one.float_scale == other.float_scale and abs(gain_db) < COPY_GAIN_DB:
         return False
     error_db = np.sqrt(np.diag(mine.covariance) / max(1, one.recordings))
-    return bool(np.sqrt(np.mean((apart_db - apart_db.mean()) ** 2)) < COPY_SHARE * np.sqrt(np.mean(error_db**2)))
+    return bool(np.median(np.abs(apart_db - gain_db)) < COPY_SHARE * np.median(error_db))
 
 
 def _comparable(one: PipelineSpec, other: PipelineSpec) -> bool:

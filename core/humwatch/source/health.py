@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final
 
 from humwatch.arrays import Float32, Float64
 from humwatch.audio.band_limit import BandLimit
@@ -23,26 +23,23 @@ from humwatch.audio.quality import (
 )
 from humwatch.audio.sound_blocks import BLOCKS_A_SECOND, HELD_SECONDS, BlockMeter, SoundBlock, SoundSums
 from humwatch.source.clock import SourceClock
+from humwatch.source.faults import HARD_FAULTS, SOURCE_FAULTS, FaultReport, SourceFault
+from humwatch.source.lost_sound import HELD_STRETCHES, held_in, holes_in
 
-SourceFault = Literal[
-    "bandwidth_limited",
-    "silent",
-    "stuck",
-    "drop_outs",
-    "wrong_rate",
-    "clipped",
-    "dc_offset",
-    "level_unusual",
-    "clock_drift",
+__all__ = [
+    "CLOCK_DRIFT",
+    "HARD_FAULTS",
+    "HELD_SECONDS",
+    "HELD_STRETCHES",
+    "LEAST_SOUND_S",
+    "MOST_BLOCKS",
+    "SOURCE_FAULTS",
+    "WINDOW_S",
+    "WRONG_RATE",
+    "FaultReport",
+    "SourceFault",
+    "SourceHealth",
 ]
-SOURCE_FAULTS: Final[tuple[SourceFault, ...]] = get_args(SourceFault)
-
-HARD_FAULTS: Final[frozenset[SourceFault]] = frozenset(
-    {"bandwidth_limited", "silent", "stuck", "drop_outs", "wrong_rate"}
-)
-"""Faults with which nothing can be said of the machine: it is not in the sound, or at other frequencies, or between
-holes whose edges sound like impacts. The others leave the machine audible, and it may cause them itself: a fault can
-be so loud that it clips or leaves the usual levels. A score beside them can warn and alarm, but is never normal."""
 
 WINDOW_S: Final = 10.0
 """Length of the window of sound that faults are found in: as much as a clip."""
@@ -51,30 +48,9 @@ LEAST_SOUND_S: Final = 3.0
 MOST_BLOCKS: Final = 400
 """Gaps make blocks shorter; this bounds them, however a client counts."""
 
-HELD_STRETCHES: Final = 3
-"""So many stretches of one value for ``HELD_SECONDS`` are drop-outs that the source has filled with zeros or with its
-last sample. A microphone's own hiss is louder than ``SILENT_DBFS``, 1.8 steps of 16 bits: two samples of it are equal
-once in six times, twenty in a row (5 ms at 4 kHz) never."""
-FLAT_PEAK: Final = 0.01
-"""A stretch this close (share of the range) to the highest or lowest sample of the window is a crest or a flat peak:
-clipping, at full scale or at an amplifier's. Digital zero is none, whatever the offset."""
-
 WRONG_RATE: Final = 0.02
 CLOCK_DRIFT: Final = 0.003
 """Sound cards' clocks differ by 0.01 %; 2 % moves a tone above 1 kHz by nearly a whole mel band."""
-
-
-@dataclass(frozen=True)
-class FaultReport:
-    """A fault of the source, with the numbers that show it."""
-
-    code: SourceFault
-    message: str
-
-    @property
-    def hard(self) -> bool:
-        """True if nothing can be said of the machine while the fault lasts."""
-        return self.code in HARD_FAULTS
 
 
 @dataclass(frozen=True)
@@ -174,7 +150,7 @@ class SourceHealth:
     def add(self, block: SoundBlock) -> None:
         """Count the next measured block."""
         if block.held and not self._blocks:  # nothing before it is known any more
-            block = block._replace(held=())
+            block = block._replace(held=(), beside=())
         self._hole_blocks += bool(block.holes)
         if len(self._blocks) == MOST_BLOCKS:
             self._forget_block()
@@ -220,17 +196,14 @@ class SourceHealth:
 
     def holes(self) -> list[tuple[int, int]]:
         """Return the holes in the window, also those that are long: first sample and one past the last of each."""
-        if not self._hole_blocks:
+        return holes_in(self._blocks, self._ends) if self._hole_blocks else []
+
+    def short_holes(self) -> list[tuple[int, int]]:
+        """Return the parts of the window with stretches of one value, where there are so many that sound was lost."""
+        if held_in(self._blocks) < HELD_STRETCHES:
             return []
-        low, high = min(block.low for block in self._blocks), max(block.high for block in self._blocks)
-        margin = FLAT_PEAK * (high - low)
-        found: dict[int, int] = {}
-        for block, end in zip(self._blocks, self._ends, strict=True):
-            for value, start, samples in block.holes:
-                if value == 0.0 or low + margin < value < high - margin:
-                    at = end - block.n + start
-                    found[at] = max(found.get(at, 0), at + samples)
-        return sorted(found.items())
+        ends = zip(self._blocks, self._ends, strict=True)
+        return [(end - block.n, end) for block, end in ends if block.held]
 
     @property
     def missing_band_text(self) -> str | None:
@@ -266,7 +239,7 @@ class SourceHealth:
         """True while one of ``HARD_FAULTS`` but ``drop_outs`` holds: no sample of such sound is the machine's own."""
         return (
             self.missing_band_text is not None
-            or bool(self._blocks and self._blocks[-1].holes)
+            or bool(self._blocks and self._blocks[-1].holes and self.holes())
             or standstill(self._longest_stretch() / self._rate_hz) is not None
             or self._silence() is not None
             or self._clock_fault()[0] == "wrong_rate"
@@ -340,7 +313,7 @@ class SourceHealth:
         return SoundSums(latest)
 
     def _missing(self) -> str | None:
-        held = self._held_stretches()
+        held = held_in(self._blocks)
         holes = [(start, end) for start, end in self.holes() if end - start < STUCK_SECONDS * self._rate_hz]
         gaps = [loss.samples for loss in self._losses if loss.samples]
         overflows = sum(loss.overflows for loss in self._losses)
@@ -352,15 +325,6 @@ class SourceHealth:
         ]
         found = [part for part in parts if part]
         return f"sound is missing from the last {WINDOW_S:.0f} s: {', '.join(found)}" if found else None
-
-    def _held_stretches(self) -> int:
-        """Return the number of long stretches of one value that are neither crests nor flat peaks."""
-        values = [value for block in self._blocks for value in block.held]
-        if not values:
-            return 0
-        low, high = min(block.low for block in self._blocks), max(block.high for block in self._blocks)
-        margin = FLAT_PEAK * (high - low)
-        return sum(value == 0.0 or low + margin < value < high - margin for value in values)
 
     def _clock_fault(self) -> tuple[SourceFault | None, str]:
         rate = self._clock.rate

@@ -18,7 +18,7 @@ from humwatch.audio.quality import (
     silence,
     standstill,
 )
-from humwatch.audio.sound_blocks import SoundBlock, SoundSums
+from humwatch.audio.sound_blocks import HELD_SECONDS, SoundBlock, SoundSums
 from humwatch.run_state import OFF_SECONDS, RunGate
 from humwatch.source.health import LEAST_SOUND_S, SourceHealth
 from humwatch.source.monitor import SourceMonitor
@@ -57,6 +57,7 @@ class RecordingSource:
         self._unlimited: list[Span] = []
         self._stuck: list[Span] = []
         self._holes: dict[int, int] = {}
+        self._short: dict[int, int] = {}
 
     def push(self, mono: Float32) -> None:
         """Take float32 (n,)."""
@@ -86,9 +87,9 @@ class RecordingSource:
             self._note(rest, self._monitor.position)
         if self._sums_of_all.level_dbfs < self._health.silent_dbfs:
             self._silent = [(0, self._monitor.position)]
-        if self._monitor.running is not False and self._monitor.stopping:
-            quiet = round(self._monitor.quiet_s * self._rate_hz)
-            _add(self._off, (self._monitor.position - quiet, self._monitor.position))
+        quiet = self._monitor.position - round(self._monitor.quiet_s * self._rate_hz), self._monitor.position
+        if self._monitor.running is not False and self._monitor.stopping and not self._reaches_stuck(quiet):
+            _add(self._off, quiet)
 
     def reasons(self, start: int, end: int) -> tuple[WarningCode, ...]:
         """Return why the samples from ``start`` to before ``end`` cannot be judged; empty where they can."""
@@ -118,7 +119,7 @@ class RecordingSource:
                 silent or (f"nothing is heard for {self._length_s(self._silent):.1f} s" if self._silent else None),
             ),
             ("stuck", None if silent else standstill(max((self._length_s([one]) for one in self._stuck), default=0.0))),
-            ("drop_outs", self._missing(holes) if holes and not silent else None),
+            ("drop_outs", self._missing(holes) if (holes or self._short) and not silent else None),
             ("not_running", self._standing() if self._off and not silent else None),
             ("clipped", clipping(sums.clipped_share, full_scale=self._full_scale)),
             ("dc_offset", off_centre(sums.mean, full_scale=self._full_scale)),
@@ -134,12 +135,16 @@ class RecordingSource:
         yield "bandwidth_limited", self._unlimited
         yield "silent", self._silent
         yield "stuck", self._stuck
-        yield "drop_outs", self._short_holes
+        yield "drop_outs", [*self._short_holes, *self._short.items()]
         yield "not_running", self._off
 
     @property
     def _short_holes(self) -> list[Span]:
         return [one for one in sorted(self._holes.items()) if self._length_s([one]) < STUCK_SECONDS]
+
+    def _reaches_stuck(self, span: Span) -> bool:
+        """Return True if a value that stays is in a span: it is quiet without the machine."""
+        return any(start < span[1] and end > span[0] for start, end in self._stuck)
 
     def _follow(self, mono: Float32) -> None:
         for quantum in self._monitor.follow(mono):
@@ -150,6 +155,8 @@ class RecordingSource:
     def _note(self, block: SoundBlock, end: int) -> None:
         self._blocks.append(block)
         self._holes.update(self._health.holes())
+        if block.held:
+            self._short.update(self._health.short_holes())
         if block.longest >= STUCK_SECONDS * self._rate_hz:
             _add(self._stuck, (max(0, end - max(block.longest, block.n)), end))
         if self._health.is_silent:
@@ -177,6 +184,10 @@ class RecordingSource:
         return sum(end - start for start, end in spans) / self._rate_hz
 
     def _missing(self, holes: list[Span]) -> str:
+        if not holes:
+            first_s = min(self._short) / self._rate_hz
+            at_least = f"stretches of one value for {HELD_SECONDS * 1000:.0f} ms or more"
+            return f"{at_least}, the first near {first_s:.1f} s: sound was lost"
         return f"{holes_text(holes, self._rate_hz)}, the first at {holes[0][0] / self._rate_hz:.2f} s: sound was lost"
 
     def _standing(self) -> str:

@@ -8,7 +8,7 @@ from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.builders import stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.models import common as common_models
 
-from humwatch_dashboards import machine_decide, variables
+from humwatch_dashboards import machine_decide, machine_time, variables
 from humwatch_dashboards.dashboard import MACHINE_UID, STEP_S, Annotation, new_dashboard, outside
 from humwatch_dashboards.palette import AMBER, BLUE, FAULTS, GREY, RED, SKY, STATES, Shown, mapped, state_number
 from humwatch_dashboards.panels import (
@@ -67,6 +67,7 @@ def machine() -> builders.Dashboard:
             (8, [(24, _faults())]),
             (8, [(12, _level()), (12, _drift())]),
             (8, [(8, _gaps()), (8, _drops()), (8, _work())]),
+            *machine_time.panel_rows(),
             (6, [(8, _events()), (16, _model())]),
         ],
     )

@@ -27,6 +27,7 @@ def panel_rows() -> list[PanelRow]:
     """Return the panels, row by row."""
     return [
         (8, [(8, _processor()), (8, _memory()), (8, _files())]),
+        (8, [(12, _throttled()), (12, _clock())]),
         (8, [(8, _http()), (8, _problems()), (8, _errors())]),
         (8, [(6, _deliveries()), (6, _pending()), (6, _evidence()), (6, _purged())]),
         (8, [(16, _models()), (8, _build())]),
@@ -36,6 +37,29 @@ def panel_rows() -> list[PanelRow]:
 def _processor() -> timeseries.Panel:
     text = PanelText("Processor", "Cores that the service uses.", COUNT, decimals=2)
     return graph(text, Query(f"rate(process_cpu_seconds_total{{{SERVICE}}}[$__rate_interval])", "{{instance}}")).min(0)
+
+
+def _throttled() -> timeseries.Panel:
+    text = PanelText(
+        "Held back by a CPU quota",
+        "Share of time in whose periods the CPU quota of the container was used up: all of the service stands still for"
+        " the rest of such a period. Above 0 for long: raise the quota, or give processors by number.",
+        RATIO,
+        decimals=0,
+    )
+    return graph(text, Query(f"humwatch_cpu_throttled_ratio{{{SERVICE}}}", "{{instance}}")).min(0).max(1)
+
+
+def _clock() -> timeseries.Panel:
+    text = PanelText(
+        "Clock set",
+        "Times, in the hour before, that the wall clock was set by more than two seconds, or that the box slept. Live"
+        " sound is dated anew; often: look at the time service of the box.",
+        COUNT,
+        decimals=0,
+    )
+    steps = f"sum by (instance, direction) (increase(humwatch_clock_steps_total{{{SERVICE}}}[1h]))"
+    return graph(text, Query(steps, "{{instance}}: {{direction}}")).min(0)
 
 
 def _memory() -> timeseries.Panel:

@@ -23,6 +23,8 @@ SETTLED_S: Final = 2 * LOOK_BACK_S
 """Time after the end of the collecting at which no minute is on its way to the disk any more."""
 RETRY_S: Final = 60.0
 """Time after which a version is tried again that could not be made."""
+BEFORE_S: Final = 60.0
+"""Lead of a plan's start from which it is for recordings: their time goes by, not the clock's."""
 ITSELF: Final = "commissioning"
 """Who a version is used by, where it happens by itself."""
 
@@ -114,7 +116,9 @@ class Commissioning:
 
     @property
     def now_s(self) -> float:
-        """Time now, or of the sound where that is ahead, seconds since 1970."""
+        """Time now, or of the sound where that is ahead or the plan begins with sound of before, seconds since 1970."""
+        if self.record.plan.start_s < self.record.started_s - BEFORE_S:
+            return self.collector.progress.heard_s or self.record.plan.start_s
         return max(self._clock(), self.collector.progress.heard_s or 0.0)
 
     @property
@@ -182,6 +186,28 @@ class Commissioning:
         record = self.record.model_copy(update=changes)
         self._folder.write_record(self.machine_id, record.model_dump_json().encode())
         self.record = record
+
+    def on_clock_set(self, seconds: float) -> None:
+        """Follow a clock that was set by so many seconds (blocking): the plan and its minutes keep their places by it.
+
+        A plan for recordings stays: their times were said. Raises :class:`StateUnusable`.
+        """
+        record = self.record
+        if abs(seconds) <= BEFORE_S or record.plan.start_s < record.started_s - BEFORE_S:
+            return
+        self.keep_record(
+            plan=record.plan.shifted(seconds),
+            started_s=record.started_s + seconds,
+            heard_s=None if record.heard_s is None else record.heard_s + seconds,
+        )
+        self.times = {number: at_s + seconds for number, at_s in self.times.items()}
+        self.collector.on_clock_set(seconds, self.record.plan, list(self.times.values()))
+
+    def leave_the_future(self) -> None:
+        """Bring back a plan that begins later than now (blocking): it was made by a clock that was ahead."""
+        ahead_s = self.record.plan.start_s - self._clock()
+        if ahead_s > BEFORE_S:
+            self.on_clock_set(-ahead_s)
 
     def change_stage(self, stage: StageCard, state: StageState, reason: str) -> None:
         """Let a stage be in a state, for a reason (blocking); nothing is written where that is known."""

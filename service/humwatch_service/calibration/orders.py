@@ -75,6 +75,7 @@ class CalibrationOrders:
         plan: PlanKind = "in_a_row",
         minutes: int = DEFAULT_MINUTES,
         normal_s: float | None = None,
+        start_s: float | None = None,
         accept: Acceptance | None = None,
         spec: CalibrationSpec | None = None,
         score: ScoreKind | None = None,
@@ -89,6 +90,7 @@ class CalibrationOrders:
             plan: how minutes are spread.
             minutes: number of minutes in a row; a day or a week has a number of its own.
             normal_s: length of the period that is declared normal, seconds; None for that of the plan.
+            start_s: start of that period, for recordings that are sent with their times, seconds since 1970; None: now.
             accept: who accepts versions; None for the usual one of the plan.
             spec: rates and method of the thresholds.
             score: kind of score of the new version; None for the default of new bundles.
@@ -110,7 +112,7 @@ class CalibrationOrders:
             running = self._starter.planned(
                 machine_id,
                 model,
-                self._starter.plan(plan, minutes, normal_s),
+                self._starter.plan(plan, minutes, normal_s, start_s),
                 beside=self._running,
                 accept=accept,
                 spec=spec or CalibrationSpec(),

@@ -17,6 +17,7 @@ from humwatch_service.calibration.record import Acceptance, CommissioningRecord
 from humwatch_service.calibration.version_use import VersionUse
 from humwatch_service.models.recalibration import RecalibrationRequest, pipeline_for
 from humwatch_service.models.registry import LoadedModel, ModelRegistry, load_model
+from humwatch_service.protocol.limits import EARLIEST_S
 from humwatch_service.storage.commissionings import CommissioningFolder
 
 MAX_FIT_BYTES: Final = 3 << 29
@@ -65,11 +66,21 @@ class CommissioningStarter:
                 raise MachineNotFound(text) from error
             raise
 
-    def plan(self, kind: PlanKind, minutes: int, normal_s: float | None) -> CollectionPlan:
-        """Return a plan from now on. Raises :class:`CalibrationError`: the minutes do not fit into it."""
+    def plan(
+        self, kind: PlanKind, minutes: int, normal_s: float | None, start_s: float | None = None
+    ) -> CollectionPlan:
+        """Return a plan from now on, or from a time in the past on, seconds since 1970.
+
+        Raises:
+            CalibrationError: the minutes do not fit into it, or no sound was recorded then.
+        """
+        now_s = self._clock()
+        if start_s is not None and not EARLIEST_S <= start_s <= now_s:
+            raise CalibrationError(f"start_s is {start_s:.0f}: it has to be a time between 1990 and now")
+        begins_s = now_s if start_s is None else start_s
         if kind == "in_a_row":
-            return CollectionPlan.in_a_row(minutes, self._clock(), normal_s=normal_s)
-        return CollectionPlan.over(kind, self._clock(), normal_s=normal_s)
+            return CollectionPlan.in_a_row(minutes, begins_s, normal_s=normal_s)
+        return CollectionPlan.over(kind, begins_s, normal_s=normal_s)
 
     def planned(
         self,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Final
 
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from humwatch.errors import HumwatchError
+from humwatch_service.calibration.commissioning import Commissioning
 from humwatch_service.calibration.record import CommissioningRecord
 from humwatch_service.calibration.running import RunningCommissionings
 from humwatch_service.calibration.sound_feed import SoundFeed
@@ -51,6 +53,11 @@ class CommissioningUpkeep:
         self._registry = registry
         self._live = live
         self._folder = folder
+        self._set_by_s: deque[float] = deque(maxlen=1_000)
+
+    def on_clock_set(self, seconds: float) -> None:
+        """Know that the clock was set by so many seconds; from any thread."""
+        self._set_by_s.append(seconds)
 
     async def run(self) -> None:
         """Take up what was going on before a restart, and do what is due, until cancelled."""
@@ -95,11 +102,13 @@ class CommissioningUpkeep:
 
     async def advance(self) -> None:
         """Keep minutes, and do what is due for each commissioning: make a version, use it, or end."""
+        set_by_s = sum(self._set_by_s.popleft() for _ in range(len(self._set_by_s)))
         for running in self._running:
             async with self._running.changing:
                 if not self._running.has(running):
                     continue
                 try:
+                    await run_in_threadpool(_follow_clock, running, set_by_s)
                     last = await self._steps.step(running)
                     if last is not None:
                         await self._running.complete(running, last)
@@ -128,3 +137,9 @@ class CommissioningUpkeep:
             return
         self._running.take_up(running)
         _log.info("a commissioning goes on", machine_id=machine_id, minutes=len(running.times))
+
+
+def _follow_clock(running: Commissioning, set_by_s: float) -> None:
+    if set_by_s:
+        running.on_clock_set(set_by_s)
+    running.leave_the_future()

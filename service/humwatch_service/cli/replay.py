@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -30,7 +31,7 @@ from humwatch_service.cli.console import failures, say
 from humwatch_service.cli.given import on_disk
 from humwatch_service.cli.interruption import interruptible
 from humwatch_service.client import Backlog, LinkEvent, Patience, ServiceAddress, StreamClient
-from humwatch_service.errors import ServiceUnreachable
+from humwatch_service.errors import RequestInvalid, ServiceUnreachable
 from humwatch_service.protocol.messages import Bye, Hello, Score, ServerMessage
 from humwatch_service.sources.sequence import RecordingSequence
 
@@ -72,6 +73,13 @@ def replay(
     ] = 1.0,
     loop: Annotated[bool, typer.Option("--loop", help="Start again at the end, until SIGTERM or Ctrl-C.")] = False,
     chunk_ms: Annotated[int, typer.Option(min=1, max=10_000, help="Length of the pieces that are sent, ms.")] = 100,
+    start_time: Annotated[
+        str | None,
+        typer.Option(
+            help="When the first of them was recorded, ISO 8601 (local time without a zone) or seconds since 1970;"
+            " default: they end now."
+        ),
+    ] = None,
     as_json: MessagesOption = False,
 ) -> None:
     """Send recordings to a machine's stream, one after the other. Exits with 0 for alarms too."""
@@ -86,11 +94,32 @@ def replay(
             channels=recordings.channels,
             channel=channel,
             realtime=speed == 1.0,
+            start_time_s=_start_time_s(start_time, recordings.duration_s, speed=speed, loop=loop),
         )
         where = address(url, key_file)
         bye = asyncio.run(_replay(where, machine, hello, recordings, pace, as_json))
     if not as_json:
         typer.echo(_result(machine, bye))
+
+
+def _start_time_s(said: str | None, duration_s: float, *, speed: float, loop: bool) -> float | None:
+    """Return when recordings began that are said to, or that end when all of them are sent; None: they are from now.
+
+    Raises:
+        RequestInvalid: it is no time.
+    """
+    if said is not None:
+        try:
+            return float(said) if _is_number(said) else datetime.fromisoformat(said).timestamp()
+        except (ValueError, OverflowError, OSError) as error:
+            raise RequestInvalid(f"--start-time: {said[:80]!r} is no time in ISO 8601, and no number") from error
+    if loop or 0.0 < speed <= 1.0:
+        return None
+    return time.time() - duration_s * (1.0 if speed == 0.0 else 1.0 - 1.0 / speed)
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).isdecimal()
 
 
 async def _replay(

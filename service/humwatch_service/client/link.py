@@ -55,7 +55,7 @@ class Times:
         close_s: longest time to be closed.
     """
 
-    open_s: float = 10.0
+    open_s: float = 30.0
     ready_s: float = 30.0
     ping_s: float = 20.0
     pong_s: float = 20.0

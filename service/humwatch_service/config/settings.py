@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     )
     trusted_proxies: Annotated[tuple[Network, ...], *_List] = Field(
         (),
-        description="addresses or networks of proxies whose `X-Forwarded-For`, `-Proto`, `-Host` and `-Prefix` count,"
+        description="addresses or networks of proxies whose `X-Forwarded-For`, `-Proto` and `-Prefix` count,"
         " comma or JSON list",
     )
     max_body_bytes: int = Field(64 << 20, ge=1, description="largest request body, bytes")

@@ -7,8 +7,6 @@ judged it is too late to tell them apart.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -24,29 +22,17 @@ BLOCK_S: Final = 0.5
 class ArrivalDating:
     """Dating of the sound behind the newest anchor of a stream's clock. Belongs to the event loop."""
 
-    def __init__(
-        self,
-        buffer: StreamBuffer,
-        clock: SampleClock,
-        rate_hz: int,
-        *,
-        wall: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, buffer: StreamBuffer, clock: SampleClock, rate_hz: int) -> None:
         """Begin without sound.
 
         Args:
             buffer: sound that waits to be judged.
             clock: clock of the stream.
             rate_hz: sample rate of the stream, Hz.
-            wall: wall clock, seconds since 1970.
-            monotonic: clock that is never set, seconds.
         """
         self._buffer = buffer
         self._clock = clock
         self._rate_hz = rate_hz
-        self._wall = wall
-        self._monotonic = monotonic
         self._begun_s = self._last_s = 0.0
         self._accepted = 0
 
@@ -57,14 +43,14 @@ class ArrivalDating:
 
     def begin(self, accepted: int) -> None:
         """Hold the sound that came first; it goes up to before the sample ``accepted``."""
-        self._begun_s = self._monotonic()
+        self._begun_s = self._clock.monotonic()
         self._buffer.hold()
         self.on_audio(accepted)
         asyncio.get_running_loop().call_later(LOOK_S, self._look)
 
     def on_audio(self, accepted: int) -> None:
         """Note that more came while sound is held."""
-        self._accepted, self._last_s = accepted, self._monotonic()
+        self._accepted, self._last_s = accepted, self._clock.monotonic()
         if self._buffer.is_full:
             self.end()
 
@@ -75,14 +61,14 @@ class ArrivalDating:
         newest = self._clock.newest
         if newest.source == "arrival" and self._accepted > newest.sample:
             seconds = (self._accepted - newest.sample) / self._rate_hz
-            arrived_s = self._wall() - (self._monotonic() - self._last_s)
+            arrived_s = self._clock.wall() - (self._clock.monotonic() - self._last_s)
             self._clock.anchor(replace(newest, time_s=arrived_s - seconds))
         self._buffer.release()
 
     def _look(self) -> None:
         if not self.holds:
             return
-        now_s = self._monotonic()
+        now_s = self._clock.monotonic()
         seconds = (self._accepted - self._clock.newest.sample) / self._rate_hz
         if now_s - self._last_s >= LOOK_S or seconds <= PACE * (now_s - self._begun_s) + BLOCK_S:
             self.end()

@@ -6,10 +6,11 @@ import time
 from typing import Final
 
 from humwatch_service.live.burst_repeat import Finding
-from humwatch_service.live.sample_clock import EARLIEST_S, Note
+from humwatch_service.live.sample_clock import Note
+from humwatch_service.protocol.limits import EARLIEST_S
 from humwatch_service.protocol.messages import Warn
 
-_UNDATED: Final = "it is taken to have begun a day ago: say start_time_s"
+_UNDATED: Final = "alarms are dated now, its seconds are kept in the history from a day ago on: say start_time_s"
 _WORDS: Final[dict[Note, str]] = {
     "clock_set": "the service's clock was set, or its box slept: the times of what comes follow it",
     "undated": f"the sound comes faster than time, and nobody said when it was recorded; {_UNDATED}",

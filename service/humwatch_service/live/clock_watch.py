@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from humwatch_service.live.sample_clock import PARTED_S
 from humwatch_service.telemetry.logs import event_logger
@@ -16,7 +16,6 @@ class ClockWatch:
 
     def __init__(
         self,
-        on_set: Sequence[Callable[[float], None]],
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -24,14 +23,17 @@ class ClockWatch:
         """Begin to watch.
 
         Args:
-            on_set: callbacks for a step of the wall clock, seconds; above 0 it was set forward.
             clock: wall clock, seconds since 1970.
             monotonic: clock that is never set, seconds.
         """
-        self._on_set = on_set
+        self._on_set: list[Callable[[float], None]] = []
         self._clock = clock
         self._monotonic = monotonic
         self._offset_s = clock() - monotonic()
+
+    def subscribe(self, on_set: Callable[[float], None]) -> None:
+        """Call this with each step of the wall clock, seconds; above 0 it was set forward."""
+        self._on_set.append(on_set)
 
     def look(self) -> None:
         """See whether the clock was set since the last look, and say so."""

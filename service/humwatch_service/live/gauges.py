@@ -47,6 +47,7 @@ class MachineGauges:
             heard_s: end of its last sound, seconds since 1970; None where none ever came.
         """
         self._metrics.live.resumed(machine.machine_id, machine.state, machine.alarm.snapshot, heard_s)
+        self._show_alarm_late(machine)
         self.expect(machine)
 
     def expect(self, machine: LiveMachine) -> None:

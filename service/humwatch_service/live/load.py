@@ -207,7 +207,7 @@ class Load:
             return 0.0
         first, last = self._spent[0], self._spent[-1]
         used_up_s = [after - before for before, after in zip(first.throttled_s, last.throttled_s, strict=False)]
-        return min(1.0, max(used_up_s, default=0.0) / (last.at_s - first.at_s))
+        return min(1.0, max([0.0, *used_up_s]) / (last.at_s - first.at_s))
 
     def _arriving(self) -> Demand:
         """Return what newcomers will take beyond what is seen of them already."""

@@ -6,10 +6,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from humwatch.alarm.events import AlarmEvent
+from humwatch.alarm.events import AlarmEvent, AlarmSnapshot
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveStep
 from humwatch.scoring.explain import explain_bands
@@ -23,6 +24,7 @@ from humwatch_service.storage.records import (
     MachineChange,
     ScoreSecond,
     SoundSource,
+    StreamPosition,
     TracePoint,
     alarm_id_of,
 )
@@ -37,6 +39,20 @@ MAX_SECONDS: Final = 200_000
 """Most seconds of history held while the disk takes none: an hour of 55 machines."""
 
 _log = event_logger("humwatch.alarms")
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """How far a machine was at one moment: ``position``; ``kept`` is what the disk was given of it by then."""
+
+    machine: LiveMachine
+    position: StreamPosition | None
+    kept: tuple[StreamPosition | None, AlarmSnapshot]
+
+    @classmethod
+    def by(cls, machine: LiveMachine) -> _Reached:
+        with machine.lock:
+            return cls(machine, machine.position, (machine.written, machine.alarm.snapshot))
 
 
 class Logbook:
@@ -74,6 +90,9 @@ class Logbook:
         self, machine: LiveMachine, events: list[AlarmEvent], step: LiveStep | None, evidence: EvidenceState
     ) -> None:
         """Keep events, what they were decided on, what there is of the sound, and which webhooks are owed them."""
+        with self._flushing:
+            if self.failure is None and self._seconds:  # what the position that is written next says was scored
+                self._write_history()
         machine.written = machine.position
         late_s = machine.reading.late_s if step is not None and machine.reading is not None else 0.0
         for event in events:
@@ -105,14 +124,14 @@ class Logbook:
 
     def on_second(self, machine: LiveMachine, reading: MachineReading) -> None:
         """Hold a second of history until the next :meth:`flush`."""
-        at_s = int(reading.at_s)
+        at_s = int(reading.at_s if reading.place_s is None else reading.place_s)
         second = ScoreSecond(
             machine_id=machine.machine_id,
             at_s=at_s,
             score=reading.score,
             level_dbfs=reading.level_dbfs,
             state=machine.state,
-            late=reading.late_s > OLD_S,
+            late=reading.late_s > OLD_S or reading.at_s - at_s > OLD_S,
         )
         with self._lock:
             held = self._seconds.get((machine.machine_id, at_s))
@@ -129,12 +148,13 @@ class Logbook:
 
         In this order: what a power cut leaves unwritten is heard again behind the position that is written.
         """
+        reached = [_Reached.by(machine) for machine in machines]
         with self._flushing:
             with self._lock:
                 self._write()
             if self.failure is None:
                 self._write_history()
-        for machine in machines:
+        for machine in reached:
             if self.failure is None:  # else it would only push alarms out of what waits
                 self._write_position(machine)
 
@@ -143,13 +163,15 @@ class Logbook:
         if self.failure is None:
             self.flush([machine])
 
-    def _write_position(self, machine: LiveMachine) -> None:
+    def _write_position(self, reached: _Reached) -> None:
+        """Write how far a machine was when its history was written, unless an event has written more since."""
+        machine = reached.machine
         with machine.lock:
-            if machine.position is not None:
-                machine.written = machine.position
+            if reached.position is not None and _Reached.by(machine).kept == reached.kept:
+                machine.written = reached.position
                 self.change(
                     MachineChange(
-                        machine_id=machine.machine_id, snapshot=machine.alarm.snapshot, position=machine.position
+                        machine_id=machine.machine_id, snapshot=machine.alarm.snapshot, position=reached.position
                     )
                 )
 

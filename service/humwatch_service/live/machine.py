@@ -26,7 +26,7 @@ from humwatch_service.live.stream import LiveStream
 from humwatch_service.live.stream_items import Beside, Companion, RunSignal, Swap
 from humwatch_service.protocol.detections import Detection
 from humwatch_service.protocol.messages import ServerMessage
-from humwatch_service.storage.records import StreamPosition
+from humwatch_service.storage.records import OLD_S, StreamPosition
 
 TRACE_STEPS: Final = 120
 """Number of scores that an alarm's record starts with."""
@@ -48,6 +48,7 @@ class MachineReading:
         faults: faults of the source.
         detection: detector that decided the last clip's score, and its times on the wall clock; None without one.
         late_s: how long after that time it was heard, seconds.
+        place_s: its place in the history, where nobody can date it, seconds since 1970; None: as ``at_s``.
     """
 
     at_s: float
@@ -59,6 +60,7 @@ class MachineReading:
     faults: tuple[FaultReport, ...]
     detection: Detection | None = None
     late_s: float = 0.0
+    place_s: float | None = None
 
 
 class MachineObserver(Protocol):
@@ -148,6 +150,7 @@ class LiveMachine:
         self.companion: MachineCompanion | None = None
         self.reading: MachineReading | None = None
         self.drift: tuple[float, str] | None = None  # since when its normal has moved, and how
+        self._traced: LiveStream | None = None
         self.alarm_late_s = 0.0  # how much later than recorded the sound was heard that raised the alarm in force
         self.trace: deque[tuple[float, float]] = deque(maxlen=TRACE_STEPS)
         self.alarm = alarm_machine(rule, model, snapshot)
@@ -279,15 +282,18 @@ class LiveMachine:
             faults=step.faults,
             detection=None if clip is None else detection_of(clip, at_s, step.model),
             late_s=stream.clock.age_of(step.end_sample),
+            place_s=stream.clock.place_of(step.end_sample),
         )
-        if self.trace and at_s < self.trace[-1][0] - 1.0:
-            self.trace.clear()  # sound of another time
+        if self._traced is not stream:
+            self._traced = stream
+            if self.trace and at_s < self.trace[-1][0] - OLD_S:
+                self.trace.clear()  # sound of another time
         if clip is not None:
             self.trace.append((at_s, clip.score))
-        events = [] if step.observation is None else self._keep(self.alarm.observe(step.observation), step)
+        events = [] if step.observation is None else self.alarm.observe(step.observation)
         if step.end_sample > stream.scored_until:  # else it was heard before a restart, and is in the history
             self._observer.on_second(self, self.reading)
-        return events
+        return self._keep(events, step)  # and the position: the disk has the second by then
 
     @staticmethod
     def _begin_collecting(collector: SoundCollector, stream: LiveStream) -> None:

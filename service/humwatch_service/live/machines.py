@@ -195,6 +195,7 @@ class LiveMachines:
             running=None if kept is None else kept.running,
             restored=None if kept is None else kept.position,
         )
+        machine.alarm_late_s = 0.0 if kept is None else kept.alarm_late_s
         self._gauges.on_resume(machine, None if kept is None else kept.heard_s)
         return machine
 
@@ -208,6 +209,7 @@ class LiveMachines:
                 snapshot=machine.alarm.snapshot,
                 running=machine.running,
                 position=machine.position or machine.restored,
+                alarm_late_s=machine.alarm_late_s,
                 heard_s=machine.reading.at_s if machine.reading else before.heard_s if before else None,
             )
         self._kept = {**(self._kept or {}), machine.machine_id: kept}

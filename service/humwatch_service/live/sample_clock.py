@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from humwatch_service.protocol.limits import EARLIEST_S
+
 LATE_S: Final = 0.5
 """Delay of sound that counts as none: sound comes in blocks, over networks."""
 SLEW_EVERY_S: Final = 60.0
@@ -20,8 +22,6 @@ PARTED_S: Final = 2.0
 """Step of the wall clock against the monotonic one between two looks: it was set, or the box slept."""
 NEAR_S: Final = 60.0
 """Delay up to which a sender's times are those of its live sound, by a clock that agrees with the service's."""
-EARLIEST_S: Final = 631_152_000.0
-"""1990, before which no sound was recorded that is sent here."""
 FUTURE_S: Final = 5.0
 """Lead of a sender's clock that is borne."""
 FAST_S: Final = 2.0
@@ -29,7 +29,7 @@ FAST_S: Final = 2.0
 RUN_AHEAD_S: Final = 10.0
 """Lead over real time from which what a sender said cannot be: the sound would be from the future."""
 UNDATED_S: Final = 86_400.0
-"""Age at which sound begins that comes faster than time, of unknown length, and that nobody dated."""
+"""Age from which on sound has its place in the history that comes faster than time and that nobody can date."""
 PACE: Final = 1.5
 PACE_S: Final = 5.0
 """Such sound is from now again once it came no faster than ``PACE`` for so long."""
@@ -41,7 +41,7 @@ Source = Literal["said", "length", "arrival", "assumed"]
 """What a time rests on.
 
 ``said``: its sender. ``length``: it ended when it came, and its length is known. ``arrival``: it is from now.
-``assumed``: it came faster than time, and nobody dated it.
+``assumed``: it came faster than time, and nobody can date it: only its place in the history is assumed.
 """
 Note = Literal["clock_set", "undated", "from_the_future"]
 """``clock_set``: the wall clock was set, and the stream's times with it. The others end what was believed before."""
@@ -70,7 +70,11 @@ def can_be(time_s: float, now_s: float) -> bool:
 class SampleClock:
     """Wall clock of the samples of a stream, piece by piece.
 
-    Set on the event loop; ``end_of`` and ``start_of`` may be called from any thread.
+    Set on the event loop; what returns the time of a sample may be called from any thread.
+
+    Attributes:
+        wall: wall clock, seconds since 1970.
+        monotonic: clock that is never set, seconds.
     """
 
     def __init__(
@@ -95,8 +99,8 @@ class SampleClock:
         """
         self._rate_hz = rate_hz
         self._length_s = length_s
-        self._clock = clock
-        self._monotonic = monotonic
+        self.wall = clock
+        self.monotonic = monotonic
         self._anchors: tuple[Anchor, ...] = (anchor,)  # replaced whole: threads look at it
         self._offset_s = clock() - monotonic()
         self._late_s = self._usual_late_s = self._judged_s = 0.0
@@ -110,16 +114,27 @@ class SampleClock:
         return self._anchors[-1]
 
     def end_of(self, sample: int) -> float:
-        """Return the wall clock where the sample before ``sample`` ends, seconds since 1970: never in the future."""
+        """Return the wall clock where the sample before ``sample`` ends, seconds since 1970: never in the future.
+
+        Of sound that nobody can date that is now.
+        """
         return self._time_of(sample, bisect_left)
+
+    def place_of(self, sample: int) -> float:
+        """Return the same for the history, where each second needs a place of its own, whoever can date it."""
+        return self._placed(sample, bisect_left)
 
     def start_of(self, sample: int) -> float:
         """Return the wall clock where a sample begins, seconds since 1970: never in the future."""
         return self._time_of(sample, bisect_right)
 
+    def source_of(self, sample: int) -> Source:
+        """Return what the time rests on where a sample begins."""
+        return self._known(sample, bisect_right).source
+
     def age_of(self, sample: int) -> float:
         """Return how long ago the sample before ``sample`` ended, seconds."""
-        return max(0.0, self._clock() - self.end_of(sample))
+        return max(0.0, self.wall() - self.end_of(sample))
 
     def anchor(self, anchor: Anchor, *, claim: Anchor | None = None) -> None:
         """Count the samples from that of an anchor on from its time; ``claim`` as for the first one."""
@@ -138,7 +153,7 @@ class SampleClock:
         Args:
             accepted: index of the sample after the newest, which comes now.
         """
-        now_s, arrived_s = self._clock(), self._monotonic()
+        now_s, arrived_s = self.wall(), self.monotonic()
         set_by_s, self._offset_s = now_s - arrived_s - self._offset_s, now_s - arrived_s
         if abs(set_by_s) > PARTED_S:
             self._set_by(set_by_s, accepted, now_s)
@@ -202,12 +217,19 @@ class SampleClock:
         """Measure anew how late sound comes: what was said to be of yesterday is a day late, and right."""
         self._claim = claim
         self._usual_late_s = 0.0 if source == "arrival" else math.inf
-        self._least_late_s, self._judged_s, self._judged_at = math.inf, self._monotonic(), self.newest.sample
+        self._least_late_s, self._judged_s, self._judged_at = math.inf, self.monotonic(), self.newest.sample
 
     def _counted(self, sample: int) -> float:
         return self.newest.time_s + (sample - self.newest.sample) / self._rate_hz
 
     def _time_of(self, sample: int, bisect: Callable[..., int]) -> float:
+        now = self._known(sample, bisect).source == "assumed"
+        return self.wall() if now else self._placed(sample, bisect)
+
+    def _placed(self, sample: int, bisect: Callable[..., int]) -> float:
+        known = self._known(sample, bisect)
+        return min(self.wall(), known.time_s + (sample - known.sample) / self._rate_hz)
+
+    def _known(self, sample: int, bisect: Callable[..., int]) -> Anchor:
         anchors = self._anchors
-        known = anchors[max(0, bisect(anchors, sample, key=lambda anchor: anchor.sample) - 1)]
-        return min(self._clock(), known.time_s + (sample - known.sample) / self._rate_hz)
+        return anchors[max(0, bisect(anchors, sample, key=lambda anchor: anchor.sample) - 1)]

@@ -125,7 +125,8 @@ class StreamSession:
     async def recorded_at(self, time_s: float | None) -> None:
         """Say when the sample that comes next was taken, seconds since 1970; None: now."""
         stream, now_s = self._open_stream, time.time()
-        await self._whole_frames()
+        await self._end_head()
+        self._whole_frames()
         claim = None if time_s is None else Anchor(self._cursor, time_s, "said")
         if claim is not None and can_be(claim.time_s, now_s):
             stream.join(claim)
@@ -148,7 +149,8 @@ class StreamSession:
                 raise StreamInvalid("hello was said before")
             await self.hello(message)
         elif isinstance(message, Position):
-            await self._whole_frames()
+            await self._end_head()
+            self._whole_frames()
             self._head = StreamHead()
             self._cursor = message.sample
         elif isinstance(message, Clock):
@@ -213,7 +215,8 @@ class StreamSession:
         stream = self._open_stream
         if self._burst is not None:
             await self._hear(self._burst.end())
-        await self._whole_frames()
+        await self._end_head()
+        self._whole_frames()
         if self._cursor > stream.accepted:
             await stream.take(Gap(self._cursor - stream.accepted))
         await (stream.end() if stream.join_s is None else stream.end_burst())
@@ -253,10 +256,12 @@ class StreamSession:
             raise StreamInvalid("the first message has to be hello")
         return self._stream
 
-    async def _whole_frames(self) -> None:
-        """Take what was held back of the first bytes; nothing may be left of a frame."""
+    async def _end_head(self) -> None:
+        """Hear what was held back of the first bytes: no file begins so."""
         if rest := self._head.rest():
             await self.samples(self._decoder.push(rest))
+
+    def _whole_frames(self) -> None:
         if self._decoder.rest_bytes:
             raise StreamInvalid(f"{self._decoder.rest_bytes} bytes do not make a whole frame")
 

@@ -81,8 +81,7 @@ class StreamRecorder:
         """Give the sound to the calibration that collects it."""
         collector = self._machine.collector
         if collector is not None:
-            # a recording that is played faster than it was made fills a plan in the time of its samples
-            collector.push(mono, stream.clock.start_of(start) if stream.form.realtime else None)
+            collector.push(mono, stream.clock.start_of(start) if _is_dated(stream, start) else None)
 
     def on_note(self, stream: LiveStream, note: Note) -> None:
         """Say that the times of the stream are counted anew."""
@@ -116,3 +115,11 @@ class StreamRecorder:
         rate_hz, model = stream.form.rate_hz, self._machine.model
         windows = 0 if model is None else model.windows_in(samples, rate_hz)
         self._metrics.live.gap(self._machine.machine_id, samples / rate_hz, windows)
+
+
+def _is_dated(stream: LiveStream, sample: int) -> bool:
+    """Return True if it is known when a sample was recorded; else it fills a plan in the time of its samples."""
+    source = stream.clock.source_of(sample)
+    if stream.join_s is not None:
+        return source != "assumed"
+    return source == "said" or (source == "arrival" and stream.form.realtime)

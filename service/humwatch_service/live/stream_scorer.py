@@ -78,7 +78,8 @@ class StreamScorer:
     def _score(self, item: Item) -> list[LiveStep]:
         monitor = self.monitor
         if isinstance(item, np.ndarray):
-            self.ring.push(self.position, item if monitor is None else item * np.float32(monitor.sample_scale))
+            scale = 1.0 if monitor is None or self._form.full_scale else monitor.sample_scale
+            self.ring.push(self.position, item if scale == 1.0 else item * np.float32(scale))
             self.position += len(item)
         elif isinstance(item, Gap):
             self.position += item.samples

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from humwatch_service.metrics.families import Families
 from humwatch_service.metrics.lines import LineFamily, LineSet
-from humwatch_service.storage.folder_rows import FILE_OUTCOMES, FileOutcome
+from humwatch_service.storage.folder_records import FILE_OUTCOMES, FileOutcome
 
 
 class FolderMetrics:

@@ -158,7 +158,7 @@ def fit_bundle(
     response = network_response(pipeline, predictor, bundle.golden.windows)
 
     def fitted(lenders: Sequence[Bundle]) -> Calibration:
-        return calibrate(
+        found = calibrate(
             clips,
             scoring=pipeline.scoring,
             spec=request.spec,
@@ -174,6 +174,7 @@ def fit_bundle(
             ),
             response=response,
         )
+        return replace(found, float_scale=request.float_scale)
 
     lenders = [*relatives, bundle]
     calibration = fitted(lenders)
@@ -182,7 +183,7 @@ def fit_bundle(
         calibration = fitted(strangers)
     return compose_bundle(
         pipeline,
-        replace(calibration, float_scale=request.float_scale),
+        calibration,
         bundle.graph,
         bundle.golden,
         machine_id=request.machine_id,

@@ -11,6 +11,8 @@ from humwatch_service.protocol.messages import SampleFormat
 
 MAX_BYTES: Final = 64 << 10
 """Most bytes before the samples."""
+MAX_CHUNKS: Final = 64
+"""Most chunks before the samples: the header is read anew with each piece of it."""
 UNKNOWN_SIZE: Final = 0x7FFF_0000
 """Writers to a pipe leave 0, or about 2 or 4 GiB, for the length that they do not know."""
 
@@ -54,7 +56,9 @@ def read_wav_head(head: bytes) -> WavHead | None:
     found: tuple[SampleFormat, int, int] | None = None
     long_bytes: int | None = None
     at = 12
-    while len(head) >= at + 8:
+    for _ in range(MAX_CHUNKS):
+        if len(head) < at + 8:
+            return None
         name, length = struct.unpack_from("<4sI", head, at)
         at += 8
         if name == b"data":
@@ -71,7 +75,7 @@ def read_wav_head(head: bytes) -> WavHead | None:
         elif name == b"ds64" and length >= 16:
             long_bytes = struct.unpack_from("<Q", head, at + 8)[0]
         at += length + length % 2
-    return None
+    raise MediaTypeUnsupported(f"the WAV header has more than {MAX_CHUNKS} chunks before its samples")
 
 
 def _format(chunk: bytes) -> tuple[SampleFormat, int, int]:

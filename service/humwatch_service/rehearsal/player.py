@@ -59,7 +59,11 @@ class RehearsalPlayer:
         self.watched = range(0)
         self.peak_score: float | None = None
         self._monitor = LiveMonitor(
-            model, source_rate_hz=loop.rate_hz, time_of=lambda sample: sample / loop.rate_hz, use_level=use_level
+            model,
+            source_rate_hz=loop.rate_hz,
+            time_of=lambda sample: sample / loop.rate_hz,
+            use_level=use_level,
+            full_scale=loop.full_scale,
         )
         self._on_played = on_played
         self._on_score = on_score

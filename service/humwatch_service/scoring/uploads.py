@@ -31,6 +31,7 @@ _SOUND_TYPES: Final = frozenset(
     }
 )
 """Types of recordings besides ``audio/`` and ``video/``; nothing at all is one."""
+_SAMPLE_TYPES: Final = frozenset({"audio/l16", "audio/l24", "audio/x-raw", "audio/pcm"})
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
 """What curl, wget and PowerShell call whatever they are given, unless they are told otherwise."""
 
@@ -102,6 +103,11 @@ async def _raw(body: PeekedBody) -> AsyncIterator[Upload]:
 
 def _check_type(media_type: str, head: bytes) -> None:
     """Take a body whose type says that it is sound, or whose first bytes leave no doubt that it is a recording."""
+    if media_type in _SAMPLE_TYPES and head and not is_recording(head):
+        raise MediaTypeUnsupported(
+            f"{media_type} is samples without a header: send them to /v1/machines/{{machine_id}}/stream?realtime=false,"
+            " or with a WAV header to be scored as a recording"
+        )
     if not head or media_type in _SOUND_TYPES or media_type.startswith(("audio/", "video/")):
         return
     if media_type == _FORM_TYPE and head.startswith((b"RIFF", b"fLaC")) and b"\0" not in head:

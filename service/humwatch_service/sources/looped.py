@@ -41,6 +41,7 @@ class LoopedRecording:
         self.paths = recordings(paths)
         whole = RecordingSequence(self.paths)
         self.rate_hz = whole.rate_hz
+        self.full_scale = whole.full_scale
         self.samples = whole.samples
         self._sequences = [RecordingSequence([path]) for path in self.paths]
         self._channel = choose_channel(whole.channels, channel, default_channel)

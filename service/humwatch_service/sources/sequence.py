@@ -58,6 +58,7 @@ class RecordingSequence:
         rate_hz: sample rate of each, Hz.
         channels: number of channels of each.
         format: sample format as sent: integers of as many bits as they have, or float32 where one has floats.
+        full_scale: whether samples have a full scale, as integers have.
         samples: number of frames of all together.
         remarks: what is to be said of them: files that were left out, codings that left out sound.
 
@@ -81,6 +82,7 @@ class RecordingSequence:
         self.rate_hz = first.rate_hz
         self.channels = first.channels
         self.format = _format(infos)
+        self.full_scale = all(info.full_scale for info in infos)
         self.samples = sum(info.frames for info in infos)
         coded = [info.lossy for info in infos if info.lossy is not None]
         self.remarks = [found.remark] if found.remark else []

@@ -15,7 +15,8 @@ from humwatch_service.metrics.folders import FolderMetrics
 from humwatch_service.protocol.messages import Clock, Dropped, Hello, Position
 from humwatch_service.sources.capture import Microphone, capture_blocks, load_sounddevice
 from humwatch_service.sources.connection import check, connected
-from humwatch_service.sources.folder.folder_feed import FolderFeed, FolderHost
+from humwatch_service.sources.folder.folder_feed import FolderFeed
+from humwatch_service.sources.folder.folder_host import FolderHost
 from humwatch_service.sources.folder.folder_state import FolderState
 from humwatch_service.sources.folder.watched_folder import WatchedFolder
 from humwatch_service.sources.sequence import RecordingSequence
@@ -57,7 +58,7 @@ class SourceSupervisor:
 
     def start(self) -> None:
         """Begin to fetch; machines may come later."""
-        self._tasks = [asyncio.create_task(self._keep_running(source)) for source in self._sources]
+        self._tasks = [asyncio.create_task(self._keep_running(source)) for source in dict.fromkeys(self._sources)]
 
     async def close(self) -> None:
         """Stop all of them."""

@@ -55,6 +55,16 @@ def read_alarm(connection: Connection, alarm_id: str) -> AlarmRecord:
     return _alarm(dict(row))
 
 
+def late_alarms(connection: Connection) -> dict[tuple[str, int], float]:
+    """Return how late the sound was heard that raised the alarms that are not over, seconds, by machine and number."""
+    rows = connection.execute(
+        select(ALARMS.c.machine_id, ALARMS.c.number, HEARD.c.heard_s - ALARMS.c.raised_s)
+        .select_from(_JOINED)
+        .where(ALARMS.c.cleared_s.is_(None), HEARD.c.heard_s.is_not(None))
+    )
+    return {(machine_id, number): max(0.0, late_s) for machine_id, number, late_s in rows}
+
+
 def read_alarms(
     connection: Connection, conditions: list[ColumnElement[bool]], *, limit: int, before: int | None
 ) -> AlarmPage:

@@ -4,114 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, select, tuple_, update
 from sqlalchemy.dialects.sqlite import insert
 
 from humwatch_service.storage.database import Database
+from humwatch_service.storage.folder_records import FileIdentity, FileOutcome, FileRow, FolderPart, KeptFolder
 from humwatch_service.storage.schema import FOLDER_FILES, FOLDER_PARTS, FOLDERS
-
-FileOutcome = Literal["heard", "existing", "empty", "unreadable", "unsupported", "gone"]
-"""What became of a recording; all but ``heard`` were passed over."""
-FILE_OUTCOMES: Final[tuple[FileOutcome, ...]] = get_args(FileOutcome)
 
 ROWS_TOGETHER: Final = 5_000
 """Most rows that are written in one transaction, so that nobody else waits long."""
 _NAMES_TOGETHER: Final = 500
-_INT64: Final = 1 << 64
-
-
-@dataclass(frozen=True, slots=True)
-class FileIdentity:
-    """What the file system says of a file, by which it is known again.
-
-    Attributes:
-        size: size, bytes.
-        modified_ns: last change, nanoseconds since 1970.
-        inode: number of the file, as a signed number of 64 bits.
-    """
-
-    size: int
-    modified_ns: int
-    inode: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> FileIdentity:
-        """Return the identity of a file."""
-        inode = status.st_ino % _INT64
-        return cls(status.st_size, status.st_mtime_ns, inode - _INT64 if inode >= _INT64 // 2 else inode)
-
-    @property
-    def modified_s(self) -> float:
-        """Last change, seconds since 1970."""
-        return self.modified_ns / 1e9
-
-
-@dataclass(frozen=True, slots=True)
-class FileRow:
-    """A recording that is done with.
-
-    Attributes:
-        path: path inside the folder.
-        identity: what the file system said of it then.
-        outcome: what became of it.
-        noted_s: when that was noted, seconds since 1970.
-        recorded_s: when it was taken, seconds since 1970; None where nobody looked.
-        fingerprint: digest of parts of its content; None where it was not read.
-    """
-
-    path: str
-    identity: FileIdentity
-    outcome: FileOutcome
-    noted_s: float
-    recorded_s: float | None = None
-    fingerprint: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FolderPart:
-    """A recording as a part of a stream.
-
-    Attributes:
-        number: place in the order in which recordings are heard.
-        path: path inside the folder.
-        identity: what the file system said of it.
-        stream_id: name of the count of samples.
-        start_sample: index of its first sample in that count.
-        samples: number of its samples, as its header says.
-        rate_hz: sample rate, Hz.
-        recorded_s: when the first sample was taken, seconds since 1970.
-    """
-
-    number: int
-    path: str
-    identity: FileIdentity
-    stream_id: str
-    start_sample: int
-    samples: int
-    rate_hz: int
-    recorded_s: float
-
-
-@dataclass(frozen=True)
-class KeptFolder:
-    """What is kept of a folder, but for its files.
-
-    Attributes:
-        key: number of the folder.
-        device: device that it lay on when it was looked at for the first time; None before.
-        stream_id: stream that was scored last; None before any.
-        scored_until: sample before which its sound is done with.
-        parts: recordings whose sound may be needed again, in order.
-    """
-
-    key: int
-    device: str | None
-    stream_id: str | None
-    scored_until: int
-    parts: tuple[FolderPart, ...]
+_WRITE_FILE: Final = f"INSERT OR REPLACE INTO {FOLDER_FILES.name} VALUES ({', '.join('?' * len(FOLDER_FILES.columns))})"
 
 
 class FolderRows:
@@ -141,15 +46,16 @@ class FolderRows:
             for row in connection.execute(select(FOLDER_FILES).where(FOLDER_FILES.c.folder_key == key)).mappings():
                 yield _file_of(row)
 
-    def find(self, key: int, paths: Collection[str]) -> dict[str, FileRow]:
-        """Return the files of these paths that are done with."""
+    def find(self, key: int, paths: Collection[str]) -> dict[str, list[FileRow]]:
+        """Return the files of these paths that are done with; several of one path had other sizes or times."""
         names = [os.fsencode(path) for path in paths]
-        found: dict[str, FileRow] = {}
+        found: dict[str, list[FileRow]] = {}
         with self._database.reading() as connection:
             for at in range(0, len(names), _NAMES_TOGETHER):
                 these = FOLDER_FILES.c.path.in_(names[at : at + _NAMES_TOGETHER])
                 rows = connection.execute(select(FOLDER_FILES).where(FOLDER_FILES.c.folder_key == key, these))
-                found.update((row.path, row) for row in map(_file_of, rows.mappings()))
+                for row in map(_file_of, rows.mappings()):
+                    found.setdefault(row.path, []).append(row)
         return found
 
     def find_moved(self, key: int, identity: FileIdentity) -> FileRow | None:
@@ -164,9 +70,10 @@ class FolderRows:
             row = connection.execute(select(FOLDER_FILES).where(same).limit(1)).mappings().one_or_none()
             return None if row is None else _file_of(row)
 
-    def note(self, key: int, files: Iterable[FileRow]) -> None:
-        """Keep files that are done with, over what was kept of their paths."""
+    def note(self, key: int, files: Iterable[FileRow], instead_of: Iterable[FileRow] = ()) -> None:
+        """Keep files that are done with, and forget what they were kept as before."""
         with self._database.writing() as connection:
+            _delete_files(connection, key, instead_of)
             _write_files(connection, key, files)
 
     def begin(self, key: int, device: str) -> None:
@@ -203,37 +110,39 @@ class FolderRows:
             connection.execute(delete(FOLDER_FILES).where(*_file_of_part(key, part)))
             connection.execute(delete(FOLDER_PARTS).where(one))
 
-    def recall(self, key: int, since_s: float | None) -> None:
-        """Forget files that were there before the folder was watched, so that they are heard.
-
-        Args:
-            key: number of the folder.
-            since_s: only those that were taken from then on, seconds since 1970; None: all.
-        """
-        there = and_(FOLDER_FILES.c.folder_key == key, FOLDER_FILES.c.outcome == "existing")
-        late = [] if since_s is None else [FOLDER_FILES.c.recorded_s >= since_s]
+    def recall(self, key: int, outcome: FileOutcome) -> None:
+        """Forget files that were passed over for a reason that may be none any more, so that they are heard."""
+        these = and_(FOLDER_FILES.c.folder_key == key, FOLDER_FILES.c.outcome == outcome)
         with self._database.writing() as connection:
-            connection.execute(delete(FOLDER_FILES).where(there, *late))
+            connection.execute(delete(FOLDER_FILES).where(these))
 
-    def oldest(self, key: int, after: tuple[float, str], limit: int) -> list[tuple[float, str]]:
-        """Return when files were noted, and their paths, in that order, from behind one on."""
+    def is_part(self, key: int, identity: FileIdentity) -> bool:
+        """Return True if a file is a part of a stream whose sound may be needed again, under whatever name."""
+        same = and_(
+            FOLDER_PARTS.c.folder_key == key,
+            FOLDER_PARTS.c.inode == identity.inode,
+            FOLDER_PARTS.c.size == identity.size,
+            FOLDER_PARTS.c.modified_ns == identity.modified_ns,
+        )
+        with self._database.reading() as connection:
+            return connection.execute(select(FOLDER_PARTS.c.number).where(same).limit(1)).one_or_none() is not None
+
+    def oldest(self, key: int, after: tuple[float, str], limit: int) -> list[FileRow]:
+        """Return the files that were noted first, in that order, from behind a time and path on."""
         place = tuple_(FOLDER_FILES.c.noted_s, FOLDER_FILES.c.path)
         rows = (
-            select(FOLDER_FILES.c.noted_s, FOLDER_FILES.c.path)
+            select(FOLDER_FILES)
             .where(FOLDER_FILES.c.folder_key == key, place > tuple_(after[0], os.fsencode(after[1])))
             .order_by(FOLDER_FILES.c.noted_s, FOLDER_FILES.c.path)
             .limit(limit)
         )
         with self._database.reading() as connection:
-            return [(noted_s, os.fsdecode(path)) for noted_s, path in connection.execute(rows)]
+            return [_file_of(row) for row in connection.execute(rows).mappings()]
 
-    def forget(self, key: int, paths: Collection[str]) -> None:
+    def forget(self, key: int, files: Iterable[FileRow]) -> None:
         """Forget files."""
-        names = [os.fsencode(path) for path in paths]
         with self._database.writing() as connection:
-            for at in range(0, len(names), _NAMES_TOGETHER):
-                these = FOLDER_FILES.c.path.in_(names[at : at + _NAMES_TOGETHER])
-                connection.execute(delete(FOLDER_FILES).where(FOLDER_FILES.c.folder_key == key, these))
+            _delete_files(connection, key, files)
 
     def counts(self, key: int) -> dict[str, int]:
         """Return how many files are known, by what became of them."""
@@ -260,27 +169,44 @@ def _file_of_part(key: int, part: FolderPart) -> tuple[ColumnElement[bool], ...]
     return (
         FOLDER_FILES.c.folder_key == key,
         FOLDER_FILES.c.path == os.fsencode(part.path),
+        FOLDER_FILES.c.size == part.identity.size,
         FOLDER_FILES.c.modified_ns == part.identity.modified_ns,
     )
 
 
 def _write_files(connection: Connection, key: int, files: Iterable[FileRow]) -> None:
     rows = [
-        {
-            "folder_key": key,
-            "path": os.fsencode(file.path),
-            **_identity_values(file.identity),
-            "outcome": file.outcome,
-            "recorded_s": file.recorded_s,
-            "noted_s": file.noted_s,
-            "fingerprint": file.fingerprint,
-        }
+        (
+            key,
+            os.fsencode(file.path),
+            file.identity.size,
+            file.identity.modified_ns,
+            file.identity.inode,
+            file.identity.changed_ns,
+            file.outcome,
+            file.recorded_s,
+            file.noted_s,
+            file.fingerprint,
+        )
+        for file in files
+    ]
+    if rows:  # by the driver itself: there may be 100,000, and the service's first minute is not theirs alone
+        connection.exec_driver_sql(_WRITE_FILE, rows)
+
+
+def _delete_files(connection: Connection, key: int, files: Iterable[FileRow]) -> None:
+    rows = [
+        {"of": key, "at": os.fsencode(file.path), "bytes": file.identity.size, "then": file.identity.modified_ns}
         for file in files
     ]
     if rows:
-        new = insert(FOLDER_FILES)
-        written = {name: getattr(new.excluded, name) for name in rows[0] if name not in ("folder_key", "path")}
-        connection.execute(new.on_conflict_do_update(index_elements=["folder_key", "path"], set_=written), rows)
+        one = and_(
+            FOLDER_FILES.c.folder_key == bindparam("of"),
+            FOLDER_FILES.c.path == bindparam("at"),
+            FOLDER_FILES.c.size == bindparam("bytes"),
+            FOLDER_FILES.c.modified_ns == bindparam("then"),
+        )
+        connection.execute(delete(FOLDER_FILES).where(one), rows)
 
 
 def _identity_values(identity: FileIdentity) -> dict[str, int]:
@@ -288,7 +214,7 @@ def _identity_values(identity: FileIdentity) -> dict[str, int]:
 
 
 def _identity_of(row: Mapping[Any, Any]) -> FileIdentity:
-    return FileIdentity(row["size"], row["modified_ns"], row["inode"])
+    return FileIdentity(row["size"], row["modified_ns"], row["inode"], row.get("changed_ns", 0))
 
 
 def _file_of(row: Mapping[Any, Any]) -> FileRow:

@@ -194,6 +194,7 @@ class KeptMachine(_StoredRecord):
     running: bool | None = Field(description="the explicit signal; null: there is none")
     position: StreamPosition | None
     heard_s: float | None = Field(None, description="last second of its history, since 1970 (UTC)")
+    alarm_late_s: float = Field(0.0, description="how late the sound was heard that raised the alarm in force, seconds")
 
 
 class ScoreSecond(_StoredRecord):

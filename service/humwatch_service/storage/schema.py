@@ -194,15 +194,15 @@ FOLDER_FILES: Final = Table(
     METADATA,
     Column("folder_key", ForeignKey("folders.key"), primary_key=True),
     Column("path", LargeBinary, primary_key=True),  # inside the folder
-    Column("size", Integer, nullable=False),
-    Column("modified_ns", Integer, nullable=False),
+    Column("size", Integer, primary_key=True),  # two cards may have the same names
+    Column("modified_ns", Integer, primary_key=True),
     Column("inode", Integer, nullable=False),
+    Column("changed_ns", Integer, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("recorded_s", Float),  # null where nobody looked
     Column("noted_s", Float, nullable=False),
     Column("fingerprint", LargeBinary),  # of its content; null where it was not read
     Index("folder_files_by_inode", "folder_key", "inode"),
-    Index("folder_files_by_time", "folder_key", "noted_s"),
     sqlite_with_rowid=False,
 )
 

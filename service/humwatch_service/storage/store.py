@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, and_, or_, select, update
 from humwatch.drift.hours import DriftHour
 from humwatch.errors import OperationRefused
 from humwatch_service.storage import history, normal_hours, outbox, watches
-from humwatch_service.storage.alarm_rows import machine_of, read_alarm, read_alarms, read_events, row_of
+from humwatch_service.storage.alarm_rows import late_alarms, machine_of, read_alarm, read_alarms, read_events, row_of
 from humwatch_service.storage.changes import add_note, apply_change, raise_peak
 from humwatch_service.storage.database import Database
 from humwatch_service.storage.fleet_history import FleetHistory, read_fleet_history
@@ -167,7 +167,18 @@ class StateStore:
         """Return the state of every machine, by id."""
         with self._database.reading() as connection:
             heard = history.last_seconds(connection)
-        return [kept.model_copy(update={"heard_s": heard.get(kept.machine_id)}) for kept in self._machines()]
+            late = late_alarms(connection)
+        return [
+            kept.model_copy(
+                update={
+                    "heard_s": heard.get(kept.machine_id),
+                    "alarm_late_s": 0.0
+                    if kept.snapshot.active is None
+                    else late.get((kept.machine_id, kept.snapshot.active.number), 0.0),
+                }
+            )
+            for kept in self._machines()
+        ]
 
     def alarm(self, alarm_id: str) -> AlarmRecord:
         """Return one alarm, with its trace. Raises :class:`AlarmNotFound`."""

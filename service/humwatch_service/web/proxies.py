@@ -19,7 +19,6 @@ PREFIX_KEY: Final = "humwatch_prefix"
 """Of the path, in the scope of a request, that the service is shown under."""
 
 _PREFIX: Final = re.compile(r"(?:/[\w.~%!$&'()+=@-]+)+", re.ASCII)
-_HOST: Final = re.compile(r"[\w.-]+(?::[0-9]{1,5})?|\[[0-9a-fA-F:.]+\](?::[0-9]{1,5})?", re.ASCII)
 
 
 def prefix_of(scope: Scope) -> str:
@@ -31,8 +30,9 @@ def prefix_of(scope: Scope) -> str:
 class Proxies:
     """The outermost middleware: after it, a request looks as if its caller had come directly.
 
-    Of proxies that are trusted, ``X-Forwarded-For``, ``-Proto``, ``-Host`` and ``-Prefix`` count; whoever else sends
-    them is not heard. A path that a proxy has left on requests is taken off.
+    Of proxies that are trusted, ``X-Forwarded-For``, ``-Proto`` and ``-Prefix`` count; whoever else sends them is not
+    heard. Not ``-Host``: many proxies pass on what a stranger's page says there, and the host is what tells such pages.
+    A path that a proxy has left on requests is taken off.
     """
 
     def __init__(
@@ -55,7 +55,6 @@ class Proxies:
             return
         scope["client"] = _plain(scope.get("client"))
         if self._trusts(scope):
-            _take_host(scope)
             scope[PREFIX_KEY] = _forwarded_prefix(Headers(scope=scope))
             await self._forwarded(scope, receive, send)
         else:
@@ -136,15 +135,6 @@ def _forwarded_prefix(headers: Headers) -> str:
     parts = [part.strip().rstrip("/") for part in ",".join(headers.getlist("x-forwarded-prefix")).split(",")]
     found = "".join(parts)
     return found if _PREFIX.fullmatch(found) and "/.." not in found else ""
-
-
-def _take_host(scope: Scope) -> None:
-    """Put the host that the nearest proxy was asked for in place of the one that it asks."""
-    given = Headers(scope=scope).getlist("x-forwarded-host")
-    host = given[-1].rpartition(",")[2].strip() if given else ""
-    if _HOST.fullmatch(host):
-        others = [(name, value) for name, value in scope["headers"] if name != b"host"]
-        scope["headers"] = [*others, (b"host", host.encode("ascii"))]
 
 
 def _plain(client: tuple[str, int] | None) -> tuple[str, int] | None:

@@ -522,3 +522,37 @@ def test_what_is_no_observation_is_never_shown_as_normal(score: float | None, au
     with pytest.raises(ValueError, match="observation"):
         machine.observe(Observation(1.0, audio_s, "scored", score))
     assert machine.state == "unknown"
+
+
+def test_a_shelf_does_not_last_longer_because_the_clock_was_set_back() -> None:
+    machine = AlarmStateMachine(AlarmRule(on_delay_s=0), warn_level=0.7)
+    now_s = 1.8e9
+    machine.shelve(who="ann", why="", at_s=now_s, for_s=3_600.0)
+    assert machine.tick(now_s - 30.0) == []
+    assert machine.snapshot.shelf is not None
+    assert machine.snapshot.shelf.until_s == now_s + 3_600.0  # a clock that is corrected a little
+    back_s = now_s - 3 * 86_400.0
+    assert machine.tick(back_s) == []
+    machine.observe(Observation(back_s - 86_400.0, 1.0, "scored", 0.1))  # old sound is no clock
+    assert machine.tick(back_s + 3_599.0) == []
+    assert [event.kind for event in machine.tick(back_s + 3_600.0)] == ["unshelved"]
+
+
+def test_sound_from_before_an_alarm_does_not_end_it() -> None:
+    machine = AlarmStateMachine(AlarmRule(on_delay_s=0, off_delay_s=10, decision="on_delay"), warn_level=0.7)
+    now_s = 1.8e9
+    assert machine.observe(Observation(now_s, 1.0, "scored", 2.0))[0].kind == "raised"
+    for second in range(100):
+        assert not machine.observe(Observation(now_s - 86_400.0 + second, 1.0, "scored", 0.1))
+    cleared = [machine.observe(Observation(now_s + 1 + second, 1.0, "scored", 0.1)) for second in range(11)]
+    assert next(event.kind for events in cleared for event in events) == "cleared"
+
+
+def test_an_alarm_of_a_clock_that_was_ahead_ends_by_what_is_heard_now() -> None:
+    machine = AlarmStateMachine(AlarmRule(on_delay_s=0, off_delay_s=10, decision="on_delay"), warn_level=0.7)
+    ahead_s, now_s = 2.2e9, 1.8e9
+    machine.observe(Observation(ahead_s, 1.0, "scored", 2.0))
+    machine = AlarmStateMachine(machine.rule, warn_level=0.7, snapshot=machine.snapshot)  # also after a restart
+    machine.tick(now_s)
+    events = [machine.observe(Observation(now_s + second, 1.0, "scored", 0.1)) for second in range(12)]
+    assert "cleared" in [event.kind for several in events for event in several]

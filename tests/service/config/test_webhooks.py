@@ -182,3 +182,13 @@ def test_nobody_hears_of_what_is_not_announced() -> None:
     assert heard("raised", True) == ("desk", "audit")
     assert heard("raised", False) == ()
     assert heard("acknowledged", False) == ("audit",)
+
+
+def test_a_webhook_may_leave_out_what_is_about_old_sound() -> None:
+    webhooks = [webhook(), webhook(name="now", max_sound_age_s=3_600.0)]
+    event = AlarmEvent("raised", 0.0, "normal", "alarm", alarm=1, announced=True)
+    assert recipients(webhooks, "fan-1", event) == ("desk", "now")
+    assert recipients(webhooks, "fan-1", event, late_s=3_600.0) == ("desk", "now")
+    assert recipients(webhooks, "fan-1", event, late_s=3_601.0) == ("desk",)
+    with pytest.raises(ValidationError):
+        webhook(max_sound_age_s=0.0)

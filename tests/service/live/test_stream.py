@@ -28,6 +28,7 @@ class Listener:
     def __init__(self) -> None:
         self.taken_samples = 0
         self.error: Exception | None = None
+        self.notes: list[str] = []
 
     def on_steps(self, stream: LiveStream, steps: list[Any]) -> list[Any]:
         return []
@@ -41,7 +42,7 @@ class Listener:
         pass
 
     def on_note(self, stream: LiveStream, note: Any) -> None:
-        pass
+        self.notes.append(note)
 
     def on_cpu_time(self, stream: LiveStream, seconds: float) -> None:
         pass
@@ -50,9 +51,10 @@ class Listener:
 class Line:
     def __init__(self) -> None:
         self.reasons: list[Exception] = []
+        self.messages: list[Any] = []
 
     def deliver(self, messages: list[Any]) -> None:
-        pass
+        self.messages += messages
 
     def evict(self, reason: Exception) -> None:
         self.reasons.append(reason)
@@ -312,3 +314,36 @@ def test_sound_that_comes_faster_than_time_catches_up_until_it_is_scored() -> No
         assert sum(monitor.pushed) == 3 * 16_000
 
     with_monitor(use, workers)
+
+
+@pytest.mark.parametrize("step_s", [-3 * 86_400.0, 3 * 86_400.0, 90.0])
+def test_a_clock_that_is_set_is_told_to_the_client_and_followed(step_s: float) -> None:
+    now = {"wall_s": 1.8e9, "up_s": 7.0}
+    clock = SampleClock(16_000, Anchor(0, 1.8e9, "arrival"), clock=lambda: now["wall_s"], monotonic=lambda: now["up_s"])
+
+    async def use(stream: LiveStream, listener: Listener) -> None:
+        stream.connection = line = Line()
+        for second in range(5):
+            now["wall_s"], now["up_s"] = now["wall_s"] + 1.0 + (step_s if second == 2 else 0.0), now["up_s"] + 1.0
+            await stream.take(SECOND)
+            await stream.drained()  # what is dated by its arrival is held for a moment
+        assert listener.notes == ["clock_set"]
+        assert [message.code for message in line.messages if message.type == "warn"] == ["clock_set"]
+        assert stream.time_of(stream.accepted) == pytest.approx(now["wall_s"], abs=1.0)
+        assert stream.time_of(2 * 16_000) <= now["wall_s"]
+
+    with_stream(use, clock=clock)
+
+
+def test_sound_of_another_time_is_joined_without_a_gap() -> None:
+    async def use(stream: LiveStream, listener: Listener) -> None:
+        await stream.take(SECOND)
+        stream.join(Anchor(stream.accepted, 5_000.0, "said"))
+        await stream.take(SECOND)
+        await stream.drained()
+        assert (listener.taken_samples, stream.gap_samples) == (32_000, 0)
+        assert stream.time_of(16_000) == 1_001.0
+        assert stream.clock.start_of(16_000) == 5_000.0
+        assert stream.time_of(32_000) == 5_001.0
+
+    with_stream(use)

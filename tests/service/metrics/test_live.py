@@ -159,8 +159,10 @@ def test_a_machine_that_is_gone_leaves_nothing(make_server: Any, models: Path, w
     with stream(server) as socket:
         socket.send(s16(workshop.normal(1, 10.0)))
         hear(socket, type="score")
+        heard = server.app.state.service.live.machines.get("pump-2").stream
         shutil.move(models / "pump-2", models.parent / "aside")
         server.http.post("/v1/models:reload")
+        until(lambda: heard.ended)  # nobody would ever end it
         assert "pump-2" not in server.http.get("/metrics").text
     service = server.app.state.service
     service.metrics.judged("pump-2", 0.5, 1.0)
@@ -202,7 +204,7 @@ def test_a_late_second_of_a_machine_that_is_gone_is_not_shown() -> None:
     metrics.live.resumed("fan-1", "out_of_service", AlarmSnapshot(last_number=3), 1_000.0)
     assert 'humwatch_alarm_last_number{machine_id="fan-1"} 3.0' in metrics.render()
     metrics.live.follow([])
-    metrics.live.show_second("fan-1", at_s=1.0, level_dbfs=-20.0, faults=["silent"], state="unknown")
+    metrics.live.show_second("fan-1", heard_s=1.0, late_s=0.0, level_dbfs=-20.0, faults=["silent"], state="unknown")
     metrics.live.show_silence("fan-1")
     metrics.live.events("fan-1", [], "normal", AlarmSnapshot(), None)
     assert "fan-1" not in metrics.render()

@@ -48,6 +48,7 @@ def test_every_metric_is_described_and_well_named() -> None:
         "_drifted",
         "_judged",
         "_per_week",
+        "_recordings",
         "_provisional",
     )
     for spec in METRICS:
@@ -204,6 +205,12 @@ def test_every_metric_moves(make_server: Any, models: Path, workshop: Any, monke
     assert server.http.post("/v1/machines/pump-2/shadow", json=order).status_code == 201
     service.metrics.shadow.settled("pump-2", "both")  # how it comes to that is seen in test_live_shadow.py
     service.broadcast._on_drop(2)  # how it comes to that is seen in test_live_events.py
+    service.metrics.live.clock_set(-90.0)  # how it comes to that is seen in test_clock_watch.py
+    service.metrics.live.redated("pump-2", "undated")  # in test_sound_time.py
+    folder = service.metrics.folders.of("pump-2")  # in test_folder_crash.py
+    folder.count("heard")
+    folder.late()
+    folder.show_waiting(2)
     # how it comes to that is seen in test_oversight.py
     service.metrics.live.show_drift("pump-2", "drifted", 5.0)
     alarms = AlarmCounts(false_alarm=9)

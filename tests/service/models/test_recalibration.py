@@ -161,3 +161,53 @@ def test_warnings_about_the_sound_are_given_with_their_recording(
     )
     codes = ("lossy_coded", "channel_selected")
     assert said == [(f"{number}.mp3", code) for number in range(4) for code in codes]
+
+
+def copies(recordings: list[Path], folder: Path, gain: float, subtype: str = "FLOAT") -> list[Path]:
+    folder.mkdir()
+    for path in recordings:
+        sound, rate_hz = soundfile.read(path, dtype="float32")
+        soundfile.write(folder / path.name, sound * np.float32(gain), rate_hz, subtype=subtype)
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("unit", [64.0, 2.0**-17])
+def test_floats_in_a_unit_of_their_own_make_the_same_thresholds_by_their_scale(
+    pump: LoadedModel, workshop: Any, tmp_path: Path, unit: float
+) -> None:
+    request = RecalibrationRequest("pump-2", "2")
+    plain, _ = recalibrate(pump.bundle, pump.predictor, workshop.recordings, request)
+    in_unit, _ = recalibrate(pump.bundle, pump.predictor, copies(workshop.recordings, tmp_path / "u", unit), request)
+    scale = in_unit.calibration.float_scale
+    gain_db = 20 * np.log10(scale * unit)
+    assert plain.calibration.float_scale == 1.0
+    assert scale == 2.0 ** round(np.log2(scale)) != 1.0
+    assert in_unit.calibration.level_dbfs_low == pytest.approx(plain.calibration.level_dbfs_low + gain_db, abs=1e-6)
+    if scale * unit == 1.0:
+        assert in_unit.clip == plain.clip
+
+
+def test_floats_of_full_scale_are_taken_as_they_are(pump: LoadedModel, workshop: Any, tmp_path: Path) -> None:
+    request = RecalibrationRequest("pump-2", "2")
+    floats = copies(workshop.recordings, tmp_path / "floats", 1.0)
+    plain, in_floats = (recalibrate(pump.bundle, pump.predictor, one, request) for one in (workshop.recordings, floats))
+    assert in_floats[0].calibration.float_scale == 1.0
+    assert in_floats[0].clip == plain[0].clip
+
+
+def test_a_recording_in_which_the_machine_stands_is_named(pump: LoadedModel, workshop: Any, tmp_path: Path) -> None:
+    standing = copies(workshop.recordings[:1], tmp_path / "standing", 0.03, "PCM_24")
+    request = RecalibrationRequest("pump-2", "2")
+    with pytest.raises(CalibrationError, match=rf"{standing[0].name} is no normal recording \(not_running\)"):
+        recalibrate(pump.bundle, pump.predictor, [*workshop.recordings[1:], *standing], request)
+    quiet = replace(request, quiet_is_normal=True)
+    manifest, _ = recalibrate(pump.bundle, pump.predictor, [*workshop.recordings[1:], *standing], quiet)
+    assert manifest.calibration.recordings == len(workshop.recordings)
+
+
+@pytest.mark.parametrize("unit", [8.0, 1e-4])
+def test_copies_in_another_unit_lend_no_spread(pump: LoadedModel, workshop: Any, tmp_path: Path, unit: float) -> None:
+    """A clip would be measured by itself."""
+    request = RecalibrationRequest("pump-3", "1")
+    manifest, _ = recalibrate(pump.bundle, pump.predictor, copies(workshop.recordings, tmp_path / "u", unit), request)
+    assert manifest.calibration.prior_recordings == 0

@@ -76,6 +76,7 @@ def test_a_long_length_is_that_of_its_own_chunk() -> None:
         (wav("WAV", "PCM_16", endian="BIG"), "little-endian"),
         (by_hand(data_bytes=100), "come before"),
         (by_hand((b"fmt ", FMT[:10]), data_bytes=100), "10 bytes"),
+        (by_hand(*[(b"junk", b"")] * 64, (b"fmt ", FMT), data_bytes=100), "64 chunks"),
         (by_hand((b"junk", bytes(70_000)), (b"fmt ", FMT), data_bytes=100), "65536 bytes"),
         (by_hand((b"fmt ", FMT[:12] + b"\x07" + FMT[13:]), data_bytes=100), "not taken"),
     ],
@@ -83,3 +84,17 @@ def test_a_long_length_is_that_of_its_own_chunk() -> None:
 def test_what_cannot_be_heard_is_refused_by_name(data: bytes, words: str) -> None:
     with pytest.raises(MediaTypeUnsupported, match=words):
         read_wav_head(data)
+
+
+def test_damage_is_refused_or_waits_for_more() -> None:
+    rng = np.random.default_rng(9)
+    whole = by_hand((b"ds64", bytes(28)), (b"LIST", bytes(7)), (b"fmt ", FMT), data_bytes=100, magic=b"RF64")
+    for _ in range(2_000):
+        damaged = bytearray(whole)
+        for at in rng.integers(0, len(whole), 3):
+            damaged[at] = rng.integers(0, 256)
+        try:
+            head = read_wav_head(bytes(damaged[: int(rng.integers(0, len(whole) + 1))]))
+        except MediaTypeUnsupported:
+            continue
+        assert head is None or head.size <= len(whole)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -203,3 +205,79 @@ def test_a_machine_that_leaves_and_comes_back_goes_on_counting_its_alarms(
     server.http.post("/v1/models:reload")
     found = status(server)
     assert (found["alarm_id"], found["acknowledged"]["who"]) == ("pump-2-000001", "ann")
+
+
+def test_recordings_of_a_day_ago_raise_an_alarm_of_a_day_ago(
+    make_server: Callable[..., Any], workshop: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "incoming" / "2026"
+    folder.mkdir(parents=True)
+    began_s = int(time.time()) - 86_400.0
+    for number in range(6):
+        sound = workshop.normal(600 + number) if number < 2 else workshop.faulty(600 + number)
+        name = datetime.fromtimestamp(began_s + 5 * number, UTC).strftime("take_%Y-%m-%dT%H-%M-%SZ.wav")
+        record(folder / name, sound)
+    source = FolderSource(kind="folder", machine="pump-2", folder=folder.parent, settle_s=0.1, existing="hear")
+    server = make_server(sources=(source,))
+    alarms = until(lambda: server.http.get("/v1/alarms").json()["alarms"])
+    assert began_s + 10.0 < alarms[0]["raised_s"] < began_s + 31.0
+    found = until(lambda: (found := server.http.get("/v1/sources").json()["folders"][0])["waiting"] == 0 and found)
+    assert found["recordings"] == {"heard": 6}
+    assert found["newest_recorded_s"] == began_s + 25.0
+
+
+def test_recordings_that_cannot_be_used_are_counted_and_the_others_are_heard(
+    make_server: Callable[..., Any], workshop: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    record(folder / "1.wav", workshop.normal(610))
+    (folder / "2.wav").write_bytes((folder / "1.wav").read_bytes()[:40_000])  # truncated
+    (folder / "3.wav").write_bytes(b"this is no recording")
+    (folder / "4.wav").touch()
+    record(folder / "5.wav", workshop.normal(611)[:1_000], rate_hz=500)
+    record(folder / "6.wav", workshop.normal(612))
+    for number in range(1, 7):
+        os.utime(folder / f"{number}.wav", (1_790_000_000 + 10 * number,) * 2)
+    source = FolderSource(kind="folder", machine="pump-2", folder=folder, settle_s=0.1, existing="hear")
+    server = make_server(sources=(source,))
+
+    def counts() -> Any:
+        return server.http.get("/v1/sources").json()["folders"][0]["recordings"]
+
+    expected = {"heard": 2, "unreadable": 1, "unsupported": 2, "empty": 1}
+    until(lambda: counts() == expected)
+    skipped = [record.msg for record in caplog.records if "skipped" in str(record.msg)]
+    assert {one["recording"]: one["outcome"] for one in skipped} == {
+        "2.wav": "unreadable",
+        "3.wav": "unsupported",
+        "4.wav": "empty",
+        "5.wav": "unsupported",
+    }
+    text = server.http.get("/metrics").text
+    assert 'humwatch_folder_recordings_total{machine_id="pump-2",outcome="unreadable"} 1.0' in text
+    assert 'humwatch_folder_recordings_total{machine_id="pump-2",outcome="heard"} 2.0' in text
+    assert 'humwatch_folder_waiting_recordings{machine_id="pump-2"} 0.0' in text
+
+
+def test_a_folder_that_is_away_for_a_while_is_heard_on_where_it_was(
+    serving: Callable[..., Any], workshop: Any, tmp_path: Path
+) -> None:
+    folder, away = tmp_path / "incoming", tmp_path / "away"
+    folder.mkdir()
+    state_dir = tmp_path / "state-of-two"
+    source = FolderSource(kind="folder", machine="pump-2", folder=folder, settle_s=0.1, existing="hear")
+    for number in range(2):
+        record(folder / f"{number}.wav", workshop.normal(620 + number))
+    with serving(sources=(source,), state_dir=state_dir) as server:
+        until(lambda: (status(server)["stream"] or {}).get("samples") == 2 * 5 * RATE_HZ)
+    folder.rename(away)
+    folder.mkdir()  # where nothing is mounted
+    with serving(sources=(source,), state_dir=state_dir) as server:
+        until(lambda: server.app.state.service.live.machines.by_id)
+        folder.rmdir()
+        away.rename(folder)
+        record(folder / "2.wav", workshop.normal(622))
+        until(lambda: (status(server)["stream"] or {}).get("samples", 0) >= 14 * RATE_HZ)
+        found = server.http.get("/v1/sources").json()["folders"][0]
+        assert found["recordings"] == {"heard": 3}

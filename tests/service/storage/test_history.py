@@ -196,3 +196,22 @@ def test_levels_out_of_reach_are_held(level_dbfs: float) -> None:
     minute.put(second(0, level_dbfs=level_dbfs))
     (point,) = minute.points(0)
     assert point.level_dbfs == max(-300.0, min(level_dbfs, 300.0))
+
+
+def test_old_sound_takes_no_second_that_is_judged(store: StateStore) -> None:
+    def second(at_s: int, state: MachineState, score: float | None, *, late: bool) -> ScoreSecond:
+        return ScoreSecond(machine_id="m", at_s=at_s, score=score, level_dbfs=-40.0, state=state, late=late)
+
+    live = [second(600, "normal", 0.1, late=False), second(601, "unknown", None, late=False)]
+    assert store.add_seconds(live) == 0
+    late = [second(at_s, "alarm", 2.0, late=True) for at_s in (600, 601, 602)]
+    assert store.add_seconds(late) == 1
+    assert [(point.at_s, point.score_mean) for point in store.history("m", 600, 660, "second")] == [
+        (600, pytest.approx(0.1)),
+        (601, 2.0),
+        (602, 2.0),
+    ]
+    assert store.add_seconds([second(602, "normal", 0.2, late=True)]) == 1  # the first backlog stays
+    assert store.add_seconds([second(602, "normal", 0.3, late=False)]) == 0
+    minute = store.history("m", 600, 660, "minute")[0]
+    assert minute.states == {"normal": 2, "alarm": 1}

@@ -11,6 +11,7 @@ from humwatch.alarm.events import ActiveAlarm, AlarmEvent, AlarmSnapshot, EventK
 from humwatch_service.storage.outbox import MAX_ERROR_LENGTH
 from humwatch_service.storage.records import MachineChange
 from humwatch_service.storage.store import DELIVERIES_KEPT_S, StateStore
+from humwatch_service.webhooks.outbox import OutboxAdapter
 
 
 @pytest.fixture
@@ -139,3 +140,36 @@ def test_old_deliveries_are_forgotten_also_those_of_a_webhook_that_is_gone(store
     counts = store.outbox.counts()
     assert (counts.pending, counts.delivered, counts.given_up) == (0, 0, 0)
     assert len(store.events().events) == 3
+
+
+def test_what_is_about_old_sound_is_owed_since_it_was_heard(store: StateStore) -> None:
+    heard_s = 2 * DELIVERIES_KEPT_S
+    store.commit(replace(happened("raised", 1.0), heard_s=heard_s))
+    store.prune(heard_s + DELIVERIES_KEPT_S - 1.0)
+    (delivery,) = store.outbox.due(heard_s, 10, "cmms")
+    assert delivery.event.details == {"heard_s": heard_s, "late_s": heard_s - 1.0}
+    assert store.outbox.counts().oldest_pending_s == heard_s
+    notification = OutboxAdapter(store).due(heard_s, 10, "cmms")[0]
+    assert notification.created_s == heard_s
+    assert b"days later" in notification.body
+    store.prune(heard_s + DELIVERIES_KEPT_S + 1.0)
+    assert store.outbox.due(heard_s, 10, "cmms") == []
+
+
+def test_what_a_clock_that_was_ahead_put_off_is_due(store: StateStore) -> None:
+    store.commit(happened("raised", 1.0))
+    (delivery,) = store.outbox.due(10.0, 10, "cmms")
+    store.outbox.failed(delivery.id, "refused", 3 * 86_400.0 + 600.0)
+    assert due(store, 3 * 86_400.0) == []
+    assert due(store, 10.0) == [("m", "raised")]  # the clock was set back by three days
+    store.outbox.failed(delivery.id, "refused", 3_600.0)
+    assert due(store, 10.0) == []
+
+
+def test_an_alarm_knows_how_late_it_was_heard_over_a_restart(store: StateStore) -> None:
+    store.commit(replace(happened("raised", 1.0), heard_s=7_201.0))
+    alarm = store.alarm("m-000001")
+    assert (alarm.raised_s, alarm.heard_s, alarm.late_s) == (1.0, 7_201.0, 7_200.0)
+    assert store.machines()[0].alarm_late_s == 7_200.0
+    store.commit(replace(happened("cleared", 2.0), heard_s=7_300.0))
+    assert store.alarm("m-000001").heard_s == 7_201.0

@@ -188,12 +188,16 @@ def test_what_strangers_forward_does_not_count(bare: Any) -> None:
     )
 
 
-def test_a_trusted_proxy_says_which_host_and_scheme_it_was_asked_for(trusting: Any) -> None:
-    # Apache asks with its own name for the service, and says separately which one it was asked for.
-    cookie = signed_in(
-        trusting, Host="127.0.0.1:8000", **{"X-Forwarded-Host": "plant.example", "X-Forwarded-Proto": "https"}
-    )
-    assert "Secure" in cookie
+def test_a_trusted_proxy_says_which_scheme_it_was_asked_for(trusting: Any) -> None:
+    plain = {"Origin": "http://plant.example"}
+    assert "Secure" not in signed_in(trusting, **plain)
+    assert "Secure" in signed_in(trusting, **plain, **{"X-Forwarded-Proto": "https"})
+
+
+def test_the_host_is_no_proxys_to_say(start_server: Any) -> None:
+    server = start_server(trusted_proxies=("127.0.0.1",))
+    rebound = {"Host": "evil.example", "X-Forwarded-Host": "localhost"}  # which a page may send, and nginx passes on
+    assert server.http.get("/v1/machines", headers=rebound).status_code == 403
 
 
 def test_failures_to_sign_in_are_each_clients_own(trusting: Any) -> None:

@@ -48,7 +48,7 @@ def test_the_table_of_the_documentation_is_the_model() -> None:
     section = PAGE.partition("## The payload")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `([\w.]+)` \| (.+) \|$", section, re.MULTILINE)
     assert rows == list(fields(NotificationPayload))
-    assert len(rows) == 36
+    assert len(rows) == 39
 
 
 def test_the_example_of_the_documentation_is_what_is_sent() -> None:
@@ -127,3 +127,23 @@ def test_an_id_is_the_same_for_each_attempt_and_another_for_each_notification() 
     assert "." not in first
     others = [replace(row, id=2), replace(row, webhook="other"), replace(row, created_s=1000.5)]
     assert len({first, *(message_id(row) for row in others)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("late_s", "note"),
+    [
+        (86_400.0, "about sound of 2026-01-31 12:00 UTC, heard 24 h later"),
+        (10 * 86_400.0, "about sound of 2026-01-31 12:00 UTC, heard 10 days later"),
+        (7_300.0, "about sound of 2026-01-31 12:00 UTC, heard 2 h later"),
+        (90.0, "about sound of 2026-01-31 12:00 UTC, heard 2 min later"),
+        (61.0, "about sound of 2026-01-31 12:00 UTC, heard 1 min later"),
+        (59.0, None),
+        (-5.0, None),
+    ],
+)
+def test_old_sound_is_said_to_be_old(late_s: float, note: str | None) -> None:
+    heard = RAISED.at_s, RAISED.at_s + late_s
+    data = json.loads(notification_of(RAISED, machine_id="fan-1", alarm_id="fan-1-000007", heard=heard))["data"]
+    assert data["note"] == note
+    assert data["late_s"] == (None if note is None else late_s)
+    assert (data["heard"] is None) == (note is None)

@@ -12,55 +12,31 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from humwatch.errors import AudioChannelMissing, AudioError, AudioRateUnsupported, HumwatchError
 from humwatch_service.errors import FileUnreadable, ShuttingDown
 from humwatch_service.live.session import StreamSession
 from humwatch_service.protocol.messages import Hello, Position
 from humwatch_service.sources.connection import check, connected
+from humwatch_service.sources.folder.folder_host import FolderHost
 from humwatch_service.sources.folder.folder_stream import FolderStream, streams_of
+from humwatch_service.sources.folder.refusals import outcome_of
 from humwatch_service.sources.folder.waiting_files import WaitingFile
 from humwatch_service.sources.folder.watched_folder import WatchedFolder
 from humwatch_service.sources.sequence import RecordingSequence
-from humwatch_service.storage.folder_rows import FileOutcome, FolderPart
-from humwatch_service.storage.records import StreamPosition
+from humwatch_service.storage.folder_records import FolderPart
+from humwatch_service.telemetry.logs import event_logger
 
 Result = TypeVar("Result")
+
+_log = event_logger("humwatch.sources")
 
 CHUNK_S: Final = 0.1
 POLL_S: Final = 1.0
 """Time between looks at a folder."""
 ATTEMPTS: Final = 3
 """Times that a recording may fail to be read while its file is there, before it is given up."""
-
-_UNSUPPORTED: Final = frozenset(
-    {
-        "audio_format_unsupported",
-        "audio_rate_unsupported",
-        "audio_channel_missing",
-        "audio_too_many_channels",
-        "audio_too_long",
-        "audio_too_large",
-    }
-)
-"""Reasons why a recording is not taken that are no damage."""
-
-
-class FolderHost(Protocol):
-    """What the live part of the service does for a folder."""
-
-    def session(self, machine_id: str) -> StreamSession:
-        """Return the session that feeds the stream of a machine; raise where there is none."""
-
-    def position(self, machine_id: str) -> StreamPosition | None:
-        """Return how far a machine's stream was scored; None where no model scores it."""
-
-    def checkpoint(self, machine_id: str) -> None:
-        """Write history and position of a machine (blocking)."""
-
-    def written(self, machine_id: str) -> StreamPosition | None:
-        """Return how far a machine's stream was scored, as the disk has it (blocking)."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +73,13 @@ class FolderFeed:
         streams = await self._blocking(self._unfinished)
         opened: _Opened | None = None
         while True:
-            if not streams:
+            stream = streams.pop(0) if streams else FolderStream(uuid.uuid4().hex)
+            if not stream.parts:
                 opened = opened or await self._next()
-                streams = [FolderStream(uuid.uuid4().hex)]
-            stream = streams.pop(0)
             opened = await self._feed(stream, opened, is_last=not streams)
             self._over += stream.parts
+            if opened is None and not streams and not stream.parts:
+                streams = [stream]  # nothing of it is there any more; its count goes on
 
     async def close(self) -> None:
         """Wait for what is being written; nothing is afterwards. The task of ``run`` has to be cancelled."""
@@ -127,9 +104,13 @@ class FolderFeed:
         kept = self.folder.open()
         self._number = max([self._number, *(part.number for part in kept.parts)])
         streams, self._over = streams_of(kept, self._host.written(self._source.machine))
+        position = self._host.position(self._source.machine)
         for stream in streams:
-            if stream.stream_id == self._sent[0]:  # in this life: what was sent is scored, or the service has it
-                stream.scored_until = max(stream.scored_until, self._sent[1])
+            if stream.stream_id == self._sent[0]:  # of this life: the service goes on, or begins where it ended
+                stream.follows_position = False
+                is_scored = position is not None and position.stream_id == stream.stream_id
+                reached = position.next_sample if position is not None and is_scored else self._sent[1]
+                stream.scored_until = max(stream.scored_until, reached)
         self.folder.look()
         return streams
 
@@ -150,6 +131,7 @@ class FolderFeed:
                 while is_last:
                     opened = opened or await self._next()
                     if not _same_form(form, opened.recordings):
+                        _log.info("recordings of another form", machine_id=self._source.machine, rate_hz=form.rate_hz)
                         return opened
                     at = await self._send_new(connection.session, stream, opened, at)
                     opened = None
@@ -265,7 +247,7 @@ class FolderFeed:
         if passes or not self.folder.has(part):
             raise FileUnreadable(str(error)) from error
         del self._attempts[part.number]
-        self.folder.fail(part, _outcome(error), error.code, str(error))
+        self.folder.fail(part, outcome_of(error), error.code, str(error))
 
     async def _settle(self, session: StreamSession, stream: FolderStream, at: int) -> None:
         """Keep how far the stream was scored, and let go of parts that are not needed again."""
@@ -314,7 +296,7 @@ class FolderFeed:
             except FileUnreadable as error:
                 self.folder.try_later(file, str(error))
             except HumwatchError as error:
-                self.folder.pass_over(file, _outcome(error), error.code, str(error))
+                self.folder.pass_over(file, outcome_of(error), error.code, str(error))
         return None
 
     def _refuse(self, stream: FolderStream, opened: _Opened | None, error: HumwatchError) -> None:
@@ -328,7 +310,3 @@ class FolderFeed:
 
 def _same_form(one: RecordingSequence, other: RecordingSequence) -> bool:
     return (one.rate_hz, one.channels, one.format) == (other.rate_hz, other.channels, other.format)
-
-
-def _outcome(error: HumwatchError) -> FileOutcome:
-    return "unsupported" if error.code in _UNSUPPORTED else "unreadable"

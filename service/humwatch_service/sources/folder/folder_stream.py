@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final
 
-from humwatch_service.storage.folder_rows import FolderPart, KeptFolder
+from humwatch_service.storage.folder_records import FolderPart, KeptFolder
 from humwatch_service.storage.records import StreamPosition
 
 WARM_UP_S: Final = 30.0
@@ -37,7 +37,7 @@ class FolderStream:
     @property
     def start_sample(self) -> int:
         """First sample that can be sent, and should be if the service does not know more."""
-        first = self.parts[0].start_sample if self.parts else 0
+        first = self.parts[0].start_sample if self.parts else self.scored_until
         return first if self.follows_position else max(first, self.scored_until)
 
     def ends(self) -> list[tuple[FolderPart, int | None]]:
@@ -66,7 +66,7 @@ class FolderStream:
 
 
 def streams_of(kept: KeptFolder, scored: StreamPosition | None) -> tuple[list[FolderStream], list[FolderPart]]:
-    """Return the streams that were not scored to their end, in order, and the parts of those that were.
+    """Return the streams that may go on, in order, and the parts of those that were scored to their end.
 
     Args:
         kept: what the database knows of the folder.
@@ -75,6 +75,8 @@ def streams_of(kept: KeptFolder, scored: StreamPosition | None) -> tuple[list[Fo
     streams = [
         FolderStream(stream_id, list(parts)) for stream_id, parts in groupby(kept.parts, lambda part: part.stream_id)
     ]
+    if kept.stream_id is not None and all(stream.stream_id != kept.stream_id for stream in streams):
+        streams.insert(0, FolderStream(kept.stream_id))  # all its parts are done with, and deleted
     for stream in streams:
         if stream.stream_id == kept.stream_id:
             stream.scored_until = kept.scored_until
@@ -83,4 +85,7 @@ def streams_of(kept: KeptFolder, scored: StreamPosition | None) -> tuple[list[Fo
             stream.scored_until = max(stream.scored_until, scored.next_sample)
     reached = [number for number, stream in enumerate(streams) if stream.follows_position or stream.scored_until]
     first = reached[-1] if reached else 0
-    return streams[first:], [part for stream in streams[:first] for part in stream.parts]
+    going_on = [stream for number, stream in enumerate(streams) if number >= first]
+    if len(going_on) > 1 and not going_on[0].parts:
+        del going_on[0]
+    return going_on, [part for stream in streams[:first] for part in stream.parts]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from humwatch_service.sources.folder.name_times import FIRST_S
 from humwatch_service.sources.folder.scan import FoundFile
-from humwatch_service.storage.folder_rows import FileIdentity, FileRow, FolderRows
+from humwatch_service.storage.folder_records import FileIdentity, FileRow, FolderPart
+from humwatch_service.storage.folder_rows import FolderRows
 
 MAX_GONE: Final = 100_000
 """Most recordings that are remembered though they are not there: a card that is out, a share that is away."""
@@ -39,34 +39,46 @@ class KnownFiles:
         self._rows = rows
         self._key = key
         self._root = root
-        self._signatures = {hash(row.path): _signature(row.identity) for row in rows.files(key)}
+        self._signatures: set[int] = set()
+        self._names: set[int] = set()
+        self.learn(rows.files(key))
 
     def __len__(self) -> int:
         return len(self._signatures)
 
     def has_name(self, path: str) -> bool:
         """Return True if a recording of this path is done with, whatever its content was."""
-        return hash(path) in self._signatures
+        return hash(path) in self._names
 
     def knows(self, path: str, identity: FileIdentity) -> bool:
         """Return True if this file is done with, as far as can be said at once."""
-        return self._signatures.get(hash(path)) == _signature(identity)
+        return _signature(path, identity) in self._signatures
 
-    def note(self, files: Sequence[FileRow]) -> None:
-        """Keep that recordings are done with."""
-        self._rows.note(self._key, files)
+    def note(self, files: Sequence[FileRow], instead_of: Sequence[FileRow] = ()) -> None:
+        """Keep that recordings are done with, and forget what they were kept as before."""
+        self._rows.note(self._key, files, instead_of)
+        self.unlearn(instead_of)
         self.learn(files)
 
     def learn(self, files: Iterable[FileRow]) -> None:
         """Know recordings that the database has."""
-        self._signatures.update((hash(file.path), _signature(file.identity)) for file in files)
+        for file in files:
+            self._names.add(hash(file.path))
+            self._signatures.add(_signature(file.path, file.identity))
 
-    def unlearn(self, path: str) -> None:
-        """Know a recording no more that the database has forgotten."""
-        self._signatures.pop(hash(path), None)
+    def unlearn(self, files: Iterable[FileRow]) -> None:
+        """Know recordings no more that the database has forgotten."""
+        self._signatures.difference_update(_signature(file.path, file.identity) for file in files)
+
+    def lose(self, part: FolderPart) -> None:
+        """Forget a part and its file, which is new if it comes back."""
+        rows = self._rows.find(self._key, [part.path]).get(part.path, [])
+        self._rows.lose(self._key, part)
+        self._names.discard(hash(part.path))
+        self.unlearn(row for row in rows if row.identity == part.identity)
 
     def resolve(self, found: Sequence[FoundFile]) -> tuple[list[FoundFile], list[FileRow]]:
-        """Return which files are new, and the rows of those that are known under another name.
+        """Return which files are new, and the rows of those that are known.
 
         A file is the same as before if its path, size and time are (a share that was mounted anew gives it another
         number), if its content is (it was touched), or if its number, size and time are (it was renamed, or is a
@@ -74,19 +86,22 @@ class KnownFiles:
         """
         rows = self._rows.find(self._key, [file.path for file in found])
         new: list[FoundFile] = []
+        before: list[FileRow] = []
         same: list[FileRow] = []
         moved: list[FileRow] = []
         for file in found:
-            row = rows.get(file.path)
-            if row is not None and self._is_same(row, file):
+            row = next((row for row in rows.get(file.path, ()) if self._is_same(row, file)), None)
+            if row is not None:
+                before.append(row)
                 same.append(_renamed(row, file))
             elif (other := self.moved(file)) is not None:
                 moved.append(_renamed(other, file))
             else:
                 new.append(file)
-        if same or moved:
-            self.note([*same, *moved])
-        return new, moved
+        known = [*same, *moved]
+        if known:
+            self.note(known, before)
+        return new, known
 
     def moved(self, file: FoundFile) -> FileRow | None:
         """Return the row of a file that is known under another name, or was; None where there is none."""
@@ -117,18 +132,25 @@ class KnownFiles:
         excess = len(self) - present - MAX_GONE
         if present == 0 or excess <= 0:
             return 0
-        gone: list[str] = []
+        gone: list[FileRow] = []
         after = (-1.0, "")
         while len(gone) < min(excess, FORGOTTEN_TOGETHER):
             oldest = self._rows.oldest(self._key, after, FORGOTTEN_TOGETHER)
             if not oldest:
                 break
-            gone += [path for _, path in oldest if not os.path.lexists(self._root / path)]
-            after = oldest[-1]
+            gone += [row for row in oldest if not self._is_there(row)]
+            after = (oldest[-1].noted_s, oldest[-1].path)
+        gone = gone[:excess]
         self._rows.forget(self._key, gone)
-        for path in gone:
-            self._signatures.pop(hash(path), None)
+        self.unlearn(gone)
         return len(gone)
+
+    def _is_there(self, row: FileRow) -> bool:
+        try:
+            now = FileIdentity.of((self._root / row.path).stat())
+        except OSError:
+            return False
+        return (now.size, now.modified_ns) == (row.identity.size, row.identity.modified_ns)
 
     def _is_same(self, row: FileRow, file: FoundFile) -> bool:
         before, now = row.identity, file.identity
@@ -152,5 +174,5 @@ def _is_shifted(before: FileIdentity, now: FileIdentity) -> bool:
     return shift_ns % _SHIFT_NS == 0 and abs(shift_ns) <= 56 * _SHIFT_NS and now.modified_ns % _FAT_NS == 0
 
 
-def _signature(identity: FileIdentity) -> int:
-    return hash((identity.size, identity.modified_ns, identity.inode))
+def _signature(path: str, identity: FileIdentity) -> int:
+    return hash((path, identity.size, identity.modified_ns, identity.inode, identity.changed_ns))

@@ -29,7 +29,8 @@ _YEAR_LAST = re.compile(
     r"(?<!\d)(?P<first>\d{2})(?P<dash>[-_.])(?P<second_>\d{2})(?P=dash)(?P<year>(?:19|20)\d{2})" + _JOIN + _TIME
 )
 _SHORT = re.compile(
-    r"(?<!\d)(?P<year>\d{2})(?P<month>\d{2})(?P<day>\d{2})[-_T ](?P<hour>\d{2})(?P<minute>\d{2})(?P<second>\d{2})?(?!\d)"
+    r"(?<!\d)(?P<year>\d{2})(?P<month>\d{2})(?P<day>\d{2})[-_T ]"
+    r"(?P<hour>\d{2})(?P<minute>\d{2})(?P<second>\d{2})?(?!\d)"
 )
 _EPOCH = re.compile(r"(?<![\d.])(\d{10}|\d{13}|\d{16}|\d{19})(\.\d+)?(?!\d)")
 _HEX_EPOCH = re.compile(r"[0-9A-Fa-f]{8}")
@@ -42,10 +43,12 @@ class NameTime:
     Attributes:
         time_s: start of the recording, seconds since 1970.
         sure: False where the digits may be a counter as well.
+        text: the part of the name that says so; two times of one text are of an hour that comes twice.
     """
 
     time_s: float
     sure: bool
+    text: str
 
 
 def name_times(path: str, zone: tzinfo | None, now_s: float) -> Iterator[NameTime]:
@@ -98,11 +101,11 @@ def _time_of(match: re.Match[str], month: str, day: str, zone: tzinfo | None, *,
     fraction_s = int(fraction) / 10 ** len(fraction) if fraction else 0.0
     said = _zone_of(found.get("zone"), tee="T" in match[0])
     if said is not None:
-        yield NameTime(when.replace(tzinfo=said).timestamp() + fraction_s, sure)
+        yield NameTime(when.replace(tzinfo=said).timestamp() + fraction_s, sure, match[0])
         return
     times = [at_zone(when.replace(fold=fold), zone) for fold in (0, 1)]
     for time_s in dict.fromkeys(times):  # two where the clock was put back: the file's own time tells which
-        yield NameTime(time_s + fraction_s, sure)
+        yield NameTime(time_s + fraction_s, sure, match[0])
 
 
 def _zone_of(said: str | None, *, tee: bool) -> tzinfo | None:
@@ -122,8 +125,8 @@ def _epochs(stem: str, now_s: float) -> Iterator[NameTime]:
     for match in _EPOCH.finditer(stem):
         time_s = int(match[1]) / 10 ** (len(match[1]) - 10) + float(match[2] or 0.0)
         if FIRST_S <= time_s <= now_s + FUTURE_S:
-            yield NameTime(time_s, True)
+            yield NameTime(time_s, True, match[0])
     if _HEX_EPOCH.fullmatch(stem):
         time_s = float(int(stem, 16))
         if FIRST_S <= time_s <= now_s + FUTURE_S:
-            yield NameTime(time_s, not stem.isdigit())
+            yield NameTime(time_s, not stem.isdigit(), stem)

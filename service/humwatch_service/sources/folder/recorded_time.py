@@ -9,6 +9,7 @@ from typing import Final, Literal
 from humwatch_service.config.sources import TimeSource
 from humwatch_service.sources.folder.file_head import FileHead
 from humwatch_service.sources.folder.name_times import FIRST_S, FUTURE_S, WEAK_S, NameTime, at_zone, name_times
+from humwatch_service.sources.folder.scan import FoundFile
 
 TimeOrigin = Literal["name", "bext", "file", "now"]
 
@@ -78,20 +79,19 @@ class RecordedTimes:
             doubts.append("there is no time in its name")
         return RecordedTime(now_s - length_s, "now", "; ".join(doubts))
 
+    def of_file(self, file: FoundFile, now_s: float) -> RecordedTime:
+        """Return when a recording was taken whose head nobody looks into."""
+        return self.of(file.path, FileHead(None, None), file.identity.modified_s, now_s)
+
     def _of_name(self, path: str, started_s: float, now_s: float) -> list[NameTime]:
         """Return the times that a name may say, the likeliest first."""
         found = [
             time for time in name_times(path, self._zone, now_s) if time.sure or abs(time.time_s - started_s) <= WEAK_S
         ]
-        near = [time for time in found if abs(time.time_s - started_s) <= NEAR_S]
-        if len(found) > 1 and near and _same_reading(found[0], found[1]):
-            return sorted(found[:2], key=lambda time: abs(time.time_s - started_s))
-        return sorted(found, key=lambda time: bool(_wrong(time.time_s, now_s)))
-
-
-def _same_reading(one: NameTime, other: NameTime) -> bool:
-    """Return True for the two times of an hour that a clock shows twice."""
-    return 0.0 < other.time_s - one.time_s <= 7_200.0
+        found.sort(key=lambda time: bool(_wrong(time.time_s, now_s)))
+        twice = [time for time in found if time.text == found[0].text]  # the hour when the clock was put back
+        nearest = min(twice, key=lambda time: abs(time.time_s - started_s), default=None)
+        return found if nearest is None or abs(nearest.time_s - started_s) > NEAR_S else [nearest]
 
 
 def _wrong(time_s: float, now_s: float) -> str:

@@ -1,7 +1,7 @@
 """Looks at a folder: cheap ones often, whole ones as often as their cost allows; with no help of the file system.
 
-Events of the kernel (inotify) do not come from network shares, so a look is what there has to be anyway. A cheap look asks
-each folder for its time of change and lists those that changed; a whole look asks for the size and time of each file.
+Events of the kernel (inotify) do not come from network shares, so looks there have to be anyway. A cheap look asks each
+folder for its time of change, and lists those that changed; a whole look asks for the size and time of each file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 
 from humwatch_service.errors import FileUnreadable
 from humwatch_service.sources.folder.file_names import is_hidden_folder, is_recording_name
-from humwatch_service.storage.folder_rows import FileIdentity
+from humwatch_service.storage.folder_records import FileIdentity
 
 HOT_S: Final = 3.0
 """Time for which a folder that changed is listed: file systems count the time of a change in up to 2 s."""
@@ -92,9 +92,9 @@ class FolderScan:
         self.others = 0
         self.other_names: list[str] = []
         self.troubles: dict[str, str] = {}
-        self._root = str(root)
+        self._root = root
         self._subfolders = subfolders
-        self._excluded = {os.path.abspath(path) for path in excluded}
+        self._excluded = {path.resolve() for path in excluded}
         self._changed_ns: dict[str, int] = {}
         self._hot_until_s: dict[str, float] = {}
         self._visited: set[tuple[int, int]] = set()
@@ -102,7 +102,7 @@ class FolderScan:
     def device(self) -> str:
         """Return the device that the folder lies on. Raises :class:`FileUnreadable`."""
         try:
-            return str(os.stat(self._root).st_dev)
+            return str(self._root.stat().st_dev)
         except OSError as error:
             raise self._unreadable(error) from error
 
@@ -124,7 +124,7 @@ class FolderScan:
         now_s = time.monotonic()
         for path in list(self._changed_ns):
             try:
-                at_ns = os.stat(self._absolute(path)).st_mtime_ns
+                at_ns = (self._root / path).stat().st_mtime_ns
             except OSError as error:
                 if not path:
                     raise self._unreadable(error) from error
@@ -147,7 +147,7 @@ class FolderScan:
     def identity_of(self, path: str) -> FileIdentity | None:
         """Return what the file system says of a file; None where it is not there, or none."""
         try:
-            status = os.stat(self._absolute(path))
+            status = (self._root / path).stat()
         except OSError:
             return None
         return FileIdentity.of(status) if stat.S_ISREG(status.st_mode) else None
@@ -167,7 +167,7 @@ class FolderScan:
     def _enter(self, path: str) -> bool:
         """Return True for a folder that was not looked at yet, and note its time of change before it is listed."""
         try:
-            status = os.stat(self._absolute(path))
+            status = (self._root / path).stat()
         except OSError as error:
             if not path:
                 raise self._unreadable(error) from error
@@ -209,12 +209,12 @@ class FolderScan:
         if not self._subfolders or is_hidden_folder(entry.name):
             return
         inside = f"{path}{entry.name}/"
-        if os.path.abspath(self._absolute(inside)) not in self._excluded:
+        if not self._excluded or (self._root / inside).resolve() not in self._excluded:
             folders.append((inside, entry.is_symlink()))
 
     def _entries(self, path: str) -> Iterator[os.DirEntry[str]]:
         try:
-            with os.scandir(self._absolute(path)) as entries:
+            with os.scandir(self._root / path) as entries:
                 yield from entries
         except OSError as error:
             if not path:
@@ -222,11 +222,8 @@ class FolderScan:
             self._trouble(path, error)
 
     def _trouble(self, path: str, error: OSError) -> None:
-        if len(self.troubles) < MAX_TROUBLES and os.path.lexists(self._absolute(path)):
+        if len(self.troubles) < MAX_TROUBLES and os.path.lexists(self._root / path):
             self.troubles[path] = error.strerror or str(error)
-
-    def _absolute(self, path: str) -> str:
-        return os.path.join(self._root, path) if path else self._root
 
     def _unreadable(self, error: OSError) -> FileUnreadable:
         return FileUnreadable(f"{self._root} cannot be read: {error.strerror}")

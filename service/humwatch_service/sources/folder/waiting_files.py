@@ -12,7 +12,7 @@ from humwatch.audio.files import natural_order
 from humwatch_service.sources.folder.file_head import FileHead, read_head
 from humwatch_service.sources.folder.recorded_time import RecordedTime, RecordedTimes
 from humwatch_service.sources.folder.scan import FolderScan, FoundFile
-from humwatch_service.storage.folder_rows import FileIdentity
+from humwatch_service.storage.folder_records import FileIdentity
 
 MAX_WAITING: Final = 20_000
 """Most recordings that are in order; more are looked for again once these are heard."""
@@ -61,11 +61,7 @@ class WaitingFile:
 
 
 class WaitingFiles:
-    """Recordings that wait, bounded. For one thread at a time; ``look`` blocks.
-
-    Attributes:
-        overflowed: True if there were more than could wait: they have to be looked for again.
-    """
+    """Recordings that wait, bounded. For one thread at a time; ``look`` blocks."""
 
     def __init__(self, root: Path, times: RecordedTimes, *, settle_s: float) -> None:
         """Begin with none.
@@ -75,7 +71,7 @@ class WaitingFiles:
             times: reader of times of recordings.
             settle_s: time for which a file must not change before it is whole, seconds.
         """
-        self.overflowed = False
+        self._newest: tuple[float, tuple[object, ...]] | None = None  # key from which on there is no room
         self._root = root
         self._times = times
         self._settle_s = settle_s
@@ -93,20 +89,34 @@ class WaitingFiles:
         """Number of files that are still written."""
         return sum(not file.is_whole for file in list(self._files.values()))
 
+    @property
+    def is_full(self) -> bool:
+        """True if newer files than those that wait have to be looked for again."""
+        return self._newest is not None
+
+    def reopen(self) -> None:
+        """Have room again: all that waited were heard."""
+        self._newest = None
+
+    def has_room_for(self, file: FoundFile) -> bool:
+        """Return False for a file that has to be looked for again once those that wait are heard: it is newer."""
+        return self._newest is None or (self._said(file).time_s, natural_order(Path(file.path))) < self._newest
+
     def add(self, found: Iterable[FoundFile]) -> None:
         """Take files that were found, unless they wait already."""
         now_s = time.monotonic()
         for file in found:
             if file.path not in self._files:
-                said = self._times.of(file.path, FileHead(None, None), file.identity.modified_s, time.time())
-                natural = natural_order(Path(file.path))
+                said, natural = self._said(file), natural_order(Path(file.path))
                 self._files[file.path] = WaitingFile(
                     file.path, file.identity, now_s, now_s, said, natural, False, 0.0, said
                 )
-        while len(self._files) > MAX_WAITING:
-            self.overflowed = True
-            keys = sorted(self._files.values(), key=lambda file: file.key)
-            self._files = {file.path: file for file in keys[: MAX_WAITING * 9 // 10]}
+        if len(self._files) > MAX_WAITING:
+            files = sorted(self._files.values(), key=lambda file: file.key)
+            room = MAX_WAITING * 9 // 10
+            self._newest = files[room].key
+            self._files = {file.path: file for file in files[:room]}
+            self._order = None
 
     def look(self, scan: FolderScan) -> list[WaitingFile]:
         """See which files have become whole; return those of them that are empty, which wait no more."""
@@ -141,14 +151,15 @@ class WaitingFiles:
             self._order.pop()
         else:
             self._order = None
-        if not self._files:
-            self.overflowed = False
 
     def wait_again(self, file: WaitingFile, identity: FileIdentity | None) -> None:
         """Wait until a file is whole that has changed, or let it go if it is not there any more."""
         self.remove(file)
         if identity is not None:
             self.add([FoundFile(file.path, identity)])
+
+    def _said(self, file: FoundFile) -> RecordedTime:
+        return self._times.of_file(file, time.time())
 
     def _finish(self, file: WaitingFile) -> None:
         try:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Collection, Iterable, Iterator
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from datetime import time as clock_time
 from itertools import islice
 from pathlib import Path
@@ -15,32 +14,21 @@ from zoneinfo import ZoneInfo
 from humwatch_service.config.sources import FolderSource
 from humwatch_service.errors import FileUnreadable
 from humwatch_service.metrics.folders import FolderSeries
-from humwatch_service.sources.folder.file_head import FileHead
+from humwatch_service.sources.folder.folder_journal import JITTER_S, FolderJournal
 from humwatch_service.sources.folder.folder_state import FolderState
 from humwatch_service.sources.folder.known_files import KnownFiles
 from humwatch_service.sources.folder.name_times import at_zone
 from humwatch_service.sources.folder.recorded_time import RecordedTimes
 from humwatch_service.sources.folder.scan import FolderScan, FoundFile, Pace
+from humwatch_service.sources.folder.time_extent import TimeExtent
 from humwatch_service.sources.folder.waiting_files import WaitingFile, WaitingFiles
-from humwatch_service.storage.folder_rows import (
-    ROWS_TOGETHER,
-    FileIdentity,
-    FileOutcome,
-    FileRow,
-    FolderPart,
-    FolderRows,
-    KeptFolder,
-)
-from humwatch_service.telemetry.logs import event_logger
+from humwatch_service.storage.folder_records import FileIdentity, FileOutcome, FileRow, FolderPart, KeptFolder
+from humwatch_service.storage.folder_rows import ROWS_TOGETHER, FolderRows
 
 RETRY_S: Final = 60.0
 """Time after which a file that could not be opened is tried again."""
 MAX_TROUBLED: Final = 1_000
 """Most files that could not be opened and are left alone until then."""
-JITTER_S: Final = 2.0
-"""Overlap of two recordings that is the file system's: times of files are whole seconds, or two."""
-
-_log = event_logger("humwatch.sources")
 
 
 class WatchedFolder:
@@ -59,7 +47,7 @@ class WatchedFolder:
         """
         self.source = source
         self._rows = rows
-        self._series = series
+        self._journal = FolderJournal(source, series)
         self._root = source.folder.absolute()
         self._zone: tzinfo | None = None if source.time_zone is None else ZoneInfo(source.time_zone)
         self._times = RecordedTimes(source.time, self._zone)
@@ -70,11 +58,7 @@ class WatchedFolder:
         self._key = 0
         self._device: str | None = None
         self._troubled: dict[str, float] = {}
-        self._told: dict[str, object] = {}
-        self._newest_s: float | None = None
         self._last: tuple[float, bool] = (0.0, False)  # end of the last recording, and whether its time was a file's
-        self._counts: dict[str, int] = {}
-        self._late = 0
 
     @property
     def waiting(self) -> int:
@@ -92,11 +76,10 @@ class WatchedFolder:
         self._key, self._device = kept.key, kept.device
         if self._known is not None:
             return kept
-        if self._existing == "hear" or self.source.since is not None:
-            self._rows.recall(self._key, self._since_s)
+        self._rows.recall(self._key, "unsupported")  # settings and codecs may have changed
+        self._recall_existing()
         self._known = KnownFiles(self._rows, self._key, self._root)
-        self._newest_s = self._rows.newest_heard_s(self._key)
-        self._counts = self._rows.counts(self._key)
+        self._journal.begin(self._rows.counts(self._key), self._rows.newest_heard_s(self._key))
         if kept.parts:
             last = kept.parts[-1]
             self._last = (last.recorded_s + last.samples / last.rate_hz, False)
@@ -112,7 +95,7 @@ class WatchedFolder:
             self._cheap.run(lambda: self._take(self._scan.changed(self._is_new_name)))
         for file in self._waiting.look(self._scan):
             self.pass_over(file, "empty", "audio_empty", "it has no bytes")
-        self._series.show_waiting(self.waiting)
+        self._journal.show_waiting(self.waiting)
 
     def next(self) -> WaitingFile | None:
         """Return the recording that is next, and as it was when it was found whole; None where there is none."""
@@ -123,10 +106,11 @@ class WatchedFolder:
             elif (other := self._files.moved(file.found)) is not None:
                 self._waiting.remove(file)
                 self._take([file.found])
-                _log.info("recording known by another name", machine_id=self.source.machine, recording=other.path)
+                self._journal.known(file.path, other.path)
             else:
                 return file
-        if self._waiting.overflowed and not len(self._waiting):
+        if self._waiting.is_full and not len(self._waiting):
+            self._waiting.reopen()
             self._whole = Pace()
         return None
 
@@ -149,15 +133,13 @@ class WatchedFolder:
         self._rows.assign(self._key, part, row)
         self._files.learn([row])
         self._waiting.remove(file)
-        self._counts["heard"] = self._counts.get("heard", 0) + 1
-        self._tell_time(file, recorded_s)
-        self._newest_s = max(recorded_s, self._newest_s or recorded_s)
+        self._journal.begun(file, recorded_s)
         self._last = recorded_s + samples / rate_hz, file.time.origin in ("file", "now")
         return part
 
     def count_heard(self) -> None:
         """Count a recording that was heard to its end."""
-        self._series.count("heard")
+        self._journal.heard()
 
     def pass_over(self, file: WaitingFile, outcome: FileOutcome, code: str, reason: str) -> None:
         """Keep that a recording cannot be used; it stays where it is."""
@@ -165,20 +147,19 @@ class WatchedFolder:
         row = FileRow(file.path, file.identity, outcome, time.time(), file.time.time_s, fingerprint)
         self._files.note([row])
         self._waiting.remove(file)
-        self._skipped(file.path, outcome, code, reason)
+        self._journal.skipped(file.path, outcome, code, reason)
 
     def fail(self, part: FolderPart, outcome: FileOutcome, code: str, reason: str) -> None:
         """Keep that a part cannot be heard to its end; what was sent of it stays a part of the stream."""
         self._rows.fail(self._key, part, outcome)
-        self._counts["heard"] = self._counts.get("heard", 1) - 1
-        self._skipped(part.path, outcome, code, reason)
+        self._journal.begun_in_vain()
+        self._journal.skipped(part.path, outcome, code, reason)
 
     def lose(self, part: FolderPart, outcome: FileOutcome, code: str, reason: str) -> None:
         """Let go of a part that cannot be sent; it is heard from its start if it comes back."""
-        self._rows.lose(self._key, part)
-        self._files.unlearn(part.path)
-        self._counts["heard"] = self._counts.get("heard", 1) - 1
-        self._skipped(part.path, outcome, code, reason)
+        self._files.lose(part)
+        self._journal.begun_in_vain()
+        self._journal.skipped(part.path, outcome, code, reason)
 
     def refuse_if_away(self) -> None:
         """Raise :class:`FileUnreadable` while the folder is empty, as a place is that nothing is mounted on."""
@@ -190,7 +171,7 @@ class WatchedFolder:
         self._waiting.remove(file)
         if len(self._troubled) < MAX_TROUBLED:
             self._troubled[file.path] = time.monotonic() + RETRY_S
-        _log.warning("recording cannot be read now", machine_id=self.source.machine, recording=file.path, reason=reason)
+        self._journal.unreadable_now(file.path, reason)
 
     def advance(self, stream_id: str, scored_until: int, done: Iterable[FolderPart]) -> None:
         """Keep how far a stream was scored; parts that are done with need not be sent again, and may be deleted."""
@@ -205,15 +186,15 @@ class WatchedFolder:
         return FolderState(
             machine_id=self.source.machine,
             folder=str(self.source.folder),
-            recordings=dict(self._counts),
-            late=self._late,
+            recordings={outcome: number for outcome, number in list(self._journal.counts.items()) if number},
+            late=self._journal.late,
             waiting=self.waiting,
             written=self._waiting.unfinished,
             unreadable_now=len(self._troubled),
             others=self._scan.others,
             other_names=list(self._scan.other_names),
             unreadable_folders=dict(self._scan.troubles),
-            newest_recorded_s=self._newest_s,
+            newest_recorded_s=self._journal.newest_s,
         )
 
     @property
@@ -224,6 +205,16 @@ class WatchedFolder:
     @property
     def _existing(self) -> str:
         return self.source.existing or ("hear" if self.source.delete else "pass_over")
+
+    def _recall_existing(self) -> None:
+        """Forget recordings that were passed over when the folder was watched first, and are to be heard now."""
+        if self._since_s is None:
+            if self._existing == "hear":
+                self._rows.recall(self._key, "existing")
+            return
+        old = (row for row in self._rows.files(self._key) if row.outcome == "existing")
+        wanted = [row for row in old if not self._is_passed_over(FoundFile(row.path, row.identity))]
+        self._rows.forget(self._key, wanted)
 
     @property
     def _since_s(self) -> float | None:
@@ -240,54 +231,43 @@ class WatchedFolder:
 
     def _look_first(self) -> None:
         device = self._scan.device()
-        passed, first_s, last_s = 0, 0.0, 0.0
+        passed, extent = 0, TimeExtent(self._times)
         for found in _together(self._scan.whole(self._is_new)):
-            rows = [row for row in map(self._row_if_existing, found) if row is not None]
-            self._files.note(rows)
-            noted = {row.path for row in rows}
-            self._waiting.add(file for file in found if file.path not in noted)
-            times = [row.recorded_s for row in rows if row.recorded_s is not None]
-            if times:
-                first_s = min([*times, *([first_s] if passed else [])])
-                last_s = max([*times, last_s])
-            passed += len(rows)
-            self._count("existing", len(rows))
+            old = [file for file in found if self._is_passed_over(file)]
+            now_s = time.time()
+            self._files.note([FileRow(file.path, file.identity, "existing", now_s) for file in old])
+            extent.add(old)
+            passed += len(old)
+            self._journal.count("existing", len(old))
+            if len(old) < len(found):
+                names = {file.path for file in old}
+                self._waiting.add(file for file in found if file.path not in names and self._waiting.has_room_for(file))
         self._rows.begin(self._key, device)
         self._device = device
+        self._whole.run(lambda: None)
         if passed:
-            _log.warning(
-                "recordings passed over that were there before the folder was watched",
-                machine_id=self.source.machine,
-                recordings=passed,
-                first_at=_written(first_s),
-                last_at=_written(last_s),
-                reason='existing = "hear" in this source has them heard, `since` those from a time on',
-            )
-        self._tell_others()
+            self._journal.passed_over(passed, *extent.times())
+        self._journal.look(self._scan)
 
-    def _row_if_existing(self, found: FoundFile) -> FileRow | None:
-        """Return the row of a recording that is passed over because it was there before; None where it is heard."""
+    def _is_passed_over(self, file: FoundFile) -> bool:
+        """Return True for a recording that was there before the folder was watched, and is not to be heard."""
         if self._existing == "hear" and self._since_s is None:
-            return None
-        now_s = time.time()
-        recorded = self._times.of(found.path, FileHead(None, None), found.identity.modified_s, now_s)
-        if self._since_s is not None and recorded.time_s >= self._since_s:
-            return None
-        return FileRow(found.path, found.identity, "existing", now_s, recorded.time_s)
+            return False
+        return self._since_s is None or self._times.of_file(file, time.time()).time_s < self._since_s
 
     def _look_whole(self) -> None:
         self._take(self._scan.whole(self._is_new))
         self._files.forget_gone(self._scan.present)
         now_s = time.monotonic()
         self._troubled = {path: until_s for path, until_s in self._troubled.items() if until_s > now_s}
-        self._tell_others()
+        self._journal.look(self._scan)
 
     def _take(self, found: Iterable[FoundFile]) -> None:
-        for files in _together(found):
-            new, moved = self._files.resolve(files)
+        for files in _together(file for file in found if self._waiting.has_room_for(file)):
+            new, known = self._files.resolve(files)
             self._waiting.add(new)
-            for row in moved:
-                if self.source.delete and row.outcome == "heard":
+            for row in known:
+                if self.source.delete and row.outcome == "heard" and not self._rows.is_part(self._key, row.identity):
                     self.path_of(row.path).unlink(missing_ok=True)
 
     def _is_new(self, path: str, identity: FileIdentity) -> bool:
@@ -297,67 +277,14 @@ class WatchedFolder:
         return not (self._files.has_name(path) or path in self._waiting or path in self._troubled)
 
     def _dated(self, file: WaitingFile, length_s: float) -> float:
-        """Return when a recording was taken; one that seems to overlap the last by a little follows it."""
+        """Return when a recording was taken, over by now; one that seems to overlap the last a little follows it."""
+        latest_s = time.time() - length_s
         start_s, (end_s, of_file) = file.time.time_s, self._last
-        if 0.0 < end_s - start_s <= JITTER_S:
-            return end_s
         unsaid = of_file and file.time.origin in ("file", "now")
-        if unsaid and start_s < end_s <= time.time() - length_s and end_s - start_s < length_s + JITTER_S:
-            return end_s
-        return start_s
-
-    def _tell_time(self, file: WaitingFile, recorded_s: float) -> None:
-        if file.time.doubt != self._told.get("doubt", ""):
-            self._told["doubt"] = file.time.doubt
-            if file.time.doubt:
-                _log.warning(
-                    "times of recordings doubted",
-                    machine_id=self.source.machine,
-                    recording=file.path,
-                    reason=file.time.doubt,
-                    taken_from=file.time.origin,
-                    sound_at=_written(recorded_s),
-                )
-        if self._newest_s is not None and recorded_s < self._newest_s - JITTER_S:
-            self._late += 1
-            self._series.late()
-            _log.info(
-                "recording comes late",
-                machine_id=self.source.machine,
-                recording=file.path,
-                sound_at=_written(recorded_s),
-            )
-
-    def _tell_others(self) -> None:
-        scan = self._scan
-        if scan.others and not self._told.get("others"):
-            self._told["others"] = True
-            _log.info(
-                "files that are no recordings",
-                machine_id=self.source.machine,
-                files=scan.others,
-                names=list(scan.other_names),
-            )
-        for path, reason in scan.troubles.items():
-            if path not in self._told:
-                _log.warning("folder cannot be read", machine_id=self.source.machine, recording=path, reason=reason)
-        self._told = {key: value for key, value in self._told.items() if key in ("doubt", "others")}
-        self._told.update(scan.troubles)
-
-    def _skipped(self, path: str, outcome: FileOutcome, code: str, reason: str) -> None:
-        self._count(outcome)
-        _log.error(
-            "recording skipped",
-            machine_id=self.source.machine,
-            recording=path,
-            outcome=outcome,
-            code=code,
-            reason=reason,
-        )
-
-    def _count(self, outcome: FileOutcome, recordings: int = 1) -> None:
-        self._counts[outcome] = self._counts.get(outcome, 0) + recordings
-        self._series.count(outcome, recordings)
+        jitter = 0.0 < end_s - start_s <= JITTER_S
+        if jitter or (unsaid and start_s < end_s <= latest_s and end_s - start_s < length_s + JITTER_S):
+            start_s = end_s
+        return min(start_s, latest_s)
 
     def _delete(self, part: FolderPart) -> None:
         if self.has(part):
@@ -369,7 +296,3 @@ def _together(found: Iterable[FoundFile]) -> Iterator[list[FoundFile]]:
     files = iter(found)
     while some := list(islice(files, ROWS_TOGETHER)):
         yield some
-
-
-def _written(time_s: float) -> str:
-    return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -3,7 +3,7 @@
 import { button, element, say } from "./elements.js";
 import { alarmAddress } from "./route.js";
 import { stateShape } from "./state_sign.js";
-import { timeOf } from "./times.js";
+import { lateText, nowS, timeOf } from "./times.js";
 
 const MOST = 3;
 
@@ -48,8 +48,9 @@ export class AlarmNotices {
     this.seen(alarm_id);
     const words = kind === "raised" ? "Alarm" : "Still in alarm";
     const link = element("a.button", { href: alarmAddress(alarm_id), on: { click: () => this.seen(alarm_id) } }, "Look and listen");
+    const late = lateText(nowS() - at_s);
     const close = button("Hide", () => this.seen(alarm_id), { kind: "plain", "aria-label": `Hide the notice about ${machine_id}` });
-    const notice = element("div.notice", { data: { state: "alarm" } }, stateShape("alarm"), element("p", {}, element("strong", {}, `${words}: ${machine_id}`), " ", timeOf(at_s)), link, close);
+    const notice = element("div.notice", { data: { state: "alarm" } }, stateShape("alarm"), element("p", {}, element("strong", {}, `${words}: ${machine_id}`), " ", timeOf(at_s), late ? `, ${late}` : ""), link, close);
     this._shown.set(alarm_id, notice);
     this._place.prepend(notice);
     for (const [oldest, node] of this._shown) {
@@ -57,7 +58,7 @@ export class AlarmNotices {
       node.remove();
       this._shown.delete(oldest);
     }
-    say(this._announcer, `${words}: ${machine_id}`);
+    say(this._announcer, late ? `${words}: ${machine_id}, about old sound` : `${words}: ${machine_id}`);
   }
 
   _counted() {

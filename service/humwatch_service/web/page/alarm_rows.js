@@ -4,14 +4,14 @@ import { element } from "./elements.js";
 import { scoreText } from "./numbers.js";
 import { alarmAddress } from "./route.js";
 import { stateSign } from "./state_sign.js";
-import { durationText, nowS, timeOf } from "./times.js";
+import { durationText, lateText, nowS, timeOf } from "./times.js";
 
 const VERDICT_MARKS = { true_alarm: "true alarm", false_alarm: "false alarm", unsure: "not sure" };
 
 /** Whether it is over, in words. @param {Object} alarm */
 export function statusWords(alarm) {
   if (alarm.status === "cleared") return `cleared after ${durationText(alarm.cleared_s - alarm.raised_s)}`;
-  return alarm.over ? "over, waits for acknowledgement" : `in force for ${durationText(nowS() - alarm.raised_s)}`;
+  return alarm.over ? "over, waits for acknowledgement" : `in force for ${durationText(nowS() - Math.max(alarm.raised_s, alarm.heard_s ?? 0))}`;
 }
 
 /** Who has seen it, in words. @param {Object} alarm */
@@ -22,7 +22,7 @@ export function acknowledgedWords(alarm) {
 /** @param {Object} alarm @param {{named?: boolean}} [given] whether the machine is named */
 export function alarmRow(alarm, { named = true } = {}) {
   const active = alarm.status === "active";
-  const marks = [alarm.shelved ? "shelved" : null, alarm.feedback ? VERDICT_MARKS[alarm.feedback.verdict] : null, alarm.evidence === "none" || alarm.evidence === "purged" ? "no sound kept" : null].filter(Boolean);
+  const marks = [lateText(alarm.late_s), alarm.shelved ? "shelved" : null, alarm.feedback ? VERDICT_MARKS[alarm.feedback.verdict] : null, alarm.evidence === "none" || alarm.evidence === "purged" ? "no sound kept" : null].filter(Boolean);
   return element(
     "li.alarm-row", { data: { open: String(active || !alarm.acknowledged), alarm: alarm.id } },
     element("div.sign", {}, stateSign(active ? "alarm" : "normal", active ? "In force" : "Cleared")),

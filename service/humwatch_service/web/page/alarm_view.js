@@ -9,7 +9,7 @@ import { scoreText } from "./numbers.js";
 import { machineAddress } from "./route.js";
 import { isLeft, part, read, wordsOf } from "./service.js";
 import { stateSign } from "./state_sign.js";
-import { durationText, timeOf } from "./times.js";
+import { durationText, lateText, timeOf } from "./times.js";
 import { chartSentence, eventText, EVIDENCE, limitsSentence, reasonText, ruleSentences, STATES, VERDICTS } from "./words.js";
 
 const LOOK_MS = 3_000;
@@ -118,10 +118,12 @@ class AlarmPage {
     if (head.dataset.told === told) return;
     head.dataset.told = told;
     head.dataset.state = active ? "alarm" : "normal";
+    const late = lateText(alarm.late_s);
     const note = alarm.acknowledged?.why ? `: ${alarm.acknowledged.why}` : "";
     fill(head,
       element("div.big-state", {}, stateSign(active ? "alarm" : "normal", active ? "In force" : "Cleared")),
       element("p.since", {}, "raised ", timeOf(alarm.raised_s), `, ${statusWords(alarm)}`),
+      late && element("p.late", {}, `About old sound: ${late}, `, timeOf(alarm.heard_s), "."),
       element("p.acknowledged", { data: { missing: String(alarm.acknowledged === null) } }, `${acknowledgedWords(alarm)}${note}`),
       alarm.shelved && element("p", {}, "Shelved: nobody is told of it for a while."));
   }
@@ -153,7 +155,7 @@ function factsOf(alarm) {
     context && ["Model", `version ${context.model_version}`],
     context && ["Model's SHA-256", element("code.digest", {}, context.model_sha256)],
     context?.reasons.length ? ["Doubtful", context.reasons.map(reasonText).join(" ")] : null,
-    ["Raised", timeOf(alarm.raised_s)], alarm.cleared_s ? ["Cleared", timeOf(alarm.cleared_s)] : null,
+    ["Raised", timeOf(alarm.raised_s)], lateText(alarm.late_s) ? ["Heard", timeOf(alarm.heard_s)] : null, alarm.cleared_s ? ["Cleared", timeOf(alarm.cleared_s)] : null,
     ["Announced", alarm.announced_s ? timeOf(alarm.announced_s) : "never: it was shelved"],
     ["Sound", EVIDENCE[alarm.evidence]],
     context?.source ? ["Stream", `${context.source.stream_id}, ${context.source.rate_hz / 1000} kHz`] : null,

@@ -76,6 +76,11 @@ export function durationText(seconds) {
   return `${Math.round(s / DAY_S)} d`;
 }
 
+/** How much later than recorded sound was heard, in words; null where that is within a minute. @param {number | null} late_s */
+export function lateText(late_s) {
+  return (late_s ?? 0) > 60 ? `heard ${durationText(late_s)} later` : null;
+}
+
 /** Minutes and seconds of a player: `1:07`. @param {number} seconds */
 export function playedText(seconds) {
   const s = Math.max(0, Number.isFinite(seconds) ? seconds : 0);

@@ -59,6 +59,12 @@ class CalibrationOrder(Order):
         description="for how long the machine is declared to run normally from now on, hours: minutes are collected in"
         " its first part, limits are fitted to the rest. Default: 50 (24 + 26) for `day`, 252 (168 + 84) for `week`",
     )
+    start_s: float | None = Field(
+        None,
+        allow_inf_nan=False,
+        description="start of that period, seconds since 1970 (UTC), where recordings are sent with their times: the"
+        " period then goes by in the time of the sound. Default: now; no sound from before is used",
+    )
     warn_rate: float = Field(0.1, ge=MIN_RATE, lt=0.5, description="share of normal clips that may exceed `warn`")
     alarm_rate: float = Field(0.01, ge=MIN_RATE, lt=0.5, description="share of normal clips that may exceed `alarm`")
     score: ScoreKind | None = Field(None, description="which score; default: the one advised for so many minutes")
@@ -105,6 +111,7 @@ async def start(request: Request, machine_id: MachinePath, order: CalibrationOrd
         plan=order.kind,
         minutes=order.minutes or DEFAULT_MINUTES,
         normal_s=None if order.normal_hours is None else 3_600.0 * order.normal_hours,
+        start_s=order.start_s,
         accept=order.accept,
         spec=CalibrationSpec(warn_rate=order.warn_rate, alarm_rate=order.alarm_rate),
         score=order.score,

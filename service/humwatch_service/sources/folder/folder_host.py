@@ -1,0 +1,24 @@
+"""What the live part of the service does for a watched folder."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from humwatch_service.live.session import StreamSession
+from humwatch_service.storage.records import StreamPosition
+
+
+class FolderHost(Protocol):
+    """What the live part of the service does for a folder."""
+
+    def session(self, machine_id: str) -> StreamSession:
+        """Return the session that feeds the stream of a machine; raise where there is none."""
+
+    def position(self, machine_id: str) -> StreamPosition | None:
+        """Return how far a machine's stream was scored; None where no model scores it."""
+
+    def checkpoint(self, machine_id: str) -> None:
+        """Write history and position of a machine (blocking)."""
+
+    def written(self, machine_id: str) -> StreamPosition | None:
+        """Return how far a machine's stream was scored, as the disk has it (blocking)."""
