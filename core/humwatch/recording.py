@@ -253,7 +253,8 @@ def coding_warning(info: AudioInfo) -> list[SoundWarning]:
     """Return the warning for a recording whose coding left out sound."""
     if info.lossy is None:
         return []
-    text = f"coded as {_coding(info)}: what ears miss was left out, and a faint fault may be among it"
+    missed = "most faults are" if info.poorly_coded else "a faint fault may be"
+    text = f"coded as {_coding(info)}: what ears miss was left out, and {missed} among it"
     return [SoundWarning(code="lossy_coded", message=text)]
 
 

@@ -18,7 +18,7 @@ OTHER_FAITHFUL_BITS_PER_S: Final = 56_000
 SAMPLEWISE: Final = frozenset({"mu-law", "A-law", "IMA ADPCM", "Microsoft ADPCM"})
 """Codings of each sample by itself or by its neighbours: they hiss a little, and leave out nothing."""
 
-COARSE_BITS: Final = 8
+POORLY_CODED_BITS: Final = 8
 """Resolution that such recordings have: judged only by a calibration on recordings as coarse."""
 
 
@@ -59,6 +59,11 @@ class AudioInfo:
     bits_per_s: float | None = None
 
     @property
+    def poorly_coded(self) -> bool:
+        """Whether a lossy coding left too few bits to judge the sound by an ordinary calibration."""
+        return self.lossy is not None and self.sample_bits <= POORLY_CODED_BITS
+
+    @property
     def full_scale(self) -> bool:
         """True if samples have a full scale, as integers have; floats may be in any unit."""
         return self.subtype not in ("FLOAT", "DOUBLE")
@@ -74,5 +79,5 @@ class AudioInfo:
             return self
         bits_per_s = 8 * coded_bytes / self.duration_s / self.channels
         faithful = 0 if self.lossy in SAMPLEWISE else FAITHFUL_BITS_PER_S.get(self.lossy, OTHER_FAITHFUL_BITS_PER_S)
-        bits = self.sample_bits if bits_per_s >= faithful else min(self.sample_bits, COARSE_BITS)
+        bits = self.sample_bits if bits_per_s >= faithful else min(self.sample_bits, POORLY_CODED_BITS)
         return replace(self, sample_bits=bits, bits_per_s=bits_per_s)

@@ -246,7 +246,19 @@ def test_a_machine_calibrated_from_a_phone_s_recordings_is_told_what_that_means(
 
 def test_too_few_bits_a_second_are_unknown_unless_calibrated_alike(tmp_path: Path, workshop: Any) -> None:
     path = tmp_path / "normal.m4a"
-    path.write_bytes(coded(workshop.normal(), RATE_HZ, "m4a", bits_per_s=16_000))
+    path.write_bytes(coded(workshop.normal(), RATE_HZ, "m4a", bits_per_s=40_000))
     answer = results(humwatch("score", path, "--machine", "pump-2", "--json"))[0]
     assert answer["state"] == "unknown"
     assert {"coarse_samples", "lossy_coded"} <= {warning["code"] for warning in answer["warnings"]}
+    messages = {warning["code"]: warning["message"] for warning in answer["warnings"]}
+    assert "most faults are among it" in messages["lossy_coded"]
+    for number in range(6):
+        (tmp_path / f"{number}.m4a").write_bytes(
+            coded(workshop.normal(800 + number), RATE_HZ, "m4a", bits_per_s=40_000)
+        )
+    folder = [tmp_path / f"{number}.m4a" for number in range(6)]
+    calibrated = humwatch("calibrate", "pump-2", *folder, "--from", "pump-2")
+    assert calibrated.exit_code == 0, calibrated.output
+    alike = results(humwatch("score", path, "--machine", "pump-2", "--json"))[0]
+    assert alike["state"] != "unknown"
+    assert "coarse_samples" not in {warning["code"] for warning in alike["warnings"]}
