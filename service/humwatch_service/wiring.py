@@ -14,10 +14,7 @@ from humwatch_service.config.settings import Settings
 from humwatch_service.config.webhooks import recipients
 from humwatch_service.cpu_allowance import ControlGroup, cpu_allowance
 from humwatch_service.live.admission import StreamAdmission
-from humwatch_service.live.audio_ring import Sound
-from humwatch_service.live.clock_watch import ClockWatch
 from humwatch_service.live.evidence_writer import EvidenceWriter
-from humwatch_service.live.executor import PriorityExecutor
 from humwatch_service.live.gauges import MachineGauges
 from humwatch_service.live.lifecycle import LiveParts
 from humwatch_service.live.load import Load
@@ -48,6 +45,9 @@ from humwatch_service.sources.supervisor import SourceSupervisor
 from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.records import split_alarm_id
 from humwatch_service.storage.state_folder import StateFolder
+from humwatch_service.streams.audio_ring import Sound
+from humwatch_service.streams.clock_watch import ClockWatch
+from humwatch_service.streams.executor import PriorityExecutor
 from humwatch_service.telemetry.tracing import Tracing, past_span
 from humwatch_service.viewers.broadcast import Broadcast
 from humwatch_service.web.access import ApiKeys

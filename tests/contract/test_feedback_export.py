@@ -10,8 +10,8 @@ import soundfile
 from humwatch.alarm.events import ActiveAlarm, AlarmEvent, AlarmSnapshot
 from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.export import DatasetSource
-from humwatch_service.storage.kept_sounds import KeptSounds
 from humwatch_service.storage.records import MachineChange, Verdict
+from humwatch_service.storage.sounds.kept_sounds import KeptSounds
 from humwatch_service.storage.store import StateStore
 from humwatch_training.datasets import open_dataset
 from humwatch_training.datasets.clip import DataClip, FileSource

@@ -8,7 +8,7 @@ from humwatch.calibration.minute_file import pack_minute, shared, unpack_minute
 from humwatch.errors import CalibrationError
 from humwatch_service.calibration.record import CommissioningRecord, LostMinute, OddMinuteCard
 from humwatch_service.storage.commissionings import CommissioningFolder
-from humwatch_service.storage.flac import Samples
+from humwatch_service.storage.sounds.flac import Samples
 
 
 def read_minutes(

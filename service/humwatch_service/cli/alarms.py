@@ -16,8 +16,8 @@ from humwatch_service.errors import StateUnusable
 from humwatch_service.protocol.detections import DETECTOR_TITLES, explanation_text
 from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.export import DatasetSource
-from humwatch_service.storage.kept_sounds import KeptSounds
 from humwatch_service.storage.records import AlarmContext, AlarmRecord, EventRecord
+from humwatch_service.storage.sounds.kept_sounds import KeptSounds
 from humwatch_service.storage.store import StateStore
 
 app = typer.Typer(help="Alarms: what was raised, why, and what people said of it.", no_args_is_help=True)

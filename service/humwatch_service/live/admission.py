@@ -14,16 +14,16 @@ from humwatch.live.monitor import LiveMonitor
 from humwatch.recording import choose_channel
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import Overloaded, ShuttingDown, StreamOwned, StreamsFull
-from humwatch_service.live.executor import PriorityExecutor
 from humwatch_service.live.load import Load
 from humwatch_service.live.machine import LiveMachine
-from humwatch_service.live.sample_clock import SampleClock
-from humwatch_service.live.stream import LiveStream
-from humwatch_service.live.stream_items import StreamFormat
-from humwatch_service.live.stream_parties import Connection, StreamObserver
-from humwatch_service.live.stream_start import start_of
 from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
 from humwatch_service.protocol.messages import FLOAT_FORMATS, FORMAT_BITS, Hello, Limits, Warn
+from humwatch_service.streams.executor import PriorityExecutor
+from humwatch_service.streams.sample_clock import SampleClock
+from humwatch_service.streams.stream import LiveStream
+from humwatch_service.streams.stream_items import StreamFormat
+from humwatch_service.streams.stream_parties import Connection, StreamObserver
+from humwatch_service.streams.stream_start import start_of
 
 RESUME_GRACE_S: Final = 30.0
 """Time for which a stream without a connection keeps its place, unless it was given up."""

@@ -12,13 +12,13 @@ from typing import Final
 
 from humwatch.errors import HumwatchError
 from humwatch.live.monitor import LiveStep
-from humwatch_service.live.stream import LiveStream
-from humwatch_service.live.stream_items import StreamFormat
-from humwatch_service.live.stream_scorer import RING_S
 from humwatch_service.storage.evidence import EvidenceFolder
-from humwatch_service.storage.flac import Samples
 from humwatch_service.storage.records import EvidenceState
+from humwatch_service.storage.sounds.flac import Samples
 from humwatch_service.storage.store import StateStore
+from humwatch_service.streams.stream import LiveStream
+from humwatch_service.streams.stream_items import StreamFormat
+from humwatch_service.streams.stream_scorer import RING_S
 from humwatch_service.telemetry.logs import event_logger
 
 MARGIN_S: Final = 10.0

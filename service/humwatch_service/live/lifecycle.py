@@ -10,7 +10,6 @@ from starlette.concurrency import run_in_threadpool
 
 from humwatch_service.errors import ShuttingDown
 from humwatch_service.live.admission import StreamAdmission
-from humwatch_service.live.executor import PriorityExecutor
 from humwatch_service.live.load import Load
 from humwatch_service.live.machines import LiveMachines
 from humwatch_service.live.overload_watch import OverloadWatch
@@ -18,6 +17,7 @@ from humwatch_service.live.periodic import PeriodicTasks
 from humwatch_service.live.recorder import MachineRecorder
 from humwatch_service.live.session import StreamSession
 from humwatch_service.metrics.live import LiveMetrics
+from humwatch_service.streams.executor import PriorityExecutor
 
 CLOSE_S: Final = 3.0
 """Time that a stream gets to score what was taken, when the service stops."""

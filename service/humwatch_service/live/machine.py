@@ -22,11 +22,11 @@ from humwatch.monitor import ScaleScore
 from humwatch.source.health import FaultReport
 from humwatch_service.live.alarm_machine import alarm_machine, warn_level
 from humwatch_service.live.client_messages import change_messages, fault_messages, score_messages
-from humwatch_service.live.stream import LiveStream
-from humwatch_service.live.stream_items import Beside, Companion, RunSignal, Swap
 from humwatch_service.protocol.detections import Detection
 from humwatch_service.protocol.messages import ServerMessage
 from humwatch_service.storage.records import OLD_S, StreamPosition
+from humwatch_service.streams.stream import LiveStream
+from humwatch_service.streams.stream_items import Beside, Companion, RunSignal, Swap
 
 TRACE_STEPS: Final = 120
 """Number of scores that an alarm's record starts with."""

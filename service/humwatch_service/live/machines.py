@@ -15,9 +15,9 @@ from humwatch_service.errors import ModelsLoading, StateUnusable
 from humwatch_service.live.gauges import MachineGauges
 from humwatch_service.live.machine import LiveMachine, SoundCollector
 from humwatch_service.live.recorder import MachineRecorder
-from humwatch_service.live.stream import LiveStream
 from humwatch_service.models.registry import LoadedModel, ModelRegistry, ModelSet
 from humwatch_service.storage.records import KeptMachine
+from humwatch_service.streams.stream import LiveStream
 
 
 class LiveMachines:

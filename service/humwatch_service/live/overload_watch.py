@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Final
 
 from humwatch_service.live.load import Load, given_up
-from humwatch_service.live.stream import LiveStream
 from humwatch_service.metrics.live import LiveMetrics
+from humwatch_service.streams.stream import LiveStream
 from humwatch_service.telemetry.logs import event_logger
 
 MEASURE_S: Final = 1.0

@@ -16,9 +16,9 @@ from humwatch_service.live.gauges import MachineGauges
 from humwatch_service.live.logbook import Logbook
 from humwatch_service.live.machine import LiveMachine, MachineReading, detector_of
 from humwatch_service.live.reference_recorder import ReferenceRecorder
-from humwatch_service.live.stream import LiveStream
 from humwatch_service.storage.records import EvidenceState, KeptMachine, MachineChange, alarm_id_of
 from humwatch_service.storage.state_folder import StateFolder
+from humwatch_service.streams.stream import LiveStream
 from humwatch_service.telemetry.logs import event_logger
 
 _log = event_logger("humwatch.live")

@@ -9,9 +9,9 @@ from typing import Final
 
 from humwatch.live.monitor import LiveStep
 from humwatch_service.live.machine import LiveMachine
-from humwatch_service.live.stream import LiveStream
-from humwatch_service.storage.kept_sounds import KeptSounds
-from humwatch_service.storage.normal_sounds import NormalSounds
+from humwatch_service.storage.sounds.kept_sounds import KeptSounds
+from humwatch_service.storage.sounds.normal_sounds import NormalSounds
+from humwatch_service.streams.stream import LiveStream
 
 NORMAL_S: Final = 60.0
 """Time for which the machine has to be normal."""

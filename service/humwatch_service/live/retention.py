@@ -10,8 +10,8 @@ from typing import Final
 from humwatch_service.errors import StateUnusable
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.storage.evidence import EvidenceFolder
-from humwatch_service.storage.kept_sounds import KeptSounds
 from humwatch_service.storage.records import alarm_id_of
+from humwatch_service.storage.sounds.kept_sounds import KeptSounds
 from humwatch_service.storage.store import StateStore
 from humwatch_service.telemetry.logs import event_logger
 

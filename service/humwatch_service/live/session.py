@@ -13,13 +13,7 @@ from humwatch.arrays import Float32
 from humwatch.errors import HumwatchError
 from humwatch_service.errors import StreamIdle, StreamInvalid
 from humwatch_service.live.admission import StreamAdmission
-from humwatch_service.live.burst_repeat import BurstStart
-from humwatch_service.live.clock_notes import ignored, repeated
 from humwatch_service.live.machine import LiveMachine
-from humwatch_service.live.outgoing import Outgoing
-from humwatch_service.live.sample_clock import Anchor, can_be
-from humwatch_service.live.stream import LiveStream
-from humwatch_service.live.stream_items import ClockReading, Gap, Overflow
 from humwatch_service.metrics.live import LiveMetrics
 from humwatch_service.problems import status_of
 from humwatch_service.protocol.containers import StreamHead
@@ -40,6 +34,12 @@ from humwatch_service.protocol.messages import (
     Warn,
 )
 from humwatch_service.protocol.pcm import PcmDecoder
+from humwatch_service.streams.burst_repeat import BurstStart
+from humwatch_service.streams.clock_notes import ignored, repeated
+from humwatch_service.streams.outgoing import Outgoing
+from humwatch_service.streams.sample_clock import Anchor, can_be
+from humwatch_service.streams.stream import LiveStream
+from humwatch_service.streams.stream_items import ClockReading, Gap, Overflow
 from humwatch_service.telemetry.logs import event_logger
 
 ARRIVALS_S: Final = 0.5

@@ -9,15 +9,15 @@ from humwatch.arrays import Float32
 from humwatch.live.monitor import LiveStep
 from humwatch.predictor import Predictor
 from humwatch_service.inference.timing import PredictorRun, TimedPredictor
-from humwatch_service.live.clock_notes import iso
 from humwatch_service.live.load import Load
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.recorder import MachineRecorder
-from humwatch_service.live.sample_clock import Note
-from humwatch_service.live.stream import LiveStream
-from humwatch_service.live.stream_items import ClockReading, Elsewhere, Gap, Overflow
 from humwatch_service.metrics.registry import Metrics
 from humwatch_service.protocol.messages import ServerMessage
+from humwatch_service.streams.clock_notes import iso
+from humwatch_service.streams.sample_clock import Note
+from humwatch_service.streams.stream import LiveStream
+from humwatch_service.streams.stream_items import ClockReading, Elsewhere, Gap, Overflow
 from humwatch_service.telemetry.logs import event_logger
 from humwatch_service.telemetry.tracing import stage_span
 

@@ -17,9 +17,9 @@ from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveStep
 from humwatch_service.errors import MachineUnavailable, StateUnusable
 from humwatch_service.live.machine import LiveMachine
-from humwatch_service.live.stream import LiveStream
 from humwatch_service.storage.normal_hours import HourSum
 from humwatch_service.storage.watches import Watch
+from humwatch_service.streams.stream import LiveStream
 from humwatch_service.telemetry.logs import event_logger
 
 MAX_PARTS: Final = 20_000

@@ -17,9 +17,6 @@ from humwatch.false_alarms.decision import FalseAlarmRate
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor, LiveStep
 from humwatch_service.live.alarm_machine import alarm_machine
-from humwatch_service.live.audio_ring import Sound
-from humwatch_service.live.monitor_feed import feed
-from humwatch_service.live.stream_items import End, HeardItem, MonitorMaker, StreamFormat
 from humwatch_service.shadow.candidate_sounds import CandidateSounds
 from humwatch_service.shadow.candidate_state import CandidateState
 from humwatch_service.shadow.comparison import Comparison
@@ -27,7 +24,10 @@ from humwatch_service.shadow.matching import By
 from humwatch_service.shadow.pace import Pace
 from humwatch_service.shadow.unwritten import Unwritten, UnwrittenSeconds
 from humwatch_service.storage.records import ScoreSecond, alarm_id_of
-from humwatch_service.storage.shadow_sounds import sound_name
+from humwatch_service.storage.sounds.shadow_sounds import sound_name
+from humwatch_service.streams.audio_ring import Sound
+from humwatch_service.streams.monitor_feed import feed
+from humwatch_service.streams.stream_items import End, HeardItem, MonitorMaker, StreamFormat
 from humwatch_service.telemetry.logs import event_logger
 
 MAX_IN_USE: Final = 600

@@ -10,7 +10,6 @@ from starlette.concurrency import run_in_threadpool
 from humwatch.alarm.rule import AlarmRule
 from humwatch.errors import HumwatchError, OperationRefused
 from humwatch.live.model import LiveModel
-from humwatch_service.live.audio_ring import Sound
 from humwatch_service.live.load import Load
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.machines import LiveMachines
@@ -21,6 +20,7 @@ from humwatch_service.shadow.comparison import Comparison
 from humwatch_service.shadow.kept_candidates import KeptCandidate
 from humwatch_service.shadow.matching import By
 from humwatch_service.storage.records import alarm_id_of
+from humwatch_service.streams.audio_ring import Sound
 
 
 class CandidateMaker:

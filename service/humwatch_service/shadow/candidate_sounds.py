@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from humwatch.live.monitor import LiveStep
-from humwatch_service.live.audio_ring import Sound
 from humwatch_service.live.evidence_writer import MARGIN_S
-from humwatch_service.live.stream_scorer import RING_S
+from humwatch_service.streams.audio_ring import Sound
+from humwatch_service.streams.stream_scorer import RING_S
 
 
 @dataclass(frozen=True)

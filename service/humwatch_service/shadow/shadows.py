@@ -19,7 +19,6 @@ from humwatch.live.monitor import LiveStep
 from humwatch_service.errors import ShadowNotFound, ShadowRunning, StateUnusable
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.machines import LiveMachines
-from humwatch_service.live.stream import LiveStream
 from humwatch_service.metrics.shadow import ShadowMetrics
 from humwatch_service.models.registry import ModelRegistry, ModelSet
 from humwatch_service.models.versions import AuditWriter
@@ -30,6 +29,7 @@ from humwatch_service.shadow.kept_candidates import read_candidates, write_candi
 from humwatch_service.shadow.report import ShadowReport, report_of
 from humwatch_service.shadow.scores import scores_of
 from humwatch_service.storage.shadow_rows import ShadowRows
+from humwatch_service.streams.stream import LiveStream
 from humwatch_service.telemetry.logs import event_logger
 
 SERVICE: Final = "humwatch"

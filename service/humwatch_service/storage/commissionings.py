@@ -13,8 +13,8 @@ from typing import Final
 
 from humwatch.durable import replace_durably, sync_folder
 from humwatch_service.errors import MinuteNotFound
-from humwatch_service.storage.disk_errors import disk_named
-from humwatch_service.storage.flac import Samples, flac_of
+from humwatch_service.storage.sounds.disk_errors import disk_named
+from humwatch_service.storage.sounds.flac import Samples, flac_of
 
 RECORD: Final = "record.json"
 REPORT: Final = "report.json"

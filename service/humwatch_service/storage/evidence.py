@@ -16,9 +16,9 @@ from typing import Final
 
 from humwatch.durable import replace_durably, sync_folder
 from humwatch_service.errors import AlarmNotFound, EvidenceGone
-from humwatch_service.storage.disk_errors import disk_named
-from humwatch_service.storage.flac import Samples, flac_of
 from humwatch_service.storage.records import EvidenceState, split_alarm_id
+from humwatch_service.storage.sounds.disk_errors import disk_named
+from humwatch_service.storage.sounds.flac import Samples, flac_of
 
 CLIP: Final = "clip.flac"
 PARTIAL_CLIP: Final = "clip.partial.flac"
@@ -61,7 +61,7 @@ class EvidenceFolder:
 
         Args:
             alarm_id: the alarm.
-            samples: its sound; see :func:`humwatch_service.storage.flac.flac_of`.
+            samples: its sound; see :func:`humwatch_service.storage.sounds.flac.flac_of`.
             rate_hz: samples a second and channel.
             partial: whether the sound after the alarm is missing.
             fit: whether floats beyond full scale are scaled down.

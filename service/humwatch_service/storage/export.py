@@ -22,8 +22,8 @@ from humwatch.text_files import read_text
 from humwatch_service.errors import EvidenceGone, FileUnreadable
 from humwatch_service.storage.alarm_pages import every_alarm
 from humwatch_service.storage.evidence import EvidenceFolder
-from humwatch_service.storage.kept_sounds import KeptSound, KeptSounds
 from humwatch_service.storage.records import AlarmRecord, Feedback, Verdict
+from humwatch_service.storage.sounds.kept_sounds import KeptSound, KeptSounds
 from humwatch_service.storage.store import StateStore
 
 LABELS: Final = "labels.csv"

@@ -7,10 +7,10 @@ from pathlib import Path
 from humwatch_service.storage.commissionings import CommissioningFolder
 from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.folder_lock import FolderLock
-from humwatch_service.storage.kept_sounds import KeptSounds
-from humwatch_service.storage.normal_sounds import NormalSounds
 from humwatch_service.storage.records import KeptMachine
-from humwatch_service.storage.shadow_sounds import ShadowSounds
+from humwatch_service.storage.sounds.kept_sounds import KeptSounds
+from humwatch_service.storage.sounds.normal_sounds import NormalSounds
+from humwatch_service.storage.sounds.shadow_sounds import ShadowSounds
 from humwatch_service.storage.store import StateStore
 
 

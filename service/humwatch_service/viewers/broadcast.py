@@ -14,7 +14,7 @@ from humwatch.alarm.events import AlarmEvent
 from humwatch.live.monitor import LiveStep
 from humwatch_service.errors import ShuttingDown, ViewersFull
 from humwatch_service.live.machine import LiveMachine
-from humwatch_service.live.stream import LiveStream
+from humwatch_service.streams.stream import LiveStream
 from humwatch_service.telemetry.logs import event_logger
 from humwatch_service.viewers.fleet_view import FleetView
 from humwatch_service.viewers.machine_view import MachineView

@@ -18,7 +18,7 @@ from humwatch.live.monitor import LiveStep
 from humwatch.scoring.explain import explain_bands
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.status import LiveStatus, status_of
-from humwatch_service.live.stream import LiveStream
+from humwatch_service.streams.stream import LiveStream
 from humwatch_service.viewers.events import RETRY_MS, MachineHello, Missed, SoundStep, Tick, event_bytes
 from humwatch_service.viewers.sound_columns import DEPARTURE_DB, HIGHEST_DB, ColumnMaker, SoundColumns
 from humwatch_service.viewers.viewer import Viewer

@@ -15,10 +15,10 @@ import pytest
 import soundfile
 
 from humwatch_service.errors import NormalSoundNotFound
-from humwatch_service.live.audio_ring import SoundRing
 from humwatch_service.live.reference_recorder import CANDIDATE_S, EVERY_S, FORGOTTEN_S, ReferenceRecorder
-from humwatch_service.storage.kept_sounds import KeptSounds
-from humwatch_service.storage.normal_sounds import NormalSounds
+from humwatch_service.storage.sounds.kept_sounds import KeptSounds
+from humwatch_service.storage.sounds.normal_sounds import NormalSounds
+from humwatch_service.streams.audio_ring import SoundRing
 
 RATE_HZ = 1_000
 MODEL = SimpleNamespace(bundle=SimpleNamespace(manifest=SimpleNamespace(version="4")))

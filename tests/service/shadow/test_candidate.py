@@ -13,13 +13,13 @@ from humwatch.alarm.rule import AlarmRule
 from humwatch.bundle.repository import ModelRepository
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor
-from humwatch_service.live.stream_items import End, Gap, StreamFormat
 from humwatch_service.models.registry import load_model
 from humwatch_service.shadow import unwritten as module
 from humwatch_service.shadow.candidate import Candidate
 from humwatch_service.shadow.candidate_state import CandidateState
 from humwatch_service.shadow.comparison import Comparison
-from humwatch_service.storage.shadow_sounds import ShadowSounds, sound_name
+from humwatch_service.storage.sounds.shadow_sounds import ShadowSounds, sound_name
+from humwatch_service.streams.stream_items import End, Gap, StreamFormat
 
 RATE_HZ = 16_000
 FORM = StreamFormat("s", RATE_HZ, 1, 0, sample_bits=16, full_scale=True, realtime=False)

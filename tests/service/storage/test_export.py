@@ -14,8 +14,8 @@ from humwatch.alarm.events import ActiveAlarm, AlarmEvent, AlarmSnapshot
 from humwatch_service.errors import FileUnreadable
 from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.export import COLUMNS, DatasetExport, DatasetSource
-from humwatch_service.storage.kept_sounds import KeptSounds
 from humwatch_service.storage.records import MachineChange, Verdict
+from humwatch_service.storage.sounds.kept_sounds import KeptSounds
 from humwatch_service.storage.store import StateStore
 
 

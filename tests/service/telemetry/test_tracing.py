@@ -30,7 +30,7 @@ from typer.testing import CliRunner
 from humwatch_service.cli.main import app as cli
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import TracingUnavailable
-from humwatch_service.live.executor import PriorityExecutor
+from humwatch_service.streams.executor import PriorityExecutor
 from humwatch_service.telemetry import tracing as tracing_module
 from humwatch_service.telemetry.tracing import RequestTraces, Tracing, past_span, stage_span
 from tests.service.telemetry.test_logs import logged

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from humwatch.durable import replace_durably
 from humwatch_service.errors import NormalSoundNotFound
-from humwatch_service.storage.disk_errors import disk_named
-from humwatch_service.storage.flac import Samples, flac_of
+from humwatch_service.storage.sounds.disk_errors import disk_named
+from humwatch_service.storage.sounds.flac import Samples, flac_of
 
 
 class NormalSounds:

@@ -12,9 +12,18 @@ from humwatch.arrays import Float32
 from humwatch.audio.levels import ChannelLevels
 from humwatch.audio.quality import dbfs, silent_below
 from humwatch.live.monitor import LiveMonitor, LiveStep
-from humwatch_service.live.audio_ring import SoundRing
-from humwatch_service.live.monitor_feed import feed
-from humwatch_service.live.stream_items import Beside, Companion, Elsewhere, Gap, Item, MonitorMaker, StreamFormat, Swap
+from humwatch_service.streams.audio_ring import SoundRing
+from humwatch_service.streams.monitor_feed import feed
+from humwatch_service.streams.stream_items import (
+    Beside,
+    Companion,
+    Elsewhere,
+    Gap,
+    Item,
+    MonitorMaker,
+    StreamFormat,
+    Swap,
+)
 
 RING_S: Final = 120.0
 """Sound that is kept for evidence: delay, clip and what is wanted before them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from humwatch.live.monitor import LiveMonitor, LiveStep
-from humwatch_service.live.stream_items import ClockReading, Elsewhere, End, Gap, HeardItem, Overflow, RunSignal
+from humwatch_service.streams.stream_items import ClockReading, Elsewhere, End, Gap, HeardItem, Overflow, RunSignal
 
 
 def feed(monitor: LiveMonitor, item: HeardItem) -> list[LiveStep]:

@@ -9,7 +9,7 @@ from typing import Protocol
 from humwatch.arrays import Float32
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor
-from humwatch_service.live.audio_ring import Sound
+from humwatch_service.streams.audio_ring import Sound
 
 
 @dataclass(frozen=True)

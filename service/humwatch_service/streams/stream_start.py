@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from humwatch_service.live.clock_notes import ignored
-from humwatch_service.live.sample_clock import Anchor, can_be
 from humwatch_service.protocol.messages import Hello, Warn
+from humwatch_service.streams.clock_notes import ignored
+from humwatch_service.streams.sample_clock import Anchor, can_be
 
 LIVE_LENGTH_S: Final = 120.0
 """Length up to which a body whose length is known was recorded before it was sent, whatever it says of itself."""

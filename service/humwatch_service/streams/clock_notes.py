@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from humwatch_service.live.burst_repeat import Finding
-from humwatch_service.live.sample_clock import Note
 from humwatch_service.protocol.limits import EARLIEST_S
 from humwatch_service.protocol.messages import Warn
+from humwatch_service.streams.burst_repeat import Finding
+from humwatch_service.streams.sample_clock import Note
 
 _UNDATED: Final = "alarms are dated now, its seconds are kept in the history from a day ago on: say start_time_s"
 _WORDS: Final[dict[Note, str]] = {

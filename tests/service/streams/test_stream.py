@@ -12,11 +12,11 @@ import pytest
 
 from humwatch.errors import PredictorError
 from humwatch.live.monitor import LiveMonitor
-from humwatch_service.live.executor import PriorityExecutor
-from humwatch_service.live.sample_clock import SLEW_S, Anchor, SampleClock
-from humwatch_service.live.stream import LiveStream
-from humwatch_service.live.stream_buffer import MAX_ITEMS
-from humwatch_service.live.stream_items import Gap, StreamFormat
+from humwatch_service.streams.executor import PriorityExecutor
+from humwatch_service.streams.sample_clock import SLEW_S, Anchor, SampleClock
+from humwatch_service.streams.stream import LiveStream
+from humwatch_service.streams.stream_buffer import MAX_ITEMS
+from humwatch_service.streams.stream_items import Gap, StreamFormat
 
 FORM = StreamFormat("s", 16_000, 1, 0, sample_bits=16, full_scale=True, realtime=True)
 SECOND = np.zeros((16_000, 1), np.float32)

@@ -19,15 +19,16 @@ from humwatch.errors import HumwatchError
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor, LiveStep
 from humwatch_service.errors import InternalError
-from humwatch_service.live.arrival_dating import ArrivalDating
-from humwatch_service.live.audio_ring import SoundRing
-from humwatch_service.live.burst_repeat import BurstStart
-from humwatch_service.live.clock_notes import warning_of
-from humwatch_service.live.executor import CATCH_UP_S, PriorityExecutor
-from humwatch_service.live.sample_clock import Anchor, SampleClock
-from humwatch_service.live.stream_buffer import StreamBuffer
-from humwatch_service.live.stream_clock import ArrivalClock
-from humwatch_service.live.stream_items import (
+from humwatch_service.protocol.messages import Bye, ServerMessage
+from humwatch_service.streams.arrival_dating import ArrivalDating
+from humwatch_service.streams.audio_ring import SoundRing
+from humwatch_service.streams.burst_repeat import BurstStart
+from humwatch_service.streams.clock_notes import warning_of
+from humwatch_service.streams.executor import CATCH_UP_S, PriorityExecutor
+from humwatch_service.streams.sample_clock import Anchor, SampleClock
+from humwatch_service.streams.stream_buffer import StreamBuffer
+from humwatch_service.streams.stream_clock import ArrivalClock
+from humwatch_service.streams.stream_items import (
     Beside,
     ClockReading,
     Elsewhere,
@@ -40,9 +41,8 @@ from humwatch_service.live.stream_items import (
     StreamFormat,
     Swap,
 )
-from humwatch_service.live.stream_parties import Connection, StreamObserver
-from humwatch_service.live.stream_scorer import MonitoredChannel, StreamScorer, merged
-from humwatch_service.protocol.messages import Bye, ServerMessage
+from humwatch_service.streams.stream_parties import Connection, StreamObserver
+from humwatch_service.streams.stream_scorer import MonitoredChannel, StreamScorer, merged
 from humwatch_service.telemetry.logs import event_logger
 
 _log = event_logger("humwatch.live")

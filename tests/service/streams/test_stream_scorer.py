@@ -13,11 +13,11 @@ from humwatch.calibration.collector import NormalCollector
 from humwatch.calibration.plan import CollectionPlan
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor
-from humwatch_service.live.monitor_feed import feed
-from humwatch_service.live.stream_items import Elsewhere, Gap, StreamFormat
-from humwatch_service.live.stream_scorer import MonitoredChannel, StreamScorer
 from humwatch_service.models.registry import LoadedModel, load_model
-from humwatch_service.storage.flac import flac_of
+from humwatch_service.storage.sounds.flac import flac_of
+from humwatch_service.streams.monitor_feed import feed
+from humwatch_service.streams.stream_items import Elsewhere, Gap, StreamFormat
+from humwatch_service.streams.stream_scorer import MonitoredChannel, StreamScorer
 
 RATE_HZ = 16_000
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from humwatch_service.live.sample_clock import (
+from humwatch_service.streams.sample_clock import (
     FUTURE_S,
     MAX_ANCHORS,
     UNDATED_S,

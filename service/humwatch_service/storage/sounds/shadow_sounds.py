@@ -10,8 +10,8 @@ from typing import Final
 from humwatch.bundle.manifest import MACHINE_ID
 from humwatch.durable import replace_durably
 from humwatch_service.errors import EvidenceGone
-from humwatch_service.storage.disk_errors import disk_named
-from humwatch_service.storage.flac import Samples, flac_of
+from humwatch_service.storage.sounds.disk_errors import disk_named
+from humwatch_service.storage.sounds.flac import Samples, flac_of
 
 MAX_FILES: Final = 50
 MAX_BYTES: Final = 256 << 20

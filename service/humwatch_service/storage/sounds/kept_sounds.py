@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from humwatch.audio.variety import band_levels, most_alike
 from humwatch.durable import replace_durably
-from humwatch_service.storage.disk_errors import disk_named
-from humwatch_service.storage.flac import Samples, flac_of
+from humwatch_service.storage.sounds.disk_errors import disk_named
+from humwatch_service.storage.sounds.flac import Samples, flac_of
 
 INDEX: Final = "index.json"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from humwatch_service.live.sample_clock import PARTED_S
+from humwatch_service.streams.sample_clock import PARTED_S
 from humwatch_service.telemetry.logs import event_logger
 
 _log = event_logger("humwatch.live")

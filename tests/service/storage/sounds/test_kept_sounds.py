@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from humwatch_service.errors import StateUnusable
-from humwatch_service.storage.kept_sounds import INDEX, KeptSounds
+from humwatch_service.storage.sounds.kept_sounds import INDEX, KeptSounds
 
 RATE_HZ = 8_000
 

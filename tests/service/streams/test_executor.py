@@ -5,7 +5,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from humwatch_service.live.executor import CATCH_UP_S, PriorityExecutor
+from humwatch_service.streams.executor import CATCH_UP_S, PriorityExecutor
 
 
 def held() -> tuple[PriorityExecutor, threading.Event]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from humwatch_service.live.clock_watch import ClockWatch
 from humwatch_service.live.retention import TRUST_S, Retention
+from humwatch_service.streams.clock_watch import ClockWatch
 
 DAY_S = 86_400.0
 

@@ -10,8 +10,8 @@ import asyncio
 from dataclasses import replace
 from typing import Final
 
-from humwatch_service.live.sample_clock import PACE, SampleClock
-from humwatch_service.live.stream_buffer import StreamBuffer
+from humwatch_service.streams.sample_clock import PACE, SampleClock
+from humwatch_service.streams.stream_buffer import StreamBuffer
 
 LOOK_S: Final = 0.25
 """Time between looks at how sound comes, and pause that ends a burst, seconds."""

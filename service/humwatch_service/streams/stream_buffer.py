@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from humwatch_service.live.stream_items import ClockReading, Item
+from humwatch_service.streams.stream_items import ClockReading, Item
 
 ENOUGH_S: Final = 0.2
 """Sound that is worth waking a worker for while there is no model, whose next step would tell."""

@@ -5,9 +5,9 @@ import io
 import numpy as np
 import soundfile
 
-from humwatch_service.live.audio_ring import SoundRing
 from humwatch_service.protocol.pcm import PcmDecoder
-from humwatch_service.storage.flac import flac_of
+from humwatch_service.storage.sounds.flac import flac_of
+from humwatch_service.streams.audio_ring import SoundRing
 
 
 def ramp(start: int, n: int) -> np.ndarray:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Protocol
 from humwatch.arrays import Float32
 from humwatch.errors import HumwatchError
 from humwatch.live.monitor import LiveStep
-from humwatch_service.live.sample_clock import Note
-from humwatch_service.live.stream_items import ClockReading, Elsewhere, Gap, Overflow
 from humwatch_service.protocol.messages import ServerMessage
+from humwatch_service.streams.sample_clock import Note
+from humwatch_service.streams.stream_items import ClockReading, Elsewhere, Gap, Overflow
 
 if TYPE_CHECKING:
-    from humwatch_service.live.stream import LiveStream
+    from humwatch_service.streams.stream import LiveStream
 
 
 class StreamObserver(Protocol):

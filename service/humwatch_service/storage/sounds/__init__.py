@@ -1,0 +1,1 @@
+"""Sound on the disk: FLAC files in folders with a quota each."""
