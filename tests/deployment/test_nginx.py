@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import soundfile
 from typer.testing import CliRunner, Result
 
 from humwatch_service.cli.main import app
-from tests.deployment.nginx import NGINX, Ports, nginx
+from tests.deployment.nginx import NGINX, PATIENCE_S, Ports, nginx
 
 KEY: Final = "a-key-of-the-plant-0123456789abcdef"
 RATE_HZ: Final = 16_000
@@ -185,13 +186,20 @@ def test_how_much_may_be_sent_the_service_says(plant: Plant, workshop: Any) -> N
 
 
 def test_the_log_has_the_clients_own_address(plant: Plant, caplog: pytest.LogCaptureFixture) -> None:
+    def logged() -> set[str]:
+        told = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+        entries = [entry for entry in told if entry["event"] == "request" and entry["path"] == "/v1/machines"]
+        return {str(entry["client"]) for entry in entries}
+
     transport = httpx.HTTPTransport(verify=plant.tls, local_address="127.0.0.7")
     with caplog.at_level(logging.INFO, logger="humwatch.access"), httpx.Client(transport=transport) as http:
         lie = {"X-API-Key": KEY, "X-Forwarded-For": "192.0.2.66"}
         assert http.get(f"https://127.0.0.1:{plant.ports.tls}/humwatch/v1/machines", headers=lie).status_code == 200
-    told = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
-    logged = [entry for entry in told if entry["event"] == "request" and entry["path"] == "/v1/machines"]
-    assert {entry["client"] for entry in logged} == {"127.0.0.7"}
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not logged():  # the line is written once the answer is sent
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+    assert logged() == {"127.0.0.7"}
 
 
 @pytest.mark.parametrize(("where", "path"), [("url", "/humwatch/"), ("left_on_url", "/left-on/")])
