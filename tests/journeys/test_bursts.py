@@ -201,6 +201,20 @@ def test_a_burst_that_is_sent_again_is_heard_once(serve: Callable[..., Any]) -> 
     assert [m["code"] for m in short if m["type"] == "warn"] == ["clock_stands"]  # shorter: it cannot be told
 
 
+def test_a_burst_that_broke_and_is_sent_again_goes_on_where_it_broke(serve: Callable[..., Any]) -> None:
+    server = serve()
+    start_s = int(time.time()) - 3_600
+    post(server, NORMAL[: 3 * SECOND], join_s=900, start_time_s=start_s)
+    again = post(server, NORMAL, join_s=900, start_time_s=start_s)
+    assert [m["code"] for m in again if m["type"] == "warn"] == ["sent_again"]
+    assert again[-1]["samples"] == 7 * 16_000
+    assert server.http.get(f"/v1/machines/{FAN}/status").json()["stream"]["samples"] == 160_000
+    server.app.state.service.live.recorder.flush(())
+    params = {"resolution": "second", "start_s": start_s, "end_s": start_s + 60}
+    rows = server.http.get(f"/v1/machines/{FAN}/history", params=params).json()
+    assert rows[-1]["at_s"] - start_s in (8, 9)
+
+
 def test_a_sensor_whose_clock_stands_still_is_heard(serve: Callable[..., Any]) -> None:
     server = serve()
     messages, begun_s = [], time.time()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -128,12 +129,12 @@ def test_a_recording_without_a_start_ends_now(server: Any, realtime: str) -> Non
 
 def test_a_burst_of_unknown_length_ends_when_it_came(server: Any) -> None:
     now_s = time.time()
-    with connect(f"ws://127.0.0.1:{server.port}/v1/machines/{FAN}/stream", proxy=None, compression=None) as socket:
-        socket.send(json.dumps({"type": "hello", "rate_hz": 16_000}))
+    with connect(f"ws://127.0.0.1:{server.port}/v1/machines/{FAN}/stream", proxy=None, compression=None) as line:
+        line.send(json.dumps({"type": "hello", "rate_hz": 16_000}))
         for at in range(0, len(NORMAL) - 64_000, 3_200):
-            socket.send(NORMAL[at : at + 3_200])
-        socket.send(json.dumps({"type": "eof"}))
-        while json.loads(socket.recv(timeout=20))["type"] != "bye":
+            line.send(NORMAL[at : at + 3_200])
+        line.send(json.dumps({"type": "eof"}))
+        while json.loads(line.recv(timeout=20))["type"] != "bye":
             pass
     rows = seconds(server, now_s - 60, now_s + 30)
     assert len(rows) >= 7
@@ -189,3 +190,35 @@ def test_after_a_backlog_live_sound_is_from_now(server: Any) -> None:
     rows = seconds(server, now_s - 20, now_s + 20)
     assert len(rows) >= 9
     assert server.http.get(f"/v1/machines/{FAN}/status").json()["heard_s"] > now_s - 15
+
+
+@pytest.mark.parametrize("hello", [{}, {"realtime": False}, {"join_s": 900}, {"start_time_s": 1.5e9}])
+def test_gaps_of_years_break_nothing(server: Any, hello: dict[str, Any]) -> None:
+    begun_s = time.time()
+    url = f"ws://127.0.0.1:{server.port}/v1/machines/{FAN}/stream"
+    for far in (1 << 62, 10**12):
+        with connect(url, proxy=None, compression=None) as line:
+            line.send(json.dumps({"type": "hello", "rate_hz": 16_000, **hello}))
+            line.send(NORMAL[:64_000])
+            line.send(json.dumps({"type": "position", "sample": far}))
+            line.send(NORMAL)
+            line.send(json.dumps({"type": "eof"}))
+            messages = [{"type": "none"}]
+            while messages[-1]["type"] not in ("bye", "error"):
+                messages.append(json.loads(line.recv(timeout=20)))
+        assert messages[-1]["type"] == "bye"
+    heard_s = server.http.get(f"/v1/machines/{FAN}/status").json()["heard_s"]
+    assert (1.5e9 if "start_time_s" in hello else begun_s - 60) < heard_s <= time.time()
+
+
+def test_a_body_without_an_end_by_its_length_is_from_now(server: Any) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as line:
+        head = (
+            f"POST /v1/machines/{FAN}/stream?realtime=false HTTP/1.1\r\nHost: localhost\r\nContent-Length: {10**17}\r\n"
+        )
+        line.sendall(f"{head}Content-Type: {PCM['Content-Type']}\r\n\r\n".encode() + NORMAL[:320_000])
+        heard = b""
+        while b'"score"' not in heard:
+            heard += (more := line.recv(65_536))
+            assert more, heard
+    assert server.http.get(f"/v1/machines/{FAN}/status").json()["heard_s"] == pytest.approx(time.time(), abs=30)

@@ -153,7 +153,7 @@ class Commissioning:
         if self._failed is None:
             return True
         state, at_s, _ = self._failed
-        return state != self._state() or self._clock() - at_s >= RETRY_S
+        return state != self._state() or abs(self._clock() - at_s) >= RETRY_S
 
     def fit_failed(self, reason: str) -> None:
         """Note that no version can be made of these minutes now, and why."""

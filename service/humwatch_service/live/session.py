@@ -112,7 +112,7 @@ class StreamSession:
         )
         self._warn(opened.warning)
         if stream.join_s is not None and hello.start_time_s is not None:
-            self._burst = stream.burst = BurstStart(hello.start_time_s, stream.burst)
+            self._burst = stream.burst = BurstStart(hello.start_time_s, stream.accepted, stream.burst)
 
     def join_by_default(self, seconds: float | None) -> None:
         """Join the bursts of a client that names no stream and says nothing of pauses; None: join none."""
@@ -174,15 +174,18 @@ class StreamSession:
             self.outgoing.put(Received(sample=self._confirmed))
 
     async def _hear(self, data: bytes) -> None:
-        """Hear PCM, unless the burst was sent before; one whose sender's clock stands still is dated by its arrival."""
-        burst = self._burst
+        """Hear PCM, of a burst that was sent before what is new, and date it where its sender's clock stands still."""
+        burst, stream = self._burst, self._open_stream
         if burst is not None and burst.finding in ("sent_again", "clock_stands") and not self._burst_named:
             self._burst_named = True
             self._warn(repeated(burst.finding, burst.start_s))
             if burst.finding == "clock_stands":
                 await self.recorded_at(None)
-        if burst is None or burst.finding != "sent_again":
-            await self.samples(self._decoder.push(self._head.push(data)))
+            else:
+                self._cursor = burst.first_sample
+                heard_s = (stream.accepted - burst.first_sample) / stream.form.rate_hz
+                stream.join(Anchor(stream.accepted, burst.start_s + heard_s, "said"))
+        await self.samples(self._decoder.push(self._head.push(data)))
 
     async def samples(self, samples: Float32) -> None:
         """Take float32 (n, channels) that follow what came before, or the last ``position``."""

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import replace
 from typing import Final
 
-from humwatch_service.streams.sample_clock import PACE, SampleClock
+from humwatch_service.streams.sample_clock import PACE, Anchor, SampleClock, can_be
 from humwatch_service.streams.stream_buffer import StreamBuffer
 
 LOOK_S: Final = 0.25
@@ -62,7 +62,10 @@ class ArrivalDating:
         if newest.source == "arrival" and self._accepted > newest.sample:
             seconds = (self._accepted - newest.sample) / self._rate_hz
             arrived_s = self._clock.wall() - (self._clock.monotonic() - self._last_s)
-            self._clock.anchor(replace(newest, time_s=arrived_s - seconds))
+            first_s = arrived_s - seconds
+            far = not can_be(first_s, arrived_s)  # behind a gap of years, which nobody has waited for
+            known = Anchor(self._accepted, arrived_s, "arrival") if far else replace(newest, time_s=first_s)
+            self._clock.anchor(known)
         self._buffer.release()
 
     def _look(self) -> None:

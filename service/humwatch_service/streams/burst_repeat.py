@@ -12,19 +12,30 @@ Finding = Literal["new", "sent_again", "clock_stands"]
 
 
 class BurstStart:
-    """Start and first bytes of a burst."""
+    """Start and first bytes of a burst.
 
-    def __init__(self, start_s: float, before: BurstStart | None) -> None:
+    Attributes:
+        start_s: when it was recorded, as its sender says, seconds since 1970.
+        first_sample: index of its first sample in the stream, also where it is sent again.
+        finding: what it is beside the one before; None until that is known.
+    """
+
+    def __init__(self, start_s: float, first_sample: int, before: BurstStart | None) -> None:
         """Begin a burst that follows another one.
 
         Args:
             start_s: when it was recorded, as its sender says, seconds since 1970.
+            first_sample: index of the first sample that comes.
             before: the burst before; None for the first.
         """
         self.start_s = start_s
+        self.first_sample = first_sample
         self.finding: Finding | None = None
         self._prefix = b""
-        self._before = before._prefix if before is not None and abs(before.start_s - start_s) < SAME_S else None
+        self._first_before = first_sample
+        self._before: bytes | None = None
+        if before is not None and abs(before.start_s - start_s) < SAME_S:
+            self._before, self._first_before = before._prefix, before.first_sample
         if not self._before:
             self.finding = "new"
 
@@ -49,4 +60,6 @@ class BurstStart:
         held, before = self._prefix, self._before or b""
         self._prefix = held[:PREFIX_BYTES]
         self.finding = "sent_again" if self._prefix == before else "clock_stands"
+        if self.finding == "sent_again":
+            self.first_sample = self._first_before
         return held

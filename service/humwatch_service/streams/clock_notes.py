@@ -33,7 +33,7 @@ def ignored(time_s: float, now_s: float) -> Warn:
 def repeated(finding: Finding, start_s: float) -> Warn:
     """Return the message for a burst whose start, seconds since 1970, is that of the burst before."""
     if finding == "sent_again":
-        message = f"the burst of {iso(start_s)} was sent before: it is not heard again"
+        message = f"the burst of {iso(start_s)} was sent before: what was heard of it is not heard again"
     else:
         message = f"start_time_s: {iso(start_s)} was said of another burst; this one is dated by its arrival"
     return Warn(code=finding, message=message, active=True)

@@ -228,7 +228,7 @@ class SampleClock:
 
     def _placed(self, sample: int, bisect: Callable[..., int]) -> float:
         known = self._known(sample, bisect)
-        return min(self.wall(), known.time_s + (sample - known.sample) / self._rate_hz)
+        return max(0.0, min(self.wall(), known.time_s + (sample - known.sample) / self._rate_hz))
 
     def _known(self, sample: int, bisect: Callable[..., int]) -> Anchor:
         anchors = self._anchors

@@ -41,6 +41,8 @@ def start_of(hello: Hello, sample: int, *, said_s: float | None, length_s: float
         length_s: length of all that comes, seconds; None where that is not known.
     """
     now_s, warning, claim = time.time(), None, None
+    if length_s is not None and not can_be(now_s - length_s, now_s):
+        length_s = None  # a length that stands for one without an end
     if said_s is not None:
         claim = Anchor(sample, said_s, "said")
         end_s = said_s + (length_s or 0.0)
