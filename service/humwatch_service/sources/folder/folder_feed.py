@@ -19,13 +19,7 @@ from humwatch_service.live.session import StreamSession
 from humwatch_service.protocol.messages import Position
 from humwatch_service.sources.connection import check, connected
 from humwatch_service.sources.folder.folder_host import FolderHost
-from humwatch_service.sources.folder.folder_stream import (
-    FolderStream,
-    OpenedRecording,
-    hello_for,
-    is_same_form,
-    streams_of,
-)
+from humwatch_service.sources.folder.folder_stream import FolderStream, Opened, hello_for, is_same_form, streams_of
 from humwatch_service.sources.folder.refusals import outcome_of
 from humwatch_service.sources.folder.watched_folder import WatchedFolder
 from humwatch_service.sources.sequence import RecordingSequence
@@ -72,7 +66,7 @@ class FolderFeed:
         await self._blocking(self._look)  # before the models are there: what comes from now on is new
         self._host.session(self._source.machine)  # raises while they are loaded
         streams = await self._blocking(self._unfinished)
-        opened: OpenedRecording | None = None
+        opened: Opened | None = None
         while True:
             stream = streams.pop(0) if streams else FolderStream(uuid.uuid4().hex)
             if not stream.parts:
@@ -119,9 +113,7 @@ class FolderFeed:
                 stream.scored_until = max(stream.scored_until, reached)
         return streams
 
-    async def _feed(
-        self, stream: FolderStream, opened: OpenedRecording | None, *, is_last: bool
-    ) -> OpenedRecording | None:
+    async def _feed(self, stream: FolderStream, opened: Opened | None, *, is_last: bool) -> Opened | None:
         """Feed a stream with its parts and, if it is the last, with what comes, while that has the same form.
 
         Return the recording of another form, of which none was sent.
@@ -188,7 +180,7 @@ class FolderFeed:
             await self._settle(session, stream, at)
         return at
 
-    async def _send_new(self, session: StreamSession, stream: FolderStream, opened: OpenedRecording, at: int) -> int:
+    async def _send_new(self, session: StreamSession, stream: FolderStream, opened: Opened, at: int) -> int:
         form = opened.recordings
         self._number += 1
         part = await self._blocking(
@@ -278,24 +270,24 @@ class FolderFeed:
             self.folder.advance(stream.stream_id, stream.scored_until, settled)
         stream.let_go(settled)
 
-    async def _next(self) -> OpenedRecording:
+    async def _next(self) -> Opened:
         """Wait for the next recording, and open it; pass over those that cannot be opened."""
         while (opened := await self._blocking(self._open_next)) is None:
             await asyncio.sleep(POLL_S)
         return opened
 
-    def _open_next(self) -> OpenedRecording | None:
+    def _open_next(self) -> Opened | None:
         self.folder.look()
         while (file := self.folder.next()) is not None:
             try:
-                return OpenedRecording(file, RecordingSequence([self.folder.path_of(file.path)]))
+                return Opened(file, RecordingSequence([self.folder.path_of(file.path)]))
             except FileUnreadable as error:
                 self.folder.try_later(file, str(error))
             except HumwatchError as error:
                 self.folder.pass_over(file, outcome_of(error), error.code, str(error))
         return None
 
-    def _refuse(self, stream: FolderStream, opened: OpenedRecording | None, error: HumwatchError) -> None:
+    def _refuse(self, stream: FolderStream, opened: Opened | None, error: HumwatchError) -> None:
         """Pass over recordings that the service does not take in this form."""
         for part in stream.parts:
             self.folder.lose(part, "unsupported", error.code, str(error))

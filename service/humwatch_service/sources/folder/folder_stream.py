@@ -20,7 +20,7 @@ TAIL_S: Final = 2.0
 
 
 @dataclass(frozen=True)
-class OpenedRecording:
+class Opened:
     """A recording that is next, and its samples."""
 
     file: WaitingFile
