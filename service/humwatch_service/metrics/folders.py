@@ -30,7 +30,7 @@ class FolderSeries:
         series = LineSet()
         self._files = {o: series.add(families["folder_recordings_total"], machine_id, o) for o in FILE_OUTCOMES}
         self._late = series.add(families["folder_late_recordings_total"], machine_id)
-        self._waiting = series.add(families["folder_waiting_recordings"], machine_id)
+        self._waiting = series.add(families["folder_recordings_pending"], machine_id)
 
     def count(self, outcome: FileOutcome, recordings: int = 1) -> None:
         """Count recordings that are done with."""

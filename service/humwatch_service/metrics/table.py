@@ -326,7 +326,7 @@ FOLDER_METRICS: Final = (
         "Recordings of watched folders that came after a newer one was heard.",
     ),
     MetricSpec(
-        "humwatch_folder_waiting_recordings",
+        "humwatch_folder_recordings_pending",
         "gauge",
         ("machine_id",),
         "Recordings of watched folders that wait, or are still written.",

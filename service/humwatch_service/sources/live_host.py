@@ -22,6 +22,10 @@ class LiveHost:
     live: LiveParts
     store: StateStore
 
+    def is_open(self) -> bool:
+        """Return True once what outlived the last run is read: the database is this service's."""
+        return not self.live.machines.unready()
+
     def session(self, machine_id: str) -> StreamSession:
         """Return the session that feeds the stream of a machine. Raises as :meth:`LiveMachines.get`."""
         return self.live.session(machine_id)

@@ -82,6 +82,7 @@ class SourceSupervisor:
                 await self._run(source)
             except ModelsLoading:
                 _log.debug("source waits for the models", machine_id=source.machine, kind=source.kind)
+                backoff.reset()
             except HumwatchError as error:
                 _log.error(
                     "source failed", machine_id=source.machine, kind=source.kind, code=error.code, reason=str(error)

@@ -167,6 +167,7 @@ def test_every_metric_moves(make_server: Any, models: Path, workshop: Any, monke
     monkeypatch.setattr(wiring, "TIDY_S", 0.0)
     server = make_server(webhooks=(NOWHERE,), webhook_hosts=("127.0.0.1",))
     service = server.app.state.service
+    folder = service.metrics.folders.of("pump-2")
     before = scraped(server)
     seen = []
     paint = service.scorer._painter.paint
@@ -204,6 +205,9 @@ def test_every_metric_moves(make_server: Any, models: Path, workshop: Any, monke
     order = {"version": "1", "rule": {"on_delay_s": 9.0}, "who": "ann"}
     assert server.http.post("/v1/machines/pump-2/shadow", json=order).status_code == 201
     service.metrics.shadow.settled("pump-2", "both")  # how it comes to that is seen in test_live_shadow.py
+    folder.count("heard")  # how it comes to that is seen in test_supervisor.py
+    folder.late()
+    folder.show_waiting(2)
     service.broadcast._on_drop(2)  # how it comes to that is seen in test_live_events.py
     service.metrics.live.clock_set(-90.0)  # how it comes to that is seen in test_clock_watch.py
     service.metrics.live.redated("pump-2", "undated")  # in test_sound_time.py

@@ -257,7 +257,7 @@ def test_recordings_that_cannot_be_used_are_counted_and_the_others_are_heard(
     text = server.http.get("/metrics").text
     assert 'humwatch_folder_recordings_total{machine_id="pump-2",outcome="unreadable"} 1.0' in text
     assert 'humwatch_folder_recordings_total{machine_id="pump-2",outcome="heard"} 2.0' in text
-    assert 'humwatch_folder_waiting_recordings{machine_id="pump-2"} 0.0' in text
+    assert 'humwatch_folder_recordings_pending{machine_id="pump-2"} 0.0' in text
 
 
 def test_a_folder_that_is_away_for_a_while_is_heard_on_where_it_was(

@@ -11,7 +11,6 @@ import asyncio
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from humwatch.errors import AudioChannelMissing, AudioError, AudioRateUnsupported, HumwatchError
@@ -20,12 +19,11 @@ from humwatch_service.live.session import StreamSession
 from humwatch_service.protocol.messages import Position
 from humwatch_service.sources.connection import check, connected
 from humwatch_service.sources.folder.folder_host import FolderHost
-from humwatch_service.sources.folder.folder_stream import FolderStream, hello_for, is_same_form, streams_of
+from humwatch_service.sources.folder.folder_stream import FolderStream, Opened, hello_for, is_same_form, streams_of
 from humwatch_service.sources.folder.refusals import outcome_of
-from humwatch_service.sources.folder.waiting_files import WaitingFile
 from humwatch_service.sources.folder.watched_folder import WatchedFolder
 from humwatch_service.sources.sequence import RecordingSequence
-from humwatch_service.storage.folder_records import FolderPart
+from humwatch_service.storage.folder_records import FolderPart, KeptFolder
 from humwatch_service.telemetry.logs import event_logger
 
 Result = TypeVar("Result")
@@ -35,16 +33,10 @@ _log = event_logger("humwatch.sources")
 CHUNK_S: Final = 0.1
 POLL_S: Final = 1.0
 """Time between looks at a folder."""
+OPEN_POLL_S: Final = 0.1
+"""Time between looks whether the database is read."""
 ATTEMPTS: Final = 3
 """Times that a recording may fail to be read while its file is there, before it is given up."""
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """A recording that is next, and its samples."""
-
-    file: WaitingFile
-    recordings: RecordingSequence
 
 
 class FolderFeed:
@@ -69,9 +61,12 @@ class FolderFeed:
 
     async def run(self) -> None:
         """Feed until cancelled; raises what ends the stream, and goes on where it was when called again."""
-        self._host.session(self._source.machine)  # raises while models are loaded and the database is read
+        while not self._host.is_open():
+            await asyncio.sleep(OPEN_POLL_S)
+        await self._blocking(self._look)  # before the models are there: what comes from now on is new
+        self._host.session(self._source.machine)  # raises while they are loaded
         streams = await self._blocking(self._unfinished)
-        opened: _Opened | None = None
+        opened: Opened | None = None
         while True:
             stream = streams.pop(0) if streams else FolderStream(uuid.uuid4().hex)
             if not stream.parts:
@@ -99,9 +94,14 @@ class FolderFeed:
 
         return await asyncio.to_thread(run)
 
+    def _look(self) -> KeptFolder:
+        kept = self.folder.open()
+        self.folder.look()
+        return kept
+
     def _unfinished(self) -> list[FolderStream]:
         """Return the streams that were not scored to their end, in order; the last goes on."""
-        kept = self.folder.open()
+        kept = self._look()
         self._number = max([self._number, *(part.number for part in kept.parts)])
         streams, self._over = streams_of(kept, self._host.written(self._source.machine))
         position = self._host.position(self._source.machine)
@@ -111,10 +111,9 @@ class FolderFeed:
                 is_scored = position is not None and position.stream_id == stream.stream_id
                 reached = position.next_sample if position is not None and is_scored else self._sent[1]
                 stream.scored_until = max(stream.scored_until, reached)
-        self.folder.look()
         return streams
 
-    async def _feed(self, stream: FolderStream, opened: _Opened | None, *, is_last: bool) -> _Opened | None:
+    async def _feed(self, stream: FolderStream, opened: Opened | None, *, is_last: bool) -> Opened | None:
         """Feed a stream with its parts and, if it is the last, with what comes, while that has the same form.
 
         Return the recording of another form, of which none was sent.
@@ -181,7 +180,7 @@ class FolderFeed:
             await self._settle(session, stream, at)
         return at
 
-    async def _send_new(self, session: StreamSession, stream: FolderStream, opened: _Opened, at: int) -> int:
+    async def _send_new(self, session: StreamSession, stream: FolderStream, opened: Opened, at: int) -> int:
         form = opened.recordings
         self._number += 1
         part = await self._blocking(
@@ -271,24 +270,24 @@ class FolderFeed:
             self.folder.advance(stream.stream_id, stream.scored_until, settled)
         stream.let_go(settled)
 
-    async def _next(self) -> _Opened:
+    async def _next(self) -> Opened:
         """Wait for the next recording, and open it; pass over those that cannot be opened."""
         while (opened := await self._blocking(self._open_next)) is None:
             await asyncio.sleep(POLL_S)
         return opened
 
-    def _open_next(self) -> _Opened | None:
+    def _open_next(self) -> Opened | None:
         self.folder.look()
         while (file := self.folder.next()) is not None:
             try:
-                return _Opened(file, RecordingSequence([self.folder.path_of(file.path)]))
+                return Opened(file, RecordingSequence([self.folder.path_of(file.path)]))
             except FileUnreadable as error:
                 self.folder.try_later(file, str(error))
             except HumwatchError as error:
                 self.folder.pass_over(file, outcome_of(error), error.code, str(error))
         return None
 
-    def _refuse(self, stream: FolderStream, opened: _Opened | None, error: HumwatchError) -> None:
+    def _refuse(self, stream: FolderStream, opened: Opened | None, error: HumwatchError) -> None:
         """Pass over recordings that the service does not take in this form."""
         for part in stream.parts:
             self.folder.lose(part, "unsupported", error.code, str(error))

@@ -11,6 +11,9 @@ from humwatch_service.storage.records import StreamPosition
 class FolderHost(Protocol):
     """What the live part of the service does for a folder."""
 
+    def is_open(self) -> bool:
+        """Return True once what outlived the last run is read: the database is this service's."""
+
     def session(self, machine_id: str) -> StreamSession:
         """Return the session that feeds the stream of a machine; raise where there is none."""
 

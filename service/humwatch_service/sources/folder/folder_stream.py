@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Final
 
 from humwatch_service.protocol.messages import Hello
+from humwatch_service.sources.folder.waiting_files import WaitingFile
 from humwatch_service.sources.sequence import RecordingSequence
 from humwatch_service.storage.folder_records import FolderPart, KeptFolder
 from humwatch_service.storage.records import StreamPosition
@@ -16,6 +17,14 @@ WARM_UP_S: Final = 30.0
 """Sound before what was scored that may be sent again after a restart: more than a clip."""
 TAIL_S: Final = 2.0
 """Sound at the end that is too little for a score until more comes."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A recording that is next, and its samples."""
+
+    file: WaitingFile
+    recordings: RecordingSequence
 
 
 @dataclass

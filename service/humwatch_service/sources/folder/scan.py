@@ -43,7 +43,7 @@ class FoundFile:
 class Pace:
     """Times between looks: at least a second, and so long that looks take less than a hundredth of a processor."""
 
-    def __init__(self, *, least_s: float = 1.0, cpu: float = 150.0, wall: float = 3.0) -> None:
+    def __init__(self, *, least_s: float = 1.0, cpu: float = 200.0, wall: float = 3.0) -> None:
         """Begin with a look that is due.
 
         Args:
