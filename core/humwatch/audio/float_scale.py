@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from humwatch.arrays import Float32
-from humwatch.audio.quality import MIN_DBFS, dbfs
+from humwatch.audio.quality import MIN_DBFS, level_dbfs
 
 KNOWN_DBFS: Final = (-70.0, -6.0)
 """Levels as microphones give them; floats at such a level that stay within full scale are taken as they are."""
@@ -48,8 +48,7 @@ class FloatLevel:
     @property
     def level_dbfs(self) -> float:
         """Level without the mean."""
-        n = max(1, self.samples)
-        return dbfs(max(0.0, self._squares / n - (self._sum / n) ** 2))
+        return level_dbfs(self.samples, self._sum, self._squares)
 
     @property
     def is_silent(self) -> bool:
@@ -59,8 +58,7 @@ class FloatLevel:
     @property
     def scale(self) -> float:
         """Factor for these samples, a power of two; 1 where they may be taken as they are, or are silent."""
-        level_dbfs = self.level_dbfs
         low, high = KNOWN_DBFS
-        if self.is_silent or (low <= level_dbfs <= high and self._peak <= 1.0):
+        if self.is_silent or (low <= self.level_dbfs <= high and self._peak <= 1.0):
             return 1.0
-        return float(2.0 ** round((SCALED_DBFS - level_dbfs) / (20.0 * math.log10(2.0))))
+        return float(2.0 ** round((SCALED_DBFS - self.level_dbfs) / (20.0 * math.log10(2.0))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from humwatch.arrays import Float32, Float64
-from humwatch.audio.quality import dbfs
+from humwatch.audio.quality import dbfs, level_dbfs
 
 
 class SecondLevels:
@@ -74,11 +74,9 @@ class ChannelLevels:
             channel: channel that is silent, counted from 0.
             below_dbfs: level below which a channel is silent.
         """
-        n = max(1, self._samples)
-        levels = [dbfs(square / n - (total / n) ** 2) for total, square in zip(self._sums, self._squares, strict=True)]
-        level_dbfs, loudest = max(
-            ((level, at) for at, level in enumerate(levels) if at != channel), default=(-np.inf, 0)
-        )
-        if level_dbfs < below_dbfs:
+        sums = enumerate(zip(self._sums.tolist(), self._squares.tolist(), strict=True))
+        levels = [(level_dbfs(self._samples, *both), at) for at, both in sums if at != channel]
+        loudest_dbfs, loudest = max(levels, default=(-np.inf, 0))
+        if loudest_dbfs < below_dbfs:
             return None
-        return f"channel {loudest} is alive at {level_dbfs:.0f} dBFS: ask for it with `channel`"
+        return f"channel {loudest} is alive at {loudest_dbfs:.0f} dBFS: ask for it with `channel`"

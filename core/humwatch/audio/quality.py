@@ -58,6 +58,12 @@ def dbfs(mean_square: float) -> float:
     return max(MIN_DBFS, 10.0 * math.log10(mean_square)) if mean_square > 0 else MIN_DBFS
 
 
+def level_dbfs(n: int, total: float, squares: float) -> float:
+    """Return the level, without their mean, of ``n`` samples of which the sum and the sum of squares are known."""
+    count = max(1, n)
+    return dbfs(squares / count - (total / count) ** 2)
+
+
 def silence(level_dbfs: float, below_dbfs: float = SILENT_DBFS) -> str | None:
     """Return the message for a level, without the mean, that no machine has; None for one that a machine may have."""
     return f"the level is {level_dbfs:.0f} dBFS: no machine can be heard" if level_dbfs < below_dbfs else None

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from humwatch.arrays import Float32, Float64
-from humwatch.audio.quality import CLIP_LEVEL, MIN_DBFS, SILENT_DBFS, Stretch, StretchFinder, dbfs
+from humwatch.audio.quality import CLIP_LEVEL, MIN_DBFS, SILENT_DBFS, Stretch, StretchFinder, level_dbfs
 
 BLOCKS_A_SECOND: Final = 10
 
@@ -79,8 +79,7 @@ class SoundBlock(NamedTuple):
     @property
     def level_dbfs(self) -> float:
         """Level without the mean, dBFS."""
-        mean = self.sum / self.n
-        return dbfs(self.sum_squares / self.n - mean**2)
+        return level_dbfs(self.n, self.sum, self.sum_squares)
 
 
 class SoundSums:
@@ -97,8 +96,7 @@ class SoundSums:
         self.n = sum(block.n for block in blocks)
         total = sum(block.sum for block in blocks)
         self.mean = total / max(1, self.n)
-        mean_square = sum(block.sum_squares for block in blocks) / max(1, self.n)
-        self.level_dbfs = dbfs(mean_square - self.mean**2)
+        self.level_dbfs = level_dbfs(self.n, total, sum(block.sum_squares for block in blocks))
         clipped = sum(block.clipped for block in blocks)
         if any(block.flat != (0, 0) for block in blocks):
             low, high = min(block.low for block in blocks), max(block.high for block in blocks)
@@ -182,10 +180,10 @@ class BlockMeter:
                 longest[block] = max(longest[block], min(end, (block + 1) * size) - start)
             became_long = start + self._least - 1
             if became_long >= 0 and self._is_behind_movement(rows, became_long // size):
-                level_dbfs = self._moving_before(rows, start)
-                if level_dbfs is not None and level_dbfs >= HELD_FLOOR_DBFS:
+                before_dbfs = self._moving_before(rows, start)
+                if before_dbfs is not None and before_dbfs >= HELD_FLOOR_DBFS:
                     held[became_long // size] += (value,)
-                    beside[became_long // size] += (level_dbfs,)
+                    beside[became_long // size] += (before_dbfs,)
             if self._measured_samples + start == 0:  # whether sound moves beside it is not known yet
                 self._first, beside_dbfs = Stretch(value, 0, self._measured_samples + end), None
             elif start < 0 and goes_on is not None:
@@ -237,10 +235,10 @@ def _moving_dbfs(wide: Float64) -> float | None:
     """Return the level of samples that move by more than their rounding; None for others."""
     if wide.size < 2:
         return None
-    level_dbfs = dbfs(float(wide @ wide) / wide.size - (float(wide.sum()) / wide.size) ** 2)
+    moving_dbfs = level_dbfs(wide.size, float(wide.sum()), float(wide @ wide))
     steps = np.abs(np.diff(wide))
     smallest = float(steps.min(where=steps > 0, initial=np.inf))
-    return level_dbfs if 10 ** (level_dbfs / 20) >= HELD_STEPS * smallest else None
+    return moving_dbfs if 10 ** (moving_dbfs / 20) >= HELD_STEPS * smallest else None
 
 
 def _flat_tops(row: Float32) -> tuple[int, int]:

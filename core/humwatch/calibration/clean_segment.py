@@ -10,7 +10,7 @@ import numpy as np
 from humwatch.arrays import Float32
 from humwatch.audio.band_limit import BandLimit
 from humwatch.audio.levels import SecondLevels
-from humwatch.audio.quality import dbfs
+from humwatch.audio.quality import level_dbfs
 from humwatch.detectors.lines import ClipLines
 from humwatch.normal_recording import clip_lines, whole_clips
 from humwatch.pipeline import EvidencePipeline, WindowBlock
@@ -33,8 +33,7 @@ class Sound:
     @property
     def level_dbfs(self) -> float:
         """Level without the mean, dBFS."""
-        n = max(1, self.n)
-        return dbfs(max(0.0, self.squares / n - (self.total / n) ** 2))
+        return level_dbfs(self.n, self.total, self.squares)
 
 
 class CleanSegment:
@@ -69,7 +68,7 @@ class CleanSegment:
         self._clips = 0
 
     def push(self, mono: Float32) -> list[tuple[Evidence, ClipLines | None]]:
-        """CleanSegment float32 (n,), n <= ``left``; return the clips that are whole, each with its lines.
+        """Take float32 (n,), n <= ``left``; return the clips that are whole, each with its lines.
 
         Those that the pipeline held back are among them at the end.
         """
