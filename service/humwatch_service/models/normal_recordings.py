@@ -8,8 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from humwatch.audio.files import FoundRecordings, find_recordings, some_of
+from humwatch.audio.files import FoundRecordings, some_of
 from humwatch_service.errors import FileUnreadable, RecordingNotNormal
+from humwatch_service.given_recordings import recordings_in
 
 _LABELS: Final = frozenset({"abnormal", "anomaly", "anomalies", "anomalous"})
 """Words by which data sets label recordings that are not normal, in the names of files and folders."""
@@ -34,13 +35,7 @@ def normal_recordings(paths: Iterable[Path], *, ignore_names: bool = False) -> F
     for path in given:
         if not path.exists():
             raise FileUnreadable(f"{path} is not there")
-    try:
-        found = find_recordings(given)
-    except OSError as error:
-        raise FileUnreadable(f"{error.filename} cannot be read: {error.strerror}") from error
-    if not found.recordings:
-        where = some_of(given)
-        raise FileUnreadable(f"{where} has no recording" + (f"; {found.remark}" if found.remark else ""))
+    found = recordings_in(given, named_are_taken=False)
     if not ignore_names:
         _check_names(given, found.recordings)
     return FoundRecordings(list(dict.fromkeys(found.recordings)), found.left_out)

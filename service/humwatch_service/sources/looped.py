@@ -10,8 +10,9 @@ import numpy as np
 
 from humwatch.arrays import Float32
 from humwatch.recording import choose_channel
+from humwatch_service.given_recordings import recordings_in
 from humwatch_service.protocol.pcm import PcmDecoder
-from humwatch_service.sources.sequence import RecordingSequence, recordings
+from humwatch_service.sources.sequence import RecordingSequence
 
 KEPT_SAMPLES: Final = 1 << 26
 """Most samples of a loop that is decoded once and kept, 256 MiB; a longer one is decoded each time."""
@@ -38,7 +39,7 @@ class LoopedRecording:
     """
 
     def __init__(self, paths: Sequence[Path], *, channel: int | None, default_channel: int) -> None:
-        self.paths = recordings(paths)
+        self.paths = recordings_in(paths).recordings
         whole = RecordingSequence(self.paths)
         self.rate_hz = whole.rate_hz
         self.full_scale = whole.full_scale

@@ -11,44 +11,14 @@ from pathlib import Path
 from typing import Final
 
 from humwatch.audio.decoding import AudioInfo, DecodeLimits, open_recording
-from humwatch.audio.files import FoundRecordings, find_recordings, some_of
 from humwatch.errors import HumwatchError
-from humwatch_service.errors import FileUnreadable, RequestInvalid
+from humwatch_service.errors import RequestInvalid
+from humwatch_service.given_recordings import named, recordings_in, unusable
 from humwatch_service.protocol.messages import SAMPLE_BYTES, SampleFormat
 from humwatch_service.protocol.pcm import encoded
 
-NAMED: Final = 20
-"""Recordings that cannot be used and are named, of as many as there are."""
-
 _ANY_LENGTH: Final = DecodeLimits(max_duration_s=math.inf, max_samples=1 << 62, min_rate_hz=1, max_rate_hz=1 << 30)
 """What the service does not take, it refuses itself; memory is bounded by the block that is decoded."""
-
-_FLOATS: Final = {"FLOAT", "DOUBLE"}
-
-
-def recordings_in(paths: Sequence[Path]) -> FoundRecordings:
-    """Return the recordings among files and folders, those of a folder by name, and what was left out.
-
-    Raises:
-        FileUnreadable: a folder has none, or cannot be read.
-    """
-    if not paths:
-        return FoundRecordings([], [])
-    try:
-        found = find_recordings(paths)
-    except OSError as error:
-        raise FileUnreadable(f"{error.filename} cannot be read: {error.strerror}") from error
-    if found.recordings:
-        return found
-    named = [path for path in paths if not path.is_dir()]
-    if not named:
-        raise FileUnreadable(f"{some_of(paths)} has no recording" + (f"; {found.remark}" if found.remark else ""))
-    return FoundRecordings(named, [])  # the decoder says what they lack
-
-
-def recordings(paths: Sequence[Path]) -> list[Path]:
-    """Return the recordings of :func:`recordings_in`."""
-    return recordings_in(paths).recordings
 
 
 class RecordingSequence:
@@ -103,14 +73,9 @@ class RecordingSequence:
     def blocks(self) -> Generator[bytes, None, None]:
         """Yield the bytes of all in order, block by block; raise as the decoder does, with the file's name."""
         for path in self._paths:
-            try:
-                with open_recording(path, _ANY_LENGTH) as recording:
-                    for block in recording.blocks():
-                        yield encoded(block.samples, self.format)
-            except HumwatchError as error:
-                raise type(error)(f"{path}: {error}") from error
-            except OSError as error:
-                raise FileUnreadable(f"{path} cannot be read: {error.strerror}") from error
+            with named(path), open_recording(path, _ANY_LENGTH) as recording:
+                for block in recording.blocks():
+                    yield encoded(block.samples, self.format)
 
     async def chunks(
         self, chunk_samples: int, *, speed: float, loop: bool, stop: asyncio.Event
@@ -139,29 +104,18 @@ def _infos(paths: Sequence[Path]) -> list[AudioInfo]:
     errors: list[HumwatchError] = []
     for path in paths:
         try:
-            infos.append(_info(path))
+            with named(path), open_recording(path, _ANY_LENGTH) as recording:
+                infos.append(recording.info)
         except HumwatchError as error:
             errors.append(error)
-    if len(errors) > 1:
-        raise type(errors[0])(f"{len(errors)} recordings cannot be used: {some_of(errors, NAMED)}")
     if errors:
-        raise errors[0]
+        raise unusable(errors)
     return infos
-
-
-def _info(path: Path) -> AudioInfo:
-    try:
-        with open_recording(path, _ANY_LENGTH) as recording:
-            return recording.info
-    except HumwatchError as error:
-        raise type(error)(f"{path}: {error}") from error
-    except OSError as error:
-        raise FileUnreadable(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _format(infos: Sequence[AudioInfo]) -> SampleFormat:
     """Return the smallest format that holds all samples; integers stay such, for floats have no full scale."""
-    if any(info.subtype in _FLOATS for info in infos):
+    if not all(info.full_scale for info in infos):
         return "f32le"
     bits = max(info.sample_bits for info in infos)
     return "s16le" if bits <= 16 else "s24le" if bits <= 24 else "s32le"

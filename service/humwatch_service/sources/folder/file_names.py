@@ -1,4 +1,4 @@
-"""Names in a watched folder that are no recordings, and folders that nobody looks into."""
+"""Names in a watched folder that are no recordings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Final
 from humwatch.audio.files import SUFFIXES
 
 _UNFINISHED: Final = (".part", ".tmp", ".temp", ".partial", ".filepart")
-_FOLDERS: Final = ("lost+found", "System Volume Information")
 
 
 def is_recording_name(name: str) -> bool:
@@ -16,8 +15,3 @@ def is_recording_name(name: str) -> bool:
     if not stem or f"{dot}{suffix}".lower() not in SUFFIXES:
         return False
     return not name.startswith((".", "~", "#")) and not stem.lower().endswith(_UNFINISHED)
-
-
-def is_hidden_folder(name: str) -> bool:
-    """Return whether a folder is one that systems keep for themselves, or that somebody hides."""
-    return name.startswith((".", "@", "#", "$")) or name in _FOLDERS

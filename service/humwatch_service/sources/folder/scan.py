@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from humwatch.audio.files import is_system_folder
 from humwatch_service.errors import FileUnreadable
-from humwatch_service.sources.folder.file_names import is_hidden_folder, is_recording_name
+from humwatch_service.sources.folder.file_names import is_recording_name
 from humwatch_service.storage.folder_records import FileIdentity
 
 HOT_S: Final = 3.0
@@ -206,7 +207,7 @@ class FolderScan:
                     self._append_folder(folders, path, entry)
 
     def _append_folder(self, folders: list[tuple[str, bool]], path: str, entry: os.DirEntry[str]) -> None:
-        if not self._subfolders or is_hidden_folder(entry.name):
+        if not self._subfolders or is_system_folder(entry.name):
             return
         inside = f"{path}{entry.name}/"
         if not self._excluded or (self._root / inside).resolve() not in self._excluded:
