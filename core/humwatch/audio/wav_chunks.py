@@ -13,6 +13,11 @@ from humwatch.errors import AudioHeaderInvalid
 MAX_CHUNKS: Final = 10_000
 """No recorder writes so many; a file of empty chunks would take minutes to walk through."""
 
+_UNKNOWN_32: Final = (range(0x7FFF_0000, 0x8000_0100), range(0xFFFF_0000, 0x1_0000_0000))
+"""Writers to a pipe do not know the length and leave about 2 or 4 GiB in the header: read to the end."""
+
+_UNKNOWN_64: Final = (range(1 << 62, 1 << 64),)
+
 _MAGICS: Final[dict[bytes, tuple[str, Literal["<", ">"]]]] = {
     b"RIFF": ("WAV", "<"),
     b"RIFX": ("RIFX", ">"),
@@ -97,6 +102,19 @@ def end_of(file: BinaryIO, container: Container, chunk: Chunk) -> int:
     file.seek(end)
     names = file.read(5)
     return end if names[:4] in _KNOWN and names[1:] not in _KNOWN else end + 1
+
+
+def known_length(claimed: int, long_bytes: int | None = None, *, wide: bool = False) -> int | None:
+    """Return the bytes of samples as a header has them; None where its writer did not know, or left zero.
+
+    Args:
+        claimed: length of the ``data`` chunk.
+        long_bytes: its length as the ``ds64`` chunk has it; None without one.
+        wide: whether lengths have 8 bytes (Wave64).
+    """
+    if claimed and not any(claimed in sizes for sizes in (_UNKNOWN_64 if wide else _UNKNOWN_32)):
+        return claimed
+    return long_bytes if long_bytes is not None and 0 < long_bytes < _UNKNOWN_64[0].start else None
 
 
 def walk(file: BinaryIO, container: Container, size: int, start: int | None = None) -> Iterator[Chunk]:

@@ -12,6 +12,9 @@ PCM: Final = 1
 FLOAT: Final = 3
 A_LAW: Final = 6
 MU_LAW: Final = 7
+MAX_FORMAT_BYTES: Final = 64
+"""Bytes of the chunk that say something."""
+
 _EXTENSIBLE: Final = 0xFFFE
 _NOT_CODED: Final = frozenset({PCM, FLOAT})
 
@@ -33,6 +36,8 @@ class WavFormat:
         frame_bytes: size of a frame, bytes; of coded samples, that of their block.
         bits: bits of a sample as it lies in the file, a multiple of 8; of coded samples, as the header says.
         valid_bits: how many of them say something, as the header has it.
+        bytes_per_s: bytes of a second; of coded samples, as the header says.
+        low_justified: whether fewer bits than there is room for lie in the lower ones, as ALSA writes them.
     """
 
     tag: int
@@ -41,8 +46,8 @@ class WavFormat:
     frame_bytes: int
     bits: int
     valid_bits: int
+    bytes_per_s: int
     low_justified: bool = False
-    """Whether fewer bits than there is room for lie in the lower ones, as ALSA writes them."""
 
 
 def read_format(chunk: bytes, byte_order: Literal["<", ">"]) -> WavFormat:
@@ -54,19 +59,20 @@ def read_format(chunk: bytes, byte_order: Literal["<", ">"]) -> WavFormat:
     """
     if len(chunk) < 16:
         raise AudioHeaderInvalid(f"the 'fmt ' chunk has {len(chunk)} bytes, 16 at least are needed")
-    tag, channels, rate_hz, _, frame_bytes, bits = struct.unpack(byte_order + "HHIIHH", chunk[:16])
+    tag, channels, rate_hz, bytes_per_s, frame_bytes, bits = struct.unpack(byte_order + "HHIIHH", chunk[:16])
     if channels == 0:
         raise AudioHeaderInvalid("the header says 0 channels")
     valid_bits = bits
     if tag == _EXTENSIBLE:
         tag, valid_bits = _extension(chunk, byte_order, bits)
     if tag not in _NOT_CODED:
-        return WavFormat(tag, channels, rate_hz, max(1, frame_bytes), bits, valid_bits)
+        return WavFormat(tag, channels, rate_hz, max(1, frame_bytes), bits, valid_bits, bytes_per_s)
     sample_bytes = _sample_bytes(tag, channels, frame_bytes, bits)
     held = 8 * sample_bytes
     low_justified = tag == PCM and 0 < bits <= held - 8
     valid_bits = valid_bits if tag == PCM and 0 < valid_bits <= held else held
-    return WavFormat(tag, channels, rate_hz, sample_bytes * channels, held, valid_bits, low_justified)
+    frame_bytes = sample_bytes * channels
+    return WavFormat(tag, channels, rate_hz, frame_bytes, held, valid_bits, frame_bytes * rate_hz, low_justified)
 
 
 def _extension(chunk: bytes, byte_order: Literal["<", ">"], bits: int) -> tuple[int, int]:

@@ -13,14 +13,9 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from humwatch.audio.wav_chunks import Chunk, Container, container_of, end_of, places_of_names, walk
-from humwatch.audio.wav_format import WavFormat, read_format
+from humwatch.audio.wav_chunks import Chunk, Container, container_of, end_of, known_length, places_of_names, walk
+from humwatch.audio.wav_format import MAX_FORMAT_BYTES, WavFormat, read_format
 from humwatch.errors import AudioFormatUnsupported, AudioHeaderInvalid, AudioTruncated
-
-_UNKNOWN_32: Final = (range(0x7FFF_0000, 0x8000_0100), range(0xFFFF_0000, 0x1_0000_0000))
-"""Writers to a pipe do not know the length and leave about 2 or 4 GiB in the header: read to the end."""
-
-_UNKNOWN_64: Final = (range(1 << 62, 1 << 64),)
 
 _COUNTED_HEADER: Final = 4096
 """Some writers count the header among the samples: a claim of so many bytes too many is forgiven, never of more."""
@@ -112,7 +107,7 @@ class _Reader:
 
     def _before(self, chunk: Chunk) -> None:
         if chunk.name == b"fmt ":
-            self._format = read_format(self._body(chunk, 64), self._container.byte_order)
+            self._format = read_format(self._body(chunk, MAX_FORMAT_BYTES), self._container.byte_order)
         elif chunk.name == b"ds64":
             self._long_bytes = struct.unpack("<QQ", self._body(chunk, 16).ljust(16, b"\0"))[1]
         elif chunk.name == b"fact":
@@ -145,12 +140,12 @@ class _Reader:
 
     def _claimed(self, chunk: Chunk, available: int) -> int | None:
         """Return the bytes of samples that the header claims; None where its writer did not know: to the end."""
-        claimed, long_bytes = chunk.length, self._long_bytes
-        unknown = _UNKNOWN_64 if self._container.wide else _UNKNOWN_32
-        if claimed == 0 or any(claimed in sizes for sizes in unknown):
-            if long_bytes is not None and 0 < long_bytes < _UNKNOWN_64[0].start:
-                return long_bytes
-            return 0 if 0 in (claimed, long_bytes) and self._is_empty(chunk) else None
+        claimed = chunk.length
+        known = known_length(claimed, self._long_bytes, wide=self._container.wide)
+        if known is None:
+            return 0 if 0 in (claimed, self._long_bytes) and self._is_empty(chunk) else None
+        if known != claimed:
+            return known
         beyond = available - claimed
         # 32 bits cannot hold more than 4 GiB: some writers let the size start again at zero.
         return None if beyond > 0 and beyond % (1 << 32) == 0 else claimed
@@ -202,17 +197,3 @@ class _Reader:
                     f"the header claims {samples} bytes of samples, and behind them lie {tail} bytes that are no"
                     " chunk: the recording is longer than its header says"
                 )
-
-
-def bytes_per_s(file: BinaryIO) -> int | None:
-    """Return the bytes of samples a second of the beginning of a WAV file; None where it does not say."""
-    container = container_of(file)
-    if container is None:
-        return None
-    for chunk in walk(file, container, 1 << 62):
-        if chunk.name == b"fmt ":
-            file.seek(chunk.start)
-            head = file.read(min(chunk.length, 64))
-            form = read_format(head, container.byte_order) if len(head) == min(chunk.length, 64) else None
-            return form.rate_hz * form.frame_bytes or None if form else None
-    return None

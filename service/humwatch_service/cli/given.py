@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from humwatch.audio.decoding import DecodeLimits
-from humwatch.audio.wav_header import bytes_per_s
+from humwatch.audio.wav_opening import read_wav_opening
 from humwatch.errors import AudioTooLarge, AudioTooLong
 from humwatch_service.cli.console import say
 from humwatch_service.errors import FileUnreadable
-from humwatch_service.sources.sequence import recordings_in
+from humwatch_service.given_recordings import recordings_in
 
 STANDARD_INPUT: Final = Path("-")
 
@@ -90,7 +90,9 @@ def _spool(pipe: BinaryIO, file: BinaryIO, limits: DecodeLimits) -> None:
     while piece := pipe.read(_PIECE):
         file.write(piece)
         if written == 0:
-            rate = bytes_per_s(file)
+            opening = read_wav_opening(file)
+            form = None if opening is None else opening.format
+            rate = form.bytes_per_s or None if form else None
             file.seek(0, 2)
         written += len(piece)
         if rate is not None and written - _PIECE > rate * limits.max_duration_s:

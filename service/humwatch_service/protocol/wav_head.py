@@ -6,6 +6,9 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from humwatch.audio.wav_chunks import known_length
+from humwatch.audio.wav_format import FLOAT, PCM, read_format
+from humwatch.errors import AudioError
 from humwatch_service.errors import MediaTypeUnsupported
 from humwatch_service.protocol.messages import SampleFormat
 
@@ -13,17 +16,14 @@ MAX_BYTES: Final = 64 << 10
 """Most bytes before the samples."""
 MAX_CHUNKS: Final = 64
 """Most chunks before the samples: the header is read anew with each piece of it."""
-UNKNOWN_SIZE: Final = 0x7FFF_0000
-"""Writers to a pipe leave 0, or about 2 or 4 GiB, for the length that they do not know."""
 
 _FORMATS: Final[dict[tuple[int, int], SampleFormat]] = {
-    (1, 16): "s16le",
-    (1, 24): "s24le",
-    (1, 32): "s32le",
-    (3, 32): "f32le",
-    (3, 64): "f64le",
+    (PCM, 16): "s16le",
+    (PCM, 24): "s24le",
+    (PCM, 32): "s32le",
+    (FLOAT, 32): "f32le",
+    (FLOAT, 64): "f64le",
 }
-_EXTENSIBLE: Final = 0xFFFE
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def read_wav_head(head: bytes) -> WavHead | None:
             if found is None:
                 raise MediaTypeUnsupported("the samples come before the 'fmt ' chunk that describes them")
             form, rate_hz, channels = found
-            return WavHead(form, rate_hz, channels, at, _length(length, long_bytes))
+            return WavHead(form, rate_hz, channels, at, known_length(length, long_bytes))
         if at + length > MAX_BYTES:
             raise MediaTypeUnsupported(f"the WAV header has more than {MAX_BYTES} bytes before its samples")
         if len(head) < at + length:
@@ -79,21 +79,14 @@ def read_wav_head(head: bytes) -> WavHead | None:
 
 
 def _format(chunk: bytes) -> tuple[SampleFormat, int, int]:
-    if len(chunk) < 16:
-        raise MediaTypeUnsupported(f"the 'fmt ' chunk has {len(chunk)} bytes, 16 at least are needed")
-    tag, channels, rate_hz, _, block_bytes, bits = struct.unpack_from("<HHIIHH", chunk)
-    if tag == _EXTENSIBLE and len(chunk) >= 26:
-        tag = struct.unpack_from("<H", chunk, 24)[0]
-    form = _FORMATS.get((tag, bits))
-    if form is None or block_bytes != channels * bits // 8:
+    try:
+        said = read_format(chunk, "<")
+    except AudioError as error:
+        raise MediaTypeUnsupported(f"the WAV stream is not taken: {error}") from error
+    form = None if said.low_justified else _FORMATS.get((said.tag, said.bits))
+    if form is None:
         raise MediaTypeUnsupported(
-            f"a WAV stream of {bits} bits with the format tag {tag} is not taken: send integers of 16, 24 or 32 bits,"
-            " or floats"
+            f"a WAV stream of {said.bits} bits with the format tag {said.tag} is not taken: send integers of 16, 24 or"
+            " 32 bits, or floats"
         )
-    return form, rate_hz, channels
-
-
-def _length(claimed: int, long_bytes: int | None) -> int | None:
-    if long_bytes:
-        return long_bytes
-    return claimed if 0 < claimed < UNKNOWN_SIZE else None
+    return form, said.rate_hz, said.channels

@@ -10,7 +10,7 @@ import pytest
 
 from humwatch.audio.decoding import AudioInfo, DecodeLimits, open_recording
 from humwatch.audio.wav_chunks import MAX_CHUNKS
-from humwatch.audio.wav_header import bytes_per_s
+from humwatch.audio.wav_opening import WavOpening, read_wav_opening
 from humwatch.errors import (
     AudioEmpty,
     AudioError,
@@ -259,6 +259,9 @@ def test_names_without_end_among_samples_of_unknown_length_are_looked_at_once() 
 
 
 def test_the_rate_of_bytes_is_known_from_the_first_of_them() -> None:
-    assert bytes_per_s(io.BytesIO(WHOLE["BW64"][:200])) == 2 * RATE_HZ
-    assert bytes_per_s(io.BytesIO(WHOLE["plain"][:20])) is None
-    assert bytes_per_s(io.BytesIO(b"fLaC" + os.urandom(100))) is None
+    whole = read_wav_opening(io.BytesIO(WHOLE["BW64"][:200]))
+    assert whole is not None
+    assert whole.format is not None
+    assert whole.format.bytes_per_s == 2 * RATE_HZ
+    assert read_wav_opening(io.BytesIO(WHOLE["plain"][:20])) == WavOpening(None, None)
+    assert read_wav_opening(io.BytesIO(b"fLaC" + os.urandom(100))) is None
