@@ -13,10 +13,10 @@ from humwatch_service.protocol.messages import SampleFormat, format_of
 WAV_TYPES: Final = frozenset(
     {"audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave", "application/wav", "application/x-wav"}
 )
-UNSPECIFIED_TYPES: Final = frozenset(
-    {"", "application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded"}
-)
-"""What programs send where nobody has told them what it is; the last is curl's, wget's and PowerShell's."""
+FORM_TYPE: Final = "application/x-www-form-urlencoded"
+"""What curl, wget and PowerShell call whatever they are given, unless they are told otherwise."""
+UNSPECIFIED_TYPES: Final = frozenset({"", "application/octet-stream", "binary/octet-stream", FORM_TYPE})
+"""What programs send where nobody has told them what it is."""
 
 _FORMATS: Final = get_args(SampleFormat)
 _LINEAR: Final[dict[str, tuple[SampleFormat, SampleFormat]]] = {

@@ -12,19 +12,17 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
 
 from humwatch_service.errors import ClientGone, MediaTypeUnsupported, Overloaded
+from humwatch_service.protocol.media_types import FORM_TYPE, UNSPECIFIED_TYPES, WAV_TYPES, media_type_of
 from humwatch_service.scoring.forms import received_form
 from humwatch_service.scoring.peeked_body import PeekedBody, is_binary, is_recording
 
 SPOOL_BYTES: Final = 1 << 20
 """Size of a recording that is kept in memory; a larger one lies in a temporary file without a name."""
 
-_SOUND_TYPES: Final = frozenset(
-    {
-        "",
-        "application/octet-stream",
-        "binary/octet-stream",
-        "application/wav",
-        "application/x-wav",
+_SOUND_TYPES: Final = (
+    (UNSPECIFIED_TYPES - {FORM_TYPE})
+    | WAV_TYPES
+    | {
         "application/flac",
         "application/x-flac",
         "application/ogg",
@@ -32,8 +30,6 @@ _SOUND_TYPES: Final = frozenset(
 )
 """Types of recordings besides ``audio/`` and ``video/``; nothing at all is one."""
 _SAMPLE_TYPES: Final = frozenset({"audio/l16", "audio/l24", "audio/x-raw", "audio/pcm"})
-_FORM_TYPE: Final = "application/x-www-form-urlencoded"
-"""What curl, wget and PowerShell call whatever they are given, unless they are told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ async def receive(request: Request) -> AsyncIterator[Upload]:
         BodyTooLarge, BodyTimedOut, ClientGone: the body is too large, comes too slowly, or ends early.
     """
     content_type = request.headers.get("content-type", "")
-    media_type = content_type.partition(";")[0].strip().lower()
+    media_type = media_type_of(content_type)
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise MediaTypeUnsupported("send the recording as it is, without Content-Encoding; FLAC makes it small")
     try:
@@ -110,12 +106,12 @@ def _check_type(media_type: str, head: bytes) -> None:
         )
     if not head or media_type in _SOUND_TYPES or media_type.startswith(("audio/", "video/")):
         return
-    if media_type == _FORM_TYPE and head.startswith((b"RIFF", b"fLaC")) and b"\0" not in head:
+    if media_type == FORM_TYPE and head.startswith((b"RIFF", b"fLaC")) and b"\0" not in head:
         raise MediaTypeUnsupported(
             "the recording has lost its zeros, as curl's -d takes them out: send it with -T name.wav, --data-binary"
             " @name.wav or -F file=@name.wav"
         )
-    if is_recording(head) or (media_type == _FORM_TYPE and is_binary(head)):
+    if is_recording(head) or (media_type == FORM_TYPE and is_binary(head)):
         return
     raise MediaTypeUnsupported(
         f"{media_type[:80]!r} is not read, and the body does not begin as a recording does: send the recording itself"
