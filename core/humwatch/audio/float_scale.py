@@ -62,3 +62,34 @@ class FloatLevel:
         if self.is_silent or (low <= self.level_dbfs <= high and self._peak <= 1.0):
             return 1.0
         return float(2.0 ** round((SCALED_DBFS - self.level_dbfs) / (20.0 * math.log10(2.0))))
+
+
+class FloatScaler:
+    """Float samples in, scaled ones out: by a given scale, or by that of the first seconds that are not silent.
+
+    Attributes:
+        scale: factor, a power of two; None until it is known.
+    """
+
+    def __init__(self, scale: float | None, *, needed_s: float) -> None:
+        """Scale floats.
+
+        Args:
+            scale: factor; None where the first ``needed_s`` of sound say it.
+            needed_s: length of sound that says it, seconds.
+        """
+        self.scale = scale
+        self._needed_s = needed_s
+        self._first = FloatLevel()
+
+    def push(self, mono: Float32, rate_hz: int) -> Float32:
+        """Take float32 (n,); return as many, which are zeros until the scale is known."""
+        if self.scale is None:
+            self._first.push(mono)
+            if self._first.samples < self._needed_s * rate_hz:
+                return np.zeros_like(mono)
+            if self._first.is_silent:
+                self._first = FloatLevel()
+                return np.zeros_like(mono)
+            self.scale = self._first.scale
+        return mono * np.float32(self.scale)

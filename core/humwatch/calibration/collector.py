@@ -7,7 +7,6 @@ plan does not want is followed for faults and level alone.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -15,17 +14,19 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from humwatch.arrays import Float32
-from humwatch.audio.float_scale import FloatLevel
+from humwatch.audio.float_scale import FloatScaler
 from humwatch.calibration.calibration_buffer import RECORDING_S, CalibrationBuffer, CollectedMinute, KeptClip
 from humwatch.calibration.clean_segment import CleanSegment
 from humwatch.calibration.collected_stream import CollectedStream
 from humwatch.calibration.collector_progress import CollectorProgress
 from humwatch.calibration.plan import CollectionPlan
+from humwatch.calibration.planned_minutes import PlannedMinutes
 from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Predictor
 from humwatch.run_state import RunGate
 from humwatch.scoring.normal_clip import NormalClip
-from humwatch.source.health import LEAST_SOUND_S, WINDOW_S
+from humwatch.source.health import LEAST_SOUND_S
+from humwatch.source.sound_window import WINDOW_S
 
 LOOK_BACK_S: Final = WINDOW_S
 """A fault is in the window of the source's health before it is named: clips that ended there are dropped with it."""
@@ -73,35 +74,34 @@ class NormalCollector:
             float_scale: factor for samples without a full scale; None: the first seconds of such sound say it.
         """
         self.spec = spec
-        self.plan = plan
         self._predictor = predictor
         self._keep_sound = keep_sound
         self._heard_s = plan.start_s if heard_s is None else heard_s
         self._kept = CalibrationBuffer(spec, first_minute=last_number)
-        self._lock = threading.Lock()
-        self._taken = list(taken)
-        self._times: list[float] | None = None
+        self._minutes = PlannedMinutes(plan, self._kept, taken)
         self._gate: RunGate | None = None
         self._signal: bool | None = None
         self._told = False
         self._begun: StreamForm | None = None
         self._form: StreamForm | None = None
-        self.float_scale = float_scale
-        self._first_floats = FloatLevel()
+        self._floats = FloatScaler(float_scale, needed_s=LEAST_SOUND_S)
         self._stream: CollectedStream | None = None
         self._segment: CleanSegment | None = None
         self._sound_s = 0.0
         self._level_dbfs: float | None = None
         self._rejected_s = 0.0
         self._rejected: dict[str, float] = {}
-        self._progress = CollectorProgress(
-            len(self._taken), plan.minutes, next_s=plan.due_s(self._taken), heard_s=heard_s
-        )
+        self._progress = CollectorProgress(len(taken), plan.minutes, next_s=plan.due_s(taken), heard_s=heard_s)
 
     @property
     def progress(self) -> CollectorProgress:
         """Progress at the last push; a record that does not change."""
         return self._progress
+
+    @property
+    def float_scale(self) -> float | None:
+        """Factor for samples without a full scale; None until it is known."""
+        return self._floats.scale
 
     @property
     def held_bytes(self) -> int:
@@ -141,23 +141,13 @@ class NormalCollector:
         if at_s is not None:
             stream.set_clock(at_s)
         if not stream.full_scale:
-            mono = self._scaled(stream, mono)
+            mono = self._floats.push(
+                mono, stream.rate_hz
+            )  # silent, so that none is collected, until its scale is known
         for quantum, sound in stream.quanta(mono):
             self._level_dbfs = stream.source.level_dbfs if quantum.second_over else self._level_dbfs
             self._follow(stream, sound)
         self._publish(stream)
-
-    def _scaled(self, stream: CollectedStream, mono: Float32) -> Float32:
-        """Return floats by the scale of the calibration, which the first seconds that are not silent say."""
-        if self.float_scale is None:
-            self._first_floats.push(mono)
-            if self._first_floats.samples < LEAST_SOUND_S * stream.rate_hz:
-                return np.zeros_like(mono)  # silent: nothing is collected until the scale is known
-            if self._first_floats.is_silent:
-                self._first_floats = FloatLevel()
-                return np.zeros_like(mono)
-            self.float_scale = self._first_floats.scale
-        return mono * np.float32(self.float_scale)
 
     def gap(self, samples: int) -> None:
         """Skip ``samples`` samples that never came."""
@@ -206,16 +196,11 @@ class NormalCollector:
 
     def release(self, minute: CollectedMinute) -> None:
         """Let go of a settled minute, and of those before it: it is kept elsewhere, and counts as before."""
-        with self._lock:
-            self._taken.append(minute.at_s)
-            self._kept.release(minute.number)
-            self._times = None
+        self._minutes.release(minute)
 
     def forget(self, at_s: float) -> None:
         """Count a minute that was released, by its time, no more: the plan makes it up."""
-        with self._lock:
-            self._taken.remove(at_s)
-            self._times = None
+        self._minutes.forget(at_s)
 
     def on_clock_set(self, seconds: float, plan: CollectionPlan, taken: Sequence[float]) -> None:
         """Follow a clock that was set.
@@ -225,9 +210,7 @@ class NormalCollector:
             plan: the plan by the new clock.
             taken: times of the minutes that were released, by the new clock, seconds since 1970.
         """
-        with self._lock:
-            self._kept.shift(seconds)
-            self.plan, self._taken, self._times = plan, list(taken), None
+        self._minutes.on_clock_set(seconds, plan, taken)
 
     def _current(self) -> CollectedStream | None:
         """Return the stream that began last, None once all is collected; for the thread that pushes."""
@@ -256,7 +239,7 @@ class NormalCollector:
     @property
     def _all_there(self) -> bool:
         """True once the minutes are there, and no fault was named in the last of them since."""
-        return len(self._minute_times()) >= self.plan.minutes and self._sound_s - self._kept.last_s >= LOOK_BACK_S
+        return self._minutes.all_there and self._sound_s - self._kept.last_s >= LOOK_BACK_S
 
     def _idle(self, samples: int, at_s: float | None = None) -> None:
         """Follow the time of sound that nobody wants any more."""
@@ -272,26 +255,15 @@ class NormalCollector:
         faults = tuple(fault.code for fault in stream.source.faults)
         reasons = (*((NOT_RUNNING,) if stream.source.running is False else ()), *faults)
         if reasons:
-            if self._wants(at_s):
+            if self._minutes.wants(at_s):
                 self._reject(reasons, seconds)
             self._interrupt(stream, reasons)
         else:
             self._collect(stream, mono, at_s)
 
-    def _minute_times(self) -> list[float]:
-        """Return the times of the minutes that there are, the open one left out."""
-        with self._lock:
-            if self._times is None:
-                self._times = [*self._taken, *self._kept.times()]
-            return self._times
-
-    def _wants(self, at_s: float) -> bool:
-        """Return True if sound of a time is wanted: a minute is open, or may begin."""
-        return self.plan.wants(at_s, self._minute_times())
-
     def _collect(self, stream: CollectedStream, mono: Float32, at_s: float) -> None:
         while len(mono):
-            if not self._wants(at_s):
+            if not self._minutes.wants(at_s):
                 self._segment = None
                 return
             if self._segment is None:
@@ -320,13 +292,14 @@ class NormalCollector:
                 return
             if not segment.left:
                 self._kept.extend(segment.minute, segment.sound, segment.samples)
-                self._segment, self._times = None, None
+                self._segment = None
+                self._minutes.on_change()
 
     def _interrupt(self, stream: CollectedStream, reasons: tuple[str, ...]) -> None:
         """Drop the clip that is not whole, and those that ended where a fault may have begun."""
         dropped = self._kept.drop_since(self._sound_s - LOOK_BACK_S)
         if dropped:
-            self._times = None
+            self._minutes.on_change()
         lost = sum(clip.sound.n for clip in dropped)
         if self._segment is not None:
             lost += self._segment.sound.n
@@ -340,11 +313,11 @@ class NormalCollector:
                 self._rejected[reason] = self._rejected.get(reason, 0.0) + seconds
 
     def _publish(self, stream: CollectedStream) -> None:
-        times = self._minute_times()
+        times, plan = self._minutes.times(), self._minutes.plan
         self._progress = CollectorProgress(
             minutes=len(times),
-            wanted_minutes=self.plan.minutes,
-            collected_s=len(self._taken) * RECORDING_S + len(self._kept) * self.spec.windows.clip_seconds,
+            wanted_minutes=plan.minutes,
+            collected_s=self._minutes.released * RECORDING_S + len(self._kept) * self.spec.windows.clip_seconds,
             rejected_s=self._rejected_s,
             rejected=dict(self._rejected),
             faults=stream.source.faults,
@@ -352,5 +325,5 @@ class NormalCollector:
             paused=stream.source.running is False,
             done=self._all_there,
             heard_s=stream.now_s,
-            next_s=self.plan.due_s(times),
+            next_s=plan.due_s(times),
         )

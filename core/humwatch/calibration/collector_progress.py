@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from humwatch.calibration.calibration_buffer import RECORDING_S
-from humwatch.source.health import FaultReport
+from humwatch.source.faults import FaultReport
 
 
 @dataclass(frozen=True)
