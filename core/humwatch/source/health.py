@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from humwatch.arrays import Float32, Float64
@@ -21,45 +19,17 @@ from humwatch.audio.quality import (
     standstill,
     unusual_level,
 )
-from humwatch.audio.sound_blocks import BLOCKS_A_SECOND, HELD_SECONDS, BlockMeter, SoundBlock, SoundSums
+from humwatch.audio.sound_blocks import BLOCKS_A_SECOND, HELD_SECONDS, BlockMeter, SoundBlock
 from humwatch.source.clock import SourceClock
-from humwatch.source.faults import HARD_FAULTS, SOURCE_FAULTS, FaultReport, SourceFault
-from humwatch.source.lost_sound import HELD_STRETCHES, held_in, holes_in
+from humwatch.source.faults import FaultReport, SourceFault
+from humwatch.source.lost_sound import HELD_STRETCHES
+from humwatch.source.sound_window import WINDOW_S, SoundWindow
 
-__all__ = [
-    "CLOCK_DRIFT",
-    "HARD_FAULTS",
-    "HELD_SECONDS",
-    "HELD_STRETCHES",
-    "LEAST_SOUND_S",
-    "MOST_BLOCKS",
-    "SOURCE_FAULTS",
-    "WINDOW_S",
-    "WRONG_RATE",
-    "FaultReport",
-    "SourceFault",
-    "SourceHealth",
-]
-
-WINDOW_S: Final = 10.0
-"""Length of the window of sound that faults are found in: as much as a clip."""
 LEAST_SOUND_S: Final = 3.0
 """Sound that shares and levels need; also how long silence has to last, as machines pause between strokes."""
-MOST_BLOCKS: Final = 400
-"""Gaps make blocks shorter; this bounds them, however a client counts."""
-
 WRONG_RATE: Final = 0.02
 CLOCK_DRIFT: Final = 0.003
 """Sound cards' clocks differ by 0.01 %; 2 % moves a tone above 1 kHz by nearly a whole mel band."""
-
-
-@dataclass(frozen=True)
-class _Loss:
-    """Samples that never came, before the sample ``at``."""
-
-    at: int
-    samples: int
-    overflows: int
 
 
 class SourceHealth:
@@ -100,6 +70,7 @@ class SourceHealth:
         self._band_limit = band_limit if self._missing_band is None else None
         self._least_sound = LEAST_SOUND_S * rate_hz
         self._meter = BlockMeter(rate_hz, full_scale=full_scale)
+        self._window = SoundWindow(rate_hz)
         self._clock = SourceClock(rate_hz)
         self.calibrated(level_dbfs_low, level_dbfs_high)
         self.reset()
@@ -122,14 +93,8 @@ class SourceHealth:
         self._meter.reset()
         if self._band_limit is not None:
             self._band_limit.reset()
-        self._position = 0
-        self._blocks: deque[SoundBlock] = deque()
-        self._ends: deque[int] = deque()
-        self._losses: deque[_Loss] = deque(maxlen=MOST_BLOCKS)
-        self._held_samples = 0
+        self._window.reset()
         self._since_loud = 0
-        self._stuck_until = 0
-        self._hole_blocks = 0
         self._alive: str | None = None
         self._clock.reset()
         self._faults = None
@@ -149,20 +114,10 @@ class SourceHealth:
 
     def add(self, block: SoundBlock) -> None:
         """Count the next measured block."""
-        if block.held and not self._blocks:  # nothing before it is known any more
-            block = block._replace(held=(), beside=())
-        self._hole_blocks += bool(block.holes)
-        if len(self._blocks) == MOST_BLOCKS:
-            self._forget_block()
-        self._position += block.n
-        self._blocks.append(block)
-        self._ends.append(self._position)
-        self._held_samples += block.n
+        self._window.add(block)
         is_loud = block.sum_squares - block.sum**2 / block.n > self._loud_square
         self._since_loud = 0 if is_loud else self._since_loud + block.n
-        if block.longest >= STUCK_SECONDS * self._rate_hz:
-            self._stuck_until = self._position
-        self._forget_old()
+        self._faults = None
 
     def hear(self, windows: Float32) -> None:
         """Take the windows of the last step, float32 (n, frames, n_mels), dB, for the band limit."""
@@ -192,18 +147,15 @@ class SourceHealth:
     @property
     def newest(self) -> SoundBlock | None:
         """Newest block that counts."""
-        return self._blocks[-1] if self._blocks else None
+        return self._window.newest
 
     def holes(self) -> list[tuple[int, int]]:
         """Return the holes in the window, also those that are long: first sample and one past the last of each."""
-        return holes_in(self._blocks, self._ends) if self._hole_blocks else []
+        return self._window.holes()
 
     def short_holes(self) -> list[tuple[int, int]]:
         """Return the parts of the window with stretches of one value, where there are so many that sound was lost."""
-        if held_in(self._blocks) < HELD_STRETCHES:
-            return []
-        ends = zip(self._blocks, self._ends, strict=True)
-        return [(end - block.n, end) for block, end in ends if block.held]
+        return self._window.short_holes()
 
     @property
     def missing_band_text(self) -> str | None:
@@ -237,10 +189,11 @@ class SourceHealth:
     @property
     def unusable(self) -> bool:
         """True while one of ``HARD_FAULTS`` but ``drop_outs`` holds: no sample of such sound is the machine's own."""
+        newest = self._window.newest
         return (
             self.missing_band_text is not None
-            or bool(self._blocks and self._blocks[-1].holes and self.holes())
-            or standstill(self._longest_stretch() / self._rate_hz) is not None
+            or bool(newest is not None and newest.holes and self.holes())
+            or standstill(self._window.longest_stretch() / self._rate_hz) is not None
             or self._silence() is not None
             or self._clock_fault()[0] == "wrong_rate"
         )
@@ -254,34 +207,19 @@ class SourceHealth:
     def _lost(self, samples: int, overflows: int) -> None:
         for block in self._meter.flush():
             self.add(block)
-        self._position += samples
-        self._losses.append(_Loss(self._position, samples, overflows))
+        self._window.lose(samples, overflows)
         self._clock.reset()
-        self._forget_old()
-
-    def _forget_old(self) -> None:
-        oldest = self._position - WINDOW_S * self._rate_hz
-        while self._ends and self._ends[0] <= oldest:
-            self._forget_block()
-        while self._losses and self._losses[0].at <= oldest:
-            self._losses.popleft()
         self._faults = None
-
-    def _forget_block(self) -> None:
-        self._ends.popleft()
-        block = self._blocks.popleft()
-        self._held_samples -= block.n
-        self._hole_blocks -= bool(block.holes)
 
     def _texts(self) -> Iterator[tuple[SourceFault, str | None]]:
         """Yield the message for each fault, None where there is none; in the order of ``SourceFault``."""
-        window = SoundSums(self._blocks)
-        enough = self._held_samples >= self._least_sound
+        window = self._window.sums()
+        enough = self._window.held_samples >= self._least_sound
         silent = self._silence()
         clock, clock_text = self._clock_fault()
         yield "bandwidth_limited", self.missing_band_text
         yield "silent", f"{silent}; {self._alive}" if silent and self._alive else silent
-        yield "stuck", standstill(self._longest_stretch() / self._rate_hz)
+        yield "stuck", standstill(self._window.longest_stretch() / self._rate_hz)
         yield "drop_outs", self._missing()
         yield "wrong_rate", clock_text if clock == "wrong_rate" else None
         yield "clipped", clipping(window.clipped_share, full_scale=self._full_scale) if enough else None
@@ -289,34 +227,17 @@ class SourceHealth:
         yield "level_unusual", unusual_level(window.level_dbfs, *self._levels_dbfs) if enough and not silent else None
         yield "clock_drift", clock_text if clock == "clock_drift" else None
 
-    def _longest_stretch(self) -> int:
-        """Return the length of the longest stretch in the window, samples; 0 when it is too short to be named."""
-        if self._stuck_until <= self._position - WINDOW_S * self._rate_hz:
-            return 0
-        return max((block.longest for block in self._blocks), default=0)
-
     def _silence(self) -> str | None:
         """Return the message for the newest sound when it is silent, which one loud block in it rules out."""
-        if self._held_samples < self._least_sound or self._since_loud < self._least_sound:
+        if self._window.held_samples < self._least_sound or self._since_loud < self._least_sound:
             return None
-        return silence(self._latest().level_dbfs, self.silent_dbfs)
-
-    def _latest(self) -> SoundSums:
-        """Return the statistics of the newest sound, as much as shares and levels need."""
-        latest: list[SoundBlock] = []
-        wanted = self._least_sound
-        for block in reversed(self._blocks):
-            if wanted <= 0:
-                break
-            latest.append(block)
-            wanted -= block.n
-        return SoundSums(latest)
+        return silence(self._window.latest(self._least_sound).level_dbfs, self.silent_dbfs)
 
     def _missing(self) -> str | None:
-        held = held_in(self._blocks)
+        held = self._window.held_stretches
         holes = [(start, end) for start, end in self.holes() if end - start < STUCK_SECONDS * self._rate_hz]
-        gaps = [loss.samples for loss in self._losses if loss.samples]
-        overflows = sum(loss.overflows for loss in self._losses)
+        gaps = [loss.samples for loss in self._window.losses if loss.samples]
+        overflows = sum(loss.overflows for loss in self._window.losses)
         parts = [
             f"{len(gaps)} gap(s) of {sum(gaps) / self._rate_hz:.2f} s together" if gaps else "",
             f"{overflows} overflow(s) of the sound card" if overflows else "",

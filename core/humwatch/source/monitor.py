@@ -13,7 +13,9 @@ from humwatch.audio.levels import SecondLevels
 from humwatch.audio.quality import MIN_DBFS, dbfs
 from humwatch.audio.sound_blocks import BLOCKS_A_SECOND, SoundBlock
 from humwatch.run_state import RunGate, RunState
-from humwatch.source.health import WINDOW_S, FaultReport, SourceHealth
+from humwatch.source.faults import FaultReport
+from humwatch.source.health import SourceHealth
+from humwatch.source.sound_window import WINDOW_S
 
 
 class Quantum(NamedTuple):

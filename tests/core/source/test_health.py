@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from humwatch.source.health import HARD_FAULTS, MOST_BLOCKS, SOURCE_FAULTS, SourceFault, SourceHealth
+from humwatch.source.faults import HARD_FAULTS, SOURCE_FAULTS, SourceFault
+from humwatch.source.health import SourceHealth
+from humwatch.source.sound_window import MOST_BLOCKS
 from humwatch.synthetic import SyntheticMachine
 
 RATE_HZ = 16_000
