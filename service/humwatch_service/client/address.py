@@ -8,7 +8,8 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from humwatch.text_files import read_text
-from humwatch_service.config.settings import is_loopback, keys_of
+from humwatch_service.config.addresses import is_loopback
+from humwatch_service.config.settings import keys_of
 from humwatch_service.errors import FileUnreadable, RequestInvalid
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"

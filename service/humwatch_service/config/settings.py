@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, HttpUrl, SecretStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from humwatch.audio.decoding import DecodeLimits
 from humwatch.bundle.manifest import MachineId
 from humwatch.text_files import read_text
+from humwatch_service.config import addresses
+from humwatch_service.config.addresses import Network, is_loopback
 from humwatch_service.config.machines import MachineSettings
 from humwatch_service.config.sources import SourceSettings
 from humwatch_service.config.webhooks import WebhookSettings
@@ -42,14 +43,6 @@ def _workers() -> int:
 
 
 _List = (NoDecode, BeforeValidator(_split_list))
-
-
-def _network(value: object) -> object:
-    """Take an address of a network for the network."""
-    return ipaddress.ip_network(value, strict=False) if isinstance(value, str) else value
-
-
-Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
 
 
 class Settings(BaseSettings):
@@ -230,28 +223,12 @@ class Settings(BaseSettings):
     @field_validator("public_url")
     @classmethod
     def _whole_public_url(cls, given: str | None) -> str | None:
-        if given is None:
-            return None
-        try:
-            url = HttpUrl(given)
-        except ValueError:
-            raise ValueError("not an http or https URL") from None
-        if any(part is not None for part in (url.username, url.password, url.query, url.fragment)):
-            raise ValueError("a scheme, a host, a port and a path alone, such as https://plant.example/humwatch")
-        return str(url).rstrip("/")
+        return None if given is None else addresses.public_url(given)
 
     @field_validator("tracing_endpoint")
     @classmethod
     def _whole_endpoint(cls, endpoint: str | None) -> str | None:
-        if endpoint is None:
-            return None
-        try:
-            url = HttpUrl(endpoint)
-        except ValueError:
-            raise ValueError("not an http or https URL") from None
-        if url.username is not None or url.password is not None or url.query is not None:
-            raise ValueError("no user name, password or query in the URL: OTEL_EXPORTER_OTLP_HEADERS takes credentials")
-        return str(url) if (url.path or "/") != "/" else f"{str(url).rstrip('/')}/v1/traces"
+        return None if endpoint is None else addresses.tracing_endpoint(endpoint)
 
     @model_validator(mode="after")
     def _rates_are_ordered(self) -> Self:
@@ -308,16 +285,6 @@ def keys_of(text: str) -> list[str]:
     """Return the API keys of a file's text: its lines that are neither empty nor a comment (``#``)."""
     lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("#")]
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host name or address stands for this machine alone."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def check_exposure(settings: Settings) -> None:

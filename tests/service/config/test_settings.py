@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from humwatch_service.config.addresses import is_loopback
 from humwatch_service.config.layers import CONFIG_VARIABLE, load_configuration
-from humwatch_service.config.settings import ENV_PREFIX, Settings, check_exposure, is_loopback
+from humwatch_service.config.settings import ENV_PREFIX, Settings, check_exposure
 from humwatch_service.errors import ApiKeyRequired, SettingsInvalid
 
 KEY = "k" * 24
