@@ -12,11 +12,12 @@ import pytest
 from humwatch.arrays import Float32
 from humwatch.audio.windows import WindowSpec
 from humwatch.live.model import LiveModel
-from humwatch.live.monitor import LiveMonitor, LiveStep
+from humwatch.live.monitor import LiveMonitor
+from humwatch.live.step import LiveStep
 from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Predictor
 from humwatch.scoring.calibration import Calibration
-from humwatch.source.health import SOURCE_FAULTS
+from humwatch.source.faults import SOURCE_FAULTS
 from humwatch.synthetic import SyntheticMachine
 from tests.core.live_models import live_model
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from humwatch.alarm.events import EVENT_KINDS, MACHINE_STATES
-from humwatch.source.health import SOURCE_FAULTS
+from humwatch.source.faults import SOURCE_FAULTS
 from humwatch_service.metrics.live import DROPS, REFUSALS, RESOURCES, VERDICTS
 from humwatch_service.metrics.registry import METRICS, OUTCOMES, PROCESS_METRICS, STAGES, Metrics
 from humwatch_service.metrics.shadow import BY

@@ -23,7 +23,8 @@ from humwatch.bundle.bundle import Bundle, Golden, compose_bundle, digest_of
 from humwatch.bundle.manifest import PredictorCard
 from humwatch.calibration.fit import calibrate
 from humwatch.live.model import LiveModel
-from humwatch.live.monitor import LiveMonitor, LiveStep
+from humwatch.live.monitor import LiveMonitor
+from humwatch.live.step import LiveStep
 from humwatch.normal_recording import whole_clips
 from humwatch.pipeline import EvidencePipeline, PipelineSpec
 from humwatch.predictor import Predictor

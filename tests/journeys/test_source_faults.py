@@ -28,16 +28,12 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from humwatch.audio.quality import CLIPPED_SHARE, DC_OFFSET, LEVEL_MARGIN_DB, SILENT_DBFS, STUCK_SECONDS
+from humwatch.audio.sound_blocks import HELD_SECONDS
 from humwatch.run_state import OFF_BELOW_QUIETEST_DB, ON_BELOW_QUIETEST_DB
-from humwatch.source.health import (
-    CLOCK_DRIFT,
-    HARD_FAULTS,
-    HELD_SECONDS,
-    HELD_STRETCHES,
-    SOURCE_FAULTS,
-    WINDOW_S,
-    WRONG_RATE,
-)
+from humwatch.source.faults import HARD_FAULTS, SOURCE_FAULTS
+from humwatch.source.health import CLOCK_DRIFT, WRONG_RATE
+from humwatch.source.lost_sound import HELD_STRETCHES
+from humwatch.source.sound_window import WINDOW_S
 from humwatch.synthetic import SyntheticMachine
 
 pytestmark = pytest.mark.slow

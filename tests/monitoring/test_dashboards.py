@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from humwatch.alarm.events import EVENT_KINDS, MACHINE_STATES
-from humwatch.source.health import HARD_FAULTS, SOURCE_FAULTS
+from humwatch.source.faults import HARD_FAULTS, SOURCE_FAULTS
 from humwatch_dashboards import DASHBOARDS, expressions, palette, render
 from humwatch_dashboards.expressions import fill, queries
 from humwatch_dashboards.panels import laid_out

@@ -13,7 +13,7 @@ import promql_parser
 import pytest
 import yaml
 
-from humwatch.source.health import HARD_FAULTS, SOURCE_FAULTS
+from humwatch.source.faults import HARD_FAULTS, SOURCE_FAULTS
 from humwatch_service.metrics.registry import METRICS
 
 ROOT = Path(__file__).parents[2]

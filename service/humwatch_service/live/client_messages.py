@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from humwatch.alarm.events import AlarmEvent, MachineState
-from humwatch.live.monitor import LiveStep
-from humwatch.source.health import FaultReport
+from humwatch.live.step import LiveStep
+from humwatch.source.faults import FaultReport
 from humwatch_service.protocol.messages import Score, ServerMessage, StateChange, Warn
 from humwatch_service.storage.records import alarm_id_of
 

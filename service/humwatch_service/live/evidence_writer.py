@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from humwatch.errors import HumwatchError
-from humwatch.live.monitor import LiveStep
+from humwatch.live.step import LiveStep
 from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.records import EvidenceState
 from humwatch_service.storage.sounds.flac import Samples

@@ -10,7 +10,8 @@ from humwatch.alarm.events import AlarmEvent, MachineState
 from humwatch.detectors.detector_set import DetectorName
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import StateUnusable
-from humwatch_service.live.machine import LiveMachine, MachineReading
+from humwatch_service.live.machine import LiveMachine
+from humwatch_service.live.machine_reading import MachineReading
 from humwatch_service.metrics.registry import Metrics
 from humwatch_service.models.registry import ModelSet
 from humwatch_service.storage.state_folder import StateFolder

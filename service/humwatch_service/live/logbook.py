@@ -12,10 +12,11 @@ from typing import Final
 
 from humwatch.alarm.events import AlarmEvent, AlarmSnapshot
 from humwatch.live.model import LiveModel
-from humwatch.live.monitor import LiveStep
+from humwatch.live.step import LiveStep
 from humwatch.scoring.explain import explain_bands
 from humwatch_service.errors import StateUnusable
-from humwatch_service.live.machine import LiveMachine, MachineReading, detection_of, detector_of
+from humwatch_service.live.machine import LiveMachine
+from humwatch_service.live.machine_reading import MachineReading, detection_of, detector_of
 from humwatch_service.storage.records import (
     OLD_S,
     AlarmContext,

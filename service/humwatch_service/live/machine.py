@@ -7,60 +7,28 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from humwatch.alarm.events import NO_SOUND, AlarmEvent, AlarmSnapshot, MachineState, Mark, Observation
 from humwatch.alarm.rule import AlarmRule
 from humwatch.alarm.state_machine import AlarmStateMachine
-from humwatch.arrays import Float32
-from humwatch.detectors.detector_set import DetectorName
 from humwatch.errors import HumwatchError
 from humwatch.live.model import LiveModel
-from humwatch.live.monitor import LiveStep
-from humwatch.monitor import ScaleScore
-from humwatch.source.health import FaultReport
+from humwatch.live.step import LiveStep
+from humwatch.source.faults import FaultReport
 from humwatch_service.live.alarm_machine import alarm_machine, warn_level
 from humwatch_service.live.client_messages import change_messages, fault_messages, score_messages
-from humwatch_service.protocol.detections import Detection
+from humwatch_service.live.machine_parties import MachineCompanion, SoundCollector
+from humwatch_service.live.machine_reading import MachineReading, detection_of
 from humwatch_service.protocol.messages import ServerMessage
 from humwatch_service.storage.records import OLD_S, StreamPosition
 from humwatch_service.streams.stream import LiveStream
-from humwatch_service.streams.stream_items import Beside, Companion, RunSignal, Swap
+from humwatch_service.streams.stream_items import Beside, RunSignal, Swap
 
 TRACE_STEPS: Final = 120
 """Number of scores that an alarm's record starts with."""
 AHEAD_S: Final = 12.0
 """Sound that is scored at most before the position is written: when it comes faster than time, as after a break."""
-
-
-@dataclass(frozen=True)
-class MachineReading:
-    """Last second of a machine.
-
-    Attributes:
-        at_s: wall clock at its end, seconds since 1970.
-        score: score of the last clip; None without one.
-        raw_score: score of the last clip before normalisation.
-        step_score: score of the last second.
-        level_dbfs: level of the last second.
-        running: True while the machine runs; None when it is not known.
-        faults: faults of the source.
-        detection: detector that decided the last clip's score, and its times on the wall clock; None without one.
-        late_s: how long after that time it was heard, seconds.
-        place_s: its place in the history, where nobody can date it, seconds since 1970; None: as ``at_s``.
-    """
-
-    at_s: float
-    score: float | None
-    raw_score: float | None
-    step_score: float | None
-    level_dbfs: float
-    running: bool | None
-    faults: tuple[FaultReport, ...]
-    detection: Detection | None = None
-    late_s: float = 0.0
-    place_s: float | None = None
 
 
 class MachineObserver(Protocol):
@@ -77,38 +45,6 @@ class MachineObserver(Protocol):
 
     def checkpoint(self, machine: LiveMachine) -> None:
         """Write history and position now: much was scored since they were."""
-
-
-class SoundCollector(Protocol):
-    """Collector of all the sound of a machine, as a calibration is. Called from the stream's worker."""
-
-    def begin(self, source_rate_hz: int, sample_bits: int, *, full_scale: bool = True) -> None:
-        """Begin another stream."""
-
-    def elsewhere(self, alive: str | None) -> None:
-        """Take the message that names another channel that is alive, for as long as this one is silent."""
-
-    def push(self, mono: Float32, at_s: float | None = None) -> None:
-        """Take float32 (n,) in [-1, 1], and the time of its first sample; None: right behind the sound before."""
-
-    def gap(self, samples: int) -> None:
-        """Skip samples that never came."""
-
-    def overflow(self, count: int) -> None:
-        """Note that the sound card lost samples."""
-
-    def clock(self, sample: int, time_s: float) -> None:
-        """Take the time of a sample's capture."""
-
-    def signal(self, running: bool | None) -> None:
-        """Collect nothing while the machine is said not to run; None leaves it to the level."""
-
-
-class MachineCompanion(Companion, Protocol):
-    """Companion of all streams of a machine, as a candidate is; none of its methods raises."""
-
-    def on_silence(self, now_s: float) -> None:
-        """Know that no sound comes; from any thread."""
 
 
 class LiveMachine:
@@ -312,13 +248,3 @@ class LiveMachine:
         if events:
             self._observer.on_events(self, events, step)
         return events
-
-
-def detection_of(clip: ScaleScore, end_s: float, model: LiveModel) -> Detection:
-    """Return which detector decided a clip, and when, if the clip ended at ``end_s``, seconds since 1970."""
-    return Detection.ending_at(clip, end_s, model.bundle.manifest.features.rate_hz)
-
-
-def detector_of(step: LiveStep | None) -> DetectorName | None:
-    """Return which detector decided the clip that ends with a step; None without one."""
-    return None if step is None or step.scores is None or step.scores.clip is None else step.scores.clip.detector

@@ -13,7 +13,8 @@ from humwatch.live.model import LiveModel
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import ModelsLoading, StateUnusable
 from humwatch_service.live.gauges import MachineGauges
-from humwatch_service.live.machine import LiveMachine, SoundCollector
+from humwatch_service.live.machine import LiveMachine
+from humwatch_service.live.machine_parties import SoundCollector
 from humwatch_service.live.recorder import MachineRecorder
 from humwatch_service.models.registry import LoadedModel, ModelRegistry, ModelSet
 from humwatch_service.storage.records import KeptMachine

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from humwatch.alarm.events import AlarmEvent, Mark
-from humwatch.live.monitor import LiveStep
+from humwatch.live.step import LiveStep
 from humwatch_service.errors import StateUnusable
 from humwatch_service.live.evidence_writer import EvidenceWriter
 from humwatch_service.live.gauges import MachineGauges
 from humwatch_service.live.logbook import Logbook
-from humwatch_service.live.machine import LiveMachine, MachineReading, detector_of
+from humwatch_service.live.machine import LiveMachine
+from humwatch_service.live.machine_reading import MachineReading, detector_of
 from humwatch_service.live.reference_recorder import ReferenceRecorder
 from humwatch_service.storage.records import EvidenceState, KeptMachine, MachineChange, alarm_id_of
 from humwatch_service.storage.state_folder import StateFolder

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from humwatch.live.monitor import LiveStep
+from humwatch.live.step import LiveStep
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.storage.sounds.kept_sounds import KeptSounds
 from humwatch_service.storage.sounds.normal_sounds import NormalSounds

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from humwatch.arrays import Float32
-from humwatch.live.monitor import LiveStep
+from humwatch.live.step import LiveStep
 from humwatch.predictor import Predictor
 from humwatch_service.inference.timing import PredictorRun, TimedPredictor
 from humwatch_service.live.load import Load

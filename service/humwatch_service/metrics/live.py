@@ -11,7 +11,7 @@ from humwatch.alarm.events import EVENT_KINDS, MACHINE_STATES, AlarmEvent, Alarm
 from humwatch.detectors.detector_set import DetectorName
 from humwatch.drift.judge import DriftState
 from humwatch.false_alarms.seen import AlarmCounts
-from humwatch.source.health import SOURCE_FAULTS
+from humwatch.source.faults import SOURCE_FAULTS
 from humwatch_service.metrics.families import Families
 from humwatch_service.metrics.lines import LineFamily, LineSet
 from humwatch_service.protocol.detections import DETECTORS

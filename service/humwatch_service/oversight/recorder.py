@@ -14,7 +14,7 @@ from humwatch.alarm.rule import AlarmRule
 from humwatch.arrays import Float64
 from humwatch.bundle.manifest import CALIBRATION
 from humwatch.live.model import LiveModel
-from humwatch.live.monitor import LiveStep
+from humwatch.live.step import LiveStep
 from humwatch_service.errors import MachineUnavailable, StateUnusable
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.storage.normal_hours import HourSum

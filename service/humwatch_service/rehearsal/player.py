@@ -13,7 +13,8 @@ from humwatch.alarm.rule import AlarmRule
 from humwatch.alarm.trackers import ALARM_LEVEL
 from humwatch.arrays import Float32
 from humwatch.live.model import LiveModel
-from humwatch.live.monitor import LiveMonitor, LiveStep
+from humwatch.live.monitor import LiveMonitor
+from humwatch.live.step import LiveStep
 from humwatch_service.live.alarm_machine import alarm_machine
 from humwatch_service.rehearsal.report import Episode
 from humwatch_service.sources.looped import LoopedRecording

@@ -15,7 +15,8 @@ from humwatch.alarm.events import NO_SOUND, STARTING, AlarmEvent, MachineState, 
 from humwatch.alarm.state_machine import AlarmStateMachine
 from humwatch.false_alarms.decision import FalseAlarmRate
 from humwatch.live.model import LiveModel
-from humwatch.live.monitor import LiveMonitor, LiveStep
+from humwatch.live.monitor import LiveMonitor
+from humwatch.live.step import LiveStep
 from humwatch_service.live.alarm_machine import alarm_machine
 from humwatch_service.shadow.candidate_sounds import CandidateSounds
 from humwatch_service.shadow.candidate_state import CandidateState

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from humwatch.live.monitor import LiveStep
+from humwatch.live.step import LiveStep
 from humwatch_service.live.evidence_writer import MARGIN_S
 from humwatch_service.streams.audio_ring import Sound
 from humwatch_service.streams.stream_scorer import RING_S

@@ -15,7 +15,7 @@ from humwatch.alarm.events import AlarmEvent
 from humwatch.alarm.rule import AlarmRule
 from humwatch.false_alarms.estimate import expected_rate
 from humwatch.false_alarms.scores import NormalScores
-from humwatch.live.monitor import LiveStep
+from humwatch.live.step import LiveStep
 from humwatch_service.errors import ShadowNotFound, ShadowRunning, StateUnusable
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.machines import LiveMachines

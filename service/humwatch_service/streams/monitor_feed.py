@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from humwatch.live.monitor import LiveMonitor, LiveStep
+from humwatch.live.monitor import LiveMonitor
+from humwatch.live.step import LiveStep
 from humwatch_service.streams.stream_items import ClockReading, Elsewhere, End, Gap, HeardItem, Overflow, RunSignal
 
 

@@ -17,7 +17,8 @@ from humwatch.alarm.events import MachineState
 from humwatch.arrays import Float32
 from humwatch.errors import HumwatchError
 from humwatch.live.model import LiveModel
-from humwatch.live.monitor import LiveMonitor, LiveStep
+from humwatch.live.monitor import LiveMonitor
+from humwatch.live.step import LiveStep
 from humwatch_service.errors import InternalError
 from humwatch_service.protocol.messages import Bye, ServerMessage
 from humwatch_service.streams.arrival_dating import ArrivalDating

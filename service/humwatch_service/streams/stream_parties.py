@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from humwatch.arrays import Float32
 from humwatch.errors import HumwatchError
-from humwatch.live.monitor import LiveStep
+from humwatch.live.step import LiveStep
 from humwatch_service.protocol.messages import ServerMessage
 from humwatch_service.streams.sample_clock import Note
 from humwatch_service.streams.stream_items import ClockReading, Elsewhere, Gap, Overflow

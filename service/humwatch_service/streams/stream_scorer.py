@@ -11,7 +11,8 @@ import numpy as np
 from humwatch.arrays import Float32
 from humwatch.audio.levels import ChannelLevels
 from humwatch.audio.quality import dbfs, silent_below
-from humwatch.live.monitor import LiveMonitor, LiveStep
+from humwatch.live.monitor import LiveMonitor
+from humwatch.live.step import LiveStep
 from humwatch_service.streams.audio_ring import SoundRing
 from humwatch_service.streams.monitor_feed import feed
 from humwatch_service.streams.stream_items import (

@@ -11,7 +11,7 @@ from typing import Final
 from starlette.concurrency import run_in_threadpool
 
 from humwatch.alarm.events import AlarmEvent
-from humwatch.live.monitor import LiveStep
+from humwatch.live.step import LiveStep
 from humwatch_service.errors import ShuttingDown, ViewersFull
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.streams.stream import LiveStream

@@ -14,7 +14,7 @@ from typing import Final
 from starlette.concurrency import run_in_threadpool
 
 from humwatch.alarm.sequential import ChartFinding
-from humwatch.live.monitor import LiveStep
+from humwatch.live.step import LiveStep
 from humwatch.scoring.explain import explain_bands
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.status import LiveStatus, status_of

@@ -15,9 +15,9 @@ from humwatch.alarm.events import MachineState
 from humwatch.alarm.sequential import ChartFinding
 from humwatch.arrays import Float32, Int64
 from humwatch.live.model import LiveModel
-from humwatch.live.monitor import LiveStep
+from humwatch.live.step import LiveStep
 from humwatch.monitor import ScaleScore
-from humwatch_service.live.machine import detection_of
+from humwatch_service.live.machine_reading import detection_of
 from humwatch_service.protocol.detections import Detection
 from humwatch_service.scoring.sound_trace import StepView
 

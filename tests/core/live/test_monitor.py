@@ -8,7 +8,8 @@ import pytest
 
 from humwatch.alarm.events import WARMING_UP
 from humwatch.live.model import LiveModel
-from humwatch.live.monitor import LiveMonitor, LiveStep
+from humwatch.live.monitor import LiveMonitor
+from humwatch.live.step import LiveStep
 from humwatch.monitor import Monitor, Step
 from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Predictor
