@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from humwatch_service.storage.records import (
 )
 from humwatch_service.storage.store import StateStore
 from humwatch_service.telemetry.logs import event_logger
+from humwatch_service.utc import utc_text
 
 MAX_UNSAVED: Final = 10_000
 """Most changes held while the disk takes none; beyond it the oldest are given up, and the log says so."""
@@ -272,5 +272,5 @@ def _note(machine: LiveMachine, event: AlarmEvent, step: LiveStep | None, late_s
         reasons=list(event.reasons),
         who=event.who,
         heard_late_s=round(late_s) if late_s > OLD_S else None,
-        sound_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(event.at_s)),
+        sound_at=utc_text(event.at_s),
     )

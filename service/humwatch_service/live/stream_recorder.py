@@ -14,12 +14,12 @@ from humwatch_service.live.machine import LiveMachine
 from humwatch_service.live.recorder import MachineRecorder
 from humwatch_service.metrics.registry import Metrics
 from humwatch_service.protocol.messages import ServerMessage
-from humwatch_service.streams.clock_notes import iso
 from humwatch_service.streams.sample_clock import Note
 from humwatch_service.streams.stream import LiveStream
 from humwatch_service.streams.stream_items import ClockReading, Elsewhere, Gap, Overflow
 from humwatch_service.telemetry.logs import event_logger
 from humwatch_service.telemetry.tracing import stage_span
+from humwatch_service.utc import utc_text
 
 _log = event_logger("humwatch.live")
 
@@ -87,7 +87,7 @@ class StreamRecorder:
         """Say that the times of the stream are counted anew."""
         machine_id = self._machine.machine_id
         self._metrics.live.redated(machine_id, note)
-        sound_at = iso(stream.time_of(stream.accepted))
+        sound_at = utc_text(stream.time_of(stream.accepted))
         _log.warning("times of sound counted anew", machine_id=machine_id, why=note, sound_at=sound_at)
 
     def on_cpu_time(self, stream: LiveStream, seconds: float) -> None:

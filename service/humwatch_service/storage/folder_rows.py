@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, func, select, tuple_, update
 from sqlalchemy.dialects.sqlite import insert
 
 from humwatch_service.storage.database import Database
@@ -60,13 +60,8 @@ class FolderRows:
 
     def find_moved(self, key: int, identity: FileIdentity) -> FileRow | None:
         """Return a file that is done with, under whatever path; None where none is the same by the file system."""
-        same = and_(
-            FOLDER_FILES.c.folder_key == key,
-            FOLDER_FILES.c.inode == identity.inode,
-            FOLDER_FILES.c.size == identity.size,
-            FOLDER_FILES.c.modified_ns == identity.modified_ns,
-        )
         with self._database.reading() as connection:
+            same = _same_file(FOLDER_FILES, key, identity)
             row = connection.execute(select(FOLDER_FILES).where(same).limit(1)).mappings().one_or_none()
             return None if row is None else _file_of(row)
 
@@ -118,13 +113,8 @@ class FolderRows:
 
     def is_part(self, key: int, identity: FileIdentity) -> bool:
         """Return True if a file is a part of a stream whose sound may be needed again, under whatever name."""
-        same = and_(
-            FOLDER_PARTS.c.folder_key == key,
-            FOLDER_PARTS.c.inode == identity.inode,
-            FOLDER_PARTS.c.size == identity.size,
-            FOLDER_PARTS.c.modified_ns == identity.modified_ns,
-        )
         with self._database.reading() as connection:
+            same = _same_file(FOLDER_PARTS, key, identity)
             return connection.execute(select(FOLDER_PARTS.c.number).where(same).limit(1)).one_or_none() is not None
 
     def oldest(self, key: int, after: tuple[float, str], limit: int) -> list[FileRow]:
@@ -162,6 +152,16 @@ class FolderRows:
                 select(func.max(FOLDER_FILES.c.recorded_s)).where(heard)
             ).scalar_one()
             return found
+
+
+def _same_file(table: Table, key: int, identity: FileIdentity) -> ColumnElement[bool]:
+    """Return the condition of rows of a file that is the same by the file system, under whatever name."""
+    return and_(
+        table.c.folder_key == key,
+        table.c.inode == identity.inode,
+        table.c.size == identity.size,
+        table.c.modified_ns == identity.modified_ns,
+    )
 
 
 def _file_of_part(key: int, part: FolderPart) -> tuple[ColumnElement[bool], ...]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 from humwatch_service.protocol.limits import EARLIEST_S
 from humwatch_service.protocol.messages import Warn
 from humwatch_service.streams.burst_repeat import Finding
 from humwatch_service.streams.sample_clock import Note
+from humwatch_service.utc import utc_text
 
 _UNDATED: Final = "alarms are dated now, its seconds are kept in the history from a day ago on: say start_time_s"
 _WORDS: Final[dict[Note, str]] = {
@@ -25,23 +25,15 @@ def warning_of(note: Note) -> Warn:
 
 def ignored(time_s: float, now_s: float) -> Warn:
     """Return the message for a time, seconds since 1970, at which nothing can have been recorded."""
-    why = "is before 1990" if time_s < EARLIEST_S else f"is after {iso(now_s)}, which it is by the service's clock"
-    message = f"start_time_s: the sound would be from {iso(time_s)}, which {why}; it is dated by its arrival"
+    why = "is before 1990" if time_s < EARLIEST_S else f"is after {utc_text(now_s)}, which it is by the service's clock"
+    message = f"start_time_s: the sound would be from {utc_text(time_s)}, which {why}; it is dated by its arrival"
     return Warn(code="start_time_ignored", message=message, active=True)
 
 
 def repeated(finding: Finding, start_s: float) -> Warn:
     """Return the message for a burst whose start, seconds since 1970, is that of the burst before."""
     if finding == "sent_again":
-        message = f"the burst of {iso(start_s)} was sent before: what was heard of it is not heard again"
+        message = f"the burst of {utc_text(start_s)} was sent before: what was heard of it is not heard again"
     else:
-        message = f"start_time_s: {iso(start_s)} was said of another burst; this one is dated by its arrival"
+        message = f"start_time_s: {utc_text(start_s)} was said of another burst; this one is dated by its arrival"
     return Warn(code=finding, message=message, active=True)
-
-
-def iso(time_s: float) -> str:
-    """Return a time, seconds since 1970, in ISO 8601 (UTC); the number itself where no calendar has it."""
-    try:
-        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time_s))
-    except (OverflowError, ValueError, OSError):
-        return f"{time_s:g} s since 1970"

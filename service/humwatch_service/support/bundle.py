@@ -22,6 +22,7 @@ from humwatch_service.errors import FileUnreadable
 from humwatch_service.support import facts
 from humwatch_service.support.checks import Finding
 from humwatch_service.telemetry.redaction import REDACTED, Redactor, without_private_keys
+from humwatch_service.utc import utc_text
 
 MAX_FILE_CHARACTERS: Final = 2 << 20
 """Of one file in a bundle; what is longer is cut, and says so."""
@@ -217,7 +218,7 @@ class _Log:
 def _readme(entries: list[Entry], *, with_log: bool) -> Entry:
     text = README.format(
         version=version("humwatch"),
-        made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        made=utc_text(time.time()),
         log="; log.txt is the end of a file that was named" if with_log else ", so there is none in here",
         files="\n".join(f"{entry.name}: {entry.about}" for entry in entries),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Final
 
 from humwatch_service.config.sources import FolderSource
@@ -11,6 +10,7 @@ from humwatch_service.sources.folder.scan import FolderScan
 from humwatch_service.sources.folder.waiting_files import TOGETHER, WaitingFile
 from humwatch_service.storage.folder_records import FileOutcome
 from humwatch_service.telemetry.logs import event_logger
+from humwatch_service.utc import utc_text
 
 JITTER_S: Final = 2.0
 """Overlap of two recordings that is the file system's: times of files are whole seconds, or two."""
@@ -58,8 +58,8 @@ class FolderJournal:
             machine_id=self._machine_id,
             folder=self._folder,
             recordings=recordings,
-            first_at=_written(first_s),
-            last_at=_written(last_s),
+            first_at=utc_text(first_s),
+            last_at=utc_text(last_s),
             reason='existing = "hear" in the settings of this source has them heard, `since` those from a time on',
         )
 
@@ -75,13 +75,13 @@ class FolderJournal:
                 recording=file.path,
                 reason=doubt,
                 taken_from=file.time.origin,
-                sound_at=_written(recorded_s),
+                sound_at=utc_text(recorded_s),
             )
         if doubt != TOGETHER and self.newest_s is not None and recorded_s < self.newest_s - JITTER_S:
             self.late += 1
             self._series.late()
             _log.info(
-                "recording comes late", machine_id=self._machine_id, recording=file.path, sound_at=_written(recorded_s)
+                "recording comes late", machine_id=self._machine_id, recording=file.path, sound_at=utc_text(recorded_s)
             )
         self.newest_s = max(recorded_s, self.newest_s or recorded_s)
 
@@ -137,7 +137,3 @@ class FolderJournal:
     def show_waiting(self, recordings: int) -> None:
         """Show how many recordings wait."""
         self._series.show_waiting(recordings)
-
-
-def _written(time_s: float) -> str:
-    return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
