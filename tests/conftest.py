@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import settings
 
 from humwatch.arrays import Float32
 from humwatch.audio.decoding import read_mono
@@ -24,8 +25,13 @@ from humwatch.synthetic import SyntheticMachine
 
 
 def pytest_configure() -> None:
-    """Take SIGINT back, for the tests and what they start: in the background of a script it is ignored."""
+    """Take SIGINT back, for the tests and what they start: in the background of a script it is ignored.
+
+    No example has a time limit: it would say how busy the machine is.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings.register_profile("untimed", deadline=None)
+    settings.load_profile("untimed")
 
 
 class NeighbourPredictor:

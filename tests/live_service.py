@@ -28,7 +28,7 @@ from humwatch_service.protocol.messages import Bye, Hello, Score, ServerMessage,
 
 MACHINE = "pump-2"
 RATE_HZ = 16_000
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 """How long something may take on a machine that is busy with something else."""
 IMPATIENT = Patience(base_s=0.05, cap_s=0.2)
 

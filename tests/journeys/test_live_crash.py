@@ -146,7 +146,7 @@ def check_trail(events: list[dict[str, Any]], count: int) -> None:
 
 def live(work: Awaitable[None]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(300):
+        async with asyncio.timeout(900):
             await work
 
     asyncio.run(bounded())
@@ -297,7 +297,7 @@ def test_killed_between_an_order_and_its_answer(service: Service, sounds: Sounds
             alarm = f"alarms/{(await raised(plant)).alarm_id}"
             wanted: Counter[str] = Counter()
             after_s = 0.02
-            for number in range(8):
+            for number in range(24):
                 now = await status(http)
                 if number % 2 and now["acknowledged"] is None:
                     place, kind, fields = f"{alarm}:ack", "acknowledged", {}
@@ -315,7 +315,9 @@ def test_killed_between_an_order_and_its_answer(service: Service, sounds: Sounds
                 assert (now["acknowledged"] is not None) == bool(wanted["acknowledged"])
                 assert (now["shelf"] is not None) == (wanted["shelved"] > wanted["unshelved"])
                 await plant.until(lambda: len(plant.connections) == service.lives)
-            assert 0 < wanted.total() < 8
+                if number >= 7 and 0 < wanted.total() <= number:
+                    break  # it was carried out sometimes, and sometimes not
+            assert 0 < wanted.total() <= number
             check_trail(await trail(http), 1)
             check_links(plant, service.lives)
 
@@ -338,11 +340,13 @@ def test_a_shelf_that_ends_while_the_service_is_dead(service: Service, sounds: S
 
     async def work() -> None:
         async with at_work(service, sounds) as (plant, http):
-            await order(http, f"machines/{MACHINE}:shelve", for_s=3.0)
+            await order(http, f"machines/{MACHINE}:shelve", for_s=12.0)
+            ends_s = time.monotonic() + 12.0
             change = await raised(plant)
             service.strike()
             assert (await asyncio.to_thread(service.bury)) == -9
-            await asyncio.sleep(3.0)
+            assert time.monotonic() < ends_s, "the machine was too busy to raise an alarm while the shelf lasts"
+            await asyncio.sleep(ends_s - time.monotonic())
             await service.start_again(http)
             await plant.until(lambda: plant.events("unshelved"))
             await some_scores(plant, 5)
@@ -502,13 +506,14 @@ def test_history_has_no_hole_longer_than_a_flush(service: Service, sounds: Sound
                 service.strike()
                 await service.restart(http)
                 await plant.until(lambda: len(plant.connections) == service.lives)
-            await asyncio.sleep(2.5)
-            heard_s = len(plant.sent) / 2 / RATE_HZ
-            where = f"start_s={began_s}&end_s={began_s + heard_s + 60}&resolution=second"
-            points = (await http.get(f"/v1/machines/{MACHINE}/history?{where}")).json()
-            times = [began_s, *(point["at_s"] for point in points)]
+            struck_s = began_s + len(plant.sent) / 2 / RATE_HZ
+            where = f"start_s={began_s}&end_s={struck_s + 600}&resolution=second"
+            times = [began_s]
+            while times[-1] < struck_s + 10.0:  # the sound after the last strike, too
+                await asyncio.sleep(0.1)
+                points = (await http.get(f"/v1/machines/{MACHINE}/history?{where}")).json()
+                times = [began_s, *(point["at_s"] for point in points)]
             assert max(after - before for before, after in pairwise(times)) <= LONGEST_HOLE_S
-            assert times[-1] > began_s + heard_s - 2 * LONGEST_HOLE_S
             # what is heard again after a restart, to warm up, takes no score away
             assert all(point["score_mean"] is not None for point in points if point["at_s"] > began_s + 5)
             check_links(plant, service.lives)
