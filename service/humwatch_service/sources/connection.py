@@ -16,7 +16,7 @@ _log = event_logger("humwatch.sources")
 
 
 @dataclass(frozen=True)
-class Connected:
+class OpenSession:
     """Session whose stream is open, and the sample from which it wants the sound."""
 
     session: StreamSession
@@ -30,7 +30,7 @@ async def connected(
     hello: Hello,
     *,
     timeout_s: float | None = None,
-) -> AsyncIterator[Connected]:
+) -> AsyncIterator[OpenSession]:
     """Open a stream for a source's machine while the block runs.
 
     Args:
@@ -48,7 +48,7 @@ async def connected(
         assert isinstance(ready, Ready)  # the first message of a session
         reading = asyncio.create_task(_discard(session))
         _log.info("source is heard", machine_id=source.machine, kind=source.kind, rate_hz=hello.rate_hz)
-        yield Connected(session, ready.next_sample)
+        yield OpenSession(session, ready.next_sample)
     finally:
         session.close()
         if reading is not None:

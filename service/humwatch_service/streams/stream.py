@@ -21,6 +21,7 @@ from humwatch.live.monitor import LiveMonitor
 from humwatch.live.step import LiveStep
 from humwatch_service.errors import InternalError
 from humwatch_service.protocol.messages import Bye, ServerMessage
+from humwatch_service.streams.arrival_clock import ArrivalClock
 from humwatch_service.streams.arrival_dating import ArrivalDating
 from humwatch_service.streams.audio_ring import SoundRing
 from humwatch_service.streams.burst_repeat import BurstStart
@@ -28,7 +29,6 @@ from humwatch_service.streams.clock_notes import warning_of
 from humwatch_service.streams.executor import CATCH_UP_S, PriorityExecutor
 from humwatch_service.streams.sample_clock import Anchor, SampleClock
 from humwatch_service.streams.stream_buffer import StreamBuffer
-from humwatch_service.streams.stream_clock import ArrivalClock
 from humwatch_service.streams.stream_items import (
     Beside,
     ClockReading,

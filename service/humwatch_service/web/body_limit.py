@@ -14,7 +14,7 @@ from humwatch.errors import HumwatchError
 from humwatch_service.errors import BodyTimedOut, BodyTooLarge, RequestMalformed
 from humwatch_service.problems import problem_response
 from humwatch_service.telemetry.requests import request_id_of
-from humwatch_service.web.progress import Progress
+from humwatch_service.web.progress import SenderProgress
 
 _UNENDING: Final = re.compile(r"/v1/machines/[^/]+/stream")
 """A stream's body has no end; its route bounds what waits and how long nothing may come."""
@@ -73,7 +73,7 @@ class _Body:
     def __init__(self, receive: Receive, limits: BodyLimits) -> None:
         self._receive = receive
         self._limits = limits
-        self._progress = Progress(timeout_s=limits.timeout_s, min_bytes=limits.min_bytes, total_s=limits.total_s)
+        self._progress = SenderProgress(timeout_s=limits.timeout_s, min_bytes=limits.min_bytes, total_s=limits.total_s)
         self._bytes = 0
         self._whole = False
 

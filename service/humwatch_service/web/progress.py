@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 
-class Progress:
+class SenderProgress:
     """The time that a sender has for its next bytes.
 
     The time begins anew with every ``min_bytes`` that came. So a sender that is slow and steady is never cut off, one

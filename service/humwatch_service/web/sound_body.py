@@ -12,7 +12,7 @@ from humwatch_service.errors import ClientGone, MediaTypeUnsupported, StreamIdle
 from humwatch_service.protocol.containers import StreamHead, refused_text, sniff
 from humwatch_service.protocol.media_types import AudioFormat, audio_format, media_type_of
 from humwatch_service.protocol.wav_head import read_wav_head
-from humwatch_service.web.progress import Progress
+from humwatch_service.web.progress import SenderProgress
 
 MIN_BYTES: Final = 1 << 10
 """Bytes of a stream that have to come within its idle time-out: whoever sends less only holds a place."""
@@ -32,7 +32,7 @@ class SoundBody:
         """
         self._body = body
         self._idle_s = idle_s
-        self._progress = Progress(timeout_s=idle_s, min_bytes=MIN_BYTES)
+        self._progress = SenderProgress(timeout_s=idle_s, min_bytes=MIN_BYTES)
         self._held = b""
         self._coming: asyncio.Task[bytes | None] | None = None
         self._left: int | None = None

@@ -18,8 +18,11 @@ FORGOTTEN_TOGETHER: Final = 2_000
 _EDGE_BYTES: Final = 65_536
 _BLOCK_BYTES: Final = 4_096
 _BLOCKS: Final = 8
+"""Content is compared by both ends and so many blocks between: whole recordings over a network would take minutes."""
 _SHIFT_NS: Final = 900 * 10**9
+"""Zones differ by multiples of a quarter of an hour."""
 _FAT_NS: Final = 2 * 10**9
+"""FAT keeps times of change in steps of two seconds."""
 
 
 class KnownFiles:

@@ -41,7 +41,7 @@ class FoundFile:
     identity: FileIdentity
 
 
-class Pace:
+class LookInterval:
     """Times between looks: at least a second, and so long that looks take less than a hundredth of a processor."""
 
     def __init__(self, *, least_s: float = 1.0, cpu: float = 200.0, wall: float = 3.0) -> None:

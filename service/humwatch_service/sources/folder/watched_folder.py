@@ -19,7 +19,7 @@ from humwatch_service.sources.folder.folder_state import FolderState
 from humwatch_service.sources.folder.known_files import KnownFiles
 from humwatch_service.sources.folder.name_times import at_zone
 from humwatch_service.sources.folder.recorded_time import RecordedTimes
-from humwatch_service.sources.folder.scan import FolderScan, FoundFile, Pace
+from humwatch_service.sources.folder.scan import FolderScan, FoundFile, LookInterval
 from humwatch_service.sources.folder.time_extent import TimeExtent
 from humwatch_service.sources.folder.waiting_files import WaitingFile, WaitingFiles
 from humwatch_service.storage.folder_records import FileIdentity, FileOutcome, FileRow, FolderPart, KeptFolder
@@ -53,7 +53,7 @@ class WatchedFolder:
         self._times = RecordedTimes(source.time, self._zone)
         self._scan = FolderScan(self._root, subfolders=source.subfolders, excluded=excluded)
         self._waiting = WaitingFiles(self._root, self._times, settle_s=source.settle_s)
-        self._whole, self._cheap = Pace(), Pace()
+        self._whole, self._cheap = LookInterval(), LookInterval()
         self._known: KnownFiles | None = None
         self._key = 0
         self._device: str | None = None
@@ -111,7 +111,7 @@ class WatchedFolder:
                 return file
         if self._waiting.is_full and not len(self._waiting):
             self._waiting.reopen()
-            self._whole = Pace()
+            self._whole = LookInterval()
         return None
 
     def path_of(self, path: str) -> Path:

@@ -27,7 +27,7 @@ MACHINE = "pump-2"
 @pytest.fixture(autouse=True)
 def always_due(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every look be a whole one, so that no test waits for it to be due."""
-    monkeypatch.setattr(watched_folder, "Pace", lambda: scan.Pace(least_s=0.0, cpu=0.0, wall=0.0))
+    monkeypatch.setattr(watched_folder, "LookInterval", lambda: scan.LookInterval(least_s=0.0, cpu=0.0, wall=0.0))
 
 
 class Box:
@@ -443,7 +443,7 @@ def test_looks_cost_less_than_a_hundredth_of_a_processor(monkeypatch: pytest.Mon
     cpu_s, now_s = 0.0, 100.0
     monkeypatch.setattr(scan.time, "thread_time", lambda: cpu_s)
     monkeypatch.setattr(scan.time, "monotonic", lambda: now_s)
-    pace = scan.Pace()
+    pace = scan.LookInterval()
     looks = 0
 
     def look() -> None:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from humwatch_service.streams.stream_clock import AHEAD_S, ArrivalClock
+from humwatch_service.streams.arrival_clock import AHEAD_S, ArrivalClock
 
 RATE_HZ = 16_000
 
