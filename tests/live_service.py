@@ -222,7 +222,7 @@ class Plant:
         sounds: Sounds,
         *,
         speed: float = 10.0,
-        buffer_s: float = 300.0,
+        buffer_s: float | None = None,
         hello: Hello | None = None,
         times: Times | None = None,
     ) -> None:
@@ -232,7 +232,8 @@ class Plant:
         self.sent = bytearray()
         self.on_message: Callable[[ServerMessage], None] = lambda message: None
         hello = hello or Hello(rate_hz=RATE_HZ, stream_id="microphone-1", realtime=False)
-        self.backlog = Backlog(hello, buffer_s=buffer_s)
+        # A service that is killed may take long to come back: the sound of that time, at this speed, is kept.
+        self.backlog = Backlog(hello, buffer_s=PATIENCE_S * speed if buffer_s is None else buffer_s)
         self._client = StreamClient(
             ServiceAddress(url),
             MACHINE,
