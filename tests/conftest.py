@@ -16,7 +16,7 @@ from humwatch.audio.decoding import read_mono
 from humwatch.audio.features import FeatureSpec, log_mel
 from humwatch.audio.windows import WindowSpec
 from humwatch.calibration.fit import calibrate
-from humwatch.normal_recording import normal_clips
+from humwatch.normal_recording import RecordingInput, normal_clips
 from humwatch.pipeline import PipelineSpec, network_response
 from humwatch.predictor import Prediction
 from humwatch.scoring.calibration import Calibration, CalibrationSpec
@@ -81,7 +81,9 @@ def normal_files(tmp_path_factory: pytest.TempPathFactory, machine: SyntheticMac
 def calibrate_for(normal_files: list[Path], predictor: NeighbourPredictor) -> Callable[[PipelineSpec], Calibration]:
     def fit(pipeline: PipelineSpec) -> Calibration:
         clips = [
-            clip for path in normal_files for clip in normal_clips(path, path.name, pipeline, predictor, channel=0)
+            clip
+            for path in normal_files
+            for clip in normal_clips(path, path.name, pipeline, predictor, RecordingInput(channel=0))
         ]
         frames = log_mel(read_mono(normal_files[0], rate_hz=pipeline.features.rate_hz), pipeline.features)
         windows = np.stack([frames[start : start + pipeline.windows.length_frames] for start in (0, 20, 40)])

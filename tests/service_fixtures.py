@@ -113,7 +113,7 @@ def make_bundle(
 ) -> Path:
     listening = PipelineSpec(FeatureSpec(), WindowSpec(clip_seconds=clip_s), ScoringSpec(kind=kind))
     predictor = OnnxPredictor(graph)
-    clips = [clip for path in recordings for clip in normal_clips(path, path.name, listening, predictor, channel=None)]
+    clips = [clip for path in recordings for clip in normal_clips(path, path.name, listening, predictor)]
     calibration = calibrate(
         clips,
         scoring=listening.scoring,

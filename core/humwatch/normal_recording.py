@@ -48,15 +48,29 @@ class RecordingEvidence:
     warnings: list[SoundWarning]
 
 
+@dataclass(frozen=True)
+class RecordingInput:
+    """Input of recordings: which channel, at which scale, and when the machine runs.
+
+    Attributes:
+        channel: channel to use, as for :func:`humwatch.recording.score_recording`.
+        default_channel: default channel, as there.
+        float_scale: factor for float samples.
+        run_gate: levels by which the machine starts and stops; None where they are not known.
+    """
+
+    channel: int | None = None
+    default_channel: int = 0
+    float_scale: float = 1.0
+    run_gate: RunGate | None = None
+
+
+ANY_INPUT: Final = RecordingInput()
+"""The only channel, or the first; at its own scale; of a machine that runs."""
+
+
 def analyse(
-    path: Path,
-    spec: PipelineSpec,
-    predictor: Predictor,
-    *,
-    channel: int | None,
-    default_channel: int = 0,
-    float_scale: float = 1.0,
-    run_gate: RunGate | None = None,
+    path: Path, spec: PipelineSpec, predictor: Predictor, using: RecordingInput = ANY_INPUT
 ) -> RecordingEvidence:
     """Extract the evidence of a whole recording.
 
@@ -64,18 +78,15 @@ def analyse(
         path: path of the recording.
         spec: front end, windows and score of the model.
         predictor: network of the model.
-        channel: channel to use, as for :func:`humwatch.recording.score_recording`.
-        default_channel: default channel, as there.
-        float_scale: factor for float samples.
-        run_gate: levels by which the machine starts and stops; None where they are not known.
+        using: input of it.
     """
     with open_recording(path) as recording:
         info = recording.info
-        chosen = choose_channel(info.channels, channel, default_channel)
+        chosen = choose_channel(info.channels, using.channel, using.default_channel)
         pipeline = EvidencePipeline(spec, predictor, source_rate_hz=info.rate_hz, channel=chosen, calibrating=True)
         health = source_health(spec, None, rate_hz=info.rate_hz, full_scale=info.full_scale)
-        source = RecordingSource(health, rate_hz=info.rate_hz, full_scale=info.full_scale, run_gate=run_gate)
-        levels, scale = ChannelLevels(info.channels), np.float32(1.0 if info.full_scale else float_scale)
+        source = RecordingSource(health, rate_hz=info.rate_hz, full_scale=info.full_scale, run_gate=using.run_gate)
+        levels, scale = ChannelLevels(info.channels), np.float32(1.0 if info.full_scale else using.float_scale)
         blocks: list[WindowBlock] = []
 
         def hear(found: list[WindowBlock]) -> None:
@@ -92,7 +103,7 @@ def analyse(
         hear(pipeline.flush())
         source.finish()
     warnings = [*name_live_channel(source.warnings(), levels, chosen, health.silent_dbfs), *coding_warning(info)]
-    if info.channels > 1 and channel is None:
+    if info.channels > 1 and using.channel is None:
         text = f"channel {chosen} of {info.channels} (counted from 0) was listened to; ask for another with `channel`"
         warnings.append(SoundWarning(code="channel_selected", message=text))
     return RecordingEvidence(blocks, source, info.rate_hz, info.sample_bits, warnings)
@@ -123,11 +134,8 @@ def normal_clips(
     name: str,
     spec: PipelineSpec,
     predictor: Predictor,
+    using: RecordingInput = ANY_INPUT,
     *,
-    channel: int | None,
-    default_channel: int = 0,
-    float_scale: float = 1.0,
-    run_gate: RunGate | None = None,
     on_warning: Callable[[SoundWarning], None] | None = None,
 ) -> list[NormalClip]:
     """Cut a normal recording into whole clips that do not overlap, and keep the evidence of those without a fault.
@@ -137,10 +145,7 @@ def normal_clips(
         name: name of the recording; clips of one name never count as independent.
         spec: front end, windows and score of the model.
         predictor: network of the model.
-        channel: channel to use, as for :func:`humwatch.recording.score_recording`.
-        default_channel: default channel, as there.
-        float_scale: factor for float samples.
-        run_gate: levels by which the machine starts and stops; None where they are not known.
+        using: input of it.
         on_warning: callback for each warning about its sound.
 
     Returns:
@@ -150,15 +155,7 @@ def normal_clips(
         AudioError: the recording cannot be decoded.
         CalibrationError: nothing of it can be judged: thresholds from it would be false.
     """
-    analysed = analyse(
-        path,
-        spec,
-        predictor,
-        channel=channel,
-        default_channel=default_channel,
-        float_scale=float_scale,
-        run_gate=run_gate,
-    )
+    analysed = analyse(path, spec, predictor, using)
     whole: list[Evidence] = []
     if analysed.blocks:
         whole = whole_clips(Evidence.concatenate([block.evidence for block in analysed.blocks]), spec)

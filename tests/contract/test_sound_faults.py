@@ -19,7 +19,7 @@ from humwatch.bundle.bundle import Bundle
 from humwatch.calibration.collector import NormalCollector
 from humwatch.calibration.plan import CollectionPlan
 from humwatch.errors import CalibrationError
-from humwatch.normal_recording import NormalSurvey, analyse, normal_clips
+from humwatch.normal_recording import NormalSurvey, RecordingInput, analyse, normal_clips
 from humwatch.recording import RecordingScore
 
 ROOT = Path(__file__).parents[2]
@@ -160,9 +160,9 @@ def learn(path: Path, sound: Sound) -> tuple[set[str], int]:
     """What ``calibrate`` names in a recording, and how many clips it takes of it."""
     soundfile.write(path, sound, RATE_HZ)
     spec, gate = bundle().manifest.pipeline, bundle().calibration.run_gate
-    warnings = analyse(path, spec, predictor(), channel=None, run_gate=gate).warnings
+    warnings = analyse(path, spec, predictor(), RecordingInput(run_gate=gate)).warnings
     try:
-        clips = len(normal_clips(path, "one", spec, predictor(), channel=None, run_gate=gate))
+        clips = len(normal_clips(path, "one", spec, predictor(), RecordingInput(run_gate=gate)))
     except CalibrationError as refused:
         assert any(warning.code in str(refused) for warning in warnings)
         clips = 0

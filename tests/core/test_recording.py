@@ -12,7 +12,7 @@ import soxr
 from humwatch.calibration.fit import calibrate
 from humwatch.errors import AudioChannelMissing, AudioTooShort, CalibrationError
 from humwatch.monitor import Monitor, Step
-from humwatch.normal_recording import normal_clips
+from humwatch.normal_recording import RecordingInput, normal_clips
 from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Predictor
 from humwatch.recording import RecordingScore, score_recording
@@ -136,7 +136,7 @@ def test_a_machine_calibrated_on_coarse_samples_is_judged_on_them(
     for number in range(8):
         path = tmp_path / f"{number}.wav"
         soundfile.write(path, machine.clip(number, seconds=2.0), 16_000, subtype="PCM_U8")
-        clips += normal_clips(path, path.name, pipeline, predictor, channel=None)
+        clips += normal_clips(path, path.name, pipeline, predictor)
     calibration = calibrate(
         clips,
         scoring=pipeline.scoring,
@@ -167,7 +167,7 @@ def test_what_cannot_be_judged_calibrates_nothing(
     path = tmp_path / "normal.wav"
     soundfile.write(path, samples, rate_hz)
     with pytest.raises(CalibrationError, match=rf"normal\.wav is no normal recording \({code}\)"):
-        normal_clips(path, "normal", pipeline, predictor, channel=None)
+        normal_clips(path, "normal", pipeline, predictor)
 
 
 @pytest.mark.parametrize("rate_hz", [44_100, 48_000])
@@ -236,10 +236,10 @@ def test_a_long_recording_is_cut_into_clips_that_do_not_overlap(
 ) -> None:
     path = tmp_path / "long.wav"
     soundfile.write(path, machine.clip(80, seconds=6.5), 16_000)
-    clips = normal_clips(path, "long", pipeline, predictor, channel=None)
+    clips = normal_clips(path, "long", pipeline, predictor)
     assert [len(clip.evidence) for clip in clips] == [pipeline.clip_windows] * 3
     soundfile.write(path, machine.clip(80, seconds=1.9), 16_000)
-    assert normal_clips(path, "short", pipeline, predictor, channel=None) == []
+    assert normal_clips(path, "short", pipeline, predictor) == []
 
 
 def test_every_clip_knows_the_quietest_second_of_its_recording(
@@ -250,7 +250,9 @@ def test_every_clip_knows_the_quietest_second_of_its_recording(
     soft[80_000:] *= 0.01  # half a second is no second
     path = tmp_path / "stereo.wav"
     soundfile.write(path, np.stack([loud, soft], axis=1), 16_000, subtype="FLOAT")
-    clips = normal_clips(path, "stereo", pipeline, predictor, channel=1)
+    clips = normal_clips(path, "stereo", pipeline, predictor, RecordingInput(channel=1))
     expected = 10 * np.log10(np.var(soft[48_000:64_000].astype(np.float64)))
     assert [clip.quietest_dbfs for clip in clips] == pytest.approx([expected, expected])
-    assert normal_clips(path, "stereo", pipeline, predictor, channel=0)[0].quietest_dbfs > expected + 15.0
+    assert (
+        normal_clips(path, "stereo", pipeline, predictor, RecordingInput(channel=0))[0].quietest_dbfs > expected + 15.0
+    )

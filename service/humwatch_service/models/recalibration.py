@@ -17,7 +17,7 @@ from humwatch.bundle.manifest import PREDICTOR, Manifest
 from humwatch.calibration.fit import calibrate
 from humwatch.calibration.type_prior import TypePrior, from_copies
 from humwatch.errors import CalibrationError, HumwatchError
-from humwatch.normal_recording import NormalSurvey, normal_clips
+from humwatch.normal_recording import NormalSurvey, RecordingInput, normal_clips
 from humwatch.pipeline import PipelineSpec, network_response
 from humwatch.predictor import Predictor
 from humwatch.run_state import RunGate
@@ -221,10 +221,7 @@ def _clips(
             digest,
             pipeline,
             predictor,
-            channel=channel,
-            default_channel=default_channel,
-            float_scale=request.float_scale,
-            run_gate=run_gate,
+            RecordingInput(channel, default_channel, request.float_scale, run_gate),
             on_warning=None if on_warning is None else partial(on_warning, path),
         )
     ]

@@ -79,7 +79,7 @@ def test_minutes_in_random_chunks_leave_what_their_files_leave(
         sound = normal(machine, number)
         path = tmp_path / f"{number}.wav"
         soundfile.write(path, sound, rate_hz, subtype="FLOAT")
-        filed += normal_clips(path, path.name, spec, network, channel=None)
+        filed += normal_clips(path, path.name, spec, network)
         pushed(collector, sound, chunks)
     collector.push(machine.clip(9, 0.1))  # the last tenth of a second may not have been whole
     same_evidence(collector.clips(), filed)

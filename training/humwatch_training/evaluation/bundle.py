@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from humwatch.audio.files import audio_files
 from humwatch.bundle.bundle import Bundle
 from humwatch.calibration.fit import calibrate
-from humwatch.normal_recording import analyse, clip_lines, whole_clips
+from humwatch.normal_recording import RecordingInput, analyse, clip_lines, whole_clips
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.pipeline import PipelineSpec, network_response
 from humwatch.scoring.calibration import CalibrationSpec, judge
@@ -57,7 +57,7 @@ class BundleEvaluator:
 
     def clips(self, path: Path, name: str, channel: int) -> list[ClipEvidence]:
         """Return the evidence of the clips of one channel of a recording, for every score."""
-        recording = analyse(path, self.pipeline, self._predictor, channel=channel)
+        recording = analyse(path, self.pipeline, self._predictor, RecordingInput(channel=channel))
         evidence = {
             kind: Evidence.concatenate(
                 [

@@ -20,7 +20,7 @@ from humwatch.bundle.manifest import PredictorCard
 from humwatch.bundle.repository import ModelRepository
 from humwatch.calibration.fit import calibrate
 from humwatch.calibration.type_prior import TypePrior
-from humwatch.normal_recording import normal_clips
+from humwatch.normal_recording import RecordingInput, normal_clips
 from humwatch.onnx_predictor import OnnxPredictor
 from humwatch.pipeline import PipelineSpec, network_response
 from humwatch.scoring.calibration import CalibrationSpec
@@ -188,7 +188,7 @@ def calibration_clips(
     for done, (name, path) in enumerate(files.items()):
         progress("calibrating", done, len(files))
         for one in channels_of(path, channel):
-            clips += normal_clips(path, name, pipeline, predictor, channel=one)
+            clips += normal_clips(path, name, pipeline, predictor, RecordingInput(channel=one))
     progress("calibrating", len(files), len(files))
     return clips
 
