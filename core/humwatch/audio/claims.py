@@ -1,4 +1,4 @@
-"""What other containers than WAV claim of their samples, compared with the bytes that are there.
+"""Claims of other containers than WAV about their samples, compared with the bytes that are there.
 
 libsndfile reads a truncated file as a shorter one, and the first of two streams as the whole.
 AIFF-C (Apple, 1991), AU (Sun), Core Audio Format 1.0 (Apple), Ogg (RFC 3533), FLAC (RFC 9639), and the ``Xing`` frame

@@ -1,4 +1,4 @@
-"""What is known of a recording before its samples are read, and how much is taken."""
+"""Header of a recording, known before its samples are read, and limits of what is taken."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class AudioInfo:
 
     @property
     def poorly_coded(self) -> bool:
-        """Whether a lossy coding left too few bits to judge the sound by an ordinary calibration."""
+        """True if a lossy coding left too few bits to judge the sound by an ordinary calibration."""
         return self.lossy is not None and self.sample_bits <= POORLY_CODED_BITS
 
     @property

@@ -46,11 +46,11 @@ class SampleBytes(io.RawIOBase):
         self._at = 0
 
     def readable(self) -> bool:
-        """Whether it can be read: it can."""
+        """Return True: it can be read."""
         return True
 
     def seekable(self) -> bool:
-        """Whether it can be sought in: it can."""
+        """Return True: it can be sought in."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:

@@ -69,7 +69,7 @@ class Chunk:
 
     @property
     def is_known(self) -> bool:
-        """Whether the name is one that recorders give."""
+        """True if the name is one that recorders give."""
         return self.name in _KNOWN
 
 

@@ -31,7 +31,7 @@ _TAGS: Final = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
 
 @dataclass(frozen=True)
 class WavHeader:
-    """What a WAV file says of its samples.
+    """Header of a WAV file.
 
     Attributes:
         container: container, with its byte order.

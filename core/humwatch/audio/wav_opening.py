@@ -19,7 +19,7 @@ _ANY_SIZE: Final = 1 << 62
 
 @dataclass(frozen=True)
 class WavOpening:
-    """What stands before the samples, as far as it is there.
+    """Chunks before the samples, as far as they are there.
 
     Attributes:
         format: encoding of the samples; None where it is not there.

@@ -1,4 +1,4 @@
-"""What a line has not delivered yet: where the other side confirms bytes, it lives, however slow the line is."""
+"""Bytes that a line has not delivered yet: where the other side confirms some, it lives, however slow the line is."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from humwatch.bundle.manifest import MachineId
 
 TimeSource = Literal["auto", "name", "file", "now"]
-"""What says when a recording was taken: ``auto`` takes name, `bext` chunk and file, the first of them that can be."""
+"""Sources of the time of a recording: ``auto`` takes name, `bext` chunk and file, the first of them that can be."""
 
 
 class _Table(BaseModel):

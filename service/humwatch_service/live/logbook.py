@@ -44,7 +44,7 @@ _log = event_logger("humwatch.alarms")
 
 @dataclass(frozen=True)
 class _Reached:
-    """How far a machine was at one moment: ``position``; ``kept`` is what the disk was given of it by then."""
+    """Position of a machine at one moment: ``position``; ``kept`` is what the disk was given of it by then."""
 
     machine: LiveMachine
     position: StreamPosition | None

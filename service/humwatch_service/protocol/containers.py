@@ -59,7 +59,7 @@ LONGEST_BYTES: Final = max(len(pattern) for _, pattern in _PATTERNS)
 
 @dataclass(frozen=True)
 class Sniffed:
-    """What first bytes are: a file of this kind, samples for all that is known, or too few to tell.
+    """Finding about first bytes: a file of this kind, samples for all that is known, or too few to tell.
 
     Attributes:
         container: kind of the file in words; None where it is none, or not known yet.

@@ -14,9 +14,9 @@ WAV_TYPES: Final = frozenset(
     {"audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave", "application/wav", "application/x-wav"}
 )
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
-"""What curl, wget and PowerShell call whatever they are given, unless they are told otherwise."""
+"""Type that curl, wget and PowerShell give to whatever they send, unless they are told otherwise."""
 UNSPECIFIED_TYPES: Final = frozenset({"", "application/octet-stream", "binary/octet-stream", FORM_TYPE})
-"""What programs send where nobody has told them what it is."""
+"""Types that programs send where nobody has told them which it is."""
 
 _FORMATS: Final = get_args(SampleFormat)
 _LINEAR: Final[dict[str, tuple[SampleFormat, SampleFormat]]] = {
@@ -44,7 +44,7 @@ _NOT_TAKEN: Final = {
 
 @dataclass(frozen=True)
 class AudioFormat:
-    """What a stream's samples are: their format, frames a second, and samples of a frame."""
+    """Samples of a stream: their format, frames a second, and samples of a frame."""
 
     format: SampleFormat
     rate_hz: int

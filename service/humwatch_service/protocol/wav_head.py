@@ -28,7 +28,7 @@ _FORMATS: Final[dict[tuple[int, int], SampleFormat]] = {
 
 @dataclass(frozen=True)
 class WavHead:
-    """What a WAV header says of the samples behind it.
+    """Header of a WAV file, up to its samples.
 
     Attributes:
         format: their format.

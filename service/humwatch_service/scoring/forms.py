@@ -119,7 +119,7 @@ async def _sorted(items: list[tuple[str, UploadFile | str]]) -> tuple[BinaryIO, 
 
 
 async def _is_file(name: str, part: UploadFile) -> bool:
-    """Whether a part is a file: it has a file name, or its bytes leave no doubt."""
+    """Return whether a part is a file: it has a file name, or its bytes leave no doubt."""
     if name in FIELDS:
         raise RequestInvalid(f"the field `{name}` is a file; it has to be text")
     if part.filename:

@@ -38,12 +38,12 @@ class PeekedBody:
 
 
 def is_recording(head: bytes) -> bool:
-    """Whether first bytes are those of a recording of any kind."""
+    """Return whether first bytes are those of a recording of any kind."""
     return sniff(head).container is not None
 
 
 def is_binary(head: bytes) -> bool:
-    """Whether first bytes are no text: they have zeros or other control characters, or are no UTF-8."""
+    """Return whether first bytes are no text: they have zeros or other control characters, or are no UTF-8."""
     if any(byte < 0x20 and byte not in b"\t\n\r\f" for byte in head):
         return True
     try:

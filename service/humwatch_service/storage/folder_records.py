@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
 FileOutcome = Literal["heard", "existing", "empty", "unreadable", "unsupported", "gone"]
-"""What became of a recording; all but ``heard`` were passed over."""
+"""Outcome of a recording; all but ``heard`` were passed over."""
 FILE_OUTCOMES: Final[tuple[FileOutcome, ...]] = get_args(FileOutcome)
 
 _INT64: Final = 1 << 64
@@ -15,7 +15,7 @@ _INT64: Final = 1 << 64
 
 @dataclass(frozen=True, slots=True)
 class FileIdentity:
-    """What the file system says of a file, by which it is known again.
+    """Identity of a file by the file system, by which it is known again.
 
     Attributes:
         size: size, bytes.
@@ -91,7 +91,7 @@ class FolderPart:
 
 @dataclass(frozen=True)
 class KeptFolder:
-    """What is kept of a folder, but for its files.
+    """Record of a folder, but for its files.
 
     Attributes:
         key: number of the folder.

@@ -38,7 +38,7 @@ KEPT_S: Final = 600.0
 MAX_ANCHORS: Final = 4_096
 
 Source = Literal["said", "length", "arrival", "assumed"]
-"""What a time rests on.
+"""Basis of a time.
 
 ``said``: its sender. ``length``: it ended when it came, and its length is known. ``arrival``: it is from now.
 ``assumed``: it came faster than time, and nobody can date it: only its place in the history is assumed.

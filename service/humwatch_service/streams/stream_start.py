@@ -1,4 +1,4 @@
-"""When the sound of a connection was recorded, as far as its first message tells."""
+"""Time of the sound of a connection, as far as its first message tells."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIVE_LENGTH_S: Final = 120.0
 
 @dataclass(frozen=True)
 class StreamStart:
-    """When the sound of a connection was recorded.
+    """Time of the sound of a connection.
 
     Attributes:
         anchor: first sample that comes, and its time.

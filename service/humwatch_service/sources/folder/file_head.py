@@ -17,7 +17,7 @@ _ANY_LENGTH: Final = DecodeLimits(max_duration_s=math.inf, max_samples=1 << 62, 
 
 @dataclass(frozen=True)
 class FileHead:
-    """What the head of a file says.
+    """Length and date by the head of a file.
 
     Attributes:
         length_s: length of the recording, seconds; None where it is not known.

@@ -1,4 +1,4 @@
-"""What the live part of the service does for a watched folder."""
+"""Host of a watched folder: the live part of the service, as far as a folder needs it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from humwatch_service.storage.records import StreamPosition
 
 
 class FolderHost(Protocol):
-    """What the live part of the service does for a folder."""
+    """Live part of the service, as far as a folder needs it."""
 
     def is_open(self) -> bool:
         """Return True once what outlived the last run is read: the database is this service's."""

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class FolderState(BaseModel):
-    """What a watched folder holds, and what became of it."""
+    """State of a watched folder: recordings by what became of them, and what is no recording."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -26,7 +26,7 @@ _FAT_NS: Final = 2 * 10**9
 
 
 class KnownFiles:
-    """What is known of the recordings of a folder: 130 bytes of memory each, the rest in the database.
+    """Recordings of a folder that are done with: 130 bytes of memory each, the rest in the database.
 
     For one thread at a time; every method but the first two blocks, and may raise :class:`StateUnusable`.
     """

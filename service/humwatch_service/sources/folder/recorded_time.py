@@ -1,4 +1,4 @@
-"""When a recording was taken: what its name, its header and its file say, and which of these can be."""
+"""Start of a recording: what its name, its header and its file say, and which of these can be."""
 
 from __future__ import annotations
 

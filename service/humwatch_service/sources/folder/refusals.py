@@ -1,4 +1,4 @@
-"""Why recordings of a watched folder are passed over."""
+"""Reasons for which recordings of a watched folder are passed over."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from humwatch_service.sources.folder.scan import FoundFile
 
 
 class TimeExtent:
-    """When the oldest and the newest of many recordings were taken: the first and last by name, and by their files."""
+    """Times of the oldest and the newest of many recordings: the first and last by name, and by their files."""
 
     def __init__(self, times: RecordedTimes) -> None:
         """Begin with none.
