@@ -183,6 +183,16 @@ def test_the_gauges_say_how_old_the_sound_is(server: Any) -> None:
     assert lines["humwatch_audio_last_sample_timestamp_seconds"] == pytest.approx(time.time(), abs=60)
 
 
+def test_an_alarm_about_old_sound_is_in_force_since_that_was_heard(server: Any) -> None:
+    begun_s = time.time()
+    post(server, FAULT, realtime="false", start_time_s=begun_s - DAY_S)
+    with server.http.stream("GET", "/v1/live") as answer:
+        told = next(line for line in answer.iter_lines() if line.startswith("data:"))
+    tile = json.loads(told.removeprefix("data:"))["machines"][0]
+    assert tile["alarm_id"] == f"{FAN}-000001"
+    assert begun_s - 1 < tile["alarm_since_s"] < time.time() + 1
+
+
 def test_after_a_backlog_live_sound_is_from_now(server: Any) -> None:
     post(server, FAULT, realtime="false", start_time_s=time.time() - DAY_S)
     now_s = time.time()

@@ -42,7 +42,7 @@ class Tile(_EventData):
     running: bool | None = Field(description="whether the machine runs; null: not known")
     faults: list[Fault] = Field(description="of the source")
     alarm_id: str | None = Field(description="alarm in force")
-    alarm_since_s: float | None = Field(description="when it was raised, seconds since 1970")
+    alarm_since_s: float | None = Field(description="when the sound was heard that raised it, seconds since 1970")
     acknowledged: bool = Field(description="whether somebody has said that they know of that alarm")
     shelved_until_s: float | None = Field(description="nobody is told until then, seconds since 1970")
     out_of_service: bool = Field(description="whether it was taken out of service")

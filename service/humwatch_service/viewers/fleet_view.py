@@ -160,7 +160,7 @@ class FleetView:
             running=reading.running if reading else machine.running,
             faults=[Fault(code=f.code, message=f.message, hard=f.hard) for f in reading.faults] if reading else [],
             alarm_id=alarm_id_of(machine.machine_id, active.number) if active else None,
-            alarm_since_s=active.raised_s if active else None,
+            alarm_since_s=active.raised_s + machine.alarm_late_s if active else None,
             acknowledged=active is not None and active.acknowledged is not None,
             shelved_until_s=kept.shelf.until_s if kept.shelf else None,
             out_of_service=kept.out_of_service is not None,
