@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
@@ -506,3 +507,20 @@ def test_recordings_that_were_deleted_and_come_again_are_deleted_again(box: Box)
     os.utime(path, (1_790_000_000, 1_790_000_000))
     assert box.heard() == []
     assert not path.exists()
+
+
+def test_recordings_that_cannot_be_deleted_are_heard_once_and_said_once(
+    box: Box, said: Callable[[str], Records], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    box.start(delete=True)
+    box.record("1.wav"), box.record("2.wav")
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert box.heard() == ["1.wav", "2.wav"]
+    box.folder.advance("stream", 2 * RATE_HZ, box.folder.open().parts)
+    assert box.folder.open().parts == []
+    box.start(delete=True)
+    assert box.heard() == []
+    assert [record["reason"] for record in said("recording not deleted")] == ["Read-only file system"]
