@@ -520,7 +520,7 @@ def test_recordings_that_cannot_be_deleted_are_heard_once_and_said_once(
     monkeypatch.setattr(Path, "unlink", refuse)
     assert box.heard() == ["1.wav", "2.wav"]
     box.folder.advance("stream", 2 * RATE_HZ, box.folder.open().parts)
-    assert box.folder.open().parts == []
+    assert box.folder.open().parts == ()
     box.start(delete=True)
     assert box.heard() == []
     assert [record["reason"] for record in said("recording not deleted")] == ["Read-only file system"]
