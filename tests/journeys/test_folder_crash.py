@@ -89,7 +89,7 @@ async def history(http: httpx.AsyncClient, spool: Spool) -> dict[float, float | 
 
 
 async def all_heard(service: Service, spool: Spool, http: httpx.AsyncClient, *, tails: int) -> Heard:
-    """Wait until all that came was heard, but for so many tails that are too short for a score, and the disk knows it."""
+    """Wait until all that came was heard, but for tails too short for a score, and the disk knows it."""
     total, deadline_s = sum(spool.samples.values()), time.monotonic() + PATIENCE_S
     question = f"select next_sample from machines where machine_id = '{MACHINE}'"
     while (found := rows(service, question)) == [] or (found[0][0] or 0) < total - tails * TAIL:
