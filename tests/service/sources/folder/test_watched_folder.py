@@ -524,3 +524,13 @@ def test_recordings_that_cannot_be_deleted_are_heard_once_and_said_once(
     box.start(delete=True)
     assert box.heard() == []
     assert [record["reason"] for record in said("recording not deleted")] == ["Read-only file system"]
+
+
+def test_names_in_another_encoding_are_heard_and_shown(box: Box) -> None:
+    name = os.fsdecode(b"M\xfcller 1.wav")
+    box.record("x.wav").rename(box.spool / name)
+    (box.spool / os.fsdecode(b"B\xfcro.txt")).touch()
+    assert box.heard() == [name]
+    box.start()
+    assert box.heard() == []
+    assert "B\ufffdro.txt" in box.folder.state().model_dump_json()
