@@ -90,8 +90,8 @@ def check_folders(sources: Sequence[SourceSettings]) -> None:
         for other in folders[:number]:
             if source.machine == other.machine:
                 raise ValueError(
-                    f"two watched folders are of {source.machine}, which is heard by one stream at a time: watch one folder"
-                    " that holds both, or links to them"
+                    f"two watched folders are of {source.machine}, which is heard by one stream at a time:"
+                    " watch one folder that holds both, or links to them"
                 )
             same = source.folder.absolute() == other.folder.absolute()
             if same and (source.delete or other.delete):

@@ -67,7 +67,8 @@ class RecordedTimes:
                 if not wrong:
                     known = not found.has_zone and head.length_s is not None
                     return RecordedTime(found.time_s, "name", _zone_doubt(found.time_s - started_s) if known else "")
-                doubts.append(f"the time in its name {wrong}")
+                zone = "" if found.has_zone or found.time_s < now_s else ": is `time_zone` right?"
+                doubts.append(f"the time in its name {wrong}{zone}")
                 break
         if self._source == "auto" and head.made is not None:
             made_s = at_zone(head.made, self._zone)

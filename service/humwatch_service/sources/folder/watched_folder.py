@@ -127,6 +127,8 @@ class WatchedFolder:
         """Make a recording a part of a stream, and keep that, before any of its sound is sent."""
         recorded_s = self._dated(file, samples / rate_hz)
         part = FolderPart(number, file.path, file.identity, stream_id, start_sample, samples, rate_hz, recorded_s)
+        if self._files.has_grown(file.found):
+            self._journal.grown(file.path)
         fingerprint = self._files.fingerprint(file.path, file.identity.size)
         row = FileRow(file.path, file.identity, "heard", time.time(), recorded_s, fingerprint)
         self._rows.assign(self._key, part, row)

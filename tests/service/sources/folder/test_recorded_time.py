@@ -124,7 +124,9 @@ def test_times_that_cannot_be_are_not_taken_and_say_why() -> None:
     assert (never_set.origin, never_set.time_s) == ("file", COPIED_S - 10.0)
     assert "never set" in never_set.doubt
     early = times.of("20261201_090000.wav", TEN_S, COPIED_S, NOW_S)
-    assert (early.origin, "future" in early.doubt) == ("file", True)
+    assert (early.origin, "future: is `time_zone` right" in early.doubt) == ("file", True)
+    assert "time_zone" not in never_set.doubt
+    assert "time_zone" not in times.of("20261201T090000Z.wav", TEN_S, COPIED_S, NOW_S).doubt
     nothing = times.of("rec_1.wav", TEN_S, 315_532_800.0, NOW_S)  # 1980, as on a card of a recorder without a clock
     assert (nothing.origin, nothing.time_s) == ("now", NOW_S - 10.0)
     assert "never set" in nothing.doubt

@@ -534,3 +534,15 @@ def test_names_in_another_encoding_are_heard_and_shown(box: Box) -> None:
     box.start()
     assert box.heard() == []
     assert "B\ufffdro.txt" in box.folder.state().model_dump_json()
+
+
+def test_a_recording_that_grew_after_it_was_heard_is_said(box: Box, said: Callable[[str], Records]) -> None:
+    path = box.record("1.wav", seconds=1.0)
+    assert box.heard() == ["1.wav"]
+    for seconds in (2.0, 3.0):
+        box.record("1.wav", seconds=seconds)
+        assert box.heard() == ["1.wav"]
+    path.unlink()
+    box.record("2.wav").rename(path)  # shorter, and another file
+    assert box.heard() == ["1.wav"]
+    assert [record["recording"] for record in said("recording grew after it was heard")] == ["1.wav"]
