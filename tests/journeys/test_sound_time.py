@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from typer.testing import CliRunner
 from websockets.sync.client import connect
+
+from humwatch_service.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
 FAN = "fan-id_00"
@@ -85,6 +88,8 @@ def test_a_backlog_has_its_own_time(server: Any, ago_s: float, realtime: str) ->
         (-1e300, "before 1990"),
         (4e9, "clock"),
         (1e300, "clock"),
+        (1_796_046_300_000.0, "milliseconds"),
+        (1.7e15, "microseconds"),
     ],
 )
 def test_what_cannot_be_is_ignored_with_a_word(server: Any, start_time_s: float, word: str | None) -> None:
@@ -232,3 +237,12 @@ def test_a_body_without_an_end_by_its_length_is_from_now(server: Any) -> None:
             heard += (more := line.recv(65_536))
             assert more, heard
     assert server.http.get(f"/v1/machines/{FAN}/status").json()["heard_s"] == pytest.approx(time.time(), abs=30)
+
+
+def test_replay_says_that_a_start_that_cannot_be_is_not_believed(server: Any) -> None:
+    path = ROOT / "models" / FAN / "examples" / "normal.wav"
+    url = f"http://127.0.0.1:{server.port}"
+    arguments = ["replay", str(path), "--machine", FAN, "--url", url, "--speed", "0", "--start-time", "2126-01-01"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("warning: start_time_ignored: start_time_s: the sound would be from 2126") == 1

@@ -132,6 +132,28 @@ def test_fields_and_empty_inputs_of_a_page_do_not_hide_the_recording(
     assert answer.json()["score"] == expected
 
 
+@pytest.mark.parametrize("query", ["", "?machine_id=pump-2", "?machine_id="])
+def test_text_inputs_that_were_left_empty_say_nothing(
+    client: httpx.Client, recording: bytes, expected: float, query: str
+) -> None:
+    machine = b"pump-2" if query != "?machine_id=pump-2" else b" "
+    body = (
+        part(recording, 'Content-Disposition: form-data; name="audio"; filename="a.wav"')
+        + part(machine, 'Content-Disposition: form-data; name="machine_id"')
+        + part(b"", 'Content-Disposition: form-data; name="channel"')
+        + b"--b--\r\n"
+    )
+    answer = client.post(f"/score{query}", content=body, headers={"Content-Type": "multipart/form-data; boundary=b"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["score"] == expected
+
+
+def test_a_machine_that_was_left_empty_is_asked_for(client: httpx.Client, recording: bytes) -> None:
+    answer = client.put("/score?machine_id=", content=recording)
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
+    assert "say which machine" in answer.json()["detail"]
+
+
 def test_what_leaves_a_doubt_is_refused_by_name(client: httpx.Client, recording: bytes) -> None:
     named = 'Content-Disposition: form-data; name="%s"; filename="%s"'
     text = 'Content-Disposition: form-data; name="%s"'

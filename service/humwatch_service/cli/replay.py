@@ -32,7 +32,7 @@ from humwatch_service.cli.given import on_disk
 from humwatch_service.cli.interruption import interruptible
 from humwatch_service.client import Backlog, LinkEvent, Patience, ServiceAddress, StreamClient
 from humwatch_service.errors import RequestInvalid, ServiceUnreachable
-from humwatch_service.protocol.messages import Bye, Hello, Score, ServerMessage
+from humwatch_service.protocol.messages import Bye, Hello, Score, ServerMessage, Warn
 from humwatch_service.sources.sequence import RecordingSequence
 
 PATIENCE: Final = Patience(first_s=10.0, lost_s=300.0)
@@ -190,6 +190,7 @@ class _Counter:
     def __init__(self, bar: Progress, recordings: RecordingSequence) -> None:
         self._bar = bar
         self._bytes_per_s = recordings.frame_bytes * recordings.rate_hz
+        self._said: set[str] = set()
 
     async def counted(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
         """Pass chunks on, and count them."""
@@ -198,10 +199,13 @@ class _Counter:
             self._bar.advance(self._bar.task_ids[0], len(chunk) / self._bytes_per_s)
 
     def message(self, message: ServerMessage) -> None:
-        """Show a score, with the state."""
+        """Show a score, with the state; say what the service warns of, each once."""
         if isinstance(message, Score):
             score = "no score yet" if message.score is None else f"score {message.score:.2f}"
             self._bar.update(self._bar.task_ids[0], description=f"{message.state}, {score}")
+        elif isinstance(message, Warn) and message.active and message.code not in self._said:
+            self._said.add(message.code)
+            say(f"warning: {message.code}: {message.message}")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from humwatch.text_files import read_text
 from humwatch_service.config import addresses
 from humwatch_service.config.addresses import Network, is_loopback
 from humwatch_service.config.machines import MachineSettings
-from humwatch_service.config.sources import SourceSettings
+from humwatch_service.config.sources import SourceSettings, check_folders
 from humwatch_service.config.webhooks import WebhookSettings
 from humwatch_service.cpu_allowance import cpu_allowance
 from humwatch_service.errors import ApiKeyRequired, SettingsInvalid
@@ -219,6 +219,12 @@ class Settings(BaseSettings):
         if any(len(key.get_secret_value()) < MIN_KEY_CHARACTERS for key in keys):
             raise ValueError(f"an API key has {MIN_KEY_CHARACTERS} characters at least (try `openssl rand -hex 24`)")
         return keys
+
+    @field_validator("sources")
+    @classmethod
+    def _folders_are_apart(cls, sources: tuple[SourceSettings, ...]) -> tuple[SourceSettings, ...]:
+        check_folders(sources)
+        return sources
 
     @field_validator("public_url")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -80,3 +81,21 @@ class LoopSource(_Table):
 
 SourceSettings = Annotated[SoundCardSource | FolderSource | LoopSource, Field(discriminator="kind")]
 """A table ``[[sources]]``."""
+
+
+def check_folders(sources: Sequence[SourceSettings]) -> None:
+    """Raise :class:`ValueError` for watched folders that are in each other's way."""
+    folders = [source for source in sources if isinstance(source, FolderSource)]
+    for number, source in enumerate(folders):
+        for other in folders[:number]:
+            if source.machine == other.machine:
+                raise ValueError(
+                    f"two watched folders are of {source.machine}, which is heard by one stream at a time:"
+                    " watch one folder that holds both, or links to them"
+                )
+            same = source.folder.absolute() == other.folder.absolute()
+            if same and (source.delete or other.delete):
+                raise ValueError(
+                    f"{source.folder} is watched for {other.machine} and {source.machine}: with `delete` one of them"
+                    " would delete what the other has not heard"
+                )

@@ -7,10 +7,11 @@ from typing import Final
 from humwatch_service.protocol.limits import EARLIEST_S
 from humwatch_service.protocol.messages import Warn
 from humwatch_service.streams.burst_repeat import Finding
-from humwatch_service.streams.sample_clock import Note
+from humwatch_service.streams.sample_clock import Note, can_be
 from humwatch_service.utc import utc_text
 
 _UNDATED: Final = "alarms are dated now, its seconds are kept in the history from a day ago on: say start_time_s"
+_FINER: Final = {"milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
 _WORDS: Final[dict[Note, str]] = {
     "clock_set": "the service's clock was set, or its box slept: the times of what comes follow it",
     "undated": f"the sound comes faster than time, and nobody said when it was recorded; {_UNDATED}",
@@ -26,6 +27,8 @@ def warning_of(note: Note) -> Warn:
 def ignored(time_s: float, now_s: float) -> Warn:
     """Return the message for a time, seconds since 1970, at which nothing can have been recorded."""
     why = "is before 1990" if time_s < EARLIEST_S else f"is after {utc_text(now_s)}, which it is by the service's clock"
+    if unit := next((unit for unit, factor in _FINER.items() if can_be(time_s / factor, now_s)), ""):
+        why += f" (a count of {unit}? it is in seconds)"
     message = f"start_time_s: the sound would be from {utc_text(time_s)}, which {why}; it is dated by its arrival"
     return Warn(code="start_time_ignored", message=message, active=True)
 

@@ -135,3 +135,33 @@ def test_beyond_loopback_a_key_is_needed(host: str) -> None:
 def test_loopback_needs_no_key(host: str) -> None:
     assert is_loopback(host)
     check_exposure(Settings(host=host))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        (("fan-1", "a", ""), ("fan-1", "b", ""), "two watched folders are of fan-1"),
+        (("fan-1", "a", "delete = true"), ("fan-2", "a", ""), "what the other has not heard"),
+        (("fan-1", "a", "channel = 0"), ("fan-2", "a", "channel = 1"), None),  # a stereo recorder between two machines
+        (("fan-1", "a", "delete = true"), ("fan-2", "a/b", "delete = true"), None),
+    ],
+)
+def test_watched_folders_that_are_in_each_others_way_are_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    first: tuple[str, str, str],
+    second: tuple[str, str, str],
+    reason: str | None,
+) -> None:
+    tables = [
+        f'[[sources]]\nkind = "folder"\nmachine = "{machine}"\nfolder = "{tmp_path / folder}"\n{more}\n'
+        for machine, folder, more in (first, second)
+    ]
+    file = tmp_path / "humwatch.toml"
+    file.write_text("".join(tables))
+    monkeypatch.setenv(CONFIG_VARIABLE, str(file))
+    if reason is None:
+        assert len(load_configuration().settings.sources) == 2
+        return
+    with pytest.raises(SettingsInvalid, match=reason):
+        load_configuration()

@@ -40,7 +40,7 @@ class FolderJournal:
         self._machine_id = source.machine
         self._folder = str(source.folder)
         self._series = series
-        self._doubt = ""
+        self._doubt = self._not_deleted = self._grown = ""
         self._others_told = False
         self._troubles_told: dict[str, str] = {}
 
@@ -117,6 +117,18 @@ class FolderJournal:
     def unreadable_now(self, path: str, reason: str) -> None:
         """Say that a file cannot be opened, which may pass."""
         _log.warning("recording cannot be read now", machine_id=self._machine_id, recording=path, reason=reason)
+
+    def grown(self, path: str) -> None:
+        """Say that a file became longer after it was heard, and is heard again; once of a name."""
+        if path != self._grown:
+            _log.warning("recording grew after it was heard", machine_id=self._machine_id, recording=path)
+        self._grown = path
+
+    def not_deleted(self, path: str, reason: str) -> None:
+        """Say that a recording that was heard cannot be deleted; once, as long as the reason stays."""
+        if reason != self._not_deleted:
+            _log.warning("recording not deleted", machine_id=self._machine_id, recording=path, reason=reason)
+        self._not_deleted = reason
 
     def look(self, scan: FolderScan) -> None:
         """Say once which files are no recordings, and which folders cannot be read."""

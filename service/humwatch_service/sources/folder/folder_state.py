@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+import os
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def shown(name: str) -> str:
+    """Return a name as JSON can hold it: bytes of another encoding than UTF-8 are replaced."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+ShownName = Annotated[str, AfterValidator(shown)]
 
 
 class FolderState(BaseModel):
@@ -11,7 +22,7 @@ class FolderState(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     machine_id: str = Field(description="machine whose sound it is")
-    folder: str = Field(description="the folder, as the settings name it")
+    folder: ShownName = Field(description="the folder, as the settings name it")
     recordings: dict[str, int] = Field(
         description="recordings that are done with: `heard`, or passed over as `existing` (there before the folder was"
         " watched), `empty`, `unreadable`, `unsupported` or `gone`"
@@ -21,8 +32,8 @@ class FolderState(BaseModel):
     written: int = Field(description="of these, how many are still written")
     unreadable_now: int = Field(description="of these, how many could not be opened and are tried again")
     others: int = Field(description="files that are no recordings, by their names")
-    other_names: list[str] = Field(description="a few of them")
-    unreadable_folders: dict[str, str] = Field(description="folders in it that cannot be read, and why")
+    other_names: list[ShownName] = Field(description="a few of them")
+    unreadable_folders: dict[ShownName, str] = Field(description="folders in it that cannot be read, and why")
     newest_recorded_s: float | None = Field(
         description="when the newest recording that was heard was taken, seconds since 1970 (UTC); null before any"
     )

@@ -111,6 +111,14 @@ class KnownFiles:
         row = self._rows.find_moved(self._key, file.identity) if self._signatures else None
         return row if row is not None and row.path != file.path and self._is_same(row, file) else None
 
+    def has_grown(self, file: FoundFile) -> bool:
+        """Return True for a file that was heard before, and became longer since."""
+        rows = self._rows.find(self._key, [file.path]).get(file.path, []) if self.has_name(file.path) else []
+        now = file.identity
+        return any(
+            row.outcome == "heard" and row.identity.inode == now.inode and row.identity.size < now.size for row in rows
+        )
+
     def fingerprint(self, path: str, size: int) -> bytes | None:
         """Return the digest of a file's begin, end and a few places between; None where it cannot be read."""
         try:

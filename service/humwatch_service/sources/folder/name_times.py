@@ -20,8 +20,10 @@ _JOIN = r"(?:[ _.\-]*T|[ _.\-]+at[ _.\-]+|[ _.\-]+|[^0-9]*/[^0-9]*)?"
 _TIME = (
     r"(?P<hour>\d{2}|\d(?=[-_.:h]))(?P<colon>[-_.:h/ ]?)(?P<minute>\d{2})(?:(?:(?P=colon)|m)(?P<second>\d{2})s?"
     r"(?:[.,]?(?P<fraction>\d{3}(?:\d{3})?)(?!\d))?)?(?: ?(?P<half>[AaPp][Mm])(?![A-Za-z]))?"
-    r" ?(?P<zone>Z|UTC|[+-]\d{2}:?\d{2})?(?!\d)"
+    r" ?(?P<zone>Z|UTC|[+-]\d{2}:?\d{2}|\+\d{2})?(?!\d)"
 )
+_CLOCK = r"(?P<hour>\d{2})(?P<colon>[-_.:])(?P<minute>\d{2})(?P=colon)(?P<second>\d{2})(?![\d:])"
+_DATE = r"(?<!\d)(?P<year>(?:19|20)\d{2})(?P<dash>[-_.]?)(?P<month>\d{2})(?P=dash)(?P<day>\d{2})(?!\d)"
 _YEAR_FIRST = re.compile(
     r"(?<!\d)(?P<year>(?:19|20)\d{2})(?P<dash>[-_./ ]?)(?P<month>\d{2})(?P=dash)(?P<day>\d{2})" + _JOIN + _TIME
 )
@@ -32,7 +34,17 @@ _SHORT = re.compile(
     r"(?<!\d)(?P<year>\d{2})(?P<month>\d{2})(?P<day>\d{2})[-_T ]"
     r"(?P<hour>\d{2})(?P<minute>\d{2})(?P<second>\d{2})?(?!\d)"
 )
-_EPOCH = re.compile(r"(?<![\d.])(\d{10}|\d{13}|\d{16}|\d{19})(\.\d+)?(?!\d)")
+_APART = re.compile(_DATE + r".*?[-_ T/]" + _CLOCK)
+"""A date and, behind other words, a time: ``2026-11-30-birdnet-13:45:00``, ``2026-11-30/001/dav/13.45.00``."""
+_HOUR_FOLDER = re.compile(
+    _DATE + r"/(?P<hour>\d{2})/(?:[^/]+/)?(?P<minute>\d{2})(?P<colon>[-_.:]?)(?P<second>\d{2})(?:\.\d+)?$"
+)
+_TIME_FIRST = re.compile(
+    r"(?<!\d)(?P<hour>\d{2})(?P<colon>[-_.:]?)(?P<minute>\d{2})(?P=colon)(?P<second>\d{2})[-_ T]+" + _DATE
+)
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_WORDS = re.compile(rf"(?<!\d)(\d{{1,2}})[-_. ]?({'|'.join(_MONTHS)})[a-z]*[-_., ]+(\d{{4}})(?!\d)", re.IGNORECASE)
+_EPOCH = re.compile(r"(?<!\d)(?<!\d\.)(\d{10}|\d{13}|\d{16}|\d{19})(\.\d+)?(?!\d)")
 _HEX_EPOCH = re.compile(r"[0-9A-Fa-f]{8}")
 
 
@@ -44,11 +56,13 @@ class NameTime:
         time_s: start of the recording, seconds since 1970.
         sure: False where the digits may be a counter as well.
         text: the part of the name that says so; two times of one text are of an hour that comes twice.
+        has_zone: True where it needs no zone, or says its own.
     """
 
     time_s: float
     sure: bool
     text: str
+    has_zone: bool = False
 
 
 def name_times(path: str, zone: tzinfo | None, now_s: float) -> Iterator[NameTime]:
@@ -59,11 +73,11 @@ def name_times(path: str, zone: tzinfo | None, now_s: float) -> Iterator[NameTim
         zone: zone of times that do not say theirs; None: local time of this machine.
         now_s: wall clock, seconds since 1970.
     """
-    stem = PurePosixPath(path).stem
+    stem = _in_digits(PurePosixPath(path).stem)
     yield from _dates(stem, zone)
     yield from _epochs(stem, now_s)
     if "/" in path:
-        yield from _dates(str(PurePosixPath(path).with_suffix("")), zone)
+        yield from _dates(_in_digits(str(PurePosixPath(path).with_suffix(""))), zone)
 
 
 def at_zone(when: datetime, zone: tzinfo | None) -> float:
@@ -83,6 +97,17 @@ def _dates(text: str, zone: tzinfo | None) -> Iterator[NameTime]:
         yield from _time_of(match, second, first, zone, sure=day_first)
     for match in _SHORT.finditer(text):
         yield from _time_of(match, match["month"], match["day"], zone, sure=match["second"] is not None)
+    for match in _APART.finditer(text):
+        sure = match["colon"] == ":" or text[match.start("hour") - 1] == "/"  # else it may be of another number
+        yield from _time_of(match, match["month"], match["day"], zone, sure=sure)
+    for pattern in (_HOUR_FOLDER, _TIME_FIRST):
+        for match in pattern.finditer(text):
+            yield from _time_of(match, match["month"], match["day"], zone, sure=bool(match["colon"]))
+
+
+def _in_digits(text: str) -> str:
+    """Write a day whose month is a word, as ``30-Nov-2026``, as ``2026-11-30``."""
+    return _WORDS.sub(lambda found: f"{found[3]}-{_MONTHS.index(found[2].lower()) + 1:02d}-{int(found[1]):02d}", text)
 
 
 def _time_of(match: re.Match[str], month: str, day: str, zone: tzinfo | None, *, sure: bool) -> Iterator[NameTime]:
@@ -101,7 +126,7 @@ def _time_of(match: re.Match[str], month: str, day: str, zone: tzinfo | None, *,
     fraction_s = int(fraction) / 10 ** len(fraction) if fraction else 0.0
     said = _zone_of(found.get("zone"), tee="T" in match[0])
     if said is not None:
-        yield NameTime(when.replace(tzinfo=said).timestamp() + fraction_s, sure, match[0])
+        yield NameTime(when.replace(tzinfo=said).timestamp() + fraction_s, sure, match[0], has_zone=True)
         return
     times = [at_zone(when.replace(fold=fold), zone) for fold in (0, 1)]
     for time_s in dict.fromkeys(times):  # two where the clock was put back: the file's own time tells which
@@ -114,7 +139,7 @@ def _zone_of(said: str | None, *, tee: bool) -> tzinfo | None:
         return None
     if said in ("Z", "UTC"):
         return UTC
-    hours, minutes = int(said[1:3]), int(said[-2:])
+    hours, minutes = int(said[1:3]), int(said[-2:]) if len(said) > 3 else 0
     if hours > 14 or minutes % 15 or not (tee or ":" in said):
         return None
     return timezone((1 if said[0] == "+" else -1) * timedelta(hours=hours, minutes=minutes))
@@ -125,8 +150,8 @@ def _epochs(stem: str, now_s: float) -> Iterator[NameTime]:
     for match in _EPOCH.finditer(stem):
         time_s = int(match[1]) / 10 ** (len(match[1]) - 10) + float(match[2] or 0.0)
         if FIRST_S <= time_s <= now_s + FUTURE_S:
-            yield NameTime(time_s, True, match[0])
+            yield NameTime(time_s, True, match[0], has_zone=True)
     if _HEX_EPOCH.fullmatch(stem):
         time_s = float(int(stem, 16))
         if FIRST_S <= time_s <= now_s + FUTURE_S:
-            yield NameTime(time_s, not stem.isdigit(), stem)
+            yield NameTime(time_s, not stem.isdigit(), stem, has_zone=True)

@@ -13,6 +13,10 @@ from humwatch_service.sources.folder.scan import FoundFile
 
 TimeOrigin = Literal["name", "bext", "file", "now"]
 
+HALF_HOUR_S: Final = 1_800.0
+MAX_HALVES: Final = 28
+SAME_S: Final = 10.0
+"""Distance of times that are the same, but for their zones: up to 14 h, in whole half hours."""
 NEAR_S: Final = 86_400.0
 """Distance from the file's own time within which that time decides between two readings of a name."""
 
@@ -24,7 +28,7 @@ class RecordedTime:
     Attributes:
         time_s: wall clock of its first sample, seconds since 1970.
         origin: what said so; ``now``: nothing that can be, so it ends when it was found.
-        doubt: why what stands before ``origin`` was not taken; empty where nothing spoke against it.
+        doubt: why what stands before ``origin`` was not taken, or what speaks against it; empty where nothing does.
     """
 
     time_s: float
@@ -61,8 +65,10 @@ class RecordedTimes:
             for found in self._of_name(path, started_s, now_s):
                 wrong = _wrong(found.time_s, now_s)
                 if not wrong:
-                    return RecordedTime(found.time_s, "name", "; ".join(doubts))
-                doubts.append(f"the time in its name {wrong}")
+                    known = not found.has_zone and head.length_s is not None
+                    return RecordedTime(found.time_s, "name", _zone_doubt(found.time_s - started_s) if known else "")
+                zone = "" if found.has_zone or found.time_s < now_s else ": is `time_zone` right?"
+                doubts.append(f"the time in its name {wrong}{zone}")
                 break
         if self._source == "auto" and head.made is not None:
             made_s = at_zone(head.made, self._zone)
@@ -92,6 +98,15 @@ class RecordedTimes:
         twice = [time for time in found if time.text == found[0].text]  # the hour when the clock was put back
         nearest = min(twice, key=lambda time: abs(time.time_s - started_s), default=None)
         return found if nearest is None or abs(nearest.time_s - started_s) > NEAR_S else [nearest]
+
+
+def _zone_doubt(apart_s: float) -> str:
+    """Return what speaks against the zone of a name's time: the file's own is whole half hours from it."""
+    halves = round(apart_s / HALF_HOUR_S)
+    if not 1 <= abs(halves) <= MAX_HALVES or abs(apart_s - halves * HALF_HOUR_S) > SAME_S:
+        return ""
+    side = "before" if halves < 0 else "after"
+    return f"the time in its name is taken, {abs(halves) / 2:g} h {side} the file's own: is `time_zone` right?"
 
 
 def _wrong(time_s: float, now_s: float) -> str:

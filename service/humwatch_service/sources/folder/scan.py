@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from humwatch.audio.files import is_system_folder
 from humwatch_service.errors import FileUnreadable
 from humwatch_service.sources.folder.file_names import is_recording_name
 from humwatch_service.storage.folder_records import FileIdentity
+from humwatch_service.storage.folder_rows import ROWS_TOGETHER
 
 HOT_S: Final = 3.0
 """Time for which a folder that changed is listed: file systems count the time of a change in up to 2 s."""
@@ -228,3 +230,10 @@ class FolderScan:
 
     def _unreadable(self, error: OSError) -> FileUnreadable:
         return FileUnreadable(f"{self._root} cannot be read: {error.strerror}")
+
+
+def together(found: Iterable[FoundFile]) -> Iterator[list[FoundFile]]:
+    """Yield files, as many at a time as are written together."""
+    files = iter(found)
+    while some := list(islice(files, ROWS_TOGETHER)):
+        yield some

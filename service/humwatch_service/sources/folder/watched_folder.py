@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from datetime import datetime, tzinfo
 from datetime import time as clock_time
-from itertools import islice
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -19,11 +18,11 @@ from humwatch_service.sources.folder.folder_state import FolderState
 from humwatch_service.sources.folder.known_files import KnownFiles
 from humwatch_service.sources.folder.name_times import at_zone
 from humwatch_service.sources.folder.recorded_time import RecordedTimes
-from humwatch_service.sources.folder.scan import FolderScan, FoundFile, LookInterval
+from humwatch_service.sources.folder.scan import FolderScan, FoundFile, LookInterval, together
 from humwatch_service.sources.folder.time_extent import TimeExtent
 from humwatch_service.sources.folder.waiting_files import WaitingFile, WaitingFiles
 from humwatch_service.storage.folder_records import FileIdentity, FileOutcome, FileRow, FolderPart, KeptFolder
-from humwatch_service.storage.folder_rows import ROWS_TOGETHER, FolderRows
+from humwatch_service.storage.folder_rows import FolderRows
 
 RETRY_S: Final = 60.0
 """Time after which a file that could not be opened is tried again."""
@@ -128,6 +127,8 @@ class WatchedFolder:
         """Make a recording a part of a stream, and keep that, before any of its sound is sent."""
         recorded_s = self._dated(file, samples / rate_hz)
         part = FolderPart(number, file.path, file.identity, stream_id, start_sample, samples, rate_hz, recorded_s)
+        if self._files.has_grown(file.found):
+            self._journal.grown(file.path)
         fingerprint = self._files.fingerprint(file.path, file.identity.size)
         row = FileRow(file.path, file.identity, "heard", time.time(), recorded_s, fingerprint)
         self._rows.assign(self._key, part, row)
@@ -178,9 +179,8 @@ class WatchedFolder:
     def advance(self, stream_id: str, scored_until: int, done: Iterable[FolderPart]) -> None:
         """Keep how far a stream was scored; parts that are done with need not be sent again, and may be deleted."""
         parts = list(done)
-        if self.source.delete:
-            for part in parts:
-                self._delete(part)
+        for part in filter(self.has, parts if self.source.delete else ()):
+            self._delete(part.path)
         self._rows.advance(self._key, stream_id, scored_until, [part.number for part in parts])
 
     def state(self) -> FolderState:
@@ -234,7 +234,7 @@ class WatchedFolder:
     def _look_first(self) -> None:
         device = self._scan.device()
         passed, extent = 0, TimeExtent(self._times)
-        for found in _together(self._scan.whole(self._is_new)):
+        for found in together(self._scan.whole(self._is_new)):
             old = [file for file in found if self._is_passed_over(file)]
             now_s = time.time()
             self._files.note([FileRow(file.path, file.identity, "existing", now_s) for file in old])
@@ -265,12 +265,12 @@ class WatchedFolder:
         self._journal.look(self._scan)
 
     def _take(self, found: Iterable[FoundFile]) -> None:
-        for files in _together(file for file in found if self._waiting.has_room_for(file)):
+        for files in together(file for file in found if self._waiting.has_room_for(file)):
             new, known = self._files.resolve(files)
             self._waiting.add(new)
             for row in known:
                 if self.source.delete and row.outcome == "heard" and not self._rows.is_part(self._key, row.identity):
-                    self.path_of(row.path).unlink(missing_ok=True)
+                    self._delete(row.path)
 
     def _is_new(self, path: str, identity: FileIdentity) -> bool:
         return not (self._files.knows(path, identity) or path in self._waiting or path in self._troubled)
@@ -288,13 +288,9 @@ class WatchedFolder:
             start_s = end_s
         return min(start_s, latest_s)
 
-    def _delete(self, part: FolderPart) -> None:
-        if self.has(part):
-            self.path_of(part.path).unlink(missing_ok=True)
-
-
-def _together(found: Iterable[FoundFile]) -> Iterator[list[FoundFile]]:
-    """Yield files, as many at a time as are written together."""
-    files = iter(found)
-    while some := list(islice(files, ROWS_TOGETHER)):
-        yield some
+    def _delete(self, path: str) -> None:
+        """Delete a recording that was heard; one that cannot be deleted stays, and is not heard again."""
+        try:
+            self.path_of(path).unlink(missing_ok=True)
+        except OSError as error:
+            self._journal.not_deleted(path, error.strerror or str(error))

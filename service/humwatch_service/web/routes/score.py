@@ -100,7 +100,7 @@ class _Scoring:
     def __init__(self, request: Request, machine_id: str | None, channel: int | None, *, picture: bool) -> None:
         self._request = request
         self._service: Service = service_of(request)
-        self._machine_id = machine_id
+        self._machine_id = machine_id or None
         self._channel = channel
         self._picture = picture
         self._started_s = time.perf_counter()
@@ -157,6 +157,7 @@ class _Scoring:
         unknown = sorted(set(fields) - {"machine_id", "channel"})
         if unknown:
             raise RequestInvalid(f"the form has an unknown field {unknown[0][:40]!r}")
+        fields = {name: value for name, value in fields.items() if value.strip()}  # inputs that were left empty
         machine_id = fields.get("machine_id", self._machine_id)
         if self._machine_id is not None and machine_id != self._machine_id:
             raise RequestInvalid("two different machine ids were sent")

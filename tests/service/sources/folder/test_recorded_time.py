@@ -56,6 +56,17 @@ def taken(path: str, *, zone: str = "UTC", head: FileHead = TEN_S, modified_s: f
         ("2026/11/30/134500.wav", "2026-11-30T13:45:00"),
         ("2026-11-30/cam-13-45-00.wav", "2026-11-30T13:45:00"),
         ("20261130/13/45.wav", "2026-11-30T13:45:00"),
+        ("2026-11-30-birdnet-13:45:00.wav", "2026-11-30T13:45:00"),  # BirdNET-Pi
+        ("Wind_Mill-80-2026-11-30-birdnet-RTSP_1-13:45:00.wav", "2026-11-30T13:45:00"),
+        ("2026-11-30/001/dav/13/13.45.00-13.46.00[M][0@0][0].wav", "2026-11-30T13:45:00"),  # Dahua
+        ("2026-11-30/13/yard_2/45.07.mp4", "2026-11-30T13:45:07"),  # Frigate
+        ("2026-11-30/mic 2/13-45-00.wav", "2026-11-30T13:45:00"),
+        ("13-45-00_2026-11-30.wav", "2026-11-30T13:45:00"),
+        ("30-Nov-2026_13-45-00.wav", "2026-11-30T13:45:00"),
+        ("Monday 3 August 2026 13:45:00.wav", "2026-08-03T13:45:00"),
+        ("20261130T144500+01.wav", "2026-11-30T13:45:00"),
+        ("fan.1796046300.wav", "2026-11-30T13:45:00"),
+        ("camera-1796046300.25-ab12.wav", "2026-11-30T13:45:00.250"),
         ("2026/11/30/20251231_235959.wav", "2025-12-31T23:59:59"),  # the name before the folders
     ],
 )
@@ -76,6 +87,10 @@ def test_names_of_recorders_say_when_a_recording_was_taken(path: str, said: str)
         "9999999999.wav",
         "000123.wav",
         "2611301345.wav",
+        "2026-11-30_unit_12-34-56.wav",
+        "2026-11-30_b8:27:eb:12:34:56.wav",  # a network address
+        "134500_20261130.wav",
+        "20261130/13/0007.wav",
     ],
 )
 def test_counters_are_no_times(path: str) -> None:
@@ -86,6 +101,8 @@ def test_digits_that_may_be_a_counter_are_a_time_where_the_file_agrees() -> None
     said_s = at("2026-11-30T13:45:00")
     assert taken("20261130_1345.wav", modified_s=said_s + 20) == said_s
     assert taken("231130_1345.mp3", modified_s=at("2023-11-30T13:45:30")) == at("2023-11-30T13:45:00")
+    assert taken("20261130/13/4500.wav", modified_s=said_s + 20) == said_s
+    assert taken("134500_20261130.wav", modified_s=said_s + 20) == said_s
     assert taken("59121530.WAV", modified_s=0x59121530 + 15.0) == 0x59121530
 
 
@@ -107,7 +124,9 @@ def test_times_that_cannot_be_are_not_taken_and_say_why() -> None:
     assert (never_set.origin, never_set.time_s) == ("file", COPIED_S - 10.0)
     assert "never set" in never_set.doubt
     early = times.of("20261201_090000.wav", TEN_S, COPIED_S, NOW_S)
-    assert (early.origin, "future" in early.doubt) == ("file", True)
+    assert (early.origin, "future: is `time_zone` right" in early.doubt) == ("file", True)
+    assert "time_zone" not in never_set.doubt
+    assert "time_zone" not in times.of("20261201T090000Z.wav", TEN_S, COPIED_S, NOW_S).doubt
     nothing = times.of("rec_1.wav", TEN_S, 315_532_800.0, NOW_S)  # 1980, as on a card of a recorder without a clock
     assert (nothing.origin, nothing.time_s) == ("now", NOW_S - 10.0)
     assert "never set" in nothing.doubt
@@ -146,3 +165,20 @@ def test_a_bext_chunk_without_a_date_says_nothing(tmp_path: Path, date: bytes) -
     path = tmp_path / "odd.wav"
     path.write_bytes(b"RIFF\0\0\0\0WAVEbext" + struct.pack("<I", len(bext)) + bext)
     assert read_head(path, path.stat().st_size) == FileHead(None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "apart_s", "hint"),
+    [
+        ("20261130_080000.wav", 5 * 3_600.0, "5 h before"),  # a recorder in New York, a service in UTC
+        ("20261130_080000.wav", -3_600.0 + 4.0, "1 h after"),
+        ("20261130_080000.wav", 5 * 3_600.0 + 300.0, ""),  # copied later
+        ("20261130_080000.wav", 2.0, ""),
+        ("20261130T080000Z.wav", 5 * 3_600.0, ""),
+    ],
+)
+def test_names_in_another_zone_than_the_files_own_times_are_named(name: str, apart_s: float, hint: str) -> None:
+    said_s = at("2026-11-30T08:00:00")
+    found = RecordedTimes("auto", ZoneInfo("UTC")).of(name, TEN_S, said_s + 10.0 + apart_s, NOW_S)
+    assert (found.origin, found.time_s) == ("name", said_s)
+    assert (hint in found.doubt and "time_zone" in found.doubt) if hint else not found.doubt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
@@ -506,3 +507,42 @@ def test_recordings_that_were_deleted_and_come_again_are_deleted_again(box: Box)
     os.utime(path, (1_790_000_000, 1_790_000_000))
     assert box.heard() == []
     assert not path.exists()
+
+
+def test_recordings_that_cannot_be_deleted_are_heard_once_and_said_once(
+    box: Box, said: Callable[[str], Records], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    box.start(delete=True)
+    box.record("1.wav"), box.record("2.wav")
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert box.heard() == ["1.wav", "2.wav"]
+    box.folder.advance("stream", 2 * RATE_HZ, box.folder.open().parts)
+    assert box.folder.open().parts == ()
+    box.start(delete=True)
+    assert box.heard() == []
+    assert [record["reason"] for record in said("recording not deleted")] == ["Read-only file system"]
+
+
+def test_names_in_another_encoding_are_heard_and_shown(box: Box) -> None:
+    name = os.fsdecode(b"M\xfcller 1.wav")
+    box.record("x.wav").rename(box.spool / name)
+    (box.spool / os.fsdecode(b"B\xfcro.txt")).touch()
+    assert box.heard() == [name]
+    box.start()
+    assert box.heard() == []
+    assert "B\ufffdro.txt" in box.folder.state().model_dump_json()
+
+
+def test_a_recording_that_grew_after_it_was_heard_is_said(box: Box, said: Callable[[str], Records]) -> None:
+    path = box.record("1.wav", seconds=1.0)
+    assert box.heard() == ["1.wav"]
+    for seconds in (2.0, 3.0):
+        box.record("1.wav", seconds=seconds)
+        assert box.heard() == ["1.wav"]
+    path.unlink()
+    box.record("2.wav").rename(path)  # shorter, and another file
+    assert box.heard() == ["1.wav"]
+    assert [record["recording"] for record in said("recording grew after it was heard")] == ["1.wav"]
