@@ -56,10 +56,13 @@ class Row:
     at: int = CLIP
 
 
-def hole(at_s: float, seconds: float, *, held: bool = False) -> Callable[[Sound], Sound]:
+def hole(at_s: float, seconds: float, *, held: bool = False, dithered: bool = False) -> Callable[[Sound], Sound]:
     def put(sound: Sound) -> Sound:
-        start = round(at_s * RATE_HZ)
-        sound[start : start + round(seconds * RATE_HZ)] = sound[max(0, start - 1)] if held else 0.0
+        start, samples = round(at_s * RATE_HZ), round(seconds * RATE_HZ)
+        sound[start : start + samples] = sound[max(0, start - 1)] if held else 0.0
+        if dithered:
+            noise = np.random.default_rng(7).uniform(-0.5, 0.5, (2, samples)).sum(axis=0)
+            sound[start : start + samples] = np.round(noise) / 2**15
         return sound
 
     return put
@@ -87,6 +90,7 @@ ROWS = [
     Row("nothing", lambda sound: sound, set(), clips=CLIPS),
     Row("a hole of zeros for 60 ms", hole(14.3, 0.06), {"drop_outs"}),
     Row("a hole of zeros for 250 ms", hole(14.3, 0.25), {"drop_outs"}),
+    Row("250 ms of dither in place of sound", hole(14.3, 0.25, dithered=True), {"drop_outs"}),
     Row("the last sample held for 400 ms", hole(14.3, 0.4, held=True), {"drop_outs"}),
     Row("the first 250 ms are zeros", hole(0.0, 0.25), {"drop_outs"}, at=0),
     Row("the last 100 ms are zeros", hole(10.0 * CLIPS - 0.1, 0.1), {"drop_outs"}, clips=CLIPS, at=(CLIPS - 1) * CLIP),

@@ -122,7 +122,7 @@ def nothing_above(limit_hz: float, needed_hz: float) -> str:
 def holes_text(spans: Sequence[tuple[int, int]], rate_hz: int) -> str:
     """Return the text for holes, first sample and one past the last of each: how many, how long, and where."""
     total_ms = sum(end - start for start, end in spans) / rate_hz * 1000.0
-    return f"{len(spans)} hole(s) of one value of {total_ms:.0f} ms together"
+    return f"{len(spans)} hole(s) of {total_ms:.0f} ms together"
 
 
 class Stretch(NamedTuple):

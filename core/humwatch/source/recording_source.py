@@ -140,7 +140,8 @@ class RecordingSource:
 
     @property
     def _short_holes(self) -> list[Span]:
-        return [one for one in sorted(self._holes.items()) if self._length_s([one]) < STUCK_SECONDS]
+        holes = sorted(self._holes.items())
+        return [one for one in holes if self._length_s([one]) < STUCK_SECONDS or not self._reaches_stuck(one)]
 
     def _reaches_stuck(self, span: Span) -> bool:
         """Return True if a value that stays is in a span: it is quiet without the machine."""
