@@ -279,3 +279,19 @@ def test_a_hole_does_not_hide_a_fault() -> None:
     assert result.state == "alarm"
     assert "drop_outs" in {one.code for one in result.warnings}
     assert result.worst.start_sample >= 15 * RATE_HZ
+
+
+def test_sound_that_ends_at_a_wall_for_a_while_is_named_though_the_rest_is_whole() -> None:
+    narrow = once_at(8_000)(np.tile(normal(), 2))
+    result = score(np.concatenate([narrow, np.tile(normal(), 4)]))
+    assert "bandwidth_limited" in {one.code for one in result.warnings}
+    assert result.worst.start_sample >= len(narrow) - RATE_HZ
+
+
+@pytest.mark.parametrize("order", [2, 3])
+def test_a_microphone_that_hears_less_the_higher_the_sound_has_no_wall(order: int) -> None:
+    """12 and 18 dB an octave from 4 kHz on, as a muffled one does; it is judged by what is left."""
+    frequencies_hz = np.fft.rfftfreq(len(normal()), 1 / RATE_HZ)
+    response = 1.0 / np.sqrt(1.0 + (frequencies_hz / 4_000.0) ** (2 * order))
+    sound = np.fft.irfft(np.fft.rfft(normal()) * response, len(normal()))
+    assert "bandwidth_limited" not in {one.code for one in score(sound).warnings}
