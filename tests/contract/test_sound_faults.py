@@ -56,10 +56,13 @@ class Row:
     at: int = CLIP
 
 
-def hole(at_s: float, seconds: float, *, held: bool = False) -> Callable[[Sound], Sound]:
+def hole(at_s: float, seconds: float, *, held: bool = False, dithered: bool = False) -> Callable[[Sound], Sound]:
     def put(sound: Sound) -> Sound:
-        start = round(at_s * RATE_HZ)
-        sound[start : start + round(seconds * RATE_HZ)] = sound[max(0, start - 1)] if held else 0.0
+        start, samples = round(at_s * RATE_HZ), round(seconds * RATE_HZ)
+        sound[start : start + samples] = sound[max(0, start - 1)] if held else 0.0
+        if dithered:
+            noise = np.random.default_rng(7).uniform(-0.5, 0.5, (2, samples)).sum(axis=0)
+            sound[start : start + samples] = np.round(noise) / 2**15
         return sound
 
     return put
@@ -87,6 +90,7 @@ ROWS = [
     Row("nothing", lambda sound: sound, set(), clips=CLIPS),
     Row("a hole of zeros for 60 ms", hole(14.3, 0.06), {"drop_outs"}),
     Row("a hole of zeros for 250 ms", hole(14.3, 0.25), {"drop_outs"}),
+    Row("250 ms of dither in place of sound", hole(14.3, 0.25, dithered=True), {"drop_outs"}),
     Row("the last sample held for 400 ms", hole(14.3, 0.4, held=True), {"drop_outs"}),
     Row("the first 250 ms are zeros", hole(0.0, 0.25), {"drop_outs"}, at=0),
     Row("the last 100 ms are zeros", hole(10.0 * CLIPS - 0.1, 0.1), {"drop_outs"}, clips=CLIPS, at=(CLIPS - 1) * CLIP),
@@ -275,3 +279,19 @@ def test_a_hole_does_not_hide_a_fault() -> None:
     assert result.state == "alarm"
     assert "drop_outs" in {one.code for one in result.warnings}
     assert result.worst.start_sample >= 15 * RATE_HZ
+
+
+def test_sound_that_ends_at_a_wall_for_a_while_is_named_though_the_rest_is_whole() -> None:
+    narrow = once_at(8_000)(np.tile(normal(), 2))
+    result = score(np.concatenate([narrow, np.tile(normal(), 4)]))
+    assert "bandwidth_limited" in {one.code for one in result.warnings}
+    assert result.worst.start_sample >= len(narrow) - RATE_HZ
+
+
+@pytest.mark.parametrize("order", [2, 3])
+def test_a_microphone_that_hears_less_the_higher_the_sound_has_no_wall(order: int) -> None:
+    """12 and 18 dB an octave from 4 kHz on, as a muffled one does; it is judged by what is left."""
+    frequencies_hz = np.fft.rfftfreq(len(normal()), 1 / RATE_HZ)
+    response = 1.0 / np.sqrt(1.0 + (frequencies_hz / 4_000.0) ** (2 * order))
+    sound = np.fft.irfft(np.fft.rfft(normal()) * response, len(normal()))
+    assert "bandwidth_limited" not in {one.code for one in score(sound).warnings}

@@ -103,7 +103,7 @@ def unusual_level(level_dbfs: float, low_dbfs: float, high_dbfs: float) -> str |
         return None
     return (
         f"the level is {level_dbfs:.1f} dBFS, that of the calibration clips {low_dbfs:.1f} to {high_dbfs:.1f} dBFS:"
-        " has the microphone or its gain changed?"
+        " has the microphone, its gain or the unit of its samples changed?"
     )
 
 
@@ -121,14 +121,14 @@ def nothing_above(limit_hz: float, needed_hz: float) -> str:
     """Return the message for sound that ends at a frequency, whatever its rate says."""
     return (
         f"nothing above {limit_hz:.0f} Hz is there to be heard, whatever the sample rate says, and the model listens up"
-        f" to {needed_hz:.0f} Hz: the sound had a lower rate once, or was cut by a codec"
+        f" to {needed_hz:.0f} Hz: the sound had a lower rate once, was cut by a codec, or the microphone is muffled"
     )
 
 
 def holes_text(spans: Sequence[tuple[int, int]], rate_hz: int) -> str:
     """Return the text for holes, first sample and one past the last of each: how many, how long, and where."""
     total_ms = sum(end - start for start, end in spans) / rate_hz * 1000.0
-    return f"{len(spans)} hole(s) of one value of {total_ms:.0f} ms together"
+    return f"{len(spans)} hole(s) of {total_ms:.0f} ms together"
 
 
 class Stretch(NamedTuple):

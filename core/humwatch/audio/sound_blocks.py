@@ -10,6 +10,7 @@ import numpy as np
 
 from humwatch.arrays import Float32, Float64
 from humwatch.audio.quality import CLIP_LEVEL, MIN_DBFS, SILENT_DBFS, Stretch, StretchFinder, level_dbfs
+from humwatch.audio.still_holes import StillHoles
 
 BLOCKS_A_SECOND: Final = 10
 
@@ -31,10 +32,10 @@ FLAT_DROP: Final = 4.0
 
 
 class Hole(NamedTuple):
-    """A stretch of one value for ``HOLE_SECONDS`` or more, beside sound that moved.
+    """A stretch of one value, or of rounding noise, for ``HOLE_SECONDS`` or more, beside sound that moved.
 
     Attributes:
-        value: value of its samples.
+        value: value of its samples; 0 of rounding noise.
         start: index of its first sample in the block; negative where it began before.
         samples: its length so far, samples.
         beside_dbfs: level of the sound right beside it.
@@ -124,13 +125,20 @@ class BlockMeter:
         self._hole = max(2, math.ceil(rate_hz * HOLE_SECONDS))
         self._beside = min(self._size, max(BESIDE_SAMPLES, math.ceil(rate_hz * BESIDE_SECONDS)))
         self._finder = StretchFinder(self._least)
+        self._still_holes = StillHoles(rate_hz, least=self._hole)
+        self.silent_below(SILENT_DBFS)
         self.reset()
+
+    def silent_below(self, level_dbfs: float) -> None:
+        """Take the level below which no machine can be heard, dBFS: for holes that are filled with rounding noise."""
+        self._still_holes.silent_below(level_dbfs)
 
     def reset(self) -> None:
         """Forget all samples."""
         self._open: Float32 = np.zeros(0, np.float32)
         self._last: Float32 | None = None
         self._finder.reset()
+        self._still_holes.reset()
         self._measured_samples = 0
         self._goes_on: tuple[float | None] | None = None
         self._first: Stretch | None = None
@@ -147,6 +155,7 @@ class BlockMeter:
         rest, self._open = self._open, np.zeros(0, np.float32)
         blocks = self._measured(rest, rest.size) if rest.size else []
         self._finder.reset()
+        self._still_holes.reset()
         return blocks
 
     def _measured(self, mono: Float32, size: int) -> list[SoundBlock]:
@@ -195,6 +204,8 @@ class BlockMeter:
             if end == rows.size:
                 self._goes_on = (beside_dbfs,)
         self._add_first_hole(holes, rows)
+        for found, beside_dbfs in self._still_holes.push(rows.ravel()):
+            self._add_hole(holes, found, size, beside_dbfs)
         return longest, held, holes, beside
 
     def _add_hole(self, holes: list[tuple[Hole, ...]], found: Stretch, size: int, beside_dbfs: float) -> None:

@@ -79,6 +79,7 @@ class SourceHealth:
         """Compare levels with those of another calibration from now on."""
         self._levels_dbfs = level_dbfs_low, level_dbfs_high
         self.silent_dbfs = silent_below(level_dbfs_low, full_scale=self._full_scale)
+        self._meter.silent_below(self.silent_dbfs)
         loud_samples = self._least_sound + self._rate_hz / BLOCKS_A_SECOND
         self._loud_square = 2.0 * 10 ** (self.silent_dbfs / 10) * loud_samples
         self._faults: tuple[FaultReport, ...] | None = None
@@ -235,7 +236,8 @@ class SourceHealth:
 
     def _missing(self) -> str | None:
         held = self._window.held_stretches
-        holes = [(start, end) for start, end in self.holes() if end - start < STUCK_SECONDS * self._rate_hz]
+        stuck = standstill(self._window.longest_stretch() / self._rate_hz) is not None
+        holes = [one for one in self.holes() if not stuck or one[1] - one[0] < STUCK_SECONDS * self._rate_hz]
         gaps = [loss.samples for loss in self._window.losses if loss.samples]
         overflows = sum(loss.overflows for loss in self._window.losses)
         parts = [

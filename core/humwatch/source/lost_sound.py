@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from humwatch.audio.sound_blocks import SoundBlock, SoundSums
@@ -48,7 +48,18 @@ def holes_in(blocks: Collection[SoundBlock], ends: Collection[int]) -> list[tupl
             if bounds.hold(hole.value, hole.beside_dbfs):
                 at = end - block.n + hole.start
                 found[at] = max(found.get(at, 0), at + hole.samples)
-    return sorted(found.items())
+    return _joined(found)
+
+
+def _joined(spans: Mapping[int, int]) -> list[tuple[int, int]]:
+    """Return spans in order, those that overlap as one: zeros amid rounding noise are found twice."""
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(spans.items()):
+        if joined and start < joined[-1][1]:
+            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        else:
+            joined.append((start, end))
+    return joined
 
 
 def held_in(blocks: Collection[SoundBlock]) -> int:

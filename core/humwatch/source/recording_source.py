@@ -55,6 +55,7 @@ class RecordingSource:
         self._off: list[Span] = []
         self._silent: list[Span] = []
         self._unlimited: list[Span] = []
+        self._missing_band: str | None = None
         self._stuck: list[Span] = []
         self._holes: dict[int, int] = {}
         self._short: dict[int, int] = {}
@@ -71,8 +72,7 @@ class RecordingSource:
     def hear(self, windows: Float32, span: Span) -> None:
         """Take the windows of a step, float32 (n, frames, n_mels) in dB, and the samples that they are of."""
         self._health.hear(windows)
-        if self._health.missing_band_text is not None:
-            _add(self._unlimited, span)
+        self._note_band_limit(span)
 
     def finish(self) -> None:
         """Take the end of the recording."""
@@ -80,8 +80,7 @@ class RecordingSource:
             self._follow(self._rest)
             self._rest = np.zeros(0, np.float32)
         self._health.settle()
-        if self._health.missing_band_text is not None:
-            _add(self._unlimited, (0, self._monitor.position))
+        self._note_band_limit((0, self._monitor.position))
         rest = self._health.finish()
         if rest is not None:
             self._note(rest, self._monitor.position)
@@ -113,7 +112,7 @@ class RecordingSource:
         holes = self._short_holes
         silent = silence(everything.level_dbfs, self._health.silent_dbfs)
         found: list[tuple[WarningCode, str | None]] = [
-            ("bandwidth_limited", self._health.missing_band_text if self._unlimited else None),
+            ("bandwidth_limited", self._missing_band),
             (
                 "silent",
                 silent or (f"nothing is heard for {self._length_s(self._silent):.1f} s" if self._silent else None),
@@ -140,7 +139,8 @@ class RecordingSource:
 
     @property
     def _short_holes(self) -> list[Span]:
-        return [one for one in sorted(self._holes.items()) if self._length_s([one]) < STUCK_SECONDS]
+        holes = sorted(self._holes.items())
+        return [one for one in holes if self._length_s([one]) < STUCK_SECONDS or not self._reaches_stuck(one)]
 
     def _reaches_stuck(self, span: Span) -> bool:
         """Return True if a value that stays is in a span: it is quiet without the machine."""
@@ -151,6 +151,12 @@ class RecordingSource:
             block = self._health.newest
             if block is not None and quantum.stop - quantum.start == self._monitor.quantum_samples:
                 self._note(block, self._monitor.position)
+
+    def _note_band_limit(self, span: Span) -> None:
+        found = self._health.missing_band_text
+        if found is not None:
+            self._missing_band = found
+            _add(self._unlimited, span)
 
     def _note(self, block: SoundBlock, end: int) -> None:
         self._blocks.append(block)

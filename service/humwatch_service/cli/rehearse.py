@@ -122,11 +122,13 @@ def _text(rehearsal: Rehearsal) -> str:
     head = f"{rehearsal.machine_id}, model version {rehearsal.version}, {_duration(rehearsal.heard_s)} of sound"
     rates = [_rated("alarms", rehearsal.alarm_rate), _rated("warnings besides", rehearsal.warning_rate)]
     shares = [(state, f"{share:.3%}") for state, share in rehearsal.states.items()]
+    faults = [(code, f"{share:.3%}") for code, share in rehearsal.faults.items()]
     parts = [
         f"{head}\nrule: {rule}",
         table_text(("", "number", "a day", "90 % interval"), rates),
         _clips_over(rehearsal.clips_over),
         table_text(("state", "share of the time"), shares),
+        table_text(("fault of the sound", "named for"), faults) if faults else "",
         _episodes("alarm", rehearsal.alarms),
         _episodes("warning", rehearsal.warnings),
         _insertions(rehearsal.insertions),

@@ -15,6 +15,7 @@ from humwatch.arrays import Float32
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor
 from humwatch.live.step import LiveStep
+from humwatch.source.faults import SourceFault
 from humwatch_service.live.alarm_machine import alarm_machine
 from humwatch_service.rehearsal.report import Episode
 from humwatch_service.sources.looped import LoopedRecording
@@ -69,6 +70,7 @@ class RehearsalPlayer:
         self._on_played = on_played
         self._on_score = on_score
         self._state_s: defaultdict[MachineState, float] = defaultdict(float)
+        self._faults_s: defaultdict[SourceFault, float] = defaultdict(float)
         self._scored_s = self._over_s = 0.0
         self._alarm: _OpenEpisode | None = None
         self._shown: _OpenEpisode | None = None
@@ -92,6 +94,12 @@ class RehearsalPlayer:
         total = sum(self._state_s.values())
         return {state: seconds / total for state, seconds in self._state_s.items() if seconds}
 
+    def fault_shares(self) -> dict[SourceFault, float]:
+        """Return the share of the time for which each fault of the sound was named, the longest first."""
+        total = sum(self._state_s.values())
+        longest_first = sorted(self._faults_s.items(), key=lambda item: -item[1])
+        return {code: seconds / total for code, seconds in longest_first if seconds}
+
     def share_over(self) -> float | None:
         """Return the share of the scored time over the alarm level; None if nothing was scored."""
         return self._over_s / self._scored_s if self._scored_s else None
@@ -100,6 +108,8 @@ class RehearsalPlayer:
         for step in steps:
             if step.observation is not None:
                 self._observe(step.observation)
+                for fault in step.faults:
+                    self._faults_s[fault.code] += step.observation.audio_s
                 self._watch(step, step.observation.score)
 
     def _observe(self, observation: Observation) -> None:

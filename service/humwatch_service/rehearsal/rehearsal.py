@@ -71,6 +71,7 @@ def rehearse(
         alarm_rate=poisson_rate(len(player.alarms), heard_s=heard_s, distinct_s=distinct_s),
         warning_rate=poisson_rate(len(player.warnings), heard_s=heard_s, distinct_s=distinct_s),
         states=player.state_shares(),
+        faults=player.fault_shares(),
         clips_over=clips_over(model, player.share_over()),
         insertions=tuple(insertions),
     )

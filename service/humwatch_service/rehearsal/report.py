@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from humwatch.alarm.events import MachineState
 from humwatch.alarm.rule import AlarmRule
 from humwatch.detectors.normal_level import CONFIDENCE
+from humwatch.source.faults import SourceFault
 
 DAY_S: Final = 86_400.0
 
@@ -75,6 +76,9 @@ class Rehearsal(ReportPart):
     alarm_rate: Rate
     warning_rate: Rate
     states: dict[MachineState, float] = Field(description="share of the time in each state")
+    faults: dict[SourceFault, float] = Field(
+        description="share of the time for which each fault of the sound was named (docs/sources.md)"
+    )
     clips_over: ClipsOver
     insertions: tuple[Insertion, ...]
 

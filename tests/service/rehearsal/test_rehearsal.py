@@ -129,6 +129,21 @@ def test_normal_sound_raises_nothing_and_says_what_the_model_expects(model: Live
     assert told.alarm_rate.high_a_day == pytest.approx(2.9957 * 86_400 / 15, rel=1e-4)
 
 
+def test_faults_of_the_sound_are_told_with_how_long_they_were_named(
+    model: LiveModel, files: dict[str, Path], tmp_path: Path
+) -> None:
+    """Else a rehearsal of a dead channel is unknown from end to end, and nobody says why."""
+    assert rehearse(model, QUICK, looped(files["a"]), heard_s=9.0).faults == {}
+    sound = samples_of(files["a"], files["b"])
+    sound[6 * RATE_HZ : 6 * RATE_HZ + 1_600] = 0.0
+    soundfile.write(tmp_path / "hole.wav", sound, RATE_HZ)
+    soundfile.write(tmp_path / "dead.wav", 0.0 * sound, RATE_HZ)
+    assert list(rehearse(model, QUICK, looped(tmp_path / "hole.wav"), heard_s=15.0).faults) == ["drop_outs"]
+    dead = rehearse(model, QUICK, looped(tmp_path / "dead.wav"), heard_s=15.0)
+    assert dead.states == {"unknown": 1.0}
+    assert dead.faults["silent"] > 0.5
+
+
 def test_what_is_inserted_is_detected_or_missed(model: LiveModel, files: dict[str, Path]) -> None:
     recording = looped(files["a"], files["b"])
     inserted = [looped(files["fault"]), looped(files["other"])]
