@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from humwatch.arrays import Float32, Float64
-from humwatch.audio.quality import Stretch, StretchFinder, dbfs
+from humwatch.audio.quality import Stretch, StretchFinder, level_dbfs
 
 STILL_PEAK_DB: Final = 6.0
 """Peaks of a hole over the level below which no machine can be heard: 3 steps of 16 bits, where dither reaches 1."""
@@ -68,13 +68,13 @@ class StillHoles:
         goes_on, self._goes_on = self._goes_on, None
         for stretch in self._finder.push(np.where(np.abs(samples) <= self._peak, np.float32(0.0), np.float32(np.nan))):
             before = around[max(0, held + stretch.start - self._beside) : max(0, held + stretch.start)]
-            level_dbfs = self._broken_off(before.astype(np.float64))
+            beside_dbfs = self._broken_off(before.astype(np.float64))
             if stretch.start <= -self._least:  # a hole already
-                level_dbfs = goes_on
-            if level_dbfs is not None:
-                found.append((stretch, level_dbfs))
+                beside_dbfs = goes_on
+            if beside_dbfs is not None:
+                found.append((stretch, beside_dbfs))
             if stretch.end == samples.size:
-                self._goes_on = level_dbfs
+                self._goes_on = beside_dbfs
         self._still = bool(abs(float(samples[-1])) <= self._peak)
         self._before = around[-self._kept :].copy()
         return found
@@ -88,11 +88,11 @@ class StillHoles:
         """Return the level of the sound right before a stretch; None where it did not break off."""
         if before.size < self._beside:
             return None
-        level_dbfs, end_dbfs = _level_dbfs(before), _level_dbfs(before[-self._break :])
+        beside_dbfs, end_dbfs = _moving_dbfs(before), _moving_dbfs(before[-self._break :])
         peak_dbfs = 20.0 * math.log10(self._peak)
-        broke = level_dbfs >= peak_dbfs + BESIDE_DB and end_dbfs >= peak_dbfs + BREAK_DB
-        return level_dbfs if broke else None
+        broke = beside_dbfs >= peak_dbfs + BESIDE_DB and end_dbfs >= peak_dbfs + BREAK_DB
+        return beside_dbfs if broke else None
 
 
-def _level_dbfs(wide: Float64) -> float:
-    return dbfs(float(wide @ wide) / wide.size - (float(wide.sum()) / wide.size) ** 2)
+def _moving_dbfs(wide: Float64) -> float:
+    return level_dbfs(wide.size, float(wide.sum()), float(wide @ wide))
