@@ -29,6 +29,9 @@ def _pattern(*parts: bytes | int | Collection[int]) -> tuple[_Allowed, ...]:
     return tuple(allowed())
 
 
+_WAVS: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64")
+_FORM: Final = b"WAVE"
+_WAV_BYTES: Final = 12
 _XING: Final = [
     _pattern(b"\xff", {0xFA, 0xFB, 0xF2, 0xF3, 0xE2, 0xE3}, 2 + side_bytes, tag)
     for side_bytes in (32, 17, 9)
@@ -36,7 +39,7 @@ _XING: Final = [
 ]
 
 _PATTERNS: Final[tuple[tuple[str, tuple[_Allowed, ...]], ...]] = (
-    *(("WAV", _pattern(name, 4, b"WAVE")) for name in (b"RIFF", b"RIFX", b"RF64", b"BW64")),
+    *(("WAV", _pattern(name, 4, _FORM)) for name in _WAVS),
     ("Wave64", _pattern(b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb")),
     ("FLAC", _pattern(b"fLaC", {0x00, 0x80}, b"\0\0\x22")),
     ("Ogg", _pattern(b"OggS\0", range(8), b"\0" * 8)),
@@ -91,15 +94,19 @@ def refused_text(container: str) -> str:
 
 
 class StreamHead:
-    """First bytes behind ``hello`` or ``position``: held back while they may be a file's, refused if they are."""
+    """First bytes behind ``hello`` or ``position``: held back while they may be a file's, refused if they are.
+
+    The header of a WAV file is refused wherever it comes: recordings that are sent one behind the other.
+    """
 
     def __init__(self) -> None:
         self._held: bytes | None = b""
+        self._last = b""
 
     def push(self, data: bytes) -> bytes:
         """Add bytes; return those that are samples. Raises :class:`StreamInvalid` where they begin a file."""
         if self._held is None:
-            return data
+            return self._without_header(data)
         held = self._held + data
         sniffed = sniff(held)
         if sniffed.container is not None:
@@ -108,7 +115,17 @@ class StreamHead:
             self._held = held
             return b""
         self._held = None
-        return held
+        return self._without_header(held)
+
+    def _without_header(self, data: bytes) -> bytes:
+        seen = self._last + data
+        at = seen.find(_FORM)
+        while at >= 0:
+            if at >= 8 and seen[at - 8 : at - 4] in _WAVS:
+                raise StreamInvalid("the header of another WAV file comes within the samples, and is no sound")
+            at = seen.find(_FORM, at + 1)
+        self._last = seen[-_WAV_BYTES + 1 :]
+        return data
 
     def rest(self) -> bytes:
         """Return what is held back, as no more of it comes: they are samples."""

@@ -96,7 +96,21 @@ def test_what_is_held_back_at_the_end_is_sound() -> None:
     head = StreamHead()
     assert head.push(b"RIFF") == b""
     assert head.rest() == b"RIFF"
-    assert head.push(b"RIFF....WAVE") == b"RIFF....WAVE", "behind its first bytes a stream is sound"
+    assert head.push(b"#!AMR\n") == b"#!AMR\n", "behind its first bytes a stream is sound"
+
+
+@pytest.mark.parametrize("size", [1, 7, 11, 5_000])
+def test_the_header_of_a_wav_file_is_named_within_the_samples(size: int) -> None:
+    samples = np.random.default_rng(3).integers(0, 256, 2_000, np.uint8).tobytes()
+    data = samples + WRITTEN["wav"][1]
+    head, passed = StreamHead(), b""
+    with pytest.raises(StreamInvalid, match="another WAV file"):
+        for at in range(0, len(data), size):
+            passed += head.push(data[at : at + size])
+    assert samples.startswith(passed[: len(samples)])
+    assert len(passed) < len(samples) + 12
+    near = b"WAVE" + b"RIFF....WAV" + b"WAVE"
+    assert StreamHead().push(samples + near) == samples + near
 
 
 def test_no_more_is_held_back_than_the_longest_header() -> None:
