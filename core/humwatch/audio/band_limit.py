@@ -37,7 +37,7 @@ LEAST_STEPS: Final = 3
 
 
 class BandLimit:
-    """Windows of log-mel frames in, the frequency above which nothing is there out; keeps the spectra of a few steps."""
+    """Windows of log-mel frames in, the frequency above which nothing is there out; keeps a few steps' spectra."""
 
     def __init__(
         self, spec: FeatureSpec, bands: Int64, *, normal_db: Float64 | None = None, least_steps: int = LEAST_STEPS
