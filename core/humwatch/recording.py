@@ -25,7 +25,9 @@ COARSE_BITS = 12
 """Samples of fewer bits than this, and than those of calibration, are too coarse to judge."""
 
 
-IN_PLACES: Final[frozenset[WarningCode]] = frozenset({"silent", "stuck", "drop_outs", "not_running"})
+IN_PLACES: Final[frozenset[WarningCode]] = frozenset(
+    {"bandwidth_limited", "silent", "stuck", "drop_outs", "not_running"}
+)
 """Warnings about places of a recording: clips that reach into one are not judged, the others are."""
 
 

@@ -14,13 +14,15 @@ import pytest
 import soundfile
 from scipy.signal import firwin, lfilter, resample_poly
 
-from humwatch import LiveModel, LiveMonitor, OnnxPredictor, read_bundle
+from humwatch import AlarmRule, LiveModel, LiveMonitor, OnnxPredictor, read_bundle
 from humwatch.bundle.bundle import Bundle
 from humwatch.calibration.collector import NormalCollector
 from humwatch.calibration.plan import CollectionPlan
 from humwatch.errors import CalibrationError
 from humwatch.normal_recording import NormalSurvey, RecordingInput, analyse, normal_clips
 from humwatch.recording import RecordingScore
+from humwatch_service.rehearsal.rehearsal import rehearse
+from humwatch_service.sources.looped import LoopedRecording
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "fan-id_00"
@@ -286,6 +288,21 @@ def test_sound_that_ends_at_a_wall_for_a_while_is_named_though_the_rest_is_whole
     result = score(np.concatenate([narrow, np.tile(normal(), 4)]))
     assert "bandwidth_limited" in {one.code for one in result.warnings}
     assert result.worst.start_sample >= len(narrow) - RATE_HZ
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 11_025, 12_000])
+def test_a_wall_that_begins_amid_the_sound_raises_no_alarm(rate_hz: int, tmp_path: Path) -> None:
+    """As when a gateway changes its codec, or a folder holds recordings of two programs."""
+    whole = np.tile(normal(), 3)
+    sound = np.concatenate([whole, once_at(rate_hz)(whole)])
+    result = score(sound)
+    assert result.state == "normal"
+    assert "bandwidth_limited" in {one.code for one in result.warnings}
+    soundfile.write(tmp_path / "both.wav", sound, RATE_HZ)
+    loop = LoopedRecording([tmp_path / "both.wav"], channel=None, default_channel=0)
+    heard = rehearse(LiveModel(bundle(), predictor()), AlarmRule(), loop, heard_s=60.0)
+    assert heard.alarms == ()
+    assert heard.faults["bandwidth_limited"] > 0.4
 
 
 @pytest.mark.parametrize("order", [2, 3])

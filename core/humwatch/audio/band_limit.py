@@ -31,12 +31,13 @@ BELOW: Final = 1.25
 LOWEST_HZ: Final = 1_500.0
 LEARNT_SHARE: Final = 0.9
 """A wall this far up what the model listens to may be that of a recorder of the model's own rate: it is learnt."""
-WINDOW_STEPS: Final = 10
+WINDOW_STEPS: Final = 4
+"""Short, so that a wall that begins amid a stream is named before the default rule alarms (5 s)."""
 LEAST_STEPS: Final = 3
 
 
 class BandLimit:
-    """Windows of log-mel frames in, the frequency above which nothing is there out; keeps ten steps' spectra."""
+    """Windows of log-mel frames in, the frequency above which nothing is there out; keeps a few steps' spectra."""
 
     def __init__(
         self, spec: FeatureSpec, bands: Int64, *, normal_db: Float64 | None = None, least_steps: int = LEAST_STEPS

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 
 import numpy as np
 
 from humwatch.arrays import Float32
+from humwatch.audio.band_limit import WINDOW_STEPS
 from humwatch.audio.levels import SecondLevels
 from humwatch.audio.quality import (
     STUCK_SECONDS,
@@ -56,6 +58,7 @@ class RecordingSource:
         self._silent: list[Span] = []
         self._unlimited: list[Span] = []
         self._missing_band: str | None = None
+        self._heard: deque[Span] = deque(maxlen=WINDOW_STEPS)
         self._stuck: list[Span] = []
         self._holes: dict[int, int] = {}
         self._short: dict[int, int] = {}
@@ -72,7 +75,8 @@ class RecordingSource:
     def hear(self, windows: Float32, span: Span) -> None:
         """Take the windows of a step, float32 (n, frames, n_mels) in dB, and the samples that they are of."""
         self._health.hear(windows)
-        self._note_band_limit(span)
+        self._heard.append(span)
+        self._note_band_limit((self._heard[0][0], span[1]))
 
     def finish(self) -> None:
         """Take the end of the recording."""
@@ -80,7 +84,8 @@ class RecordingSource:
             self._follow(self._rest)
             self._rest = np.zeros(0, np.float32)
         self._health.settle()
-        self._note_band_limit((0, self._monitor.position))
+        if not self._unlimited:  # too short to have said so before
+            self._note_band_limit((0, self._monitor.position))
         rest = self._health.finish()
         if rest is not None:
             self._note(rest, self._monitor.position)
@@ -153,6 +158,7 @@ class RecordingSource:
                 self._note(block, self._monitor.position)
 
     def _note_band_limit(self, span: Span) -> None:
+        """Leave out what a band limit was found in."""
         found = self._health.missing_band_text
         if found is not None:
             self._missing_band = found

@@ -75,7 +75,7 @@ def test_sound_that_is_as_in_the_calibration_has_no_limit(sound: np.ndarray) -> 
 
 def test_one_sound_that_reaches_higher_shows_that_there_is_no_wall(sound: np.ndarray) -> None:
     cut = lfilter(firwin(511, 3_400, fs=16_000), 1, sound)
-    cut[80_000:80_400] += np.random.default_rng(5).normal(0.0, 0.05, 400)
+    cut[120_000:120_400] += np.random.default_rng(5).normal(0.0, 0.05, 400)
     assert limit(rounded(cut)) is None
 
 
