@@ -48,5 +48,5 @@ def _folder() -> timeseries.Panel:
     )
     outcomes = f"60 * sum by (outcome) (rate(humwatch_folder_recordings_total{{{MACHINE}}}[$__rate_interval]))"
     late = f"60 * rate(humwatch_folder_late_recordings_total{{{MACHINE}}}[$__rate_interval])"
-    waiting = Query(f"humwatch_folder_waiting_recordings{{{MACHINE}}}", "waiting (recordings)")
+    waiting = Query(f"humwatch_folder_recordings_pending{{{MACHINE}}}", "waiting (recordings)")
     return graph(text, Query(outcomes, "{{outcome}}"), Query(late, "late"), waiting).min(0)
