@@ -74,6 +74,11 @@ kind = "loop"
 machine = "{pump}"
 files = [{pump_files}]
 
+[[sources]]
+kind = "folder"
+machine = "{pump}"
+folder = "{spool}"
+
 [[webhooks]]
 name = "maintenance"
 url = "{hook}/hook"
@@ -102,8 +107,12 @@ def _service(folder: Path, port: int, hook: str) -> Iterator[subprocess.Popen[by
     pump_files = sorted(sounds.glob("*.wav"))
     files = {"fan_files": fan_files, "press_files": [*pump_files[:2], *[silence] * 5], "pump_files": pump_files[:1]}
     # one recording: from one to the next the machine runs at another speed, which is heard as a drift
+    spool = folder / "spool"  # nothing comes into it: its series are there all the same
+    spool.mkdir()
     listed = {name: ", ".join(f'"{path}"' for path in paths) for name, paths in files.items()}
-    (folder / "humwatch.toml").write_text(CONFIG.format(fan=FAN, press=PRESS, pump=PUMP, hook=hook, **listed))
+    (folder / "humwatch.toml").write_text(
+        CONFIG.format(fan=FAN, press=PRESS, pump=PUMP, hook=hook, spool=spool, **listed)
+    )
     settings = {"config": folder / "humwatch.toml", "models_dir": models, "state_dir": folder / "state", "port": port}
     settings |= {"api_keys": KEY, "webhook_hosts": hook.removeprefix("http://")}
     clean = {name: value for name, value in os.environ.items() if not name.startswith("HUMWATCH_")}
