@@ -92,7 +92,7 @@ def test_a_plan_shows_its_minutes_its_stages_and_for_whom_it_waits(
     assert grave(page) == []
 
 
-def test_an_odd_minute_is_heard_and_thrown_out(window: Any, house: House, odd: dict[str, Any], expect: Any) -> None:
+def an_odd_minute_is_heard_and_thrown_out(window: Any, house: House, odd: dict[str, Any], expect: Any) -> None:
     numbers = [minute["number"] for minute in odd["odd_minutes"]]
     assert ODD in numbers
     page = window.open(f"{house.url}#/machines/{MACHINE}", width=360)
@@ -111,11 +111,10 @@ def test_an_odd_minute_is_heard_and_thrown_out(window: Any, house: House, odd: d
     expect(panel_of(page)).to_contain_text(f"minute {ODD} (Ada threw it out)")
     assert not is_too_wide(page)
     assert grave(page) == []
+    page.close()
 
 
-def test_a_stage_that_is_accepted_watches_provisionally(
-    window: Any, house: House, odd: dict[str, Any], expect: Any
-) -> None:
+def a_stage_that_is_accepted_watches_provisionally(window: Any, house: House, expect: Any) -> None:
     version = progress(house)["stages"][-1]["version"]
     page = window.open(f"{house.url}#/machines/{MACHINE}", width=360)
     panel_of(page).get_by_role("button", name=f"Accept version {version}").click()
@@ -129,9 +128,11 @@ def test_a_stage_that_is_accepted_watches_provisionally(
     assert grave(tiles) == []
     assert not is_too_wide(page)
     assert grave(page) == []
+    page.close()
+    tiles.close()
 
 
-def test_it_is_finished_and_says_what_it_made(window: Any, house: House, odd: dict[str, Any], expect: Any) -> None:
+def it_is_finished_and_says_what_it_made(window: Any, house: House, expect: Any) -> None:
     window.expected.append(r"404 .*calibration$")
     page = window.open(f"{house.url}#/machines/{MACHINE}")
     panel_of(page).get_by_role("button", name="Finish now").click()
@@ -141,3 +142,12 @@ def test_it_is_finished_and_says_what_it_made(window: Any, house: House, odd: di
     expect(panel_of(page).get_by_role("button", name="Start a commissioning")).to_be_visible()
     expect(page.locator(".head")).not_to_contain_text("provisionally")
     assert house.status()["commissioned"] is False
+
+
+def test_an_operator_throws_out_accepts_and_finishes(
+    window: Any, house: House, odd: dict[str, Any], expect: Any
+) -> None:
+    """One test, as each step needs those before it, and tests of a file may run in other processes."""
+    an_odd_minute_is_heard_and_thrown_out(window, house, odd, expect)
+    a_stage_that_is_accepted_watches_provisionally(window, house, expect)
+    it_is_finished_and_says_what_it_made(window, house, expect)
