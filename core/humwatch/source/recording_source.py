@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from humwatch.arrays import Float32
+from humwatch.arrays import Float32, Int64
 from humwatch.audio.band_limit import WINDOW_STEPS
 from humwatch.audio.levels import SecondLevels
 from humwatch.audio.quality import (
@@ -62,6 +62,7 @@ class RecordingSource:
         self._stuck: list[Span] = []
         self._holes: dict[int, int] = {}
         self._short: dict[int, int] = {}
+        self._bounds: list[tuple[WarningCode, Int64]] | None = None  # of each fault, until more is known
 
     def push(self, mono: Float32) -> None:
         """Take float32 (n,)."""
@@ -94,10 +95,13 @@ class RecordingSource:
         quiet = self._monitor.position - round(self._monitor.quiet_s * self._rate_hz), self._monitor.position
         if self._monitor.running is not False and self._monitor.stopping and not self._reaches_stuck(quiet):
             _add(self._off, quiet)
+        self._bounds = None
 
     def reasons(self, start: int, end: int) -> tuple[WarningCode, ...]:
         """Return why the samples from ``start`` to before ``end`` cannot be judged; empty where they can."""
-        return tuple(code for code, spans in self._spans() if any(one < end and other > start for one, other in spans))
+        if self._bounds is None:
+            self._bounds = [(code, np.array(spans)) for code, spans in self._spans() if spans]
+        return tuple(code for code, spans in self._bounds if ((spans[:, 0] < end) & (spans[:, 1] > start)).any())
 
     @property
     def level_dbfs(self) -> float:
@@ -159,12 +163,14 @@ class RecordingSource:
 
     def _note_band_limit(self, span: Span) -> None:
         """Leave out what a band limit was found in."""
+        self._bounds = None
         found = self._health.missing_band_text
         if found is not None:
             self._missing_band = found
             _add(self._unlimited, span)
 
     def _note(self, block: SoundBlock, end: int) -> None:
+        self._bounds = None
         self._blocks.append(block)
         self._holes.update(self._health.holes())
         if block.held:
