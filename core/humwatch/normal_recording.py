@@ -170,13 +170,14 @@ def normal_clips(
     if on_warning is not None:
         for warning in analysed.warnings:
             on_warning(warning)
+    level_dbfs, quietest_dbfs = source.level_dbfs, source.quietest_dbfs
     return [
         NormalClip(
             name,
             whole[number],
-            source.level_dbfs,
+            level_dbfs,
             analysed.sample_bits,
-            source.quietest_dbfs,
+            quietest_dbfs,
             clip_lines(analysed.blocks, spec, number * size),
         )
         for number in clean
