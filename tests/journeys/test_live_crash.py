@@ -251,6 +251,8 @@ def test_killed_right_after_each_order(service: Service, sounds: Sounds) -> None
             assert (await order(http, f"{machine}:in-service")).json()["state"] != "normal"
             service.strike()
             await service.restart(http)
+            # What is shown may be of the life before: its last message told the state of the order.
+            await plant.until(lambda: len(plant.connections) == service.lives)
             await plant.until(lambda: shown(plant) == "off")
             assert (await order(http, f"{machine}:unshelve")).json()["shelf"] is None
             assert (await order(http, f"{machine}:run-state", running=True)).status_code == 200
@@ -258,6 +260,7 @@ def test_killed_right_after_each_order(service: Service, sounds: Sounds) -> None
             await service.restart(http)
             now = await status(http)
             assert (now["shelf"], now["run_signal"], now["out_of_service"]) == (None, True, None)
+            await plant.until(lambda: len(plant.connections) == service.lives)
             await plant.until(lambda: shown(plant) == "alarm")
             await cleared(plant)
             assert await kinds(http) == [
