@@ -147,7 +147,7 @@ class ScaleJob:
         lines = [job._lines for job in jobs if job._lines is not None]
         slopes, levels = np.stack([one.values for one in some]), np.stack([one.signed for one in some])
         judgements = judged(sets, slopes, levels, rhythms or None, lines or None)
-        return [job._judged(*both) for job, *both in zip(jobs, some, judgements, strict=True)]
+        return [job._judged(one, found) for job, one, found in zip(jobs, some, judgements, strict=True)]
 
     def _plain(self, pooled: Pooled) -> ScaleScore:
         """Score by a profile or an error alone."""

@@ -47,7 +47,7 @@ from humwatch_service.storage.records import split_alarm_id
 from humwatch_service.storage.state_folder import StateFolder
 from humwatch_service.streams.audio_ring import Sound
 from humwatch_service.streams.clock_watch import ClockWatch
-from humwatch_service.streams.executor import PriorityExecutor
+from humwatch_service.streams.workers import StreamWorkers
 from humwatch_service.telemetry.tracing import Tracing, past_span
 from humwatch_service.viewers.broadcast import Broadcast
 from humwatch_service.web.access import ApiKeys
@@ -232,7 +232,7 @@ def _live(
         return LiveModel(loaded.bundle, counted_predictor(loaded.predictor, loaded.manifest.machine_id, metrics, load))
 
     machines = LiveMachines(settings, models, recorder, gauges, make_model=make_model)
-    executor = PriorityExecutor(settings.stream_workers, around=tracing.batch if tracing.follows_batches else None)
+    workers = StreamWorkers(settings.stream_workers, around=tracing.batch if tracing.follows_batches else None)
     metrics.live.watch(lambda: len(machines.fed), lambda: machines.waiting_s, lambda: recorder.unsaved)
     metrics.live.watch_load(
         load.share, lambda: load.lateness_s, lambda: load.throttled, budget_s=settings.stream_latency_s
@@ -242,7 +242,7 @@ def _live(
         machines=machines,
         admission=StreamAdmission(
             settings,
-            executor,
+            workers,
             load,
             observer_for=lambda machine: StreamRecorder(machine, recorder, metrics, load),
             live=lambda: len(machines.fed),
@@ -253,7 +253,7 @@ def _live(
         ),
         recorder=recorder,
         load=load,
-        executor=executor,
+        workers=workers,
         overload=OverloadWatch(
             load, metrics.live, lambda: machines.fed, relieve=shadows.relieve, throttled_s=ControlGroup().throttled_s
         ),

@@ -112,7 +112,7 @@ def _shares(parts: Sequence[Float64], squared: Float64, above: Float64) -> Float
     shares = np.zeros_like(parts[0])
     for share, part, total in zip(above, parts, totals, strict=True):
         shares += share[:, None] * part / total[:, None]
-    found: Float64 = shares / sum(above)[:, None]
+    found: Float64 = shares / (above[0] + above[1])[:, None]
     return found
 
 

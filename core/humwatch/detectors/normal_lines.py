@@ -179,13 +179,14 @@ class NormalLines:
 
     @cached_property
     def _line_test(self) -> tuple[Float64, Float64, Float64]:
-        """Mean and standard deviation of the peak features, (2, points), and 1.0 where a line is, else 0.0, (points,)."""
+        """Mean and std of the peak features, (2, points) each, and 1.0 where a line is, else 0.0, (points,)."""
         is_line = self.mean[PEAKS][1] >= MIN_PROMINENCE_DB
         return self.mean[PEAKS], np.sqrt(self.variance[PEAKS]), is_line.astype(np.float64)
 
     def raw_scores(self, clip: ClipLines) -> Float64:
         """Return drift, speed and missing line of a clip: float64 (3,); ``NEUTRAL`` for one that cannot be judged."""
-        return raw_scores([self], [clip])[0]
+        scores: Float64 = raw_scores([self], [clip])[0]
+        return scores
 
     def explain(self, clip: ClipLines, which: LineScore) -> LineFinding:
         """Return the lines and the shift behind a raw score; None for what is unknown or cannot be judged."""

@@ -119,7 +119,8 @@ class NormalProfile:
         The complete decomposition of Alcala and Qin (2009); the sum is the squared :meth:`distance`. A band
         that was not observed (NaN) counts as normal.
         """
-        return contributions([self], profile[None])[0]
+        shares: Float64 = contributions([self], profile[None])[0]
+        return shares
 
     def distances(self, profiles: Float64) -> Float64:
         """Return :meth:`distance` of each of several profiles, float64 (n, bands): float64 (n,)."""

@@ -193,13 +193,14 @@ def _weighted(scoring: ScoringSpec, some: Sequence[Sequence[EvidenceBlock]]) -> 
     weights = scoring.pooling.weights(ranking)  # (streams, windows)
     parts: list[Float64] = []
     start = 0
-    for layout, run in groupby(zip(*some, strict=True), lambda blocks: blocks[0].layout):
+    for _, run in groupby(zip(*some, strict=True), lambda blocks: blocks[0].layout):
         together = list(run)  # (blocks, streams)
         end = start + sum(blocks[0].windows for blocks in together)
         shape = len(some), len(together), 1, together[0][0].windows
         parts.append(_products(weights[:, start:end].reshape(shape), [block.evidence for block in chain(*together)]))
         start = end
-    return np.add.reduce(np.concatenate(parts, axis=2), axis=2)
+    sums: Float64 = np.add.reduce(np.concatenate(parts, axis=2), axis=2)
+    return sums
 
 
 def _products(weights: Float64, evidence: Sequence[Evidence]) -> Float64:

@@ -18,12 +18,12 @@ from humwatch_service.live.load import Load
 from humwatch_service.live.machine import LiveMachine
 from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
 from humwatch_service.protocol.messages import FLOAT_FORMATS, FORMAT_BITS, Hello, Limits, Warn
-from humwatch_service.streams.executor import PriorityExecutor
 from humwatch_service.streams.sample_clock import SampleClock
 from humwatch_service.streams.stream import LiveStream
 from humwatch_service.streams.stream_items import StreamFormat
 from humwatch_service.streams.stream_parties import Connection, StreamObserver
 from humwatch_service.streams.stream_start import start_of
+from humwatch_service.streams.workers import StreamWorkers
 
 RESUME_GRACE_S: Final = 30.0
 """Time for which a stream without a connection keeps its place, unless it was given up."""
@@ -52,7 +52,7 @@ class StreamAdmission:
     def __init__(
         self,
         settings: Settings,
-        executor: PriorityExecutor,
+        workers: StreamWorkers,
         load: Load,
         *,
         observer_for: Callable[[LiveMachine], StreamObserver],
@@ -66,7 +66,7 @@ class StreamAdmission:
 
         Args:
             settings: limits, and the rule of who owns a machine.
-            executor: workers of the streams.
+            workers: workers of the streams.
             load: load of the service.
             observer_for: maker of the observer of a machine's stream.
             live: count of the streams that connections feed.
@@ -76,7 +76,7 @@ class StreamAdmission:
             on_refusal: callback for refusals for want of room.
         """
         self._settings = settings
-        self._executor = executor
+        self._workers = workers
         self._load = load
         self._observer_for = observer_for
         self._live = live
@@ -215,7 +215,7 @@ class StreamAdmission:
             scored_until=scored_until,
             clock=SampleClock(form.rate_hz, start.anchor, claim=start.claim, length_s=start.length_s),
             buffer_s=self._settings.stream_buffer_s,
-            executor=self._executor,
+            workers=self._workers,
         )
         stream.join_s = hello.join_s
         machine.begin_stream(stream)

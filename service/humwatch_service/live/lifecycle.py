@@ -17,7 +17,7 @@ from humwatch_service.live.periodic import PeriodicTasks
 from humwatch_service.live.recorder import MachineRecorder
 from humwatch_service.live.session import StreamSession
 from humwatch_service.metrics.live import LiveMetrics
-from humwatch_service.streams.executor import PriorityExecutor
+from humwatch_service.streams.workers import StreamWorkers
 
 CLOSE_S: Final = 3.0
 """Time that a stream gets to score what was taken, when the service stops."""
@@ -32,7 +32,7 @@ class LiveParts:
         admission: admission of streams.
         recorder: recorder of what machines do.
         load: load of the service.
-        executor: workers that score.
+        workers: workers that score.
         overload: watch over the load.
         periodic: periodic work.
         metrics: metrics of live streams.
@@ -43,7 +43,7 @@ class LiveParts:
     admission: StreamAdmission
     recorder: MachineRecorder
     load: Load
-    executor: PriorityExecutor
+    workers: StreamWorkers
     overload: OverloadWatch
     periodic: PeriodicTasks
     metrics: LiveMetrics
@@ -74,6 +74,6 @@ class LiveParts:
         await run_in_threadpool(self._close)
 
     def _close(self) -> None:
-        self.executor.shutdown(wait=True)
+        self.workers.close()
         self.conclude()
         self.recorder.close(self.machines.all())

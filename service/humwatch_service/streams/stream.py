@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from humwatch.arrays import Float32
 from humwatch.errors import HumwatchError
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor
-from humwatch.live.step import LiveStep
+from humwatch.together import Work
 from humwatch_service.errors import InternalError
 from humwatch_service.protocol.messages import Bye, ServerMessage
 from humwatch_service.streams.arrival_clock import ArrivalClock
@@ -26,7 +26,6 @@ from humwatch_service.streams.arrival_dating import ArrivalDating
 from humwatch_service.streams.audio_ring import SoundRing
 from humwatch_service.streams.burst_repeat import BurstStart
 from humwatch_service.streams.clock_notes import warning_of
-from humwatch_service.streams.executor import CATCH_UP_S, PriorityExecutor
 from humwatch_service.streams.sample_clock import Anchor, SampleClock
 from humwatch_service.streams.stream_buffer import StreamBuffer
 from humwatch_service.streams.stream_items import (
@@ -44,16 +43,17 @@ from humwatch_service.streams.stream_items import (
 )
 from humwatch_service.streams.stream_parties import Connection, StreamObserver
 from humwatch_service.streams.stream_scorer import MonitoredChannel, StreamScorer, merged
+from humwatch_service.streams.workers import CATCH_UP_S, StreamWorkers
 from humwatch_service.telemetry.logs import event_logger
 
 _log = event_logger("humwatch.live")
 
 
 class LiveStream:
-    """One stream: buffer, clocks and scorer, and the task that hands batches to workers. Belongs to the event loop.
+    """One stream: buffer, clocks and scorer, whose batches it hands to workers. Belongs to the event loop.
 
-    ``time_of``, ``publish`` and ``put_from_any_thread`` may be called from any thread, ``latency_s`` and ``ring`` are
-    for the worker that has the stream's batch; the parts say of themselves to whom they belong.
+    ``time_of``, ``publish`` and ``put_from_any_thread`` may be called from any thread, ``note``, ``latency_s`` and
+    ``ring`` are for the worker that has the stream's batch; the parts say of themselves to whom they belong.
 
     Attributes:
         form: format of the stream.
@@ -79,7 +79,7 @@ class LiveStream:
         scored_until: int = 0,
         clock: SampleClock,
         buffer_s: float,
-        executor: PriorityExecutor,
+        workers: StreamWorkers,
     ) -> None:
         """Begin a stream, without a model until :meth:`put` brings one.
 
@@ -91,7 +91,7 @@ class LiveStream:
             scored_until: first sample that was not scored before a restart.
             clock: wall clock of its samples.
             buffer_s: sound that may wait, seconds.
-            executor: workers that score batches.
+            workers: workers that score batches.
         """
         self.form = form
         self.scored_until = scored_until
@@ -103,8 +103,8 @@ class LiveStream:
         self.burst: BurstStart | None = None
         self.given_up = False
         self.failure: HumwatchError | None = None
-        self._monitored = MonitoredChannel(form)
-        self.buffer = StreamBuffer(form.rate_hz, buffer_s)
+        self.monitored = MonitoredChannel(form)
+        self.buffer = StreamBuffer(form.rate_hz, buffer_s, on_due=self._hand_over)
         self.clock = clock
         self._dating = ArrivalDating(self.buffer, clock, form.rate_hz)
         self._to_date = clock.newest.source == "arrival"
@@ -113,12 +113,12 @@ class LiveStream:
         self.scorer = StreamScorer(
             form, first_sample, make_monitor=lambda model, sample: make_monitor(self, model, sample)
         )
-        self._observer = observer
+        self.observer = observer
         self._first = first_sample
-        self._executor = executor
+        self._workers = workers
         self._loop = asyncio.get_running_loop()
-        self._task = self._loop.create_task(self._run())
-        self._task.add_done_callback(lambda _: self.buffer.close())
+        self._over = asyncio.Event()
+        workers.join()
 
     @property
     def ring(self) -> SoundRing:
@@ -138,7 +138,7 @@ class LiveStream:
     @property
     def ended(self) -> bool:
         """True once nothing can be sent any more."""
-        return self._task.done()
+        return self._over.is_set()
 
     def time_of(self, sample: int) -> float:
         """Return the wall clock where the sample before ``sample`` ends, seconds since 1970."""
@@ -154,7 +154,7 @@ class LiveStream:
 
     def publish(self, messages: list[ServerMessage]) -> None:
         """Deliver messages to the client; from any thread."""
-        self._loop.call_soon_threadsafe(self._deliver, messages)
+        self._loop.call_soon_threadsafe(self.deliver, messages)
 
     async def take(self, item: Float32 | Gap | Overflow | ClockReading) -> None:
         """Take the next item, sound as float32 (n, channels) in [-1, 1]; wait while too much waits (back-pressure)."""
@@ -215,8 +215,7 @@ class LiveStream:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.drained()
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        self._close()
 
     async def drained(self) -> None:
         """Wait until all that was taken is scored."""
@@ -228,7 +227,7 @@ class LiveStream:
         self._dating.end()
         if not self.ended:
             self.buffer.put(End())
-        await asyncio.wait({self._task})
+        await self._over.wait()
 
     def summary(self, state: MachineState) -> Bye:
         """Return the message that ends the stream."""
@@ -248,50 +247,114 @@ class LiveStream:
         elif self._dating.holds:
             self._dating.on_audio(self.accepted)
         elif (note := self.clock.follow(self.accepted)) is not None:
-            self._observer.on_note(self, note)
-            self._deliver([warning_of(note)])
+            self.observer.on_note(self, note)
+            self.deliver([warning_of(note)])
 
-    def _deliver(self, messages: list[ServerMessage]) -> None:
+    def note(self, item: Item) -> None:
+        """Tell the observer of an item before it is scored; in a worker."""
+        if isinstance(item, np.ndarray):
+            self.observer.on_audio(self, self.scorer.position, item)
+        elif isinstance(item, (Gap, Overflow, ClockReading, Elsewhere)):
+            self.observer.on_item(self, item)
+
+    def deliver(self, messages: list[ServerMessage]) -> None:
+        """Give messages to the connection, if there is one; on the event loop."""
         if messages and self.connection is not None:
             self.connection.deliver(messages)
 
-    async def _run(self) -> None:
+    def _hand_over(self) -> None:
+        """Give the batch that is due to the workers."""
+        batch = StreamBatch(self, self._loop, self.buffer.next_batch())
         try:
-            over = False
-            while not over:
-                batch = await self.buffer.next_batch()
-                over = any(isinstance(item, End) for item in batch)
-                delay_s = CATCH_UP_S if self.catching_up else 0.0
-                await asyncio.wrap_future(self._executor.submit_later(delay_s, self._work, batch))
-                monitor = self.scorer.monitor
-                self.buffer.batch_done(None if monitor is None else monitor.samples_until_step)
-                if self.buffer.is_nearly_empty:
-                    self.arrivals.on_caught_up()
-        except HumwatchError as error:
-            self._fail(error)
-        except Exception:
-            _log.exception("a stream broke", stream_id=self.form.stream_id)
-            self._fail(InternalError("scoring the stream failed; see the log"))
+            self._workers.submit(batch, CATCH_UP_S if self.catching_up else 0.0)
+        except RuntimeError:
+            self._break()
 
-    def _fail(self, error: HumwatchError) -> None:
-        self.failure = error
+    def go_on(self, *, over: bool, error: Exception | None) -> None:
+        """Go on behind a batch: with the next, or to the end; on the event loop."""
+        if self.ended:
+            return
+        if error is not None:
+            self._break(error)
+        elif over:
+            self._close()
+        else:
+            monitor = self.scorer.monitor
+            self.buffer.batch_done(None if monitor is None else monitor.samples_until_step)
+            if self.buffer.is_nearly_empty:
+                self.arrivals.on_caught_up()
+            self.buffer.go_on()
+
+    def _break(self, error: Exception | None = None) -> None:
+        """End for an error; one of our own is in the log alone."""
+        if isinstance(error, HumwatchError):
+            self.failure = error
+        else:
+            _log.error("a stream broke", exc_info=error, stream_id=self.form.stream_id)
+            self.failure = InternalError("scoring the stream failed; see the log")
         if self.connection is not None:
-            self.connection.evict(error)
+            self.connection.evict(self.failure)
+        self._close()
 
-    def _work(self, batch: list[Item]) -> None:
-        """Score a batch; in a worker, one batch at a time."""
-        began_s = time.thread_time()
-        messages: list[ServerMessage] = []
-        items = [item for one in merged(batch) for item in self._monitored.of(one)]
-        for item in items:
-            messages += self._observer.on_steps(self, self._score(item))
-        self.publish(messages)  # before a candidate takes its time
-        self.scorer.tell(items)
-        self._observer.on_cpu_time(self, time.thread_time() - began_s)
+    def _close(self) -> None:
+        """Score no more."""
+        if not self.ended:
+            self._over.set()
+            self._workers.leave()
+            self.buffer.close()
 
-    def _score(self, item: Item) -> list[LiveStep]:
-        if isinstance(item, np.ndarray):
-            self._observer.on_audio(self, self.scorer.position, item)
-        elif isinstance(item, (Gap, Overflow, ClockReading, Elsewhere)):
-            self._observer.on_item(self, item)
-        return self.scorer.score(item)
+
+class StreamBatch:
+    """Items of one stream that a worker scores together; the stream has one at a time with the workers."""
+
+    def __init__(self, stream: LiveStream, loop: asyncio.AbstractEventLoop, items: Sequence[Item]) -> None:
+        """Score items.
+
+        Args:
+            stream: stream that they came on.
+            loop: event loop of the stream.
+            items: items in order.
+        """
+        self._loop = loop
+        self._stream = stream
+        self._items = items
+        self._heard: list[Item] = []
+        self._messages: list[ServerMessage] = []
+        samples = sum(len(item) for item in items if isinstance(item, np.ndarray))
+        self.sound_s = samples / stream.form.rate_hz
+
+    @property
+    def has_companion(self) -> bool:
+        """True if a companion hears the same."""
+        return self._stream.scorer.has_companion or any(isinstance(item, Beside) for item in self._items)
+
+    def work(self) -> Work[None]:
+        """Return the work that scores the items and has the observer judge the steps."""
+        stream = self._stream
+        self._heard = [item for one in merged(self._items) for item in stream.monitored.of(one)]
+        for item in self._heard:
+            stream.note(item)
+            steps = yield from stream.scorer.scoring(item)
+            self._messages += stream.observer.on_steps(stream, steps)
+
+    def conclude(self) -> None:
+        """Let the companion hear the items."""
+        self._stream.scorer.tell(self._heard)
+
+    def spent(self, cpu_s: float) -> None:
+        """Tell the observer of the processor time, seconds."""
+        self._stream.observer.on_cpu_time(self._stream, cpu_s)
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Have something called on the event loop, unless that is over."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call)
+
+    def deliver(self) -> None:
+        """Send the messages to the client."""
+        self._stream.deliver(self._messages)
+
+    def finish(self, error: Exception | None) -> None:
+        """Let the stream go on, or end."""
+        over = any(isinstance(item, End) for item in self._items)
+        self._stream.go_on(over=over, error=error)

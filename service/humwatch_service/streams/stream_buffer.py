@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -21,17 +22,19 @@ BATCH_S: Final = 2.0
 class StreamBuffer:
     """Items that wait for a worker, bounded in sound and in number. Belongs to the event loop.
 
-    A worker is woken once there is enough sound for the next step, or an item that is not to wait. ``waiting_s`` may
-    be read from any thread.
+    They are due once there is enough sound for the next step, or an item that is not to wait, and no batch is with a
+    worker. ``waiting_s`` may be read from any thread.
     """
 
-    def __init__(self, rate_hz: int, buffer_s: float) -> None:
+    def __init__(self, rate_hz: int, buffer_s: float, *, on_due: Callable[[], None]) -> None:
         """Make an empty buffer.
 
         Args:
             rate_hz: sample rate of the stream, Hz.
             buffer_s: most sound that may wait before the sender has to, seconds.
+            on_due: callback once a batch is due; it takes that with :meth:`next_batch`.
         """
+        self._on_due = on_due
         self._rate_hz = rate_hz
         self._max_samples = round(buffer_s * rate_hz)
         self._items: deque[Item] = deque()
@@ -41,7 +44,8 @@ class StreamBuffer:
         self._urgent = False
         self._closed = False
         self._held = False
-        self._work_due = asyncio.Event()
+        self._work_due = False
+        self._with_worker = False
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._idle = asyncio.Event()
@@ -50,7 +54,7 @@ class StreamBuffer:
     @property
     def waiting_s(self) -> float:
         """Sound that waits for a worker or is with one, seconds; too little for a step waits for more sound."""
-        return self._samples / self._rate_hz if self._work_due.is_set() or self._samples_in_batch else 0.0
+        return self._samples / self._rate_hz if self._work_due or self._samples_in_batch else 0.0
 
     @property
     def held(self) -> bool:
@@ -82,23 +86,29 @@ class StreamBuffer:
         enough = self._samples - self._samples_in_batch >= self._samples_wanted or len(self._items) > MAX_ITEMS // 2
         self._urgent = self._urgent or enough or not isinstance(item, (np.ndarray, ClockReading))
         if self._urgent and not self._held:
-            self._work_due.set()
+            self._work_due = True
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Say that a batch is due, if one is."""
+        if self._work_due and not (self._held or self._with_worker or self._closed):
+            self._on_due()
 
     def hold(self) -> None:
         """Hand out nothing until :meth:`release`, however much waits; what is worked on is finished."""
         self._held = not self._closed
-        self._work_due.clear()
+        self._work_due = False
 
     def release(self) -> None:
         """Hand out what waits."""
         self._held = False
         if self._urgent:
-            self._work_due.set()
+            self._work_due = True
+            self.go_on()
 
-    async def next_batch(self) -> list[Item]:
-        """Wait until there is work; return the items that are next, of ``BATCH_S`` and one item's sound at most."""
-        while self._held or not self._work_due.is_set():
-            await self._work_due.wait()
+    def next_batch(self) -> list[Item]:
+        """Return the items that are next, of ``BATCH_S`` and one item's sound at most, for a worker."""
+        self._with_worker = True
         batch: list[Item] = []
         samples = 0
         while self._items and samples < BATCH_S * self._rate_hz:
@@ -107,29 +117,29 @@ class StreamBuffer:
             if isinstance(item, np.ndarray):
                 samples += len(item)
         if not self._items:
-            self._urgent = False
-            self._work_due.clear()
+            self._urgent = self._work_due = False
         self._samples_in_batch = samples
         return batch
 
     def batch_done(self, samples_until_step: int | None) -> None:
-        """Make room for as much as the last batch held.
+        """Make room for as much as the last batch held, which was worked on; :meth:`go_on` asks for the next.
 
         Args:
             samples_until_step: samples that have to come before the next step; None where no model says.
         """
+        self._with_worker = False
         self._samples, self._samples_in_batch = self._samples - self._samples_in_batch, 0
         self._has_room.set()
         if samples_until_step is not None:
             self._samples_wanted = samples_until_step
         if self._samples >= self._samples_wanted and not self._held:
-            self._work_due.set()
+            self._work_due = True
         if not self._items:
             self._idle.set()
 
     async def drained(self) -> None:
         """Have all of it worked on, also what is too little for a step, and wait until that is done."""
-        self._urgent = True
+        self._urgent = bool(self._items)
         self.release()
         await self._idle.wait()
 

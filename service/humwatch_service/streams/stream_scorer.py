@@ -13,8 +13,9 @@ from humwatch.audio.levels import ChannelLevels
 from humwatch.audio.quality import dbfs, silent_below
 from humwatch.live.monitor import LiveMonitor
 from humwatch.live.step import LiveStep
+from humwatch.together import Work
 from humwatch_service.streams.audio_ring import SoundRing
-from humwatch_service.streams.monitor_feed import feed
+from humwatch_service.streams.monitor_feed import feeding
 from humwatch_service.streams.stream_items import (
     Beside,
     Companion,
@@ -61,13 +62,18 @@ class StreamScorer:
         self._companion: Companion | None = None
         self._told = first_sample
 
-    def score(self, item: Item) -> list[LiveStep]:
-        """Return the steps that an item makes due; sound is float32 (n,) of the channel that is monitored."""
-        steps = self._score(item)
+    def scoring(self, item: Item) -> Work[list[LiveStep]]:
+        """Return the work that finds the steps an item makes due; sound is float32 (n,) of the monitored channel."""
+        steps = yield from self._scoring(item)
         self.steps += sum(step.scores is not None for step in steps)
         scores = [step.clip_score for step in steps if step.clip_score is not None]
         self.worst_score = max([*scores, *([] if self.worst_score is None else [self.worst_score])], default=None)
         return steps
+
+    @property
+    def has_companion(self) -> bool:
+        """True while a companion hears the stream."""
+        return self._companion is not None
 
     def tell(self, items: Sequence[Item]) -> None:
         """Let the companion hear items that were scored."""
@@ -85,7 +91,7 @@ class StreamScorer:
             elif isinstance(item, Gap):
                 self._told += item.samples
 
-    def _score(self, item: Item) -> list[LiveStep]:
+    def _scoring(self, item: Item) -> Work[list[LiveStep]]:
         monitor = self.monitor
         if isinstance(item, np.ndarray):
             scale = 1.0 if monitor is None or self._form.full_scale else monitor.sample_scale
@@ -100,7 +106,7 @@ class StreamScorer:
                 monitor.swap(item.model)
         if monitor is None or isinstance(item, (Swap, Beside)):
             return []
-        return feed(monitor, item)
+        return (yield from feeding(monitor, item))
 
 
 def merged(batch: Sequence[Item]) -> Iterator[Item]:

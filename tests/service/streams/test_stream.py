@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,13 @@ import pytest
 
 from humwatch.errors import PredictorError
 from humwatch.live.monitor import LiveMonitor
-from humwatch_service.streams.executor import PriorityExecutor
+from humwatch.together import Work
 from humwatch_service.streams.sample_clock import SLEW_S, Anchor, SampleClock
 from humwatch_service.streams.stream import LiveStream
 from humwatch_service.streams.stream_buffer import MAX_ITEMS
 from humwatch_service.streams.stream_items import Gap, StreamFormat
+from humwatch_service.streams.workers import StreamWorkers
+from tests.stream_batches import busy
 
 FORM = StreamFormat("s", 16_000, 1, 0, sample_bits=16, full_scale=True, realtime=True)
 SECOND = np.zeros((16_000, 1), np.float32)
@@ -69,12 +71,12 @@ def said(time_s: float) -> SampleClock:
 
 
 def with_stream(
-    use: Callable[[LiveStream, Listener], Awaitable[None]], executor: PriorityExecutor | None = None, **given: Any
+    use: Callable[[LiveStream, Listener], Awaitable[None]], workers: StreamWorkers | None = None, **given: Any
 ) -> None:
     listener = Listener()
 
     async def run() -> None:
-        with executor or PriorityExecutor(1) as workers:
+        with closing(workers or StreamWorkers(1)) as at_work:
             stream = LiveStream(
                 FORM,
                 listener,
@@ -83,7 +85,7 @@ def with_stream(
                     "first_sample": 0,
                     "clock": SampleClock(16_000, Anchor(0, 1000.0, "said")),
                     "buffer_s": 3.0,
-                    "executor": workers,
+                    "workers": at_work,
                     **given,
                 },
             )
@@ -96,9 +98,8 @@ def with_stream(
 
 
 def test_a_sender_waits_while_too_much_sound_waits() -> None:
-    workers = PriorityExecutor(1)
-    blocked = threading.Event()
-    workers.submit(blocked.wait)
+    workers = StreamWorkers(1)
+    blocked = busy(workers)
 
     async def use(stream: LiveStream, listener: Listener) -> None:
         sending = asyncio.create_task(send(stream, 20))
@@ -120,9 +121,8 @@ async def send(stream: LiveStream, seconds: int) -> None:
 
 
 def test_messages_without_sound_are_bounded_too() -> None:
-    workers = PriorityExecutor(1)
-    blocked = threading.Event()
-    workers.submit(blocked.wait)
+    workers = StreamWorkers(1)
+    blocked = busy(workers)
 
     async def use(stream: LiveStream, listener: Listener) -> None:
         async def flood() -> None:
@@ -193,7 +193,7 @@ def test_no_sound_is_heard_in_the_future() -> None:
     form = StreamFormat("s", 16_000, 1, 0, sample_bits=16, full_scale=True, realtime=False)
 
     async def run() -> None:
-        with PriorityExecutor(1) as workers:
+        with closing(StreamWorkers(1)) as at_work:
             stream = LiveStream(
                 form,
                 Listener(),
@@ -201,7 +201,7 @@ def test_no_sound_is_heard_in_the_future() -> None:
                 first_sample=0,
                 clock=SampleClock(16_000, Anchor(0, 75.0, "said"), clock=lambda: 77.0),
                 buffer_s=3.0,
-                executor=workers,
+                workers=at_work,
             )
             assert stream.time_of(10**9) == 77.0
             await stream.abandon(1.0)
@@ -235,18 +235,19 @@ class Patient:
     def samples_until_step(self) -> int:
         return 16_000 - self.held
 
-    def push(self, mono: np.ndarray) -> list[Any]:
+    def pushing(self, mono: np.ndarray) -> Work[list[Any]]:
         self.pushed.append(len(mono))
         self.held = (self.held + len(mono)) % 16_000
         return []
+        yield
 
 
 def with_monitor(
-    use: Callable[[LiveStream, Noting, Patient], Awaitable[None]], executor: PriorityExecutor | None = None
+    use: Callable[[LiveStream, Noting, Patient], Awaitable[None]], workers: StreamWorkers | None = None
 ) -> None:
     async def run() -> None:
         listener, monitor = Noting(), Patient()
-        with executor or PriorityExecutor(1) as workers:
+        with closing(workers or StreamWorkers(1)) as at_work:
             stream = LiveStream(
                 FORM,
                 listener,
@@ -254,7 +255,7 @@ def with_monitor(
                 first_sample=0,
                 clock=said(1000.0),
                 buffer_s=30.0,
-                executor=workers,
+                workers=at_work,
             )
             stream.scorer.monitor = monitor  # type: ignore[assignment]
             try:
@@ -298,9 +299,8 @@ def test_what_is_too_little_for_a_step_does_not_wait_for_a_worker() -> None:
 
 
 def test_sound_that_comes_faster_than_time_catches_up_until_it_is_scored() -> None:
-    workers = PriorityExecutor(1)
-    blocked = threading.Event()
-    workers.submit(blocked.wait)
+    workers = StreamWorkers(1)
+    blocked = busy(workers)
 
     async def use(stream: LiveStream, listener: Noting, monitor: Patient) -> None:
         for _ in range(2):

@@ -13,6 +13,7 @@ from humwatch.calibration.collector import NormalCollector
 from humwatch.calibration.plan import CollectionPlan
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor
+from humwatch.together import alone
 from humwatch_service.models.registry import LoadedModel, load_model
 from humwatch_service.storage.sounds.flac import flac_of
 from humwatch_service.streams.monitor_feed import feed
@@ -69,7 +70,7 @@ def test_floats_are_kept_as_the_model_scales_them(pump: LoadedModel, rng: np.ran
     scorer = StreamScorer(form(1, full_scale=False), 0, make_monitor=made)
     scorer.monitor = made(model, 0)
     pressure = rng.normal(0.0, 2.0, RATE_HZ).astype(np.float32)
-    scorer.score(pressure)
+    alone(scorer.scoring(pressure))
     assert np.array_equal(scorer.ring.between(0, RATE_HZ), pressure / 64)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,12 @@ from typer.testing import CliRunner
 from humwatch_service.cli.main import app as cli
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import TracingUnavailable
-from humwatch_service.streams.executor import PriorityExecutor
+from humwatch_service.streams.workers import StreamWorkers
 from humwatch_service.telemetry import tracing as tracing_module
 from humwatch_service.telemetry.tracing import RequestTraces, Tracing, past_span, stage_span
 from tests.service.telemetry.test_logs import logged
 from tests.service_fixtures import running
+from tests.stream_batches import CalledBatch
 
 ROOT = Path(__file__).parents[3]
 
@@ -247,15 +249,17 @@ def test_some_turns_of_a_stream_are_traced(spans: InMemorySpanExporter) -> None:
     tracing = Tracing(settings, make_exporter=lambda endpoint: spans, chance=lambda: next(chances))
     tracing.start()
     assert tracing.follows_batches
-    pool = PriorityExecutor(1, around=tracing.batch)
+    workers = StreamWorkers(1, around=tracing.batch)
 
     def turn(windows: int) -> None:
         with stage_span("predict", windows=windows):
             pass
 
     for windows in (1, 2, 3):
-        pool.submit(turn, windows).result(10)
-    pool.shutdown()
+        batch = CalledBatch(partial(turn, windows))
+        workers.submit(batch)
+        batch.wait()
+    workers.close()
     tracing.close()
     found = spans.get_finished_spans()
     assert [span.name for span in found] == ["predict", "live turn", "predict", "live turn"]
