@@ -108,9 +108,7 @@ class SimulatedMicrophone:
     @property
     def events(self) -> int:
         """Events that the selector should wait for."""
-        writing = self.state == "connecting" or (
-            self._connection is not None and self._connection.waiting_bytes > 0
-        )
+        writing = self.state == "connecting" or (self._connection is not None and self._connection.waiting_bytes > 0)
         return selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
 
     def wake(self, now_s: float) -> None:
