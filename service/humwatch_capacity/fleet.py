@@ -24,7 +24,8 @@ class Fleet:
 
     def __init__(self, source: Path, folder: Path) -> None:
         """Copy the bundle in ``source`` to ``folder``. Raises :class:`BundleError` for one that is not whole."""
-        self.manifest = read_bundle(source).manifest
+        self.bundle = read_bundle(source)
+        self.manifest = self.bundle.manifest
         self._written = json.loads((source / MANIFEST).read_text("utf-8"))  # an older version knows no newer fields
         self._folder = folder
         self._files = folder / "bundle"

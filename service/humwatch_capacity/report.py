@@ -156,6 +156,16 @@ class ModelCard(_Part):
     step_s: float = Field(description="from one score to the next, seconds")
 
 
+class FloorReport(_Part):
+    """The arithmetic of the model alone, in arrays over many streams, in one thread; a service cannot do with less."""
+
+    stages: dict[str, float] = Field(
+        description="processor time of front end, predictor, evidence, lines and scores for a second of one stream, ms"
+    )
+    batch_windows: int = Field(description="windows that the predictor was fastest with")
+    ms_a_stream_second: float = Field(description="all stages together, milliseconds")
+
+
 class ComparedLevel(_Part):
     """A number of streams that both versions were played; medians of its rounds."""
 
@@ -204,6 +214,7 @@ class CapacityReport(_Part):
     )
     sustained_streams: int | None = Field(description="highest number that was sustained; 0: not even one")
     limited_by: list[str] = Field(description="why the lowest number that was not sustained was not")
+    floor: FloorReport | None = Field(None, description="the arithmetic alone, measured before the levels")
     levels: list[LevelReport] = Field(description="in the order in which they were played")
     hold: SoakReport | None = Field(description="of `--hold-minutes`")
     overload: OverloadReport | None = Field(description="of `--overload`")

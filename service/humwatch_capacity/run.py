@@ -10,11 +10,13 @@ from typing import Final
 
 from humwatch_capacity.bench import Bench
 from humwatch_capacity.comparison import compared
+from humwatch_capacity.floor import measure_floor
 from humwatch_capacity.level import measure_level
 from humwatch_capacity.overload import measure_overload
 from humwatch_capacity.report import (
     AgainstReport,
     CapacityReport,
+    FloorReport,
     LevelReport,
     ModelCard,
     OverloadReport,
@@ -24,7 +26,7 @@ from humwatch_capacity.report import (
 from humwatch_capacity.score_load import measure_scoring
 from humwatch_capacity.search import search
 from humwatch_capacity.soak import COLUMNS, line, soak, summary
-from humwatch_capacity.text import LEVEL_COLUMNS, level_line
+from humwatch_capacity.text import LEVEL_COLUMNS, floor_line, level_line
 from humwatch_service.cpu_allowance import cpu_allowance
 
 Say = Callable[[str], None]
@@ -95,6 +97,7 @@ class CapacityRun:
         self._against = None if against is None else _Measured(against)
         self._held = 0
         self._readings: list[SoakReading] = []
+        self._floor: FloorReport | None = None
         self._overload: OverloadReport | None = None
 
     @property
@@ -103,6 +106,8 @@ class CapacityRun:
 
     def run(self) -> None:
         """Measure all that was ordered. Raises :class:`ServiceUnreachable`."""
+        self._floor = measure_floor(self._bench.fleet.bundle, self._bench.sound)
+        self._say(floor_line(self._floor))
         self._say(LEVEL_COLUMNS)
         streams = self._plan.streams or self._search()
         for _ in range(self._plan.rounds if self._plan.streams else 0):
@@ -130,6 +135,7 @@ class CapacityRun:
             thread_limits={name: os.environ[name] for name in THREAD_LIMITS if name in os.environ},
             sustained_streams=this.sustained,
             limited_by=this.limited_by,
+            floor=self._floor,
             levels=this.levels,
             hold=summary(self._held, self._readings, idle.get(self._held)),
             overload=self._overload,

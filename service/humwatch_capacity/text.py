@@ -10,6 +10,7 @@ from humwatch_capacity.report import (
     CapacityReport,
     ComparedLevel,
     EndedReport,
+    FloorReport,
     LevelReport,
     OverloadReport,
     ScoreReport,
@@ -44,6 +45,16 @@ def level_line(level: LevelReport) -> str:
     )
 
 
+def floor_line(floor: FloorReport) -> str:
+    """Return the floor, under the column of what a second of a stream costs."""
+    stages = ", ".join(f"{name} {ms:.2f}" for name, ms in floor.stages.items())
+    at = LEVEL_COLUMNS.index("ms/stream s") - len("the arithmetic alone")
+    return (
+        f"the arithmetic alone{floor.ms_a_stream_second:{at + len('ms/stream s')}.2f}  ms: {stages}"
+        f" ({floor.batch_windows} windows at a time)"
+    )
+
+
 def report_text(report: CapacityReport) -> str:
     """Return the whole report; rows of readings and of levels were written while they were made."""
     model = report.model
@@ -51,7 +62,8 @@ def report_text(report: CapacityReport) -> str:
         f"{model.machine_id}, model version {model.version} ({model.strategy}, {model.score}, windows every"
         f" {model.hop_frames} frames); {CpuAllowance(report.processors, report.cpu_quota)} for service and player"
     )
-    parts = [head, _sustained(report), "\n".join([LEVEL_COLUMNS, *map(level_line, report.levels)])]
+    rows = [LEVEL_COLUMNS, *map(level_line, report.levels), *([floor_line(report.floor)] if report.floor else [])]
+    parts = [head, _sustained(report), "\n".join(rows)]
     parts += [_hold(report.hold)] if report.hold else []
     parts += [_overload(report.overload, report.budget_s)] if report.overload else []
     parts += [_score(report.score)] if report.score else []
