@@ -5,20 +5,23 @@ It holds the evidence of one clip beside the rest of its pipeline (:mod:`humwatc
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from humwatch.arrays import Float32, Float64
 from humwatch.audio.band_limit import BandLimit
-from humwatch.detectors.detector_set import DetectorName, DetectorSet
+from humwatch.detectors.detector_set import DetectorName, Judgement, judged
+from humwatch.detectors.lines import ClipLines
 from humwatch.detectors.normal_lines import LineFinding
 from humwatch.detectors.rhythm import IrregularTime, irregular_times
 from humwatch.pipeline import EvidencePipeline, PipelineSpec, WindowBlock
 from humwatch.predictor import Predictor
 from humwatch.scoring.calibration import Calibration, ScaleCalibration
-from humwatch.scoring.recent import Pooled, RecentEvidence, RecentLines
+from humwatch.scoring.recent import EvidenceBlock, Pooled, RecentEvidence, RecentLines, pooled
 from humwatch.source.health import SourceHealth
+from humwatch.together import Work, alone
 
 
 def source_health(
@@ -93,6 +96,96 @@ class Step(StepScores):
     block: WindowBlock
 
 
+class ScaleJob:
+    """Score of one machine on one time scale, beside those of others."""
+
+    def __init__(
+        self,
+        spec: PipelineSpec,
+        scale: ScaleCalibration,
+        blocks: Sequence[EvidenceBlock],
+        span: tuple[int, int],
+        *,
+        rhythm: Float64 | None,
+        lines: ClipLines | None,
+    ) -> None:
+        """Ask for the score of some windows.
+
+        Args:
+            spec: front end, windows and score of the model.
+            scale: calibration of the time scale.
+            blocks: evidence of the windows, in blocks, the oldest first.
+            span: first sample that the score depends on, and one past the last.
+            rhythm: sums of powers of the level of each window, float64 (windows, groups, powers); None leaves the
+                detector out.
+            lines: line spectra of the clip; None leaves the detector out.
+        """
+        self.company: Hashable = (
+            spec.scoring.kind,
+            spec.scoring.pooling.kind,
+            spec.scoring.pooling.decay,
+            scale.normal.mean.shape,
+            scale.detectors is None,
+            None if rhythm is None else rhythm.shape,
+            None if lines is None else lines.early.rate_hz,
+        )
+        self._spec = spec
+        self._scale = scale
+        self._blocks = blocks
+        self._span = span
+        self._rhythm = rhythm
+        self._lines = lines
+
+    @classmethod
+    def results(cls, jobs: Sequence[ScaleJob]) -> list[ScaleScore]:
+        """Return the score of each."""
+        some = pooled(jobs[0]._spec.scoring, [job._blocks for job in jobs])
+        sets = [job._scale.detectors for job in jobs if job._scale.detectors is not None]
+        if not sets:
+            return [job._plain(one) for job, one in zip(jobs, some, strict=True)]
+        rhythms = [job._rhythm.sum(axis=0) for job in jobs if job._rhythm is not None]
+        lines = [job._lines for job in jobs if job._lines is not None]
+        slopes, levels = np.stack([one.values for one in some]), np.stack([one.signed for one in some])
+        judgements = judged(sets, slopes, levels, rhythms or None, lines or None)
+        return [job._judged(*both) for job, *both in zip(jobs, some, judgements, strict=True)]
+
+    def _plain(self, pooled: Pooled) -> ScaleScore:
+        """Score by a profile or an error alone."""
+        scale, scoring = self._scale, self._spec.scoring
+        raw, contributions = pooled.judged(scoring, scale.normal)
+        return ScaleScore(
+            *self._span,
+            score=scale.thresholds.normalise(raw),
+            raw_score=raw,
+            contributions=contributions,
+            departures_db=pooled.signed - scale.normal.mean if scoring.signed_is_score else pooled.signed,
+            detector="profile" if scoring.is_profile else "error",
+        )
+
+    def _judged(self, pooled: Pooled, found: Judgement) -> ScaleScore:
+        """Score by all detectors, and say what they found from the warning level on."""
+        scale = self._scale
+        times: tuple[IrregularTime, ...] = ()
+        line = None
+        if found.raw >= scale.thresholds.warn.level:
+            if found.detector == "rhythm" and self._rhythm is not None:
+                features = self._spec.features
+                window_s = self._spec.windows.hop_frames * features.hop_samples / features.rate_hz
+                times = tuple(irregular_times(self._rhythm, window_s, 0.0))
+            if found.line is not None and self._lines is not None and scale.detectors is not None:
+                line = scale.detectors.explain_lines(self._lines, found.line)
+        return ScaleScore(
+            *self._span,
+            score=scale.thresholds.normalise(found.raw),
+            raw_score=found.raw,
+            contributions=found.contributions,
+            departures_db=pooled.signed - scale.normal.mean,
+            detector=found.detector,
+            times=times,
+            line=line,
+        )
+
+
 class Monitor:
     """Samples in, calibrated scores out."""
 
@@ -128,72 +221,48 @@ class Monitor:
 
     def push(self, samples: Float32) -> list[Step]:
         """Take float32 (n, channels) at the source's rate; return the steps that are due."""
-        return self._steps(self._pipeline.push(samples))
+        return alone(self.pushing(samples))
 
     def flush(self) -> list[Step]:
         """Score the rest; the last step and clip reach back over sound that was scored before.
 
         The stream is over; ``reset`` before the next.
         """
-        return self._steps(self._pipeline.flush())
+        return alone(self.flushing())
 
-    def _steps(self, blocks: list[WindowBlock]) -> list[Step]:
-        steps = []
-        for block in blocks:
+    def pushing(self, samples: Float32) -> Work[list[Step]]:
+        """Return the work of :meth:`push`, to be done beside that of others."""
+        return self._steps(self._pipeline.pushing(samples))
+
+    def flushing(self) -> Work[list[Step]]:
+        """Return the work of :meth:`flush`, to be done beside that of others."""
+        return self._steps(self._pipeline.flushing())
+
+    def _steps(self, blocks: Work[list[WindowBlock]]) -> Work[list[Step]]:
+        due: list[tuple[WindowBlock, list[ScaleJob]]] = []
+        for block in (yield from blocks):
             self._recent.push(block.evidence)
             if block.lines is not None:
                 self._lines.push(block.first_window, block.lines)
             end = block.first_window + len(block.evidence)
-            step = self._score(self.calibration.step, self._step_windows, end)
-            if step is not None:
-                clip = self._score(self.calibration.clip, self._clip_windows, end)
-                steps.append(Step(step, clip, block))
-        return steps
+            scales = (self.calibration.step, self._step_windows), (self.calibration.clip, self._clip_windows)
+            jobs = [self._job(*scale, end) for scale in scales if len(self._recent) >= scale[1]]
+            if jobs:
+                due.append((block, jobs))
+        if not due:
+            return []
+        scores = iter((yield [job for _, jobs in due for job in jobs]))
+        return [Step(next(scores), next(scores) if len(jobs) == 2 else None, block) for block, jobs in due]
 
-    def _score(self, scale: ScaleCalibration, n_windows: int, end: int) -> ScaleScore | None:
-        """Score the last ``n_windows`` windows, if there are as many."""
-        if len(self._recent) < n_windows:
-            return None
-        pooled = self._recent.pooled(n_windows)
+    def _job(self, scale: ScaleCalibration, n_windows: int, end: int) -> ScaleJob:
+        """Ask for the score of the last ``n_windows`` windows; rhythm and narrow lines need a whole clip."""
         start_sample, end_sample = self.spec.windows.sample_bounds(self.spec.features, end - n_windows, n_windows)
-        span = start_sample, end_sample
-        if scale.detectors is not None:
-            return self._judged(scale, scale.detectors, pooled, span, end)
-        scoring = self.spec.scoring
-        raw, contributions = pooled.judged(scoring, scale.normal)
-        return ScaleScore(
-            *span,
-            score=scale.thresholds.normalise(raw),
-            raw_score=raw,
-            contributions=contributions,
-            departures_db=pooled.signed - scale.normal.mean if scoring.signed_is_score else pooled.signed,
-            detector="profile" if scoring.is_profile else "error",
-        )
-
-    def _judged(
-        self, scale: ScaleCalibration, detectors: DetectorSet, pooled: Pooled, span: tuple[int, int], end: int
-    ) -> ScaleScore:
-        """Score by all detectors; rhythm and narrow lines need a whole clip."""
-        whole = scale is self.calibration.clip
-        windows = self._recent.rhythm(self._clip_windows) if whole else None
-        lines = self._lines.clip(end) if whole and detectors.lines is not None else None
-        found = detectors.judge(pooled.values, pooled.signed, None if windows is None else windows.sum(axis=0), lines)
-        noteworthy = found.raw >= scale.thresholds.warn.level
-        times: tuple[IrregularTime, ...] = ()
-        if noteworthy and found.detector == "rhythm" and windows is not None:
-            features = self.spec.features
-            window_s = self.spec.windows.hop_frames * features.hop_samples / features.rate_hz
-            times = tuple(irregular_times(windows, window_s, 0.0))
-        line = None
-        if noteworthy and found.line is not None and lines is not None:
-            line = detectors.explain_lines(lines, found.line)
-        return ScaleScore(
-            *span,
-            score=scale.thresholds.normalise(found.raw),
-            raw_score=found.raw,
-            contributions=found.contributions,
-            departures_db=pooled.signed - scale.normal.mean,
-            detector=found.detector,
-            times=times,
-            line=line,
+        whole = scale is self.calibration.clip and scale.detectors is not None
+        return ScaleJob(
+            self.spec,
+            scale,
+            self._recent.last(n_windows),
+            (start_sample, end_sample),
+            rhythm=self._recent.rhythm(self._clip_windows) if whole else None,
+            lines=self._lines.clip(end) if whole and scale.lines is not None else None,
         )

@@ -7,6 +7,7 @@ of the same samples gives the same bits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +18,10 @@ from humwatch.audio.features import FeatureSpec, LogMel
 from humwatch.audio.windows import Windower, WindowSpec
 from humwatch.detectors.consensus import slope_response
 from humwatch.detectors.lines import HIGH_HZ, LinePower, line_power
-from humwatch.predictor import Prediction, Predictor
-from humwatch.scoring.evidence import Evidence, EvidenceExtractor
+from humwatch.predictor import Prediction, PredictionJob, Predictor
+from humwatch.scoring.evidence import Evidence, EvidenceExtractor, EvidenceJob
 from humwatch.scoring.spec import Pooling, ScoringSpec
+from humwatch.together import Work, alone
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,14 @@ class EvidencePipeline:
 
     def push(self, samples: Float32) -> list[WindowBlock]:
         """Take float32 (n, channels) at the source's rate; return the blocks that are full."""
+        return alone(self.pushing(samples))
+
+    def flush(self) -> list[WindowBlock]:
+        """Return the rest: full blocks, then a smaller one. The stream is over; ``reset`` before the next."""
+        return alone(self.flushing())
+
+    def pushing(self, samples: Float32) -> Work[list[WindowBlock]]:
+        """Return the work of :meth:`push`, to be done beside that of others."""
         mono = self._mono.push(samples)
         self._received += len(samples)
         self._resampled += len(mono)
@@ -196,19 +206,22 @@ class EvidencePipeline:
             self._samples.push(mono)
         return self._predicted(self._windower.push(self._log_mel.push(mono)))
 
-    def flush(self) -> list[WindowBlock]:
-        """Return the rest: full blocks, then a smaller one. The stream is over; ``reset`` before the next."""
+    def flushing(self) -> Work[list[WindowBlock]]:
+        """Return the work of :meth:`flush`, to be done beside that of others."""
         mono = self._mono.flush()
         if self._samples is not None:
             self._samples.push(mono)
         frames = np.concatenate([self._log_mel.push(mono), self._log_mel.flush()])
         return self._predicted(self._windower.push(frames) + self._windower.flush())
 
-    def _predicted(self, batches: list[Float32]) -> list[WindowBlock]:
+    def _predicted(self, batches: list[Float32]) -> Work[list[WindowBlock]]:
+        if not batches:
+            return []
+        predictions: Sequence[Prediction] = yield [PredictionJob(self._predictor, windows) for windows in batches]
+        jobs = [EvidenceJob(self._assessor, *both) for both in zip(batches, predictions, strict=True)]
+        found: Sequence[Evidence] = yield jobs
         blocks = []
-        for windows in batches:
-            prediction = self._predictor.predict(windows)
-            evidence = self._assessor.evidence(windows, prediction)
+        for windows, prediction, evidence in zip(batches, predictions, found, strict=True):
             full = len(windows) == self.spec.step_windows
             lines = self._samples.next_block() if self._samples is not None and full else None
             blocks.append(WindowBlock(self._next_window, windows, prediction, evidence, lines))

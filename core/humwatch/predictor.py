@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -49,3 +50,45 @@ class Predictor(Protocol):
     def predict(self, windows: Float32) -> Prediction:
         """Predict the targets of ``windows``, float32 (B, L, F) in dB."""
         ...
+
+
+class SharedPredictor(ABC):
+    """Predictor of one of several callers that share a graph, whose windows may go through it together.
+
+    Attributes:
+        shared: predictor that they share; None where the prediction of a window depends on its company.
+    """
+
+    shared: Predictor | None
+
+    @abstractmethod
+    def predict(self, windows: Float32) -> Prediction:
+        """Predict the targets of ``windows``, float32 (B, L, F) in dB."""
+
+    @abstractmethod
+    def predict_with(self, others: Sequence[SharedPredictor], windows: Sequence[Float32]) -> list[Prediction]:
+        """Predict for this caller and for others that share its graph, at once.
+
+        Args:
+            others: predictors of the other callers.
+            windows: float32 (B, L, F) in dB of each caller, this one first.
+        """
+
+
+class PredictionJob:
+    """Prediction of one caller's windows, beside those of others that share the graph."""
+
+    def __init__(self, predictor: Predictor, windows: Float32) -> None:
+        """Ask for the targets of ``windows``, float32 (B, L, F) in dB."""
+        self._predictor = predictor
+        self._windows = windows
+        shared = predictor.shared if isinstance(predictor, SharedPredictor) else None
+        self.company: Hashable = id(self if shared is None else shared)
+
+    @classmethod
+    def results(cls, jobs: Sequence[PredictionJob]) -> list[Prediction]:
+        """Return the prediction of each. Raises :class:`humwatch.errors.PredictorError`."""
+        if len(jobs) == 1:
+            return [jobs[0]._predictor.predict(jobs[0]._windows)]
+        callers = [job._predictor for job in jobs if isinstance(job._predictor, SharedPredictor)]
+        return callers[0].predict_with(callers[1:], [job._windows for job in jobs])

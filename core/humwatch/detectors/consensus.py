@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from humwatch.arrays import Bool, Float32, Float64, Int64
 from humwatch.detectors.normal_level import NormalLevel
-from humwatch.detectors.profile import NormalProfile
+from humwatch.detectors.profile import NormalProfile, contributions
 
 DISTANCE_POWER: Final = 2.0 / 3.0
 """A squared distance is nearly a sum of squares; its cube root is nearly normal (Wilson and Hilferty, 1931)."""
@@ -74,27 +74,46 @@ class Consensus:
             slope: float64 (bands,), mean slope of the likelihood in each band, 1/dB.
             level: float64 (bands,), mean level of each band, dB.
         """
-        parts = self.slope.contributions(slope), self.level.contributions(level)
-        squared = [float(part.sum()) for part in parts]
-        members = (self.levels.slope, self.levels.level)
-        deviations = [member.deviation(d2 ** (DISTANCE_POWER / 2)) for member, d2 in zip(members, squared, strict=True)]
-        weights = (self.levels.slope_weight, 1.0 - self.levels.slope_weight)
-        mean = sum(weight * deviation for weight, deviation in zip(weights, deviations, strict=True))
-        return self.levels.score.deviation(mean), _shares(parts, squared, deviations, weights)
+        deviations, shares = judged([self], slope[None], level[None])
+        return deviations[0], shares[0]
 
 
-def _shares(
-    parts: Sequence[Float64], squared: Sequence[float], deviations: Sequence[float], weights: Sequence[float]
-) -> Float64:
-    """Return the share of each band: of each distance by its bands, of each profile by its deviation above 0."""
-    above = [weight * max(0.0, deviation) for weight, deviation in zip(weights, deviations, strict=True)]
-    if not sum(above):
-        above = list(weights)
-    shares: Float64 = sum(
-        (share * part / (total or 1.0) for share, part, total in zip(above, parts, squared, strict=True)),
-        np.zeros_like(parts[0]),
-    )
-    return shares / sum(above)
+def judged(some: Sequence[Consensus], slopes: Float64, levels: Float64) -> tuple[list[float], Float64]:
+    """Return :meth:`Consensus.judge` of several machines: deviations, and shares, float64 (machines, bands).
+
+    Args:
+        some: profile detectors of the machines.
+        slopes: float64 (machines, bands), as of :meth:`Consensus.judge`.
+        levels: float64 (machines, bands), as of :meth:`Consensus.judge`.
+    """
+    parts = contributions([one.slope for one in some], slopes), contributions([one.level for one in some], levels)
+    squared = [part.sum(axis=1).tolist() for part in parts]
+    deviations, above = [], []
+    for one, *d2 in zip(some, *squared, strict=True):
+        members = (one.levels.slope, one.levels.level)
+        departures = [member.deviation(d ** (DISTANCE_POWER / 2)) for member, d in zip(members, d2, strict=True)]
+        weights = (one.levels.slope_weight, 1.0 - one.levels.slope_weight)
+        weighted = [weight * departure for weight, departure in zip(weights, departures, strict=True)]
+        deviations.append(one.levels.score.deviation(sum(weighted)))
+        positive = [weight * max(0.0, departure) for weight, departure in zip(weights, departures, strict=True)]
+        above.append(positive if sum(positive) else list(weights))
+    return deviations, _shares(parts, np.array(squared), np.array(above).T)
+
+
+def _shares(parts: Sequence[Float64], squared: Float64, above: Float64) -> Float64:
+    """Return the share of each band: of each distance by its bands, of each profile by its deviation above 0.
+
+    Args:
+        parts: float64 (machines, bands) of each profile, share of each band in its squared distance.
+        squared: float64 (profiles, machines), squared distances.
+        above: float64 (profiles, machines), weighted deviations above 0, or the weights where none is.
+    """
+    totals = np.where(squared == 0.0, 1.0, squared)
+    shares = np.zeros_like(parts[0])
+    for share, part, total in zip(above, parts, totals, strict=True):
+        shares += share[:, None] * part / total[:, None]
+    found: Float64 = shares / sum(above)[:, None]
+    return found
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from humwatch.arrays import Float64, Int64
 from humwatch.detectors.consensus import Consensus, ConsensusLevels
+from humwatch.detectors.consensus import judged as consensus_judged
 from humwatch.detectors.lines import ClipLines
 from humwatch.detectors.normal_level import NormalLevel
-from humwatch.detectors.normal_lines import SCORES, LineFinding, LineScore, NormalLines
+from humwatch.detectors.normal_lines import SCORES, LineFinding, LineScore, NormalLines, raw_scores
 from humwatch.detectors.normal_lines import USUAL_SPREAD as LINES_SPREAD
 from humwatch.detectors.rhythm import USUAL_SPREAD as RHYTHM_SPREAD
 from humwatch.detectors.rhythm import irregularity
@@ -94,16 +95,8 @@ class DetectorSet:
             rhythm: float64 (groups, powers), sums of powers of the level; None leaves the detector out.
             lines: line spectra of the clip's halves; None leaves the detector out.
         """
-        deviation, contributions = self.consensus.judge(slope, level)
-        found = Judgement(deviation / self.levels.profile_alarm, "profile", contributions)
-        if rhythm is not None and (raw := self._rhythm(rhythm)) > found.raw:
-            found = Judgement(raw, "rhythm", contributions)
-        if lines is not None and self.lines is not None:
-            ratios = self._lines(self.lines.raw_scores(lines))
-            worst = int(np.argmax(ratios))
-            if ratios[worst] > found.raw:
-                found = Judgement(float(ratios[worst]), "lines", contributions, SCORES[worst])
-        return found
+        rhythms = None if rhythm is None else [rhythm]
+        return judged([self], slope[None], level[None], rhythms, None if lines is None else [lines])[0]
 
     def explain_lines(self, clip: ClipLines, line: LineScore) -> LineFinding | None:
         """Return the frequency of the line before and now."""
@@ -121,6 +114,41 @@ class DetectorSet:
             return np.full(len(raw), -np.inf)
         deviations = np.array([levels[name].deviation(float(raw[i])) for i, name in enumerate(SCORES)])
         return _in_alarm_units(deviations, alarm)
+
+
+def judged(
+    sets: Sequence[DetectorSet],
+    slopes: Float64,
+    levels: Float64,
+    rhythms: Sequence[Float64] | None = None,
+    lines: Sequence[ClipLines] | None = None,
+) -> list[Judgement]:
+    """Judge a clip of each of several machines, as :meth:`DetectorSet.judge` does.
+
+    Args:
+        sets: detectors of the machines; all of them have lines, or none.
+        slopes: float64 (machines, bands).
+        levels: float64 (machines, bands).
+        rhythms: sums of powers of each; None leaves the detector out.
+        lines: line spectra of each; None leaves the detector out.
+    """
+    deviations, contributions = consensus_judged([one.consensus for one in sets], slopes, levels)
+    found = [
+        Judgement(deviation / one.levels.profile_alarm, "profile", shares)
+        for one, deviation, shares in zip(sets, deviations, contributions, strict=True)
+    ]
+    for number, rhythm in enumerate(rhythms or ()):
+        if (raw := sets[number]._rhythm(rhythm)) > found[number].raw:
+            found[number] = Judgement(raw, "rhythm", found[number].contributions)
+    normal = [one.lines for one in sets if one.lines is not None]
+    if lines is not None and normal:
+        for number, raws in enumerate(raw_scores(normal, lines)):
+            ratios = sets[number]._lines(raws)
+            worst = int(np.argmax(ratios))
+            if ratios[worst] > found[number].raw:
+                contributed = found[number].contributions
+                found[number] = Judgement(float(ratios[worst]), "lines", contributed, SCORES[worst])
+    return found
 
 
 def _in_alarm_units(deviations: Float64, alarm: float) -> Float64:

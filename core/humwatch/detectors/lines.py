@@ -69,6 +69,7 @@ FLOOR_POWER: Final = 1e-12
 
 _RATE_HZ: Final = 16_000
 _SHIFT_POINTS: Final = round(MAX_SHIFT / STEP)
+_SHIFT_PLACES: Final = np.arange(-_SHIFT_POINTS, _SHIFT_POINTS + 1)
 _SHIFTS: Final[Float64] = STEP * np.arange(-_SHIFT_POINTS, _SHIFT_POINTS + 1, dtype=np.float64)  # in ln f
 FFT_POINTS: Final = 1 << (len(AXIS_HZ) + _SHIFT_POINTS).bit_length()  # so that no shift wraps around
 _HANN: Final[Float32] = get_window("hann", FRAME_SAMPLES, fftbins=True).astype(np.float32)
@@ -143,8 +144,8 @@ class ClipLines:
     def of(blocks: Sequence[LinePower]) -> ClipLines:
         """Join successive blocks; the middle one of an odd number is of the earlier half."""
         half = (len(blocks) + 1) // 2
-        nothing = LinePower.nothing(blocks[0].rate_hz if blocks else _RATE_HZ)
-        return ClipLines(sum(blocks[:half], nothing), sum(blocks[half:], nothing))
+        rate_hz = blocks[0].rate_hz if blocks else _RATE_HZ
+        return ClipLines(_sum(blocks[:half], rate_hz), _sum(blocks[half:], rate_hz))
 
     @property
     def whole(self) -> LinePower:
@@ -159,9 +160,7 @@ class ClipLines:
     @cached_property
     def drift(self) -> tuple[float, float]:
         """Raw score of a drift within the clip, and the shift of the later half against the earlier, relative."""
-        early, late = (_structure(_level(half), DRIFT_WIDTH) for half in (self.early, self.late))
-        norm = math.sqrt((early**2).sum() * (late**2).sum() + 1e-9)
-        return best_shift(np.conj(np.fft.rfft(early, FFT_POINTS)), late, norm, MIN_DRIFT)
+        return drifts([self])[0]
 
     @cached_property
     def features(self) -> Float64:
@@ -170,12 +169,39 @@ class ClipLines:
         Rows are the structure that speed is read from, the prominence of lines, and the highest level and the
         highest prominence within ``MIN_SPEED_CHANGE`` of each point.
         """
-        level = _level(self.whole)
-        prominence = _structure(level, LINE_WIDTH)
-        structure = np.clip(_structure(level, SPEED_WIDTH), -MAX_STRUCTURE_DB, MAX_STRUCTURE_DB)
-        size = 2 * round(MIN_SPEED_CHANGE / STEP) + 1
-        peaks = maximum_filter1d(np.stack([level, prominence]), size, axis=1, mode="nearest")
-        return np.concatenate([structure[None], prominence[None], peaks])  # (4, points)
+        found: Float64 = features([self])[0]
+        return found
+
+
+def drifts(clips: Sequence[ClipLines]) -> list[tuple[float, float]]:
+    """Return :attr:`ClipLines.drift` of several clips that can be judged."""
+    halves = [clip.early for clip in clips], [clip.late for clip in clips]
+    early, late = (_structure(_levels(half), DRIFT_WIDTH) for half in halves)
+    squared = zip((early**2).sum(axis=1).tolist(), (late**2).sum(axis=1).tolist(), strict=True)
+    norms = [math.sqrt(before * after + 1e-9) for before, after in squared]
+    return best_shifts(np.conj(np.fft.rfft(early, FFT_POINTS)), late, norms, MIN_DRIFT)
+
+
+def features(clips: Sequence[ClipLines]) -> Float64:
+    """Return :attr:`ClipLines.features` of several clips: float64 (clips, 4, points), dB."""
+    level = _levels([clip.whole for clip in clips])
+    found = np.empty((len(clips), 4, len(AXIS_HZ)))
+    found[:, PROMINENCE] = _structure(level, LINE_WIDTH)
+    found[:, STRUCTURE] = np.clip(_structure(level, SPEED_WIDTH), -MAX_STRUCTURE_DB, MAX_STRUCTURE_DB)
+    size = 2 * round(MIN_SPEED_CHANGE / STEP) + 1
+    shown = np.stack([level, found[:, PROMINENCE]], axis=1)
+    maximum_filter1d(shown, size, axis=2, mode="nearest", output=found[:, PEAKS])
+    return found
+
+
+def _sum(blocks: Sequence[LinePower], rate_hz: int) -> LinePower:
+    """Return the sum of spectra at one rate, which may be none."""
+    total = LinePower.nothing(rate_hz)
+    if any(block.rate_hz != rate_hz for block in blocks):
+        return sum(blocks, total)  # says which rates they are
+    for block in blocks:
+        np.add(total.power, block.power, out=total.power)
+    return LinePower(total.power, sum(block.frames for block in blocks), rate_hz)
 
 
 @lru_cache(maxsize=8)
@@ -186,33 +212,37 @@ def _bins_of_axis(rate_hz: int) -> tuple[Int64, Float64]:
     return below, at - below
 
 
-def _level(power: LinePower) -> Float64:
-    """Return the mean level of a frame on the axis: float64 (points,), dB."""
-    below, part = _bins_of_axis(power.rate_hz)
-    level = 10.0 * np.log10(power.power + FLOOR_POWER) - 10.0 * math.log10(max(1, power.frames))
-    on_axis: Float64 = level[below] * (1.0 - part) + level[below + 1] * part
+def _levels(powers: Sequence[LinePower]) -> Float64:
+    """Return the mean level of a frame on the axis, for spectra of one rate: float64 (spectra, points), dB."""
+    below, part = _bins_of_axis(powers[0].rate_hz)
+    frames_db = np.array([10.0 * math.log10(max(1, power.frames)) for power in powers])
+    level = 10.0 * np.log10(np.stack([power.power for power in powers]) + FLOOR_POWER) - frames_db[:, None]
+    on_axis: Float64 = level[:, below] * (1.0 - part) + level[:, below + 1] * part
     return on_axis
 
 
 def _structure(level: Float64, width: float) -> Float64:
-    """Return the level less its background, a running mean (twice) over ``width`` of ln f: (points,), dB."""
+    """Return the level less its background, a running mean (twice) over ``width`` of ln f: (..., points), dB."""
     size = round(width / STEP) | 1
     background = uniform_filter1d(uniform_filter1d(level, size, mode="nearest"), size, mode="nearest")
     structure: Float64 = level - background
     return structure
 
 
-def best_shift(transform: Complex128, structure: Float64, norm: float, smallest: float) -> tuple[float, float]:
-    """Return the correlation that the best shift gains over none, and that shift, relative to frequency.
+def best_shifts(
+    transforms: Complex128, structures: Float64, norms: Sequence[float], smallest: float
+) -> list[tuple[float, float]]:
+    """Return the correlation that the best shift gains over none, and that shift, relative to frequency, of each.
 
     Args:
-        transform: conjugate transform of the structure to compare with.
-        structure: float64 (points,).
-        norm: product of the norms of both.
+        transforms: (n, FFT_POINTS // 2 + 1), conjugate transforms of the structures to compare with.
+        structures: float64 (n, points).
+        norms: product of the norms of both, of each.
         smallest: the smallest shift in ln f that is looked at.
     """
-    product = np.fft.irfft(transform * np.fft.rfft(structure, FFT_POINTS), FFT_POINTS)
-    correlation = product[np.arange(-_SHIFT_POINTS, _SHIFT_POINTS + 1)] / norm
-    beyond = np.where(np.abs(_SHIFTS) >= smallest - 1e-9, correlation, -np.inf)
-    best = int(beyond.argmax())
-    return float(beyond[best] - correlation[_SHIFT_POINTS]), float(np.expm1(_SHIFTS[best]))
+    products = np.fft.irfft(transforms * np.fft.rfft(structures, FFT_POINTS), FFT_POINTS)
+    correlations = products[:, _SHIFT_PLACES] / np.array(norms)[:, None]
+    beyond = np.where(np.abs(_SHIFTS) >= smallest - 1e-9, correlations, -np.inf)
+    best = beyond.argmax(axis=1)
+    gains = beyond[np.arange(len(best)), best] - correlations[:, _SHIFT_POINTS]
+    return list(zip(gains.tolist(), np.expm1(_SHIFTS)[best].tolist(), strict=True))

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +25,13 @@ from humwatch.detectors.lines import (
     STEP,
     STRUCTURE,
     ClipLines,
-    best_shift,
+    best_shifts,
+    drifts,
+    features,
 )
 from humwatch.errors import CalibrationError
+
+S = TypeVar("S", bound=np.generic)
 
 LineScore = Literal["drift", "speed", "missing"]
 
@@ -174,16 +178,14 @@ class NormalLines:
         return transform, precision, float((structure**2 * precision).sum())
 
     @cached_property
-    def _line_test(self) -> tuple[Float64, Float64]:
-        """Standard deviation of the two peak features, (2, points), and 1.0 where a line is, else 0.0, (points,)."""
+    def _line_test(self) -> tuple[Float64, Float64, Float64]:
+        """Mean and standard deviation of the peak features, (2, points), and 1.0 where a line is, else 0.0, (points,)."""
         is_line = self.mean[PEAKS][1] >= MIN_PROMINENCE_DB
-        return np.sqrt(self.variance[PEAKS]), is_line.astype(np.float64)
+        return self.mean[PEAKS], np.sqrt(self.variance[PEAKS]), is_line.astype(np.float64)
 
     def raw_scores(self, clip: ClipLines) -> Float64:
         """Return drift, speed and missing line of a clip: float64 (3,); ``NEUTRAL`` for one that cannot be judged."""
-        if not clip.is_judgeable:
-            return np.array([NEUTRAL[score] for score in SCORES])
-        return np.array([clip.drift[0], self._speed(clip)[0], self._missing(clip)[0]])
+        return raw_scores([self], [clip])[0]
 
     def explain(self, clip: ClipLines, which: LineScore) -> LineFinding:
         """Return the lines and the shift behind a raw score; None for what is unknown or cannot be judged."""
@@ -212,20 +214,14 @@ class NormalLines:
 
         It is a correlation in which each point counts by its certainty over normal clips.
         """
-        transform, precision, squared_norm = self._speed_reference
-        structure = clip.features[STRUCTURE]
-        norm = math.sqrt(squared_norm * (structure**2 * precision).sum() + 1e-9)
-        return best_shift(transform, structure, norm, MIN_SPEED_CHANGE)
+        return _speeds([self], clip.features[None])[0]
 
     def _missing(self, clip: ClipLines) -> tuple[float, int]:
         """Return the raw score of the line that is weaker by most standard deviations, and its point on the axis.
 
         It has to be weaker in level and in prominence: louder noise around a line only hides it.
         """
-        std, is_line = self._line_test
-        deficits = ((self.mean[PEAKS] - clip.features[PEAKS]) / std).min(axis=0) * is_line  # (points,)
-        point = int(deficits.argmax())
-        return float(deficits[point]), point
+        return _missing([self], clip.features[None])[0]
 
     def _explain_missing(self, clip: ClipLines) -> LineFinding:
         score, point = self._missing(clip)
@@ -243,6 +239,47 @@ class NormalLines:
             after_hz=_rounded_hz(found),
             change_db=round(float(now[point] - normal[point]), 2),
         )
+
+
+def raw_scores(normal: Sequence[NormalLines], clips: Sequence[ClipLines]) -> Float64:
+    """Return :meth:`NormalLines.raw_scores` of clips of several machines: float64 (clips, 3).
+
+    Args:
+        normal: normal lines of the machine of each clip.
+        clips: clips, of one rate.
+    """
+    found = np.tile([NEUTRAL[score] for score in SCORES], (len(clips), 1))
+    judged = [number for number, clip in enumerate(clips) if clip.is_judgeable]
+    if judged:
+        machines, some = [normal[number] for number in judged], [clips[number] for number in judged]
+        shown = features(some)
+        scores = (drifts(some), _speeds(machines, shown), _missing(machines, shown))
+        found[judged] = np.array([[first for first, _ in column] for column in scores]).T
+    return found
+
+
+def _speeds(machines: Sequence[NormalLines], shown: Float64) -> list[tuple[float, float]]:
+    """Return the raw score of another speed, and the shift, of the features of a clip of each machine."""
+    transforms, precisions, squared_norms = zip(*(machine._speed_reference for machine in machines), strict=True)
+    structures = np.ascontiguousarray(shown[:, STRUCTURE])
+    squares = (structures**2 * _stacked(precisions)).sum(axis=1).tolist()
+    norms = [math.sqrt(norm * square + 1e-9) for norm, square in zip(squared_norms, squares, strict=True)]
+    return best_shifts(_stacked(transforms), structures, norms, MIN_SPEED_CHANGE)
+
+
+def _missing(machines: Sequence[NormalLines], shown: Float64) -> list[tuple[float, int]]:
+    """Return the raw score of the line that is weaker by most, and its point, of the features of a clip of each."""
+    means, stds, lines = map(_stacked, zip(*(machine._line_test for machine in machines), strict=True))
+    deficits = ((means - shown[:, PEAKS]) / stds).min(axis=1) * lines  # (machines, points)
+    points = deficits.argmax(axis=1)
+    return list(zip(deficits[np.arange(len(points)), points].tolist(), points.tolist(), strict=True))
+
+
+def _stacked(arrays: Sequence[npt.NDArray[S]]) -> npt.NDArray[S]:
+    """Return arrays of machines as one; machines of one calibration share theirs."""
+    if all(array is arrays[0] for array in arrays):
+        return arrays[0][None]
+    return np.stack(arrays)
 
 
 def _sum_of(clips: Sequence[ClipLines]) -> NormalLines:

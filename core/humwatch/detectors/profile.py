@@ -119,9 +119,7 @@ class NormalProfile:
         The complete decomposition of Alcala and Qin (2009); the sum is the squared :meth:`distance`. A band
         that was not observed (NaN) counts as normal.
         """
-        standardised = np.nan_to_num((profile - self.mean) / self.std, nan=0.0)
-        shares: Float64 = (self.whitening @ standardised) ** 2 / len(profile)
-        return shares
+        return contributions([self], profile[None])[0]
 
     def distances(self, profiles: Float64) -> Float64:
         """Return :meth:`distance` of each of several profiles, float64 (n, bands): float64 (n,)."""
@@ -130,6 +128,22 @@ class NormalProfile:
     def distance(self, profile: Float64) -> float:
         """Return the Mahalanobis distance over the root of the number of bands: near 1 for a normal profile."""
         return float(np.sqrt(self.contributions(profile).sum()))
+
+
+def contributions(normal: Sequence[NormalProfile], profiles: Float64) -> Float64:
+    """Return :meth:`NormalProfile.contributions` of several machines: float64 (machines, bands).
+
+    Args:
+        normal: normal profiles of each machine.
+        profiles: float64 (machines, bands), profile of each.
+    """
+    means, stds = (np.stack([getattr(one, name) for one in normal]) for name in ("mean", "std"))
+    standardised = np.nan_to_num((profiles - means) / stds, nan=0.0)
+    whitened = np.empty_like(standardised)
+    for number, one in enumerate(normal):
+        np.matmul(one.whitening, standardised[number], out=whitened[number])
+    shares: Float64 = whitened**2 / profiles.shape[1]
+    return shares
 
 
 def _pooled_covariance(machines: Sequence[NormalProfile]) -> tuple[Float64, int]:

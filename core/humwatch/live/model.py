@@ -12,6 +12,7 @@ from humwatch.bundle.bundle import Bundle
 from humwatch.monitor import Monitor, Step, source_health
 from humwatch.predictor import Predictor
 from humwatch.source.health import SourceHealth
+from humwatch.together import Work
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,13 @@ class ModelTrack:
         """Samples of the source that have to come before ``push`` can return a step; at least 1."""
         return self._monitor.samples_until_step
 
-    def push(self, mono: Float32) -> list[Step]:
-        """Take float32 (n,); return the steps that are due."""
-        return self._monitor.push(mono[:, None])
+    def pushing(self, mono: Float32) -> Work[list[Step]]:
+        """Return the work that takes float32 (n,) and gives the steps that are due."""
+        return self._monitor.pushing(mono[:, None])
 
-    def flush(self) -> list[Step]:
-        """Score the rest of the sound."""
-        return self._monitor.flush()
+    def flushing(self) -> Work[list[Step]]:
+        """Return the work that scores the rest of the sound."""
+        return self._monitor.flushing()
 
     def source_sample(self, sample: int) -> int:
         """Return the index in the stream of a sample that the monitor counts at the model's rate."""

@@ -21,6 +21,7 @@ from humwatch.monitor import Step
 from humwatch.run_state import RunGate
 from humwatch.source.faults import FaultReport
 from humwatch.source.monitor import SourceMonitor
+from humwatch.together import Work, alone
 
 SWAP_STEPS: Final = 8
 """Steps that a new model waits for one that joins the last of the old model's."""
@@ -142,24 +143,36 @@ class LiveMonitor:
 
     def push(self, mono: Float32) -> list[LiveStep]:
         """Take float32 (n,), as they came; return the steps that are due."""
+        return alone(self.pushing(mono))
+
+    def flush(self) -> list[LiveStep]:
+        """Judge the rest of the sound; the stream is over."""
+        return alone(self.flushing())
+
+    def gap(self, samples: int) -> list[LiveStep]:
+        """Skip ``samples`` samples that never came: judge what was there before, and start anew behind the gap."""
+        return alone(self.skipping(samples))
+
+    def pushing(self, mono: Float32) -> Work[list[LiveStep]]:
+        """Return the work of :meth:`push`, to be done beside that of other streams."""
         if self._sample_scale != 1.0:
             mono = mono * self._sample_scale
         held = np.concatenate([self._rest, mono])
         whole = len(held) - len(held) % self._source.quantum_samples
         self._rest = held[whole:].copy()
-        return self._follow(held[:whole]) if whole else []
+        return (yield from self._follow(held[:whole])) if whole else []
 
-    def flush(self) -> list[LiveStep]:
-        """Judge the rest of the sound; the stream is over."""
-        steps = self._follow_rest()
+    def flushing(self) -> Work[list[LiveStep]]:
+        """Return the work of :meth:`flush`, to be done beside that of other streams."""
+        steps = yield from self._follow_rest()
         self._source.finish()
         if not self._off:
-            steps += [self._scored(self._track, step) for step in self._track.flush()]
+            steps += [self._scored(self._track, step) for step in (yield from self._track.flushing())]
         return steps
 
-    def gap(self, samples: int) -> list[LiveStep]:
-        """Skip ``samples`` samples that never came: judge what was there before, and start anew behind the gap."""
-        steps = self._follow_rest()
+    def skipping(self, samples: int) -> Work[list[LiveStep]]:
+        """Return the work of :meth:`gap`, to be done beside that of other streams."""
+        steps = yield from self._follow_rest()
         self._source.gap(samples)
         self._last_end = self._position
         self._restart()
@@ -192,12 +205,12 @@ class LiveMonitor:
     def _gate_of(self, model: LiveModel) -> RunGate | None:
         return model.bundle.calibration.run_gate if self._use_level else None
 
-    def _follow_rest(self) -> list[LiveStep]:
-        steps = self._follow(self._rest) if len(self._rest) else []
+    def _follow_rest(self) -> Work[list[LiveStep]]:
+        steps = (yield from self._follow(self._rest)) if len(self._rest) else []
         self._rest = np.zeros(0, np.float32)
         return steps
 
-    def _follow(self, mono: Float32) -> list[LiveStep]:
+    def _follow(self, mono: Float32) -> Work[list[LiveStep]]:
         """Take whole quanta, or the part of one that is left at the end of the sound.
 
         Tracks get the samples between two steps in one piece: a step is judged at the end of its quantum.
@@ -216,10 +229,12 @@ class LiveMonitor:
                     self._clean_since = self._position  # behind lost sound, tracks start anew without this
                 if quantum.stop - done < due:
                     continue
-                steps += self._score(mono[done : quantum.stop])
+                steps += yield from self._score(mono[done : quantum.stop])
             done = quantum.stop
             due = self._samples_until_scored()
-        return steps + self._score(mono[done:]) if done < len(mono) else steps
+        if done < len(mono):
+            steps += yield from self._score(mono[done:])
+        return steps
 
     def _samples_until_scored(self) -> int:
         """Return the number of samples that have to come before a track can return a step."""
@@ -233,13 +248,13 @@ class LiveMonitor:
                 self._take_over()
         return [self._off_step()] if second_over else []
 
-    def _score(self, mono: Float32) -> list[LiveStep]:
-        steps = [self._scored(self._track, step) for step in self._track.push(mono)]
+    def _score(self, mono: Float32) -> Work[list[LiveStep]]:
+        steps = [self._scored(self._track, step) for step in (yield from self._track.pushing(mono))]
         if self._next is None:
             return steps
         following = self._next
         scale = following.model.scale_of(full_scale=self._full_scale) / self._sample_scale
-        for step in following.push(mono if scale == 1.0 else mono * scale):
+        for step in (yield from following.pushing(mono if scale == 1.0 else mono * scale)):
             start, end = following.source_span(step)
             if self._next is not None and step.clip is not None:
                 self._steps_to_join -= 1

@@ -6,8 +6,10 @@ and a count (:class:`Evidence`). Windows of a clip are pooled to one value a ban
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 
@@ -35,11 +37,16 @@ class ProfileEvidence:
     rhythm: Float64
 
     def __getitem__(self, windows: slice) -> ProfileEvidence:
-        return ProfileEvidence(*(getattr(self, part.name)[windows] for part in fields(self)))
+        return ProfileEvidence(self.slope[windows], self.level[windows], self.surprise[windows], self.rhythm[windows])
 
     def copied(self) -> ProfileEvidence:
         """Copy the arrays, laid out as they are: matrix products round differently over another layout."""
-        return ProfileEvidence(*(getattr(self, part.name).copy(order="K") for part in fields(self)))
+        return ProfileEvidence(
+            self.slope.copy(order="K"),
+            self.level.copy(order="K"),
+            self.surprise.copy(order="K"),
+            self.rhythm.copy(order="K"),
+        )
 
     @staticmethod
     def concatenate(parts: Sequence[ProfileEvidence]) -> ProfileEvidence:
@@ -69,8 +76,28 @@ class Evidence:
         return len(self.sums)
 
     def __getitem__(self, windows: slice) -> Evidence:
-        profiles = None if self.profiles is None else self.profiles[windows]
-        return Evidence(self.sums[windows], self.counts[windows], self.signed[windows], profiles)
+        if self.profiles is None:
+            return Evidence(self.sums[windows], self.counts[windows], self.signed[windows])
+        profiles = self.profiles[windows]
+        sums = profiles.slope if self.sums is self.profiles.slope else self.sums[windows]
+        signed = profiles.level if self.signed is self.profiles.level else self.signed[windows]
+        return Evidence(sums, self.counts[windows], signed, profiles)
+
+    def split(self, sizes: Sequence[int]) -> list[Evidence]:
+        """Return the evidence of successive windows, so many each, none of which keeps the memory of the others."""
+        if len(sizes) == 1:
+            return [self]
+        ends = accumulate(sizes)
+        return [self[end - size : end].owned() for end, size in zip(ends, sizes, strict=True)]
+
+    def owned(self) -> Evidence:
+        """Copy the arrays, laid out as they are, but for counts, which are those of all windows."""
+        if self.profiles is None:
+            return Evidence(self.sums.copy(order="K"), self.counts, self.signed.copy(order="K"))
+        profiles = self.profiles.copied()
+        sums = profiles.slope if self.sums is self.profiles.slope else self.sums.copy(order="K")
+        signed = profiles.level if self.signed is self.profiles.level else self.signed.copy(order="K")
+        return Evidence(sums, self.counts, signed, profiles)
 
     @staticmethod
     def concatenate(parts: list[Evidence]) -> Evidence:
@@ -130,7 +157,7 @@ def evidence_of(
 
 
 class EvidenceExtractor:
-    """Windows and predictions in, evidence out; remembers the places of the targets, which few predictors change.
+    """Windows and predictions in, evidence out.
 
     The evidence of a window does not depend on the windows beside it: targets are added in their own order.
     """
@@ -147,7 +174,7 @@ class EvidenceExtractor:
         self._kind = kind
         self._bands = bands
         self._hop_frames = profiles_hop
-        self._places: TargetPlaces | None = None
+        self.company: Hashable = kind, bands.tobytes(), profiles_hop
 
     def evidence(self, windows: Float32, prediction: Prediction) -> Evidence:
         """Return the evidence of ``windows``, float32 (B, L, F) in dB."""
@@ -158,9 +185,7 @@ class EvidenceExtractor:
             counts = by_band.counts
             added = by_band.sums
         else:
-            places = self._places
-            if places is None or not places.are_of(prediction.target_index, n_mels):
-                places = self._places = TargetPlaces(prediction.target_index, n_mels, self._bands)
+            places = target_places(prediction.target_index, n_mels, self._bands)
             level = windows.reshape(n, -1)[:, places.targets]  # (B, T)
             counts = np.broadcast_to(places.counts, (n, len(places.counts)))
             added = places.sums
@@ -196,6 +221,28 @@ class EvidenceExtractor:
         )
 
 
+class EvidenceJob:
+    """Evidence of one caller's windows, beside those of others whose targets are in the same places."""
+
+    def __init__(self, extractor: EvidenceExtractor, windows: Float32, prediction: Prediction) -> None:
+        """Ask for the evidence of ``windows``, float32 (B, L, F) in dB."""
+        self._extractor = extractor
+        self._windows = windows
+        self._prediction = prediction
+        index = prediction.target_index
+        places = index.tobytes() if index.ndim == 1 else index.shape[1]
+        self.company: Hashable = extractor.company, windows.shape[1:], places
+
+    @classmethod
+    def results(cls, jobs: Sequence[EvidenceJob]) -> list[Evidence]:
+        """Return the evidence of each."""
+        windows = [job._windows for job in jobs]
+        prediction = Prediction.concatenate([job._prediction for job in jobs])
+        joined = windows[0] if len(jobs) == 1 else np.concatenate(windows)
+        evidence = jobs[0]._extractor.evidence(joined, prediction)
+        return evidence.split([len(some) for some in windows])
+
+
 class TargetPlaces:
     """Places of the targets of each band in a ``target_index`` that all windows share.
 
@@ -205,8 +252,6 @@ class TargetPlaces:
     """
 
     def __init__(self, target_index: Int64, n_mels: int, bands: Int64) -> None:
-        self._index = target_index
-        self._n_mels = n_mels
         self.targets = _columns(target_index)
         band_of = target_index % n_mels
         by_band = np.append(np.argsort(band_of, kind="stable"), len(target_index))
@@ -222,10 +267,6 @@ class TargetPlaces:
         self._slices = [column for column in columns if isinstance(column, slice)]
         self._regular = bool(there.all()) and len(self._slices) == len(columns)
 
-    def are_of(self, target_index: Int64, n_mels: int) -> bool:
-        """Return True if these are the places of that index."""
-        return n_mels == self._n_mels and np.array_equal(target_index, self._index)
-
     def sums(self, values: Float64) -> Float64:
         """Return the sum of the values, float64 (B, T), of each band's targets, in order: float64 (B, bands)."""
         sums = np.zeros((len(values), len(self.counts)))
@@ -238,6 +279,16 @@ class TargetPlaces:
         for row in self._places:
             sums += padded.take(row, axis=1)
         return sums
+
+
+def target_places(target_index: Int64, n_mels: int, bands: Int64) -> TargetPlaces:
+    """Return the places of the targets in an index, int64 (T,): the same object for the same places."""
+    return _places_of(target_index.tobytes(), n_mels, bands.tobytes())
+
+
+@lru_cache(maxsize=64)
+def _places_of(target_index: bytes, n_mels: int, bands: bytes) -> TargetPlaces:
+    return TargetPlaces(np.frombuffer(target_index, np.int64), n_mels, np.frombuffer(bands, np.int64))
 
 
 def _columns(index: Int64) -> slice | Int64:

@@ -29,17 +29,17 @@ class Pooling(BaseModel):
     decay: float = Field(0.9, gt=0, lt=1, description="gwrp: weight of each next lower score, relative")
 
     def weights(self, scores: Float64) -> Float64:
-        """Return the weights of windows with these scores: float64 (n,), sum 1.
+        """Return the weights of windows with these scores, float64 (..., n): float64 of the same shape, sum 1.
 
         ``gwrp`` is global weighted rank pooling (Kolesnikov and Lampert, 2016): the k-th highest score weighs
         ``decay**k``; ``mean`` and ``max`` are its limits. ``trimmed`` is the mean without the ``TRIMMED_SHARE`` of
         the windows with the highest scores.
         """
-        n = len(scores)
+        n = scores.shape[-1]
         if self.kind == "mean":
-            return np.full(n, 1.0 / n)
-        rank = np.empty(n, np.int64)
-        rank[np.argsort(-scores, kind="stable")] = np.arange(n)
+            return np.full(scores.shape, 1.0 / n)
+        rank = np.empty(scores.shape, np.int64)
+        np.put_along_axis(rank, np.argsort(-scores, axis=-1, kind="stable"), np.arange(n), axis=-1)
         match self.kind:
             case "max":
                 weights = (rank == 0).astype(np.float64)
@@ -47,7 +47,7 @@ class Pooling(BaseModel):
                 weights = (rank >= int(TRIMMED_SHARE * n)).astype(np.float64)
             case _:
                 weights = self.decay**rank
-        normalised: Float64 = weights / weights.sum()
+        normalised: Float64 = weights / weights.sum(axis=-1, keepdims=True)
         return normalised
 
 
