@@ -14,11 +14,12 @@ from typing import Final
 from humwatch_capacity.fleet import Fleet, machine_ids
 from humwatch_capacity.microphone import EndedConnection, SimulatedMicrophone
 from humwatch_capacity.played_sound import PlayedSound
-from humwatch_capacity.player import Player, microphones
+from humwatch_capacity.player import MESSAGE_S, Player, microphones
 from humwatch_capacity.process_stats import Usage, busy_s
 from humwatch_capacity.report import EndedReport, LatencyReport
 from humwatch_capacity.score_ledger import Latencies, StepGrid, Tally, percentile
 from humwatch_capacity.service_under_test import ServiceUnderTest, serving
+from humwatch_capacity.version import THIS, ServiceVersion
 
 LEAST_GRACE_S: Final = 3.0
 
@@ -54,6 +55,8 @@ class Bench:
         warm_up_s: length of what is played before it, seconds.
         budget_s: longest 99th percentile of the latency.
         seed: seed of all that is random.
+        message_s: sound of a message, seconds.
+        version: version of the service.
     """
 
     fleet: Fleet
@@ -65,6 +68,8 @@ class Bench:
     warm_up_s: float
     budget_s: float
     seed: int
+    message_s: float = MESSAGE_S
+    version: ServiceVersion = THIS
 
     @property
     def grid(self) -> StepGrid:
@@ -81,7 +86,7 @@ class Bench:
         """Start a fresh service with so many machines. Raises :class:`ServiceUnreachable`."""
         models, state = self.fleet.models(machines), self.folder / "state"
         shutil.rmtree(state, ignore_errors=True)
-        with serving(models, state, self.log, self.settings, machines) as service:
+        with serving(models, state, self.log, self.settings, machines, self.version) as service:
             yield service
 
     @contextmanager
@@ -90,7 +95,8 @@ class Bench:
         with self.service(streams) as service:
             idle, tally, player = Usage.of(service.pid), Tally(), Player()
             ids = machine_ids(streams)
-            player.add(microphones(service.port, ids, self.sound, self.grid, tally, seed=self.seed))
+            grid, sound = self.grid, self.sound
+            player.add(microphones(service.port, ids, sound, grid, tally, seed=self.seed, message_s=self.message_s))
             try:
                 yield Session(service, player, tally, idle)
             finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -23,12 +24,19 @@ class Fleet:
 
     def __init__(self, source: Path, folder: Path) -> None:
         """Copy the bundle in ``source`` to ``folder``. Raises :class:`BundleError` for one that is not whole."""
-        self.manifest = read_bundle(source).manifest
+        self.bundle = read_bundle(source)
+        self.manifest = self.bundle.manifest
+        self._written = json.loads((source / MANIFEST).read_text("utf-8"))  # an older version knows no newer fields
         self._folder = folder
         self._files = folder / "bundle"
         self._files.mkdir()
         for name in self.manifest.files:
             shutil.copyfile(source / name, self._files / name)
+
+    @property
+    def machine_id(self) -> str:
+        """Machine whose bundle it is."""
+        return self.manifest.machine_id
 
     def models(self, count: int) -> Path:
         """Make a models folder with so many machines and no others. Raises :class:`OSError`."""
@@ -42,5 +50,5 @@ class Fleet:
         folder.mkdir(parents=True)
         for name in self.manifest.files:
             os.link(self._files / name, folder / name)
-        manifest = self.manifest.model_copy(update={"machine_id": machine_id, "version": VERSION})
-        (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
+        manifest = self._written | {"machine_id": machine_id, "version": VERSION}
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")

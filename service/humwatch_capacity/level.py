@@ -73,6 +73,7 @@ def _report(bench: Bench, session: Session, effort: Effort, counts: ServiceCount
     )
     buckets = counts.latency if counts is not None else {}
     return LevelReport(
+        version=bench.version.name,
         streams=len(mics),
         seconds=effort.to_s - effort.from_s,
         sustained=not failed_by,
@@ -93,6 +94,7 @@ def _report(bench: Bench, session: Session, effort: Effort, counts: ServiceCount
         rss_mb=effort.rss_mb,
         mb_a_stream=(effort.rss_mb - session.idle.rss_mb) / len(mics),
         service_cores=effort.service_cores,
+        ms_a_stream_second=1e3 * effort.service_cores / len(mics),
         player_cores=effort.player_cores,
         other_cores=effort.other_cores,
         player_lag_s=effort.player_lag_s,

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import random
 import selectors
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from websockets.frames import Close, Frame, Opcode
+from pydantic_core import from_json
+from websockets.frames import Close, Opcode
 from websockets.http11 import Response
 
-from humwatch_capacity.played_sound import PlayedSound
+from humwatch_capacity.frames import ServiceFrame
+from humwatch_capacity.playback import Playback
 from humwatch_capacity.score_ledger import ScoreLedger
-from humwatch_capacity.websocket import WebSocketConnection
+from humwatch_capacity.websocket import WebSocketConnection, text_frame
 from humwatch_service.backoff import Backoff
 from humwatch_service.client.refusal import Refusal, of_close, of_response, unreachable
 from humwatch_service.protocol.messages import Hello
 
-CHUNK_S: Final = 0.1
-MAX_CHUNKS_AT_ONCE: Final = 50
-"""Highest number of chunks that one stream sends before others may."""
+MAX_AT_ONCE_S: Final = 5.0
+"""Most sound that one stream sends before others may."""
 ANSWER_S: Final = 30.0
 """Longest wait for a connection and for the answer to ``hello``."""
 SETTLED_S: Final = 10.0
@@ -41,43 +41,6 @@ class EndedConnection:
 
     how: str
     code: str
-
-
-class Playback:
-    """The endless sound in chunks from a moment of its own on, with the time at which each is whole.
-
-    Attributes:
-        rate_hz: sample rate, Hz.
-        cursor: first sample that is not sent.
-        epoch_s: time of sample 0, of the player's clock.
-    """
-
-    def __init__(self, sound: PlayedSound, offset: int) -> None:
-        self.rate_hz = sound.rate_hz
-        self.cursor = 0
-        self.epoch_s = 0.0
-        self._sound = sound
-        self._offset = offset
-        self._chunk = round(CHUNK_S * sound.rate_hz)
-
-    @property
-    def due_s(self) -> float:
-        """Time at which the chunk that begins at the cursor, or holds it, is whole."""
-        return self.epoch_s + self._next_end / self.rate_hz
-
-    @property
-    def begins_second(self) -> bool:
-        """True where the chunk before the cursor was the last of a second."""
-        return self.cursor % self.rate_hz < self._chunk
-
-    def next_chunk(self) -> bytes:
-        """Return the rest of the chunk that holds the cursor, and move the cursor behind it."""
-        start, self.cursor = self.cursor, self._next_end
-        return self._sound.piece(self._offset + start, self.cursor - start)
-
-    @property
-    def _next_end(self) -> int:
-        return (self.cursor // self._chunk + 1) * self._chunk
 
 
 class SimulatedMicrophone:
@@ -102,10 +65,9 @@ class SimulatedMicrophone:
         self,
         port: int,
         machine_id: str,
-        sound: PlayedSound,
+        playback: Playback,
         ledger: ScoreLedger,
         *,
-        offset: int,
         start_s: float,
         chance: random.Random,
     ) -> None:
@@ -114,9 +76,8 @@ class SimulatedMicrophone:
         Args:
             port: port of the service, on 127.0.0.1.
             machine_id: id of the machine to feed.
-            sound: sound to play.
+            playback: sound to play.
             ledger: ledger of its scores.
-            offset: sample of the sound to begin with.
             start_s: time to connect at, of the player's clock.
             chance: source of the jitter between tries.
         """
@@ -132,7 +93,7 @@ class SimulatedMicrophone:
         self._port = port
         self._stream_id = f"{machine_id}.{chance.getrandbits(32):08x}"
         self._backoff = Backoff(chance=chance)
-        self._playback = Playback(sound, offset)
+        self._playback = playback
         self._connection: WebSocketConnection | None = None
         self._since_s = start_s
         self._greeted = False
@@ -147,7 +108,7 @@ class SimulatedMicrophone:
     @property
     def events(self) -> int:
         """Events that the selector should wait for."""
-        writing = self.state == "connecting" or (self._connection is not None and self._connection.blocked)
+        writing = self.state == "connecting" or (self._connection is not None and self._connection.waiting_bytes > 0)
         return selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
 
     def wake(self, now_s: float) -> None:
@@ -206,9 +167,9 @@ class SimulatedMicrophone:
         for event in connection.receive():
             if isinstance(event, Response):
                 self._on_upgrade(connection, event)
-            elif isinstance(event, Frame) and event.opcode is Opcode.TEXT:
-                self._on_message(json.loads(bytes(event.data)), now_s)
-            elif isinstance(event, Frame) and event.opcode is Opcode.CLOSE:
+            elif event.opcode == Opcode.TEXT:
+                self._on_message(from_json(event.data), now_s)
+            elif event.opcode == Opcode.CLOSE:
                 self._on_close(event)
             if self.state == "over":
                 return
@@ -216,7 +177,7 @@ class SimulatedMicrophone:
             self._end(self._refusal or unreachable("the connection ended"), now_s)
 
     def _on_upgrade(self, connection: WebSocketConnection, response: Response) -> None:
-        if connection.took_upgrade(response):
+        if connection.upgraded:
             self.state = "greeting"
             playback = self._playback
             hello = Hello(rate_hz=playback.rate_hz, stream_id=self._stream_id, start_sample=playback.cursor)
@@ -225,8 +186,8 @@ class SimulatedMicrophone:
             self._how = f"http_{response.status_code}"
             self._refusal = of_response(response.status_code, response.headers, bytes(response.body))
 
-    def _on_close(self, frame: Frame) -> None:
-        close = Close.parse(bytes(frame.data))
+    def _on_close(self, frame: ServiceFrame) -> None:
+        close = Close.parse(frame.data)
         self._how = f"close_{close.code}"
         self._refusal = self._refusal or of_close(close.code, close.reason)
 
@@ -258,18 +219,26 @@ class SimulatedMicrophone:
         connection = self._connection
         if connection is None:
             return
-        playback, left = self._playback, MAX_CHUNKS_AT_ONCE
-        while not (connection.blocked or connection.closed) and (due_s := playback.due_s) <= now_s and left:
-            connection.send_binary(playback.next_chunk())
-            left -= 1
-            if playback.begins_second:
-                connection.send_text(f'{{"type": "clock", "sample": {playback.cursor}, "time_s": {due_s:.6f}}}')
+        if not connection.waiting_bytes and (frames := self._due_frames(now_s)):
+            connection.send(frames)
         if connection.closed:
             self._end(unreachable("the connection broke"), now_s)
             return
-        if connection.blocked:
-            self.backlog_s = max(self.backlog_s, now_s - self._playback.due_s + CHUNK_S)
-        self.wake_s = now_s + CHUNK_S if connection.blocked else max(now_s, self._playback.due_s)
+        playback, waiting = self._playback, connection.waiting_bytes
+        if waiting:
+            unsent_s = max(0.0, now_s - playback.due_s + playback.message_s)
+            self.backlog_s = max(self.backlog_s, playback.seconds_of(waiting) + unsent_s)
+        self.wake_s = now_s + playback.message_s if waiting else max(now_s, playback.due_s)
+
+    def _due_frames(self, now_s: float) -> bytes:
+        playback, frames = self._playback, list[bytes]()
+        until_s = min(now_s, playback.due_s + MAX_AT_ONCE_S)
+        while (due_s := playback.due_s) <= until_s:
+            frames.append(playback.next_frame())
+            if playback.begins_second:
+                clock = f'{{"type": "clock", "sample": {playback.cursor}, "time_s": {due_s:.6f}}}'
+                frames.append(text_frame(clock))
+        return frames[0] if len(frames) == 1 else b"".join(frames)
 
     def _end(self, refusal: Refusal, now_s: float) -> None:
         """Count a connection that is gone; try again when it may help, and not before the service wants it."""

@@ -13,6 +13,7 @@ from humwatch.arrays import Float32
 from humwatch.audio.decoding import MonoResampler, read_mono
 from humwatch.errors import HumwatchError
 from humwatch.synthetic import SyntheticMachine
+from humwatch_capacity.frames import MASK, binary_header
 from humwatch_service.errors import FileUnreadable, RequestInvalid
 from humwatch_service.protocol.pcm import encoded
 
@@ -37,17 +38,26 @@ class PlayedSound:
         self.rate_hz = rate_hz
         self.samples = len(mono)
         self._pcm = encoded(mono[:, None], "s16le")
+        masked = np.frombuffer(self._pcm, np.uint16) ^ np.frombuffer(MASK[:SAMPLE_BYTES], np.uint16)
+        self._masked = masked.tobytes()
 
     def piece(self, start: int, count: int) -> bytes:
         """Return ``count`` samples from sample ``start`` of the endless sound on."""
+        return b"".join(self._parts(self._pcm, start, count))
+
+    def frame(self, start: int, count: int) -> bytes:
+        """Return these samples as a client's WebSocket frame; they were masked once, for all streams."""
+        return b"".join([binary_header(SAMPLE_BYTES * count), *self._parts(self._masked, start, count)])
+
+    def _parts(self, data: bytes, start: int, count: int) -> list[bytes]:
         at, left = start % self.samples, count
         parts = []
         while left:
-            part = self._pcm[SAMPLE_BYTES * at : SAMPLE_BYTES * (at + left)]
+            part = data[SAMPLE_BYTES * at : SAMPLE_BYTES * (at + left)]
             parts.append(part)
             left -= len(part) // SAMPLE_BYTES
             at = 0
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return parts
 
     def wav(self, seconds: float) -> bytes:
         """Return a WAV file of its beginning."""

@@ -10,13 +10,18 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Final
 
-from humwatch_capacity.microphone import CHUNK_S, SimulatedMicrophone
+from humwatch_capacity.microphone import SimulatedMicrophone
+from humwatch_capacity.playback import Playback
 from humwatch_capacity.played_sound import PlayedSound
 from humwatch_capacity.score_ledger import ScoreLedger, StepGrid, Tally
 from humwatch_capacity.websocket import WebSocketConnection
 
+MESSAGE_S: Final = 0.25
+"""Sound of a message."""
 LONGEST_WAIT_S: Final = 0.05
 """Between looks at whether it should stop."""
+TICK_S: Final = 0.004
+"""Shortest time between looks at the sockets: hundreds of streams are served at a time, not one by one."""
 
 
 class Player:
@@ -49,10 +54,12 @@ class Player:
             self._wake(now_s)
             next_s = min(end_s, self._timers[0][0] if self._timers else end_s)
             wait_s = min(LONGEST_WAIT_S, next_s - time.monotonic())
-            for key, events in self._selector.select(max(0.0, wait_s)):
+            ready = self._selector.select(max(0.0, wait_s))
+            for key, events in ready:
                 microphone: SimulatedMicrophone = key.data
                 microphone.on_events(events, time.monotonic())
                 self._settle(microphone)
+            time.sleep(max(0.0, min(now_s + TICK_S, end_s) - time.monotonic()))
 
     def settled_until(self, moment_s: float) -> bool:
         """Return whether every score that was due before a moment came or is lost; none is of a stream never taken."""
@@ -118,7 +125,14 @@ class Player:
 
 
 def microphones(
-    port: int, machine_ids: Sequence[str], sound: PlayedSound, grid: StepGrid, tally: Tally, *, seed: int
+    port: int,
+    machine_ids: Sequence[str],
+    sound: PlayedSound,
+    grid: StepGrid,
+    tally: Tally,
+    *,
+    seed: int,
+    message_s: float = MESSAGE_S,
 ) -> list[SimulatedMicrophone]:
     """Return a microphone for each machine, each from another moment of the sound and at a random phase of its steps.
 
@@ -132,20 +146,21 @@ def microphones(
         grid: steps at which scores are due.
         tally: tally that scores are added to.
         seed: seed of all that is random.
+        message_s: sound of a message, seconds.
     """
     chance = random.Random(seed)
     now_s = time.monotonic()
     step_s = grid.step_samples / sound.rate_hz
-    rate_hz, chunk = sound.rate_hz, round(CHUNK_S * sound.rate_hz)
+    total = len(machine_ids)
+    playbacks = [Playback(sound, sound.samples * number // total, message_s) for number in range(total)]
     return [
         SimulatedMicrophone(
             port,
             machine_id,
-            sound,
-            ScoreLedger(grid, tally, rate_hz=rate_hz, chunk_samples=chunk),
-            offset=sound.samples * number // len(machine_ids),
+            playback,
+            ScoreLedger(grid, tally, rate_hz=sound.rate_hz, chunk_samples=playback.message_samples),
             start_s=now_s + chance.uniform(0.0, step_s),
             chance=random.Random(chance.getrandbits(64)),
         )
-        for number, machine_id in enumerate(machine_ids)
+        for machine_id, playback in zip(machine_ids, playbacks, strict=True)
     ]

@@ -30,6 +30,7 @@ class LatencyReport(_Part):
 class LevelReport(_Part):
     """A number of streams, played for a while to a service that was started for it."""
 
+    version: str = Field("this", description="of the service: `this`, or what `--against` names")
     streams: int = Field(description="that were played")
     seconds: float = Field(description="that were measured, after the warm-up")
     sustained: bool = Field(description="whether all of it was followed within the budget")
@@ -50,6 +51,9 @@ class LevelReport(_Part):
     rss_mb: float = Field(description="memory at the end of the measurement")
     mb_a_stream: float = Field(description="growth between the two, by the streams")
     service_cores: float = Field(description="processors that the service kept busy")
+    ms_a_stream_second: float = Field(
+        description="processor time of the service for a second of one stream, milliseconds"
+    )
     player_cores: float = Field(description="processors that the player kept busy")
     other_cores: float = Field(description="processors that everything else on this host kept busy")
     player_lag_s: float = Field(description="99th percentile of how late the player itself was, seconds")
@@ -152,6 +156,48 @@ class ModelCard(_Part):
     step_s: float = Field(description="from one score to the next, seconds")
 
 
+class FloorReport(_Part):
+    """The arithmetic of the model alone, in arrays over many streams, in one thread; a service cannot do with less."""
+
+    stages: dict[str, float] = Field(
+        description="processor time of front end, predictor, evidence, lines and scores for a second of one stream, ms"
+    )
+    batch_windows: int = Field(description="windows that the predictor was fastest with")
+    ms_a_stream_second: float = Field(description="all stages together, milliseconds")
+
+
+class ComparedLevel(_Part):
+    """A number of streams that both versions were played; medians of its rounds."""
+
+    streams: int = Field(description="that were played")
+    rounds: int = Field(description="how often each version was played them")
+    sustained: bool = Field(description="whether this version followed all of it within the budget")
+    against_sustained: bool = Field(description="whether the other one did")
+    ms_a_stream_second: float = Field(description="processor time of this version for a second of one stream, ms")
+    against_ms_a_stream_second: float = Field(description="of the other one")
+    ratio: float | None = Field(
+        description="the other version's processor time by this one's; below 1 this one is slower"
+    )
+    p50_s: float | None = Field(description="median latency of this version, seconds")
+    against_p50_s: float | None = Field(description="of the other one")
+    p99_s: float | None = Field(description="99th percentile of this version, seconds")
+    against_p99_s: float | None = Field(description="of the other one")
+    mb_a_stream: float = Field(description="memory of this version that the streams added, by the streams, MB")
+    against_mb_a_stream: float = Field(description="of the other one")
+
+
+class AgainstReport(_Part):
+    """Another version of the service, played to in turn with this one."""
+
+    version: str = Field(description="what `--against` names")
+    model: ModelCard = Field(description="the bundle that all its machines have")
+    sustained_streams: int | None = Field(description="highest number that it sustained; 0: not even one")
+    limited_by: list[str] = Field(description="why the lowest number that it did not sustain was not")
+    levels: list[LevelReport] = Field(description="in the order in which they were played")
+    compared: list[ComparedLevel] = Field(description="numbers of streams that both versions were played")
+    score: ScoreReport | None = Field(description="of `--score`")
+
+
 class CapacityReport(_Part):
     """Report of the measurements. A part that was not asked for, or not reached, is null."""
 
@@ -161,14 +207,17 @@ class CapacityReport(_Part):
         None, description="processors that both may keep busy at a time by the container's CPU quota; null without one"
     )
     budget_s: float = Field(description="longest 99th percentile of the latency that counts as following, seconds")
+    message_s: float = Field(0.25, description="sound of a message that the player sends, seconds")
     settings: dict[str, str] = Field(description="of the service, that are not its defaults")
     thread_limits: dict[str, str] = Field(
         description="variables that limit libraries' threads, as the service got them"
     )
     sustained_streams: int | None = Field(description="highest number that was sustained; 0: not even one")
     limited_by: list[str] = Field(description="why the lowest number that was not sustained was not")
+    floor: FloorReport | None = Field(None, description="the arithmetic alone, measured before the levels")
     levels: list[LevelReport] = Field(description="in the order in which they were played")
     hold: SoakReport | None = Field(description="of `--hold-minutes`")
     overload: OverloadReport | None = Field(description="of `--overload`")
     score: ScoreReport | None = Field(description="of `--score`")
+    against: AgainstReport | None = Field(None, description="of `--against`")
     interrupted: bool = Field(description="whether it was told to stop before the end")

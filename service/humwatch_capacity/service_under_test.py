@@ -6,7 +6,6 @@ import json
 import os
 import selectors
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ from typing import Final
 
 import httpx
 
+from humwatch_capacity.version import THIS, ServiceVersion
 from humwatch_service.config.settings import ENV_PREFIX
 from humwatch_service.errors import ServiceUnreachable
 
@@ -65,7 +65,12 @@ class ServiceUnderTest:
 
 @contextmanager
 def serving(
-    models: Path, state: Path, log: Path, settings: Mapping[str, str], machines: int
+    models: Path,
+    state: Path,
+    log: Path,
+    settings: Mapping[str, str],
+    machines: int,
+    version: ServiceVersion = THIS,
 ) -> Iterator[ServiceUnderTest]:
     """Start the service, and wait until it is ready; stop it at the end.
 
@@ -77,6 +82,7 @@ def serving(
         log: file that its log is appended to.
         settings: settings by name, as the environment would say them.
         machines: number of machines in ``models``; more of them take longer to load.
+        version: version of the service.
 
     Raises:
         ServiceUnreachable: it does not start, or does not become ready.
@@ -84,12 +90,12 @@ def serving(
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
     environment |= {f"{ENV_PREFIX}{name.upper()}": value for name, value in settings.items()}
     environment[f"{ENV_PREFIX}STATE_DIR"] = str(state)
-    program = "from humwatch_service.cli.main import main; main()"
+    environment |= version.environment
     arguments = ["serve", "--port", "0", "--host", "127.0.0.1", "--json", "--models", str(models)]
     with (
         log.open("ab") as written,
         subprocess.Popen(
-            [sys.executable, "-c", program, *arguments],
+            [*version.command, *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

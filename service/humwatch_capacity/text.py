@@ -6,18 +6,24 @@ from collections.abc import Sequence
 from typing import Final
 
 from humwatch_capacity.report import (
+    AgainstReport,
     CapacityReport,
+    ComparedLevel,
     EndedReport,
+    FloorReport,
     LevelReport,
     OverloadReport,
     ScoreReport,
     SoakReport,
 )
+from humwatch_capacity.version import THIS
 from humwatch_service.cpu_allowance import CpuAllowance
 
 LEVEL_COLUMNS: Final = (
-    "streams   p50 ms   p99 ms   max ms  scores  lost  taken  breaks  cores  RSS MB  MB/stream  player  others  lag ms"
+    "streams   p50 ms   p99 ms   max ms  scores  lost  taken  breaks  cores  ms/stream s  RSS MB  MB/stream  player"
+    "  others  lag ms"
 )
+COMPARED_COLUMNS: Final = "streams    ms/stream s    ratio        p50 ms         p99 ms      MB/stream"
 MUCH: Final = 0.1
 """Of all processors: what other programs take from a level that is not sustained."""
 LATE_S: Final = 0.05
@@ -29,11 +35,23 @@ def level_line(level: LevelReport) -> str:
     latency = level.latency
     times = "  ".join(_ms(value) for value in (latency.p50_s, latency.p99_s, latency.max_s))
     verdict = "sustained" if level.sustained else f"not sustained: {', '.join(level.failed_by)}"
+    if level.version != THIS.name:
+        verdict += f" ({level.version})"
     return (
         f"{level.streams:7d}  {times}  {latency.scores:6d}  {latency.lost_scores:4d}  {level.admitted:5d}"
-        f"  {sum(ended.times for ended in level.breaks):6d}  {level.service_cores:5.2f}  {level.rss_mb:6.0f}"
-        f"  {level.mb_a_stream:9.1f}  {level.player_cores:6.2f}  {level.other_cores:6.2f}"
+        f"  {sum(ended.times for ended in level.breaks):6d}  {level.service_cores:5.2f}"
+        f"  {level.ms_a_stream_second:11.2f}  {level.rss_mb:6.0f}  {level.mb_a_stream:9.1f}  {level.player_cores:6.2f}  {level.other_cores:6.2f}"
         f"  {1e3 * level.player_lag_s:6.1f}  {verdict}"
+    )
+
+
+def floor_line(floor: FloorReport) -> str:
+    """Return the floor, under the column of what a second of a stream costs."""
+    stages = ", ".join(f"{name} {ms:.2f}" for name, ms in floor.stages.items())
+    at = LEVEL_COLUMNS.index("ms/stream s") - len("the arithmetic alone")
+    return (
+        f"the arithmetic alone{floor.ms_a_stream_second:{at + len('ms/stream s')}.2f}  ms: {stages}"
+        f" ({floor.batch_windows} windows at a time)"
     )
 
 
@@ -44,10 +62,12 @@ def report_text(report: CapacityReport) -> str:
         f"{model.machine_id}, model version {model.version} ({model.strategy}, {model.score}, windows every"
         f" {model.hop_frames} frames); {CpuAllowance(report.processors, report.cpu_quota)} for service and player"
     )
-    parts = [head, _sustained(report), "\n".join([LEVEL_COLUMNS, *map(level_line, report.levels)])]
+    rows = [LEVEL_COLUMNS, *map(level_line, report.levels), *([floor_line(report.floor)] if report.floor else [])]
+    parts = [head, _sustained(report), "\n".join(rows)]
     parts += [_hold(report.hold)] if report.hold else []
     parts += [_overload(report.overload, report.budget_s)] if report.overload else []
     parts += [_score(report.score)] if report.score else []
+    parts += [_against(report.against, report.score)] if report.against else []
     parts += _doubts(report.levels, CpuAllowance(report.processors, report.cpu_quota).cores)
     return "\n\n".join(parts)
 
@@ -99,6 +119,37 @@ def _score(score: ScoreReport) -> str:
             f" {requests.a_second:.2f} a second, {errors}"
         )
     return "\n".join([f"POST /score of {score.clip_s:g} s, {score.sequential.requests} times:", *rows])
+
+
+def _against(other: AgainstReport, score: ScoreReport | None) -> str:
+    """Return both versions side by side: of each pair of figures this version's is the first."""
+    sustained = "" if other.sustained_streams is None else f": it follows {other.sustained_streams} streams"
+    lines = [f"against {other.version} (model version {other.model.version}, {other.model.score}){sustained}"]
+    if other.compared:
+        lines += [COMPARED_COLUMNS, *map(_compared_line, other.compared)]
+    if score is not None and other.score is not None:
+        for name, mine, theirs in (
+            ("one client", score.sequential, other.score.sequential),
+            ("ten clients", score.concurrent, other.score.concurrent),
+        ):
+            ratio = f" ({mine.a_second / theirs.a_second:.2f} times)" if theirs.a_second else ""
+            lines.append(f"POST /score, {name}: {mine.a_second:.2f} | {theirs.a_second:.2f} a second{ratio}")
+    return "\n".join(lines)
+
+
+def _compared_line(pair: ComparedLevel) -> str:
+    ratio = "    -" if pair.ratio is None else f"{pair.ratio:5.2f}"
+    p50, p99 = (
+        f"{_ms(mine).strip():>5} | {_ms(theirs).strip():>5}"
+        for mine, theirs in ((pair.p50_s, pair.against_p50_s), (pair.p99_s, pair.against_p99_s))
+    )
+    sustained = " | ".join(
+        "sustained" if is_so else "not sustained" for is_so in (pair.sustained, pair.against_sustained)
+    )
+    return (
+        f"{pair.streams:7d}  {pair.ms_a_stream_second:5.2f} | {pair.against_ms_a_stream_second:5.2f}  {ratio}"
+        f"  {p50}  {p99}  {pair.mb_a_stream:5.1f} | {pair.against_mb_a_stream:5.1f}  {sustained}"
+    )
 
 
 def _doubts(levels: Sequence[LevelReport], processors: float) -> list[str]:

@@ -18,6 +18,7 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
 
 from humwatch_capacity.microphone import EndedConnection, SimulatedMicrophone
+from humwatch_capacity.playback import Playback
 from humwatch_capacity.played_sound import PlayedSound
 from humwatch_capacity.player import Player, microphones
 from humwatch_capacity.score_ledger import ScoreLedger, StepGrid, Tally
@@ -66,9 +67,8 @@ def playing(
     microphone = SimulatedMicrophone(
         server.socket.getsockname()[1],
         "fan-1",
-        sound,
+        Playback(sound, offset, 0.1),
         ScoreLedger(GRID, tally, rate_hz=sound.rate_hz, chunk_samples=sound.rate_hz // 10),
-        offset=offset,
         start_s=time.monotonic(),
         chance=random.Random(4),
     )

@@ -15,8 +15,11 @@ from humwatch_capacity.level import failures_of
 from humwatch_capacity.overload import recovered_after_s
 from humwatch_capacity.process_stats import Usage, busy_s
 from humwatch_capacity.report import (
+    AgainstReport,
     CapacityReport,
+    ComparedLevel,
     EndedReport,
+    FloorReport,
     LatencyReport,
     LevelReport,
     ModelCard,
@@ -34,6 +37,9 @@ from humwatch_capacity.text import LEVEL_COLUMNS, level_line, report_text
 
 PARTS: tuple[type[BaseModel], ...] = (
     CapacityReport,
+    AgainstReport,
+    ComparedLevel,
+    FloorReport,
     ModelCard,
     LevelReport,
     LatencyReport,
@@ -91,6 +97,7 @@ def level(streams: int, **changes: Any) -> LevelReport:
         rss_mb=240.0,
         mb_a_stream=40.0 / streams,
         service_cores=0.5,
+        ms_a_stream_second=500.0 / streams,
         player_cores=0.01,
         other_cores=0.1,
         player_lag_s=0.002,

@@ -138,6 +138,11 @@ class AlarmStateMachine:
         )
 
     @property
+    def number_in_force(self) -> int | None:
+        """Number of the alarm in force; None without one."""
+        return None if self._alarm is None else self._alarm.number
+
+    @property
     def snapshot(self) -> AlarmSnapshot:
         """State that has to outlive a restart."""
         active = self._alarm and self._alarm.model_copy(update={"over": not self._alarm_tracker.active})

@@ -14,5 +14,7 @@ _FULL_SCALE: Final = np.float32(32_768.0)
 
 def to_int16(samples: Float32) -> Int16:
     """Return float32 of any shape, full scale [-1, 1], as the nearest int16; beyond full scale it is clipped."""
-    whole: Int16 = np.clip(np.rint(samples * _FULL_SCALE), -32_768, 32_767).astype(np.int16)
-    return whole
+    whole = samples * _FULL_SCALE
+    np.rint(whole, out=whole)
+    np.clip(whole, -32_768, 32_767, out=whole)
+    return whole.astype(np.int16)

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, Final, Unpack
 
@@ -79,7 +80,7 @@ class Bundle:
     calibration: Calibration
     golden: Golden
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the whole bundle: of its files' digests and its manifest, hexadecimal."""
         return hashlib.sha256(_manifest_json(self.manifest)).hexdigest()

@@ -8,6 +8,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -18,9 +19,11 @@ from humwatch.bundle.repository import ModelRepository
 from humwatch_capacity.bench import Bench
 from humwatch_capacity.fleet import Fleet
 from humwatch_capacity.played_sound import normal_sound
+from humwatch_capacity.player import MESSAGE_S
 from humwatch_capacity.process_stats import PROC
 from humwatch_capacity.run import CapacityRun, MeasurementPlan
 from humwatch_capacity.text import report_text
+from humwatch_capacity.version import version_at
 from humwatch_service.cli.console import JsonOption, ModelsOption, failures, machine_and_version, repository, say, show
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import FileUnreadable, RequestInvalid
@@ -55,13 +58,22 @@ def capacity(
         list[str] | None,
         typer.Option(help="Setting of the measured service, e.g. max_streams=128; may be repeated."),
     ] = None,
+    message_s: Annotated[float, typer.Option(min=0.01, max=5.0, help="Sound of a message, s.")] = MESSAGE_S,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Measure another version in turn: its `humwatch`, or the folder of its checkout or venv."),
+    ] = None,
+    against_models: Annotated[
+        Path | None, typer.Option(help="Models of that version, where it cannot read these. Default: the same.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="How often --streams is played to each version.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the phases of the streams and of waits.")] = 0,
     models: ModelsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start the service, play to more and more machines in real time, and say how many it follows."""
     settings = given_settings(setting or [])
-    plan = MeasurementPlan(streams, 60 * hold_minutes, overload, score_requests if score else 0)
+    plan = MeasurementPlan(streams, 60 * hold_minutes, overload, score_requests if score else 0, rounds)
     with failures(as_json=as_json), _workplace() as (folder, log), _stoppable():
         if not PROC.is_dir():
             raise RequestInvalid("memory and processor time are read from /proc, which only Linux has")
@@ -77,14 +89,29 @@ def capacity(
             warm_up_s=warm_up_s,
             budget_s=budget_s,
             seed=seed,
+            message_s=message_s,
         )
-        run = CapacityRun(bench, plan, say)
+        other = None if against is None else _other(bench, against, machine, against_models)
+        run = CapacityRun(bench, plan, say, other)
         interrupted = _interrupted(run)
     report = run.report(interrupted=interrupted)
     show(json.loads(report.model_dump_json()), report_text(report), as_json=as_json)
     if interrupted:
         say("interrupted: what is reported was measured before")
         raise typer.Exit(1)
+
+
+def _other(bench: Bench, against: str, machine: str | None, models: Path | None) -> Bench:
+    """Return the same conditions for another version, with a model that it can read."""
+    version = version_at(against)
+    fleet, folder = bench.fleet, bench.folder / "against"
+    folder.mkdir()
+    if models is not None:
+        machine_id = (machine or bench.fleet.machine_id).partition("@")[0]
+        fleet = Fleet(_bundle(repository(models), machine_id)[0], folder)
+    if fleet.manifest.features.rate_hz != bench.fleet.manifest.features.rate_hz:
+        raise RequestInvalid("the two models listen at different rates: the same sound cannot be played to both")
+    return replace(bench, fleet=fleet, folder=folder, version=version)
 
 
 def given_settings(changes: list[str]) -> dict[str, str]:

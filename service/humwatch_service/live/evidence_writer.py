@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from humwatch.errors import HumwatchError
 from humwatch.live.step import LiveStep
 from humwatch_service.storage.evidence import EvidenceFolder
 from humwatch_service.storage.records import EvidenceState
 from humwatch_service.storage.sounds.flac import Samples
 from humwatch_service.storage.store import StateStore
+from humwatch_service.streams.audio_ring import SoundRing
 from humwatch_service.streams.stream import LiveStream
 from humwatch_service.streams.stream_items import StreamFormat
 from humwatch_service.streams.stream_scorer import RING_S
@@ -23,17 +26,41 @@ from humwatch_service.telemetry.logs import event_logger
 
 MARGIN_S: Final = 10.0
 """Sound before and after what raised the alarm."""
+SLACK_S: Final = 2.0
+"""Sound that is kept beyond what is asked for: clips are a little longer than they are called."""
 
 _log = event_logger("humwatch.evidence")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Pending:
-    """Alarm whose sound is not all there yet; sample indices of its stream."""
+    """Alarm whose sound is not all there yet; sample indices of its stream.
+
+    It holds what was there when it was raised: the stream forgets that before the rest has come.
+    """
 
     alarm_id: str
+    head: Samples
     start: int
     end: int
+
+    def sound(self, ring: SoundRing) -> Samples:
+        return np.concatenate([self.head, ring.between(self.start, self.end)])
+
+
+def sound_before_s(delay_s: float) -> float:
+    """Return how much sound before a clip is wanted that raises an alarm after an on-delay, seconds."""
+    return min(RING_S, delay_s + MARGIN_S)
+
+
+def wanted_s(clip_s: float, delay_s: float) -> float:
+    """Return how much of the last sound of a stream may be asked for, seconds.
+
+    Args:
+        clip_s: length of a clip, seconds.
+        delay_s: on-delay of the rule, seconds.
+    """
+    return clip_s + sound_before_s(delay_s) + SLACK_S
 
 
 class EvidenceWriter:
@@ -64,10 +91,9 @@ class EvidenceWriter:
         """
         rate_hz = stream.form.rate_hz
         first = step.start_sample if step.clip_start_sample is None else step.clip_start_sample
-        before_s = min(RING_S, delay_s + MARGIN_S)
-        start = max(0, first - math.ceil(before_s * rate_hz))
-        pending = _Pending(alarm_id, start, step.end_sample + math.ceil(MARGIN_S * rate_hz))
-        sound = stream.ring.between(pending.start, pending.end)
+        start = max(0, first - math.ceil(sound_before_s(delay_s) * rate_hz))
+        end = step.end_sample + math.ceil(MARGIN_S * rate_hz)
+        sound = stream.ring.between(start, end)
         written: EvidenceState = "none"
         if len(sound):
             with _errors_logged(alarm_id=alarm_id):
@@ -75,7 +101,8 @@ class EvidenceWriter:
                     alarm_id, sound, rate_hz, partial=True, fit=not stream.form.full_scale
                 )
         with self._lock:
-            self._pending.setdefault(stream, []).append(pending)
+            pending = self._pending.setdefault(stream, [])
+            pending.append(_Pending(alarm_id, sound, max(start, min(stream.ring.end, end)), end))
         return written
 
     def advance(self, stream: LiveStream) -> None:
@@ -104,7 +131,7 @@ class EvidenceWriter:
             if rest:
                 self._pending[stream] = rest
         for item in ready:
-            sound = stream.ring.between(item.start, item.end)
+            sound = item.sound(stream.ring)
             if len(sound):
                 self._executor.submit(self._keep, item.alarm_id, sound, stream.form)
 

@@ -117,10 +117,7 @@ class Logbook:
     def change(self, change: MachineChange) -> None:
         """Write a change now, or as soon as the disk takes it."""
         with self._lock:
-            self._unsaved.append(change)
-            if len(self._unsaved) > MAX_UNSAVED:
-                lost = self._unsaved.popleft()
-                _log.error("a change could not be kept", machine_id=lost.machine_id, lost_events=len(lost.events))
+            self._hold(change)
             self._write()
 
     def on_second(self, machine: LiveMachine, reading: MachineReading) -> None:
@@ -140,9 +137,9 @@ class Logbook:
                 self._seconds[machine.machine_id, at_s] = second
             while len(self._seconds) > MAX_SECONDS:
                 del self._seconds[next(iter(self._seconds))]
-            active = machine.alarm.snapshot.active
-            if active is not None and reading.score is not None:
-                self._note_peak(alarm_id_of(machine.machine_id, active.number), reading.at_s, reading.score)
+            number = machine.alarm.number_in_force
+            if number is not None and reading.score is not None:
+                self._note_peak(alarm_id_of(machine.machine_id, number), reading.at_s, reading.score)
 
     def flush(self, machines: Iterable[LiveMachine] = ()) -> None:
         """Write what is due every few seconds: history, peaks, and how far each stream was scored (blocking).
@@ -155,22 +152,24 @@ class Logbook:
                 self._write()
             if self.failure is None:
                 self._write_history()
-        for machine in reached:
-            if self.failure is None:  # else it would only push alarms out of what waits
-                self._write_position(machine)
+        if self.failure is None:  # else they would only push alarms out of what waits
+            for machine in reached:
+                self._hold_position(machine)
+            with self._lock:
+                self._write()
 
     def checkpoint(self, machine: LiveMachine) -> None:
         """Write history and the position of a stream of which much was scored; not while the disk takes nothing."""
         if self.failure is None:
             self.flush([machine])
 
-    def _write_position(self, reached: _Reached) -> None:
-        """Write how far a machine was when its history was written, unless an event has written more since."""
+    def _hold_position(self, reached: _Reached) -> None:
+        """Hold how far a machine was when its history was written, unless an event has written more since."""
         machine = reached.machine
         with machine.lock:
             if reached.position is not None and _Reached.by(machine).kept == reached.kept:
                 machine.written = reached.position
-                self.change(
+                self._hold(
                     MachineChange(
                         machine_id=machine.machine_id, snapshot=machine.alarm.snapshot, position=reached.position
                     )
@@ -198,6 +197,13 @@ class Logbook:
             for alarm_id, (score, trace) in peaks.items():
                 newer, points = self._peaks.get(alarm_id, (score, []))
                 self._peaks[alarm_id] = (max(score, newer), [*trace, *points])
+
+    def _hold(self, change: MachineChange) -> None:
+        with self._lock:
+            self._unsaved.append(change)
+            if len(self._unsaved) > MAX_UNSAVED:
+                lost = self._unsaved.popleft()
+                _log.error("a change could not be kept", machine_id=lost.machine_id, lost_events=len(lost.events))
 
     def _note_peak(self, alarm_id: str, at_s: float, score: float) -> None:
         highest, trace = self._peaks.get(alarm_id, (score, []))

@@ -36,5 +36,9 @@ class SoundCollector(Protocol):
 class MachineCompanion(Companion, Protocol):
     """Companion of all streams of a machine, as a candidate is; none of its methods raises."""
 
+    @property
+    def wanted_s(self) -> float:
+        """Sound of the stream, back from what it hears, that it may ask for, seconds."""
+
     def on_silence(self, now_s: float) -> None:
         """Know that no sound comes; from any thread."""

@@ -5,13 +5,14 @@ An alarm that anybody is told of outlives a power cut, with its sound.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from humwatch.alarm.events import AlarmEvent, Mark
 from humwatch.live.step import LiveStep
 from humwatch_service.errors import StateUnusable
-from humwatch_service.live.evidence_writer import EvidenceWriter
+from humwatch_service.live.evidence_writer import EvidenceWriter, wanted_s
 from humwatch_service.live.gauges import MachineGauges
 from humwatch_service.live.logbook import Logbook
 from humwatch_service.live.machine import LiveMachine
@@ -104,6 +105,17 @@ class MachineRecorder:
         """Keep a second of history until it is written, then show it."""
         self._logbook.on_second(machine, reading)
         self._gauges.on_second(machine, reading)
+
+    def on_audio(self, machine: LiveMachine, stream: LiveStream, start: int) -> None:
+        """Let a stream forget what nobody asks for any more, as all before ``start`` is judged.
+
+        A longer on-delay keeps more from then on; what was forgotten is missing in the sound of an alarm until then.
+        """
+        clip_s = 0.0 if machine.model is None else machine.model.clip_seconds
+        kept_s = wanted_s(clip_s, machine.rule.on_delay_s)
+        if machine.companion is not None:
+            kept_s = max(kept_s, machine.companion.wanted_s)
+        stream.ring.keep_from(start - math.ceil(kept_s * stream.form.rate_hz))
 
     def on_steps(self, machine: LiveMachine, stream: LiveStream, steps: list[LiveStep]) -> None:
         """Write the evidence that has become whole, then keep normal sound and publish the steps that were judged."""

@@ -124,8 +124,12 @@ class StreamSession:
 
     async def recorded_at(self, time_s: float | None) -> None:
         """Say when the sample that comes next was taken, seconds since 1970; None: now."""
+        await self._open_stream.room()
+        self._recorded_at(time_s)
+
+    def _recorded_at(self, time_s: float | None) -> None:
         stream, now_s = self._open_stream, time.time()
-        await self._end_head()
+        self._end_head()
         self._whole_frames()
         claim = None if time_s is None else Anchor(self._cursor, time_s, "said")
         if claim is not None and can_be(claim.time_s, now_s):
@@ -134,80 +138,103 @@ class StreamSession:
             stream.join(Anchor(self._cursor, now_s, "arrival"), claim=claim)
             self._warn(None if claim is None else ignored(claim.time_s, now_s))
 
+    def hear(self, message: str | bytes) -> bool:
+        """Take a message of the client at once; return False, and take nothing, where that has to wait.
+
+        ``hello``, ``eof``, and whatever comes while too much sound waits is for :meth:`text` and :meth:`data`.
+        """
+        stream = self._stream
+        if stream is None or not stream.has_room:
+            return False
+        if isinstance(message, bytes):
+            self._data(stream, message)
+            return True
+        said = _understood(message)
+        if isinstance(said, (Hello, Eof)):
+            return False
+        self._note(stream, said)
+        return True
+
     async def text(self, text: str) -> Bye | None:
         """Take a JSON message; return ``bye`` when it was the last."""
-        try:
-            message = CLIENT_MESSAGE.validate_json(text)
-        except ValidationError as error:
-            raise StreamInvalid(f"this message is not understood: {error.errors()[0]['msg']}") from error
-        return await self.take(message)
+        return await self.take(_understood(text))
 
     async def take(self, message: ClientMessage) -> Bye | None:
-        """Take a message; return ``bye`` when it was the last."""
+        """Take a message; wait while too much sound waits; return ``bye`` when it was the last."""
         if isinstance(message, Hello):
             if self._stream is not None:
                 raise StreamInvalid("hello was said before")
             await self.hello(message)
-        elif isinstance(message, Position):
-            await self._end_head()
-            self._whole_frames()
-            self._head = StreamHead()
-            self._cursor = message.sample
-        elif isinstance(message, Clock):
-            self._has_clock = True
-            await self._open_stream.take(ClockReading(message.sample, message.time_s))
-        elif isinstance(message, Dropped):
-            self._metrics.overflowed(self._machine.machine_id, message.overflows)
-            await self._open_stream.take(Overflow(message.overflows))
-        elif isinstance(message, Eof):
+            return None
+        stream = self._open_stream
+        await stream.room()
+        if isinstance(message, Eof):
             return await self.finish()
+        self._note(stream, message)
         return None
 
     async def data(self, data: bytes) -> None:
         """Take PCM; wait while too much sound waits."""
         stream = self._open_stream
+        await stream.room()
+        self._data(stream, data)
+
+    def _note(self, stream: LiveStream, message: Position | Clock | Dropped) -> None:
+        if isinstance(message, Clock):
+            self._has_clock = True
+            stream.accept(ClockReading(message.sample, message.time_s))
+        elif isinstance(message, Position):
+            self._end_head()
+            self._whole_frames()
+            self._head = StreamHead()
+            self._cursor = message.sample
+        else:
+            self._metrics.overflowed(self._machine.machine_id, message.overflows)
+            stream.accept(Overflow(message.overflows))
+
+    def _data(self, stream: LiveStream, data: bytes) -> None:
         if len(data) > MAX_MESSAGE_BYTES:
             raise StreamInvalid(f"a message of {len(data)} bytes; at most {MAX_MESSAGE_BYTES} are taken")
-        await self._hear(data if self._burst is None else self._burst.feed(data))
+        if self._burst is None:
+            self._samples(stream, self._decoder.push(self._head.push(data)))
+        else:
+            self._hear_burst(stream, self._burst, self._burst.feed(data))
         if stream.accepted - self._confirmed >= stream.form.rate_hz:
             self._confirmed = stream.accepted
             self.outgoing.put(Received(sample=self._confirmed))
 
-    async def _hear(self, data: bytes) -> None:
-        """Hear PCM, of a burst that was sent before what is new, and date it where its sender's clock stands still."""
-        burst, stream = self._burst, self._open_stream
-        if burst is not None and burst.finding in ("sent_again", "clock_stands") and not self._burst_named:
+    def _hear_burst(self, stream: LiveStream, burst: BurstStart, data: bytes) -> None:
+        """Hear PCM of a burst, before what is new of one that was sent before; date it where its clock stands still."""
+        if burst.finding in ("sent_again", "clock_stands") and not self._burst_named:
             self._burst_named = True
             self._warn(repeated(burst.finding, burst.start_s))
             if burst.finding == "clock_stands":
-                await self.recorded_at(None)
+                self._recorded_at(None)
             else:
                 self._cursor = burst.first_sample
                 heard_s = (stream.accepted - burst.first_sample) / stream.form.rate_hz
                 stream.join(Anchor(stream.accepted, burst.start_s + heard_s, "said"))
-        await self.samples(self._decoder.push(self._head.push(data)))
+        self._samples(stream, self._decoder.push(self._head.push(data)))
 
-    async def samples(self, samples: Float32) -> None:
+    def _samples(self, stream: LiveStream, samples: Float32) -> None:
         """Take float32 (n, channels) that follow what came before, or the last ``position``."""
-        stream = self._open_stream
         if stream.failure is not None:
             raise stream.failure
         start, self._cursor = self._cursor, self._cursor + len(samples)
         if start < stream.accepted:
             samples = samples[stream.accepted - start :]
         elif start > stream.accepted:
-            await stream.take(Gap(start - stream.accepted))
-        await stream.take(samples)
-        await self._read_clock(stream)
+            stream.accept(Gap(start - stream.accepted))
+        stream.accept(samples)
+        if not self._has_clock and stream.form.realtime:
+            self._read_clock(stream)
 
-    async def _read_clock(self, stream: LiveStream) -> None:
-        """Take the time at which sound came for the client's clock if it sends none; not if it waited to be read."""
+    def _read_clock(self, stream: LiveStream) -> None:
+        """Take the time at which sound came for the client's clock, which sends none; not if it waited to be read."""
         now_s = time.monotonic()
-        if self._has_clock or not stream.form.realtime or stream.waiting_s > MAX_BACKLOG_S:
-            return
-        if now_s - self._clock_s >= ARRIVALS_S:
+        if now_s - self._clock_s >= ARRIVALS_S and stream.waiting_s <= MAX_BACKLOG_S:
             self._clock_s = now_s
-            await stream.take(ClockReading(stream.accepted, now_s))
+            stream.accept(ClockReading(stream.accepted, now_s))
 
     async def drained(self) -> None:
         """Wait until all that was taken is scored."""
@@ -217,11 +244,11 @@ class StreamSession:
         """Score what is left; the stream is over, unless bursts are joined. A ``position`` ahead marks a last gap."""
         stream = self._open_stream
         if self._burst is not None:
-            await self._hear(self._burst.end())
-        await self._end_head()
+            self._hear_burst(stream, self._burst, self._burst.end())
+        self._end_head()
         self._whole_frames()
         if self._cursor > stream.accepted:
-            await stream.take(Gap(self._cursor - stream.accepted))
+            stream.accept(Gap(self._cursor - stream.accepted))
         await (stream.end() if stream.join_s is None else stream.end_burst())
         if stream.failure is not None:
             raise stream.failure
@@ -259,14 +286,21 @@ class StreamSession:
             raise StreamInvalid("the first message has to be hello")
         return self._stream
 
-    async def _end_head(self) -> None:
+    def _end_head(self) -> None:
         """Hear what was held back of the first bytes: no file begins so."""
         if rest := self._head.rest():
-            await self.samples(self._decoder.push(rest))
+            self._samples(self._open_stream, self._decoder.push(rest))
 
     def _whole_frames(self) -> None:
         if self._decoder.rest_bytes:
             raise StreamInvalid(f"{self._decoder.rest_bytes} bytes do not make a whole frame")
+
+
+def _understood(text: str) -> ClientMessage:
+    try:
+        return CLIENT_MESSAGE.validate_json(text)
+    except ValidationError as error:
+        raise StreamInvalid(f"this message is not understood: {error.errors()[0]['msg']}") from error
 
 
 def failure_of(error: HumwatchError) -> Failure:

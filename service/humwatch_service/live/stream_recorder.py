@@ -78,7 +78,8 @@ class StreamRecorder:
         return messages
 
     def on_audio(self, stream: LiveStream, start: int, mono: Float32) -> None:
-        """Give the sound to the calibration that collects it."""
+        """Give the sound to the calibration that collects it, and forget what is old enough."""
+        self._recorder.on_audio(self._machine, stream, start)
         collector = self._machine.collector
         if collector is not None:
             collector.push(mono, stream.clock.start_of(start) if _is_dated(stream, start) else None)

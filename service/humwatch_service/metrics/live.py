@@ -276,6 +276,8 @@ class _MachineSeries:
 
     def show_faults(self, faults: frozenset[str]) -> None:
         """Show the faults of the source, and count those that began."""
+        if faults == self._faults:
+            return
         for fault, gauge in self._fault.items():
             if (fault in faults) != (fault in self._faults):
                 gauge.set(fault in faults)

@@ -81,12 +81,13 @@ class NormalRecorder:
         self._flushing = threading.Lock()
         self._parts: dict[tuple[str, str, int], _Part] = {}
         self._watched: dict[tuple[str, str, str], _Watched] = {}
+        self._keys: dict[str, tuple[AlarmRule, str]] = {}
 
     def on_steps(self, machine: LiveMachine, stream: LiveStream, steps: list[LiveStep]) -> None:
         """Take steps of a machine; in its worker."""
-        in_alarm = machine.alarm.snapshot.active is not None
+        in_alarm = machine.alarm.number_in_force is not None
         judged = machine.state in ("normal", "warning", "alarm")
-        rule = rule_key(machine.alarm.rule)
+        rule = self._key_of(machine.machine_id, machine.alarm.rule)
         with self._lock:
             for step in steps:
                 seen = step.observation
@@ -99,7 +100,8 @@ class NormalRecorder:
         """Nothing: what is in force is asked when sound comes."""
 
     def on_gone(self, machine_id: str) -> None:
-        """Nothing: what was heard of it stays."""
+        """Forget its rule; what was heard of it stays."""
+        self._keys.pop(machine_id, None)
 
     def flush(self) -> None:
         """Write what is not written yet (blocking); it is held on where the disk does not take it."""
@@ -120,9 +122,18 @@ class NormalRecorder:
                 _log.error("normal hours not written", code=error.code, reason=str(error), hours=len(hours))
                 self._hold_on(parts, watched)
 
+    def _key_of(self, machine_id: str, rule: AlarmRule) -> str:
+        """Return the key of a machine's rule, written once for each rule: a second is no occasion to write JSON."""
+        held = self._keys.get(machine_id)
+        if held is None or held[0] is not rule:
+            held = self._keys[machine_id] = (rule, rule_key(rule))
+        return held[1]
+
     def _watch(self, machine_id: str, step: LiveStep, rule: str, at_s: float, audio_s: float) -> None:
         place = machine_id, step.model.bundle.digest, rule
-        watched = self._watched.setdefault(place, _Watched(at_s - audio_s, at_s))
+        watched = self._watched.get(place)
+        if watched is None:
+            watched = self._watched[place] = _Watched(at_s - audio_s, at_s)
         watched.last_s = max(watched.last_s, at_s)
         watched.watched_s += audio_s
 

@@ -66,6 +66,8 @@ class Detection:
             end_s: time one past its last sample on the axis, seconds.
             rate_hz: sample rate of the model, Hz.
         """
+        if not score.times:
+            return Detection(score.detector, (), score.line)
         return Detection.of(score, end_s - (score.end_sample - score.start_sample) / rate_hz)
 
 

@@ -70,8 +70,10 @@ class StepView:
         self.pipeline = pipeline
         scoring = pipeline.scoring
         self._middle = pipeline.windows.length_frames // 2
-        self._bands = scoring.bands(pipeline.features)
-        self._usual = calibration.clip.normal.mean if scoring.signed_is_score else np.zeros(len(self._bands))
+        bands = scoring.bands(pipeline.features)
+        in_a_row = bool((np.diff(bands) == 1).all())
+        self._bands = slice(int(bands[0]), int(bands[-1]) + 1) if in_a_row else bands
+        self._usual = calibration.clip.normal.mean if scoring.signed_is_score else np.zeros(len(bands))
 
     @property
     def window_s(self) -> float:
@@ -94,7 +96,10 @@ class StepView:
         sums, counts = block.evidence.signed, block.evidence.counts
         if starts is not None:
             sums, counts = np.add.reduceat(sums, starts), np.add.reduceat(counts, starts)
-        values = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+        if counts.min(initial=1.0) > 0:
+            values = sums / counts
+        else:
+            values = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
         departure = np.full((len(values), self.pipeline.features.n_mels), np.nan, np.float32)
         departure[:, self._bands] = values - self._usual
         return departure

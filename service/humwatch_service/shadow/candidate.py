@@ -18,6 +18,7 @@ from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor
 from humwatch.live.step import LiveStep
 from humwatch_service.live.alarm_machine import alarm_machine
+from humwatch_service.live.evidence_writer import wanted_s
 from humwatch_service.shadow.candidate_sounds import CandidateSounds
 from humwatch_service.shadow.candidate_state import CandidateState
 from humwatch_service.shadow.comparison import Comparison
@@ -95,6 +96,12 @@ class Candidate:
     def running(self) -> bool:
         """True unless it failed."""
         return self.state.failure is None and self._model is not None
+
+    @property
+    def wanted_s(self) -> float:
+        """Sound of the stream, back from what it hears, that it may ask for, seconds."""
+        model = self._model
+        return 0.0 if model is None else wanted_s(model.clip_seconds, self.state.rule.on_delay_s)
 
     def begin(
         self, form: StreamFormat, first_sample: int, *, make_monitor: MonitorMaker, sound: Callable[[int, int], Sound]

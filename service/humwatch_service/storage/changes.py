@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Final
 
 from pydantic import JsonValue
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from humwatch.alarm.events import AlarmEvent
@@ -44,12 +44,14 @@ def apply_change(connection: Connection, change: MachineChange) -> None:
 
 def ensure_machine(connection: Connection, machine_id: str) -> int:
     """Return the key of a machine, which may be new."""
-    key = select(MACHINES.c.key).where(MACHINES.c.machine_id == machine_id)
-    found: int | None = connection.execute(key).scalar_one_or_none()
+    found: int | None = connection.execute(_KEY_OF, {"of": machine_id}).scalar_one_or_none()
     if found is None:
         added = insert(MACHINES).values(machine_id=machine_id).returning(MACHINES.c.key)
         found = int(connection.execute(added).scalar_one())
     return found
+
+
+_KEY_OF: Final = select(MACHINES.c.key).where(MACHINES.c.machine_id == bindparam("of"))
 
 
 def add_note(
@@ -157,7 +159,10 @@ def _update_machine(connection: Connection, change: MachineChange) -> None:
         values |= change.position.model_dump()
     if change.running != "keep":
         values["running"] = change.running
-    connection.execute(update(MACHINES).where(MACHINES.c.machine_id == change.machine_id).values(**values))
+    connection.execute(_UPDATE_MACHINE, {"of": change.machine_id, **values})
+
+
+_UPDATE_MACHINE: Final = update(MACHINES).where(MACHINES.c.machine_id == bindparam("of"))
 
 
 def _json(value: object) -> str:

@@ -1,29 +1,33 @@
-"""Last minutes of a stream's sound, for the evidence of an alarm; separate from what is being scored."""
+"""Last sound of a stream, for the evidence of an alarm; separate from what is being scored."""
 
 from __future__ import annotations
 
 from collections import deque
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from humwatch.arrays import Float32, Int16
 from humwatch.audio.integers import to_int16
 
 Sound = Int16 | Float32
 
+_FULL_SCALE_24: Final = np.float32(1 << 23)
+
 
 class SoundRing:
-    """Mono samples by their index in the stream, of which the last ``capacity`` are kept.
+    """Mono samples by their index in the stream: those from :meth:`keep_from` on, of which ``capacity`` at most.
 
-    Sound that came as 16-bit integers is kept as such: half the memory, and the evidence is what was sent. Filled by
-    the worker that has the stream's batch.
+    Sound that came as 16-bit integers is kept as such, and of floats each piece in as few bytes as give it back as it
+    came: 2 or 3 where it is of integers, else 4. Filled by the worker that has the stream's batch.
     """
 
     def __init__(self, capacity: int, *, integers: bool) -> None:
         """Begin without sound.
 
         Args:
-            capacity: number of samples that are kept.
+            capacity: most samples that are kept.
             integers: True to keep 16-bit integers.
         """
         self._capacity = capacity
@@ -32,29 +36,82 @@ class SoundRing:
 
     def reset(self) -> None:
         """Forget all sound."""
-        self._pieces: deque[tuple[int, Sound]] = deque()
+        self._pieces: deque[_Piece] = deque()
         self._held = 0
 
     @property
     def end(self) -> int:
         """Index of the sample after the newest; 0 when there is none."""
-        if not self._pieces:
-            return 0
-        start, piece = self._pieces[-1]
-        return start + len(piece)
+        return self._pieces[-1].end if self._pieces else 0
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the sound that is kept, bytes."""
+        return sum(piece.nbytes for piece in self._pieces)
 
     def push(self, start: int, mono: Float32) -> None:
         """Keep float32 (n,) in [-1, 1], whose first sample has the index ``start``."""
-        if self._dtype == np.int16:
-            kept: Sound = to_int16(mono)
-        else:
-            kept = mono.copy()
-        self._pieces.append((start, kept))
-        self._held += len(kept)
-        while self._pieces and self._held - len(self._pieces[0][1]) >= self._capacity:
-            self._held -= len(self._pieces.popleft()[1])
+        self._pieces.append(_Piece(start, to_int16(mono)) if self._dtype == np.int16 else _Piece.of(start, mono))
+        self._held += len(mono)
+        while self._pieces and self._held - len(self._pieces[0]) >= self._capacity:
+            self._forget_oldest()
+
+    def keep_from(self, start: int) -> None:
+        """Forget what nobody asks for any more: the pieces that end at ``start`` or before."""
+        while self._pieces and self._pieces[0].end <= start:
+            self._forget_oldest()
 
     def between(self, start: int, end: int) -> Sound:
         """Return the samples kept from ``start`` to before ``end``, int16 or float32 (n,), with gaps left out."""
-        found = [piece[max(0, start - at) : max(0, end - at)] for at, piece in self._pieces if at < end]
+        found = [
+            piece.samples(self._dtype)[max(0, start - piece.start) : max(0, end - piece.start)]
+            for piece in self._pieces
+            if piece.start < end and piece.end > start
+        ]
         return np.concatenate([np.zeros(0, self._dtype), *found])
+
+    def _forget_oldest(self) -> None:
+        self._held -= len(self._pieces.popleft())
+
+
+class _Piece:
+    """Sound that came at once: int16, or float32 (n,) that is not of integers; ``low`` holds the last 8 of 24 bits."""
+
+    __slots__ = ("_high", "_low", "start")
+
+    def __init__(self, start: int, high: Sound, low: npt.NDArray[np.uint8] | None = None) -> None:
+        self.start = start
+        self._high = high
+        self._low = low
+
+    @staticmethod
+    def of(start: int, mono: Float32) -> _Piece:
+        """Return float32 (n,) in as few bytes as give it back as it is."""
+        scaled = mono * _FULL_SCALE_24
+        if not (scaled.max(initial=-1.0) < _FULL_SCALE_24 and scaled.min(initial=0.0) >= -_FULL_SCALE_24):
+            return _Piece(start, mono.copy())
+        whole = scaled.astype(np.int32)
+        if not np.array_equal(whole.astype(np.float32), scaled):
+            return _Piece(start, mono.copy())
+        low = whole.astype(np.uint8)
+        return _Piece(start, (whole >> 8).astype(np.int16), low if low.any() else None)
+
+    def __len__(self) -> int:
+        return len(self._high)
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self._high)
+
+    @property
+    def nbytes(self) -> int:
+        return self._high.nbytes + (0 if self._low is None else self._low.nbytes)
+
+    def samples(self, dtype: np.dtype[Any]) -> Sound:
+        """Return the samples, int16 or float32 (n,)."""
+        if self._high.dtype == dtype:
+            return self._high
+        whole = self._high.astype(np.int32) << 8
+        if self._low is not None:
+            whole |= self._low
+        return whole.astype(np.float32) / _FULL_SCALE_24

@@ -34,14 +34,24 @@ class Outgoing:
         self._closed = True
         self._there.set()
 
-    async def get(self) -> ServerMessage | None:
-        """Wait for the next message, and return it; None at the end."""
+    async def something(self) -> bool:
+        """Wait for a message; return False at the end."""
         while not self._messages:
             if self._closed:
-                return None
+                return False
             self._there.clear()
             await self._there.wait()
-        return self._messages.popleft()
+        return True
+
+    def take_all(self) -> list[ServerMessage]:
+        """Return the messages that wait, in order; they wait no more."""
+        messages = list(self._messages)
+        self._messages.clear()
+        return messages
+
+    async def get(self) -> ServerMessage | None:
+        """Wait for the next message, and return it; None at the end."""
+        return self._messages.popleft() if await self.something() else None
 
     def _drop_one(self) -> None:
         self.dropped += 1

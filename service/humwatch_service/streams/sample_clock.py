@@ -232,4 +232,6 @@ class SampleClock:
 
     def _known(self, sample: int, bisect: Callable[..., int]) -> Anchor:
         anchors = self._anchors
+        if len(anchors) == 1:
+            return anchors[0]
         return anchors[max(0, bisect(anchors, sample, key=lambda anchor: anchor.sample) - 1)]

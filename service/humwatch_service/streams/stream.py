@@ -110,6 +110,7 @@ class LiveStream:
         self._to_date = clock.newest.source == "arrival"
         self.arrivals = ArrivalClock(form.rate_hz, realtime=form.realtime)
         self.begun_s = self.arrivals.last_s
+        self._held_back_s = 0.0
         self.scorer = StreamScorer(
             form, first_sample, make_monitor=lambda model, sample: make_monitor(self, model, sample)
         )
@@ -156,22 +157,39 @@ class LiveStream:
         """Deliver messages to the client; from any thread."""
         self._loop.call_soon_threadsafe(self.deliver, messages)
 
-    async def take(self, item: Float32 | Gap | Overflow | ClockReading) -> None:
-        """Take the next item, sound as float32 (n, channels) in [-1, 1]; wait while too much waits (back-pressure)."""
+    @property
+    def has_room(self) -> bool:
+        """False while so much waits that a sender has to wait, too."""
+        return not self.buffer.is_full
+
+    async def room(self) -> None:
+        """Wait while too much waits (back-pressure)."""
+        if self.has_room:
+            return
         asked_s = time.monotonic()
         await self.buffer.room()
-        held_back_s = time.monotonic() - asked_s
-        if isinstance(item, Gap):
-            self.accepted += item.samples
-            self.gap_samples += item.samples
+        self._held_back_s += time.monotonic() - asked_s
+
+    async def take(self, item: Float32 | Gap | Overflow | ClockReading) -> None:
+        """Take the next item as :meth:`accept` does, once there is room."""
+        await self.room()
+        self.accept(item)
+
+    def accept(self, item: Float32 | Gap | Overflow | ClockReading) -> None:
+        """Take the next item, sound as float32 (n, channels) in [-1, 1]; the sender has waited for room."""
         if isinstance(item, np.ndarray):
             if not len(item):
                 return
             self.accepted += len(item)
-            self.arrivals.on_audio(len(item), self.accepted, held_back_s)
-        self.buffer.put(item)
-        if isinstance(item, np.ndarray):
+            self.arrivals.on_audio(len(item), self.accepted, self._held_back_s)
+            self._held_back_s = 0.0
+            self.buffer.put(item)
             self._date()
+            return
+        if isinstance(item, Gap):
+            self.accepted += item.samples
+            self.gap_samples += item.samples
+        self.buffer.put(item)
 
     def join(self, anchor: Anchor, *, claim: Anchor | None = None) -> None:
         """Have the sound from an anchor on, which is still to come, from another time; nothing is missing before it."""

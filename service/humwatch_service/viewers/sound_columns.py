@@ -124,14 +124,21 @@ class ColumnMaker:
         return None if columns == windows else np.arange(columns) * windows // columns
 
     def _packed_level(self, level: Float32) -> bytes:
-        values = np.rint((level - self.low_db) * (255.0 / (HIGHEST_DB - self.low_db)))
-        return bytes(np.clip(values, 0, 255).astype(np.uint8).tobytes())
+        values = level - self.low_db
+        values *= 255.0 / (HIGHEST_DB - self.low_db)
+        np.rint(values, out=values)
+        np.maximum(values, 0.0, out=values)
+        np.minimum(values, 255.0, out=values)
+        return values.astype(np.uint8).tobytes()
 
     @staticmethod
     def _packed_departure(departure: Float32) -> bytes:
-        counts = np.isfinite(departure)
-        values = np.clip(np.rint(np.where(counts, departure, 0.0) * (127.0 / DEPARTURE_DB)), -127, 127)
-        return bytes(np.where(counts, values, NO_DEPARTURE).astype(np.int8).tobytes())
+        values = departure * (127.0 / DEPARTURE_DB)
+        np.rint(values, out=values)
+        np.maximum(values, -127.0, out=values)
+        np.minimum(values, 127.0, out=values)
+        values[~np.isfinite(departure)] = NO_DEPARTURE
+        return values.astype(np.int8).tobytes()
 
 
 def _small(clip: ScaleScore | None, name: str) -> Float32 | None:

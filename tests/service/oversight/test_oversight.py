@@ -47,8 +47,7 @@ def model_of(version: str, normal: str, decision: Decision | None = None) -> Any
 
 
 def machine_of(model: Any) -> Any:
-    snapshot = SimpleNamespace(active=None)
-    alarm = SimpleNamespace(rule=RULE, limits=None, snapshot=snapshot)
+    alarm = SimpleNamespace(rule=RULE, limits=None, number_in_force=None)
     return SimpleNamespace(machine_id="fan-1", model=model, alarm=alarm, state="normal", drift=None)
 
 
@@ -199,7 +198,7 @@ def test_only_scored_normal_sound_is_added_up_and_an_hour_of_an_alarm_is_left_ou
     np.testing.assert_allclose(hour.departures_db, 0.5, atol=1e-6)
     watch = store.watch("fan-1", "sha-3", RULE.model_dump_json())
     assert watch is not None and (watch.since_s, watch.last_s, watch.watched_s) == (7_199.5, 7_699.5, 400.0)
-    machine.state, machine.alarm.snapshot.active = "alarm", object()
+    machine.state, machine.alarm.number_in_force = "alarm", 1
     recorder.on_steps(machine, stream, [step(7_900.0)])
     recorder.flush()
     assert store.normal_hours("fan-1", "cal-a") == []

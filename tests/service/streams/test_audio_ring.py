@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import pytest
 import soundfile
 
 from humwatch_service.protocol.pcm import PcmDecoder
@@ -53,3 +54,48 @@ def test_gaps_are_left_out() -> None:
     ring.reset()
     assert len(ring.between(0, 1000)) == 0
     assert ring.end == 0
+
+
+@pytest.mark.parametrize(("bits", "sample_bytes"), [(16, 2), (24, 3), (None, 4)])
+def test_floats_are_kept_in_as_few_bytes_as_give_them_back(bits: int | None, sample_bytes: int) -> None:
+    rng = np.random.default_rng(3)
+    if bits is None:
+        sent = rng.normal(0.0, 0.3, 6_000).astype(np.float32)
+    else:
+        ends = [-(1 << (bits - 1)), (1 << (bits - 1)) - 1, -1, 0, 1]
+        whole = np.append(ends, rng.integers(ends[0], -ends[0], 5_995))
+        sent = (whole / (1 << (bits - 1))).astype(np.float32)
+    ring = SoundRing(10_000, integers=False)
+    ring.push(0, sent)
+    assert ring.nbytes == sample_bytes * len(sent)
+    got = ring.between(0, 6_000)
+    assert got.dtype == np.float32
+    assert np.array_equal(got, sent)
+
+
+@pytest.mark.parametrize("beyond", [1.0, 3.0, -1.5, np.nan, np.inf])
+def test_floats_beyond_full_scale_are_kept_as_they_are(beyond: float) -> None:
+    ring = SoundRing(100, integers=False)
+    sent = np.array([0.5, beyond, -1.0, 2.0**-23], np.float32)
+    ring.push(0, sent)
+    assert np.array_equal(ring.between(0, 4), sent, equal_nan=True)
+
+
+def test_what_is_kept_is_its_own_and_no_view_of_what_came() -> None:
+    block = np.full(100, 0.3, np.float32)
+    ring = SoundRing(100, integers=False)
+    ring.push(0, block)
+    block[:] = 0.0
+    assert (ring.between(0, 100) == np.float32(0.3)).all()
+
+
+def test_it_forgets_what_nobody_asks_for_any_more() -> None:
+    ring = SoundRing(1000, integers=True)
+    for start in range(0, 500, 100):
+        ring.push(start, ramp(start, 100))
+    ring.keep_from(250)
+    assert ring.between(0, 500)[0] == 200  # the piece that holds it stays whole
+    ring.keep_from(100)  # a longer delay brings back nothing
+    assert ring.between(0, 500)[0] == 200
+    ring.keep_from(10_000)
+    assert (ring.nbytes, ring.end) == (0, 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated, Any, Final
 
@@ -11,52 +10,31 @@ from fastapi import APIRouter, Query, Request, WebSocket
 from fastapi.responses import Response
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
-from starlette.types import Message, Receive, Scope, Send
-from starlette.websockets import WebSocketDisconnect
+from starlette.types import Receive, Scope, Send
 
 from humwatch.errors import HumwatchError
 from humwatch_service.errors import (
-    InternalError,
-    Overloaded,
     RequestInvalid,
-    ShuttingDown,
-    StreamIdle,
-    StreamInvalid,
-    StreamOwned,
-    StreamsFull,
     UpgradeRequired,
 )
 from humwatch_service.live.session import StreamSession, failure_of
 from humwatch_service.problems import problem_response
 from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
-from humwatch_service.protocol.messages import MAX_JOIN_S, MAX_SAMPLE, SAMPLE_BYTES, Failure, Hello, ServerMessage
+from humwatch_service.protocol.messages import MAX_JOIN_S, MAX_SAMPLE, SAMPLE_BYTES, Failure, Hello
 from humwatch_service.telemetry.logs import event_logger
 from humwatch_service.telemetry.requests import request_id_of
 from humwatch_service.web.application import service_of
-from humwatch_service.web.live_websocket import bytes_counter
 from humwatch_service.web.routes.documentation import problems
 from humwatch_service.web.routes.parameters import MachinePath, checked_machine_id
-from humwatch_service.web.sound_body import MIN_BYTES, SoundBody
+from humwatch_service.web.sound_body import SoundBody
+from humwatch_service.web.stream_socket import CLOSE_TIMEOUT_S, StreamSocket
 
-CLOSE_TIMEOUT_S: Final = 5.0
-"""Longest time for sending a client the reason why its stream is closed."""
 NDJSON: Final = "application/x-ndjson"
 WITHOUT_UPGRADE: Final = (
     "a WebSocket is wanted here, and the request came without `Upgrade: websocket`; if the client sent it, a proxy on"
     " the way dropped it: in nginx set `proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade;"
     ' proxy_set_header Connection "upgrade";` (docs/deployment.md). POST takes sound over HTTP without it'
 )
-
-CLOSE_CODES: Final = {
-    StreamInvalid: 1007,
-    StreamIdle: 1008,
-    StreamOwned: 1008,
-    StreamsFull: 1013,
-    Overloaded: 1013,
-    ShuttingDown: 1012,
-    InternalError: 1011,
-}
-"""Of errors after the WebSocket was opened; 1003 for others of the client, 1011 for others of the service."""
 
 router = APIRouter(tags=["live"])
 _log = event_logger("humwatch.stream")
@@ -77,7 +55,7 @@ async def stream_websocket(websocket: WebSocket, machine_id: str) -> None:
         return
     await websocket.accept()
     settings = service.settings
-    await _WebSocketStream(
+    await StreamSocket(
         websocket, session, hello_s=settings.header_timeout_s, idle_s=settings.stream_idle_timeout_s
     ).run()
 
@@ -91,85 +69,6 @@ async def without_upgrade(request: Request, machine_id: MachinePath) -> Response
         request_id_of(request.scope),
         {"Upgrade": "websocket", "Connection": "Upgrade"},
     )
-
-
-class _WebSocketStream:
-    """WebSocket and its session: one task reads, one writes."""
-
-    def __init__(self, websocket: WebSocket, session: StreamSession, *, hello_s: float, idle_s: float) -> None:
-        self._websocket = websocket
-        self._session = session
-        self._bytes_heard: Callable[[], int] = bytes_counter(websocket.scope)
-        self._hello_s = hello_s
-        self._idle_s = idle_s
-
-    async def run(self) -> None:
-        """Serve until either side ends it."""
-        writing = asyncio.create_task(self._write())
-        reading = asyncio.create_task(self._read())
-        failure: HumwatchError | None = None
-        try:
-            ends: set[asyncio.Future[Any]] = {reading, self._session.evicted}
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            failure = reading.result() if reading.done() else self._session.evicted.result()
-        except (WebSocketDisconnect, RuntimeError):
-            pass
-        except Exception:
-            _log.exception("a stream's connection broke")
-            failure = InternalError("see the log for this request id")
-        finally:
-            reading.cancel()
-            await self._close(failure, writing)
-
-    async def _read(self) -> HumwatchError | None:
-        wait_s = self._hello_s
-        try:
-            while True:
-                message = await self._next(wait_s)
-                if message["type"] == "websocket.disconnect":
-                    raise WebSocketDisconnect(message.get("code", 1005))
-                if message.get("bytes") is not None:
-                    await self._session.data(message["bytes"])
-                elif await self._session.text(message["text"]) is not None:
-                    return None
-                wait_s = self._idle_s
-        except HumwatchError as error:
-            return error
-
-    async def _next(self, wait_s: float) -> Message:
-        """Wait for a message, however long it takes to be whole, as long as its bytes come."""
-        while True:
-            before = self._bytes_heard()
-            try:
-                async with asyncio.timeout(wait_s):
-                    return await self._websocket.receive()
-            except TimeoutError as error:
-                if self._bytes_heard() - before < MIN_BYTES:
-                    raise StreamIdle(f"no message, and fewer than {MIN_BYTES} bytes came for {wait_s:g} s") from error
-
-    async def _write(self) -> None:
-        while (message := await self._session.outgoing.get()) is not None:
-            await self._websocket.send_text(message.model_dump_json())
-
-    async def _close(self, failure: HumwatchError | None, writing: asyncio.Task[None]) -> None:
-        if failure is not None:
-            self._session.outgoing.put(failure_of(failure))
-        self._session.close()
-        with suppress(Exception):  # the other side may be gone, or may not read
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await writing
-        writing.cancel()
-        with suppress(RuntimeError, WebSocketDisconnect):
-            await self._websocket.close(_close_code(failure), reason=failure.code if failure else "")
-
-
-def _close_code(failure: HumwatchError | None) -> int:
-    if failure is None:
-        return 1000
-    for kind, code in CLOSE_CODES.items():
-        if isinstance(failure, kind):
-            return code
-    return 1011 if failure_of(failure).retry else 1003
 
 
 _AUDIO: Final = {"schema": {"type": "string", "format": "binary"}}
@@ -276,8 +175,10 @@ class _HttpStream(Response):
         return None
 
     async def _write(self, send: Send) -> None:
-        while (message := await self._session.outgoing.get()) is not None:
-            await send({"type": "http.response.body", "body": _line(message), "more_body": True})
+        outgoing = self._session.outgoing
+        while await outgoing.something():
+            lines = b"".join(message.model_dump_json().encode() + b"\n" for message in outgoing.take_all())
+            await send({"type": "http.response.body", "body": lines, "more_body": True})
 
 
 def _length_s(content_length: str | None, hello: Hello) -> float | None:
@@ -286,7 +187,3 @@ def _length_s(content_length: str | None, hello: Hello) -> float | None:
         return None
     frame_bytes = SAMPLE_BYTES[hello.format] * hello.channels
     return int(content_length[:18]) // frame_bytes / hello.rate_hz
-
-
-def _line(message: ServerMessage) -> bytes:
-    return message.model_dump_json().encode() + b"\n"
