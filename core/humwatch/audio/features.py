@@ -112,6 +112,14 @@ def mel_filter_bank(spec: FeatureSpec) -> Float64:
     return bank
 
 
+def frames_of(samples: Float32, length: int, hop: int) -> Float32:
+    """Return the frames that lie whole in samples, float32 (n,), n >= length: a view, float32 (frames, length)."""
+    count = 1 + (len(samples) - length) // hop
+    whole = np.ascontiguousarray(samples)
+    strides = hop * whole.itemsize, whole.itemsize
+    return np.ndarray((count, length), whole.dtype, whole, strides=strides)
+
+
 class _Workspace(threading.local):
     """Arrays in which frames become decibels, of each thread its own; all streams share them.
 
@@ -227,8 +235,7 @@ class LogMel:
         k = spec.frames_in(held.size)
         found = np.empty((k, spec.n_mels), np.float32)
         if k:
-            strides = spec.hop_samples * held.itemsize, held.itemsize
-            frames = np.lib.stride_tricks.as_strided(held, (k, spec.frame_samples), strides, writeable=False)
+            frames = frames_of(held, spec.frame_samples, spec.hop_samples)
             self._workspace.decibels(frames, self._running_mean.push(held, k), found)
         self._rest = held[k * spec.hop_samples :].copy()
         return found

@@ -182,6 +182,8 @@ class StretchFinder:
 
 def _leading_zeros(flags: Bool) -> int:
     """Return the number of flags from the first on that are not set."""
+    if flags.size and flags[0]:
+        return 0
     first = int(flags.argmax()) if flags.size else 0
     return first if flags.size and flags[first] else flags.size
 

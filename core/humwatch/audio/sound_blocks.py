@@ -94,16 +94,21 @@ class SoundSums:
     """
 
     def __init__(self, blocks: Collection[SoundBlock]) -> None:
-        self.n = sum(block.n for block in blocks)
-        total = sum(block.sum for block in blocks)
-        self.mean = total / max(1, self.n)
-        self.level_dbfs = level_dbfs(self.n, total, sum(block.sum_squares for block in blocks))
-        clipped = sum(block.clipped for block in blocks)
-        if any(block.flat != (0, 0) for block in blocks):
+        n, total, squares, clipped, flat = 0, 0.0, 0.0, 0, False
+        for block in blocks:
+            n += block.n
+            total += block.sum
+            squares += block.sum_squares
+            clipped += block.clipped
+            flat = flat or block.flat != (0, 0)
+        self.n = n
+        self.mean = total / max(1, n)
+        self.level_dbfs = level_dbfs(n, total, squares)
+        if flat:
             low, high = min(block.low for block in blocks), max(block.high for block in blocks)
             clipped += sum(block.flat[0] for block in blocks if block.low == low)
             clipped += sum(block.flat[1] for block in blocks if block.high == high)
-        self.clipped_share = clipped / max(1, self.n)
+        self.clipped_share = clipped / max(1, n)
 
 
 class BlockMeter:

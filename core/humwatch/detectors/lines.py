@@ -21,6 +21,7 @@ from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from scipy.signal import get_window
 
 from humwatch.arrays import Complex128, Float32, Float64, Int64
+from humwatch.audio.features import frames_of
 from humwatch.errors import AudioError, AudioRateUnsupported
 
 FRAME_SAMPLES: Final = 4096
@@ -122,7 +123,7 @@ def line_power(samples: Float32, rate_hz: int) -> LinePower:
     nothing = LinePower.nothing(rate_hz)
     if len(samples) < FRAME_SAMPLES:
         return nothing
-    framed = np.lib.stride_tricks.sliding_window_view(samples, FRAME_SAMPLES)[::HOP_SAMPLES] * _HANN
+    framed = frames_of(samples, FRAME_SAMPLES, HOP_SAMPLES) * _HANN
     spectrum = np.fft.rfft(framed, axis=1)[:, : len(nothing.power)]
     powers = spectrum.real**2 + spectrum.imag**2  # (frames, bins)
     return LinePower(powers.sum(axis=0, dtype=np.float64), len(framed), rate_hz)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import accumulate
+from typing import Final
 
 import numpy as np
 
@@ -17,6 +18,10 @@ from humwatch.arrays import Float32, Float64, Int64
 from humwatch.detectors.rhythm import rhythm_sums
 from humwatch.predictor import Prediction
 from humwatch.scoring.spec import Pooling, ScoreKind
+
+
+JOINED_JOBS: Final = 8
+"""Most callers whose windows are worked on together: their arrays stay in a core's own cache."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +217,10 @@ class EvidenceExtractor:
         std = prediction.std.astype(np.float64)
         residual = np.subtract(level, prediction.mean, dtype=np.float64)
         slope = residual / std**2
-        surprise = np.log(std) + 0.5 * residual * slope
+        surprise = np.log(std, out=std)
+        residual *= 0.5
+        residual *= slope
+        surprise += residual
         return ProfileEvidence(
             slope=added(slope),
             level=added(level.astype(np.float64)),
@@ -236,6 +244,13 @@ class EvidenceJob:
     @classmethod
     def results(cls, jobs: Sequence[EvidenceJob]) -> list[Evidence]:
         """Return the evidence of each."""
+        found: list[Evidence] = []
+        for start in range(0, len(jobs), JOINED_JOBS):
+            found += cls._joined(jobs[start : start + JOINED_JOBS])
+        return found
+
+    @classmethod
+    def _joined(cls, jobs: Sequence[EvidenceJob]) -> list[Evidence]:
         windows = [job._windows for job in jobs]
         prediction = Prediction.concatenate([job._prediction for job in jobs])
         joined = windows[0] if len(jobs) == 1 else np.concatenate(windows)

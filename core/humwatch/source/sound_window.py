@@ -47,12 +47,14 @@ class SoundWindow:
         self._ends: deque[int] = deque()
         self._stuck_until = 0
         self._hole_blocks = 0
+        self._held_blocks = 0
 
     def add(self, block: SoundBlock) -> None:
         """Take the next block."""
         if block.held and not self._blocks:  # nothing before it is known any more
             block = block._replace(held=(), beside=())
         self._hole_blocks += bool(block.holes)
+        self._held_blocks += bool(block.held)
         if len(self._blocks) == MOST_BLOCKS:
             self._forget_block()
         self.position += block.n
@@ -77,7 +79,7 @@ class SoundWindow:
     @property
     def held_stretches(self) -> int:
         """Number of stretches of one value, however short, for which sound was lost."""
-        return held_in(self._blocks)
+        return held_in(self._blocks) if self._held_blocks else 0
 
     def sums(self) -> SoundSums:
         """Return the statistics of the window."""
@@ -125,3 +127,4 @@ class SoundWindow:
         block = self._blocks.popleft()
         self.held_samples -= block.n
         self._hole_blocks -= bool(block.holes)
+        self._held_blocks -= bool(block.held)
