@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from humwatch.alarm.events import MachineState
-from humwatch.arrays import Float32
+from humwatch.arrays import Float32, Int16
 from humwatch.errors import HumwatchError
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor
@@ -38,6 +38,7 @@ from humwatch_service.streams.stream_items import (
     Item,
     Overflow,
     RunSignal,
+    ScoredItem,
     Seam,
     StreamFormat,
     Swap,
@@ -170,13 +171,13 @@ class LiveStream:
         await self.buffer.room()
         self._held_back_s += time.monotonic() - asked_s
 
-    async def take(self, item: Float32 | Gap | Overflow | ClockReading) -> None:
+    async def take(self, item: Float32 | Int16 | Gap | Overflow | ClockReading) -> None:
         """Take the next item as :meth:`accept` does, once there is room."""
         await self.room()
         self.accept(item)
 
-    def accept(self, item: Float32 | Gap | Overflow | ClockReading) -> None:
-        """Take the next item, sound as float32 (n, channels) in [-1, 1]; the sender has waited for room."""
+    def accept(self, item: Float32 | Int16 | Gap | Overflow | ClockReading) -> None:
+        """Take the next item, sound as (n, channels), float32 in [-1, 1] or integers; its sender waited for room."""
         if isinstance(item, np.ndarray):
             if not len(item):
                 return
@@ -307,7 +308,7 @@ class LiveStream:
         self.scorer.tell(items)
         self._observer.on_cpu_time(self, time.thread_time() - began_s)
 
-    def _score(self, item: Item) -> list[LiveStep]:
+    def _score(self, item: ScoredItem) -> list[LiveStep]:
         if isinstance(item, np.ndarray):
             self._observer.on_audio(self, self.scorer.position, item)
         elif isinstance(item, (Gap, Overflow, ClockReading, Elsewhere)):

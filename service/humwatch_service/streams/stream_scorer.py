@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from humwatch.audio.levels import ChannelLevels
 from humwatch.audio.quality import dbfs, silent_below
 from humwatch.live.monitor import LiveMonitor
 from humwatch.live.step import LiveStep
+from humwatch_service.protocol.pcm import floats
 from humwatch_service.streams.audio_ring import SoundRing
 from humwatch_service.streams.monitor_feed import feed
 from humwatch_service.streams.stream_items import (
@@ -22,6 +23,7 @@ from humwatch_service.streams.stream_items import (
     Gap,
     Item,
     MonitorMaker,
+    ScoredItem,
     StreamFormat,
     Swap,
 )
@@ -61,7 +63,7 @@ class StreamScorer:
         self._companion: Companion | None = None
         self._told = first_sample
 
-    def score(self, item: Item) -> list[LiveStep]:
+    def score(self, item: ScoredItem) -> list[LiveStep]:
         """Return the steps that an item makes due; sound is float32 (n,) of the channel that is monitored."""
         steps = self._score(item)
         self.steps += sum(step.scores is not None for step in steps)
@@ -69,7 +71,7 @@ class StreamScorer:
         self.worst_score = max([*scores, *([] if self.worst_score is None else [self.worst_score])], default=None)
         return steps
 
-    def tell(self, items: Sequence[Item]) -> None:
+    def tell(self, items: Sequence[ScoredItem]) -> None:
         """Let the companion hear items that were scored."""
         for item in items:
             if isinstance(item, Beside):
@@ -85,7 +87,7 @@ class StreamScorer:
             elif isinstance(item, Gap):
                 self._told += item.samples
 
-    def _score(self, item: Item) -> list[LiveStep]:
+    def _score(self, item: ScoredItem) -> list[LiveStep]:
         monitor = self.monitor
         if isinstance(item, np.ndarray):
             scale = 1.0 if monitor is None or self._form.full_scale else monitor.sample_scale
@@ -103,13 +105,17 @@ class StreamScorer:
         return feed(monitor, item)
 
 
-def merged(batch: Sequence[Item]) -> Iterator[Item]:
-    """Yield the items of a batch, with sound that came in pieces as one piece: a call of the monitor has its price."""
-    for is_sound, items in groupby(batch, lambda item: isinstance(item, np.ndarray)):
-        if is_sound:
-            yield np.concatenate([item for item in items if isinstance(item, np.ndarray)])
+def merged(batch: Sequence[Item]) -> Iterator[ScoredItem]:
+    """Yield the items of a batch, with sound that came in pieces as one piece: a call of the monitor has its price.
+
+    Integers become float32 here: once a batch, and not on the event loop.
+    """
+    for kind, items in groupby(batch, lambda item: item.dtype.kind if isinstance(item, np.ndarray) else None):
+        if kind is not None:
+            pieces: list[Any] = [item for item in items if isinstance(item, np.ndarray)]
+            yield floats(pieces[0] if len(pieces) == 1 else np.concatenate(pieces))
         else:
-            yield from items
+            yield from (item for item in items if not isinstance(item, np.ndarray))
 
 
 class MonitoredChannel:
@@ -120,7 +126,7 @@ class MonitoredChannel:
         self._silent_dbfs = silent_below(-np.inf, full_scale=form.full_scale)
         self._alive: str | None = None
 
-    def of(self, item: Item) -> list[Item]:
+    def of(self, item: ScoredItem) -> list[ScoredItem]:
         """Return float32 (n,) of the channel in place of float32 (n, channels), and what there is to say before it."""
         if not isinstance(item, np.ndarray):
             return [item]
