@@ -19,7 +19,6 @@ from humwatch.detectors.rhythm import rhythm_sums
 from humwatch.predictor import Prediction
 from humwatch.scoring.spec import Pooling, ScoreKind
 
-
 JOINED_JOBS: Final = 8
 """Most callers whose windows are worked on together: their arrays stay in a core's own cache."""
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from humwatch.arrays import Float32
+from humwatch.arrays import Float32, Int16
 from humwatch.errors import HumwatchError
 from humwatch_service.errors import StreamIdle, StreamInvalid
 from humwatch_service.live.admission import StreamAdmission
@@ -196,12 +196,12 @@ class StreamSession:
         if len(data) > MAX_MESSAGE_BYTES:
             raise StreamInvalid(f"a message of {len(data)} bytes; at most {MAX_MESSAGE_BYTES} are taken")
         if self._burst is None:
-            self._samples(stream, self._decoder.push(self._head.push(data)))
+            self._samples(stream, self._decoder.cut(self._head.push(data)))
         else:
             self._hear_burst(stream, self._burst, self._burst.feed(data))
         if stream.accepted - self._confirmed >= stream.form.rate_hz:
             self._confirmed = stream.accepted
-            self.outgoing.put(Received(sample=self._confirmed))
+            self.outgoing.put_beside(Received(sample=self._confirmed))
 
     def _hear_burst(self, stream: LiveStream, burst: BurstStart, data: bytes) -> None:
         """Hear PCM of a burst, before what is new of one that was sent before; date it where its clock stands still."""
@@ -214,10 +214,10 @@ class StreamSession:
                 self._cursor = burst.first_sample
                 heard_s = (stream.accepted - burst.first_sample) / stream.form.rate_hz
                 stream.join(Anchor(stream.accepted, burst.start_s + heard_s, "said"))
-        self._samples(stream, self._decoder.push(self._head.push(data)))
+        self._samples(stream, self._decoder.cut(self._head.push(data)))
 
-    def _samples(self, stream: LiveStream, samples: Float32) -> None:
-        """Take float32 (n, channels) that follow what came before, or the last ``position``."""
+    def _samples(self, stream: LiveStream, samples: Float32 | Int16) -> None:
+        """Take samples (n, channels) that follow what came before, or the last ``position``."""
         if stream.failure is not None:
             raise stream.failure
         start, self._cursor = self._cursor, self._cursor + len(samples)
@@ -289,7 +289,7 @@ class StreamSession:
     def _end_head(self) -> None:
         """Hear what was held back of the first bytes: no file begins so."""
         if rest := self._head.rest():
-            self._samples(self._open_stream, self._decoder.push(rest))
+            self._samples(self._open_stream, self._decoder.cut(rest))
 
     def _whole_frames(self) -> None:
         if self._decoder.rest_bytes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from humwatch.arrays import Float32
+from humwatch.arrays import Float32, Int16
 from humwatch.audio.integers import to_int16
 from humwatch.errors import AudioNotFinite
 from humwatch_service.protocol.messages import FLOAT_FORMATS, SAMPLE_BYTES, SampleFormat
@@ -30,6 +30,7 @@ class PcmDecoder:
         self.frame_bytes = SAMPLE_BYTES[form] * channels
         self._form = form
         self._channels = channels
+        self._integers = {"s16le": np.dtype("<i2"), "s16be": np.dtype(">i2")}.get(form)
         self.reset()
 
     @property
@@ -47,10 +48,26 @@ class PcmDecoder:
         Raises:
             AudioNotFinite: there are NaN or infinite samples, or such that float32 does not hold.
         """
-        held = self._rest + data
-        whole = len(held) // self.frame_bytes * self.frame_bytes
-        self._rest = held[whole:]
-        return _decoded(held[:whole], self._form).reshape(-1, self._channels)
+        return floats(self.cut(data))
+
+    def cut(self, data: bytes) -> Int16 | Float32:
+        """Add bytes; return the whole frames as :meth:`push` does, but those of 16 bits as the integers that came."""
+        if self._rest:
+            data = self._rest + data
+        if rest_bytes := len(data) % self.frame_bytes:
+            self._rest, data = data[-rest_bytes:], data[:-rest_bytes]
+        else:
+            self._rest = b""
+        if self._integers is not None:
+            return np.frombuffer(data, self._integers).reshape(-1, self._channels)
+        return _decoded(data, self._form).reshape(-1, self._channels)
+
+
+def floats(samples: Int16 | Float32) -> Float32:
+    """Return samples as float32; integers of 16 bits in [-1, 1], exactly."""
+    if samples.dtype == np.float32:
+        return cast("Float32", samples)
+    return _scaled(cast("Int16", samples), _INT16_STEP)
 
 
 def encoded(samples: Float32, form: SampleFormat) -> bytes:
@@ -77,8 +94,6 @@ def _decoded(data: bytes, form: SampleFormat) -> Float32:
     order = ">" if form.endswith("be") else "<"
     if form in FLOAT_FORMATS:
         return _finite(np.frombuffer(data, f"{order}f{SAMPLE_BYTES[form]}"))
-    if SAMPLE_BYTES[form] == 2:
-        return _scaled(np.frombuffer(data, f"{order}i2"), _INT16_STEP)
     if SAMPLE_BYTES[form] == 3:
         return _scaled(_widened(data, order), _INT32_STEP)
     words = np.frombuffer(data, f"{order}i4").astype(np.int32)

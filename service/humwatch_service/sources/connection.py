@@ -44,7 +44,7 @@ async def connected(
     try:
         await session.hello(hello)
         session.expect_within(timeout_s)
-        ready = await session.outgoing.get()
+        ready = session.outgoing.take()[0]
         assert isinstance(ready, Ready)  # the first message of a session
         reading = asyncio.create_task(_discard(session))
         _log.info("source is heard", machine_id=source.machine, kind=source.kind, rate_hz=hello.rate_hz)
@@ -63,5 +63,5 @@ def check(session: StreamSession) -> None:
 
 async def _discard(session: StreamSession) -> None:
     """Drop the messages that a client would be told; states and alarms are in the log."""
-    while await session.outgoing.get() is not None:
-        pass
+    while await session.outgoing.due():
+        session.outgoing.take()

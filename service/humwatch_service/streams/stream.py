@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from humwatch.alarm.events import MachineState
-from humwatch.arrays import Float32
+from humwatch.arrays import Float32, Int16
 from humwatch.errors import HumwatchError
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor
@@ -37,6 +37,7 @@ from humwatch_service.streams.stream_items import (
     Item,
     Overflow,
     RunSignal,
+    ScoredItem,
     Seam,
     StreamFormat,
     Swap,
@@ -170,13 +171,13 @@ class LiveStream:
         await self.buffer.room()
         self._held_back_s += time.monotonic() - asked_s
 
-    async def take(self, item: Float32 | Gap | Overflow | ClockReading) -> None:
+    async def take(self, item: Float32 | Int16 | Gap | Overflow | ClockReading) -> None:
         """Take the next item as :meth:`accept` does, once there is room."""
         await self.room()
         self.accept(item)
 
-    def accept(self, item: Float32 | Gap | Overflow | ClockReading) -> None:
-        """Take the next item, sound as float32 (n, channels) in [-1, 1]; the sender has waited for room."""
+    def accept(self, item: Float32 | Int16 | Gap | Overflow | ClockReading) -> None:
+        """Take the next item, sound as (n, channels), float32 in [-1, 1] or integers; its sender waited for room."""
         if isinstance(item, np.ndarray):
             if not len(item):
                 return
@@ -268,7 +269,7 @@ class LiveStream:
             self.observer.on_note(self, note)
             self.deliver([warning_of(note)])
 
-    def note(self, item: Item) -> None:
+    def note(self, item: ScoredItem) -> None:
         """Tell the observer of an item before it is scored; in a worker."""
         if isinstance(item, np.ndarray):
             self.observer.on_audio(self, self.scorer.position, item)
@@ -336,7 +337,7 @@ class StreamBatch:
         self._loop = loop
         self._stream = stream
         self._items = items
-        self._heard: list[Item] = []
+        self._heard: list[ScoredItem] = []
         self._messages: list[ServerMessage] = []
         samples = sum(len(item) for item in items if isinstance(item, np.ndarray))
         self.sound_s = samples / stream.form.rate_hz

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from humwatch.arrays import Float32
+from humwatch.arrays import Float32, Int16
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor
 from humwatch_service.streams.audio_ring import Sound
@@ -122,5 +122,7 @@ class Beside:
 
 MonitorMaker = Callable[[LiveModel, int], LiveMonitor]
 
-Item = HeardItem | Swap | Beside
-"""float32 (n, channels) for sound, in [-1, 1] where it has a full scale."""
+ScoredItem = HeardItem | Swap | Beside
+"""What a worker scores; sound is float32, in [-1, 1] where it has a full scale: (n, channels), or (n,) of one."""
+Item = ScoredItem | Int16
+"""What waits for a worker; sound of 16 bits, (n, channels), as the integers that came."""

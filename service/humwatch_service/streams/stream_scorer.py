@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from humwatch.audio.quality import dbfs, silent_below
 from humwatch.live.monitor import LiveMonitor
 from humwatch.live.step import LiveStep
 from humwatch.together import Work
+from humwatch_service.protocol.pcm import floats
 from humwatch_service.streams.audio_ring import SoundRing
 from humwatch_service.streams.monitor_feed import feeding
 from humwatch_service.streams.stream_items import (
@@ -23,6 +24,7 @@ from humwatch_service.streams.stream_items import (
     Gap,
     Item,
     MonitorMaker,
+    ScoredItem,
     StreamFormat,
     Swap,
 )
@@ -62,7 +64,7 @@ class StreamScorer:
         self._companion: Companion | None = None
         self._told = first_sample
 
-    def scoring(self, item: Item) -> Work[list[LiveStep]]:
+    def scoring(self, item: ScoredItem) -> Work[list[LiveStep]]:
         """Return the work that finds the steps an item makes due; sound is float32 (n,) of the monitored channel."""
         steps = yield from self._scoring(item)
         self.steps += sum(step.scores is not None for step in steps)
@@ -75,7 +77,7 @@ class StreamScorer:
         """True while a companion hears the stream."""
         return self._companion is not None
 
-    def tell(self, items: Sequence[Item]) -> None:
+    def tell(self, items: Sequence[ScoredItem]) -> None:
         """Let the companion hear items that were scored."""
         for item in items:
             if isinstance(item, Beside):
@@ -91,7 +93,7 @@ class StreamScorer:
             elif isinstance(item, Gap):
                 self._told += item.samples
 
-    def _scoring(self, item: Item) -> Work[list[LiveStep]]:
+    def _scoring(self, item: ScoredItem) -> Work[list[LiveStep]]:
         monitor = self.monitor
         if isinstance(item, np.ndarray):
             scale = 1.0 if monitor is None or self._form.full_scale else monitor.sample_scale
@@ -109,13 +111,17 @@ class StreamScorer:
         return (yield from feeding(monitor, item))
 
 
-def merged(batch: Sequence[Item]) -> Iterator[Item]:
-    """Yield the items of a batch, with sound that came in pieces as one piece: a call of the monitor has its price."""
-    for is_sound, items in groupby(batch, lambda item: isinstance(item, np.ndarray)):
-        if is_sound:
-            yield np.concatenate([item for item in items if isinstance(item, np.ndarray)])
+def merged(batch: Sequence[Item]) -> Iterator[ScoredItem]:
+    """Yield the items of a batch, with sound that came in pieces as one piece: a call of the monitor has its price.
+
+    Integers become float32 here: once a batch, and not on the event loop.
+    """
+    for kind, items in groupby(batch, lambda item: item.dtype.kind if isinstance(item, np.ndarray) else None):
+        if kind is not None:
+            pieces: list[Any] = [item for item in items if isinstance(item, np.ndarray)]
+            yield floats(pieces[0] if len(pieces) == 1 else np.concatenate(pieces))
         else:
-            yield from items
+            yield from (item for item in items if not isinstance(item, np.ndarray))
 
 
 class MonitoredChannel:
@@ -126,7 +132,7 @@ class MonitoredChannel:
         self._silent_dbfs = silent_below(-np.inf, full_scale=form.full_scale)
         self._alive: str | None = None
 
-    def of(self, item: Item) -> list[Item]:
+    def of(self, item: ScoredItem) -> list[ScoredItem]:
         """Return float32 (n,) of the channel in place of float32 (n, channels), and what there is to say before it."""
         if not isinstance(item, np.ndarray):
             return [item]

@@ -178,9 +178,9 @@ class StreamSocket:
 
     async def _write(self) -> None:
         outgoing = self._session.outgoing
-        while await outgoing.something():
+        while await outgoing.due():
             await self._connection.writable.wait()
-            self._connection.write([message.model_dump_json().encode() for message in outgoing.take_all()])
+            self._connection.write([message.model_dump_json().encode() for message in outgoing.take()])
 
     async def _close(self, failure: HumwatchError | None, writing: asyncio.Task[None]) -> None:
         if failure is not None:

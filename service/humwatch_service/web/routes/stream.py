@@ -176,8 +176,8 @@ class _HttpStream(Response):
 
     async def _write(self, send: Send) -> None:
         outgoing = self._session.outgoing
-        while await outgoing.something():
-            lines = b"".join(message.model_dump_json().encode() + b"\n" for message in outgoing.take_all())
+        while await outgoing.due():
+            lines = b"".join(message.model_dump_json().encode() + b"\n" for message in outgoing.take())
             await send({"type": "http.response.body", "body": lines, "more_body": True})
 
 
