@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -84,14 +84,15 @@ class _Piece:
     def __init__(self, start: int, high: Sound, low: npt.NDArray[np.uint8] | None = None) -> None:
         """Hold int16 (n,), or float32 (n,) that is not of integers; ``low`` holds the last 8 of 24 bits."""
         self.start = start
-        self._high: Sound | npt.NDArray[np.uint8] = high
+        self._high: npt.NDArray[Any] = high
         self._nibbles: npt.NDArray[np.uint8] | None = None
         self._low = low
         if high.dtype == np.int16 and high.max(initial=0) < _TWELVE_BITS and high.min(initial=0) >= -_TWELVE_BITS:
             self._high = high.astype(np.uint8)
             top = (high >> 8).astype(np.uint8)
-            self._nibbles = top[0::2] & 15
-            self._nibbles[: len(top) // 2] |= top[1::2] << 4
+            nibbles = top[0::2] & 15
+            nibbles[: len(top) // 2] |= top[1::2] << 4
+            self._nibbles = nibbles
 
     @staticmethod
     def of(start: int, mono: Float32) -> _Piece:
@@ -124,12 +125,16 @@ class _Piece:
         whole = high.astype(np.int32) << 8
         if self._low is not None:
             whole |= self._low
-        return whole.astype(np.float32) / _FULL_SCALE_24
+        samples: Float32 = whole.astype(np.float32) / _FULL_SCALE_24
+        return samples
 
-    def _whole(self) -> Sound:
+    def _whole(self) -> npt.NDArray[Any]:
         if self._nibbles is None:
-            return cast("Sound", self._high)
-        whole = np.empty(len(self._high), np.int16)
+            return self._high
+        whole: npt.NDArray[Any] = np.empty(len(self._high), np.int16)
         whole[0::2] = self._nibbles & 15
         whole[1::2] = self._nibbles[: len(whole) // 2] >> 4
-        return ((whole << 12) >> 4) | self._high
+        whole <<= 12
+        whole >>= 4  # with the sign
+        whole |= self._high
+        return whole
