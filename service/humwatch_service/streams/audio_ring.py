@@ -88,9 +88,9 @@ class _Piece:
         self._nibbles: npt.NDArray[np.uint8] | None = None
         self._low = low
         if high.dtype == np.int16 and high.max(initial=0) < _TWELVE_BITS and high.min(initial=0) >= -_TWELVE_BITS:
+            top = (self._high >> 8).astype(np.uint8)
             self._high = high.astype(np.uint8)
-            top = (high >> 8).astype(np.uint8)
-            nibbles = top[0::2] & 15
+            nibbles: npt.NDArray[np.uint8] = top[0::2] & np.uint8(15)
             nibbles[: len(top) // 2] |= top[1::2] << 4
             self._nibbles = nibbles
 
