@@ -35,15 +35,15 @@ class _NormalSpan:
 
     Attributes:
         due_s: time from which its sound may be kept again to compare with, monotonic seconds.
-        kept: stream and sample of the last sound that was offered to train with; None before any.
         stream: stream of the span.
+        kept: last sample of the sound of this stream that was last offered to train with; None before any.
         since: first sample from which the score was well below; None while it is not.
         train_since: first sample from which it was below; None while it is not.
     """
 
     due_s: float
-    kept: tuple[LiveStream, int] | None = None
     stream: LiveStream | None = None
+    kept: int | None = None
     since: int | None = None
     train_since: int | None = None
 
@@ -80,7 +80,7 @@ class ReferenceRecorder:
             score, warn = step.clip_score, machine.alarm.warn_level
             normal = machine.state == "normal" and not step.faults and score is not None
             if span.stream is not stream:
-                span.stream, span.since, span.train_since = stream, None, None
+                span.stream, span.kept, span.since, span.train_since = stream, None, None, None
             span.since = _since(span.since, step, normal and score is not None and score < WELL_BELOW * warn)
             span.train_since = _since(span.train_since, step, normal and score is not None and score < BELOW * warn)
             self._keep(machine.machine_id, span, stream, step)
@@ -103,7 +103,7 @@ class ReferenceRecorder:
         rate_hz, end, now_s = stream.form.rate_hz, step.end_sample, self._clock()
         least = end - NORMAL_S * rate_hz
         compare = now_s >= span.due_s and span.since is not None and span.since <= least
-        again = span.kept is None or span.kept[0] is not stream or end - span.kept[1] >= CANDIDATE_S * rate_hz
+        again = span.kept is None or end - span.kept >= CANDIDATE_S * rate_hz
         train = again and span.train_since is not None and span.train_since <= least
         if not compare and not train:
             return
@@ -114,7 +114,7 @@ class ReferenceRecorder:
             span.due_s = now_s + EVERY_S
             self._submit(machine_id, lambda: self._sounds.write(machine_id, sound, rate_hz))
         if train and step.clip_score is not None:
-            span.kept = stream, end
+            span.kept = end
             at_s, score, version = stream.time_of(end), step.clip_score, step.model.bundle.manifest.version
             self._submit(
                 machine_id,

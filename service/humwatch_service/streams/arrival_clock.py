@@ -9,6 +9,8 @@ from typing import Final
 
 AHEAD_S: Final = 2.0
 """Lead over real time beyond which sound must have been kept during a break: the stream catches up."""
+MAX_ARRIVALS: Final = 8_192
+"""Most arrivals that are kept, of which nobody asks while a machine has no model; far more than wait to be scored."""
 TRICKLE: Final = 10.0
 """Seconds of the clock that a second of live sound stands for at most: what comes more slowly is no sound."""
 
@@ -27,7 +29,7 @@ class ArrivalClock:
         self._trickle = TRICKLE if realtime else math.inf
         self._ahead_s = 0.0
         self._stands_until_s = self.last_s
-        self._arrivals: deque[tuple[int, float]] = deque()
+        self._arrivals: deque[tuple[int, float]] = deque(maxlen=MAX_ARRIVALS)
 
     def on_audio(self, samples: int, accepted: int, held_back_s: float = 0.0) -> None:
         """Note that sound came, and see whether it comes faster than time.

@@ -34,6 +34,8 @@ _EVENT_ID = re.compile(r"([0-9a-f]{8})\.([0-9]{1,15})")
 class _SoundEvent:
     """Step that is encoded once, for the first viewer who wants it."""
 
+    __slots__ = ("_encoded", "_event_id", "columns", "number")
+
     def __init__(self, number: int, event_id: str, columns: SoundColumns) -> None:
         self.number = number
         self.columns = columns

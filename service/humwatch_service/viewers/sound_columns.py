@@ -30,7 +30,7 @@ NO_DEPARTURE: Final = -128
 """Departure of a band that does not count."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SoundColumns:
     """Sound of one step.
 

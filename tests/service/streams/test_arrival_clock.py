@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from humwatch_service.streams.arrival_clock import AHEAD_S, ArrivalClock
+from humwatch_service.streams.arrival_clock import AHEAD_S, MAX_ARRIVALS, ArrivalClock
 
 RATE_HZ = 16_000
 
@@ -45,3 +45,14 @@ def test_sound_that_had_to_wait_for_the_service_is_late_and_not_caught_up_with(m
     arrivals.clock.on_caught_up()
     arrivals.hear(3.0, pause_s=60.0)  # and then the line was cut
     assert arrivals.clock.catching_up
+
+
+def test_arrivals_that_nobody_asks_about_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    clock = ArrivalClock(RATE_HZ, realtime=True)
+    for number in range(2 * MAX_ARRIVALS):
+        now_s = 0.1 * number
+        clock.on_audio(RATE_HZ // 10, (number + 1) * RATE_HZ // 10)
+    assert clock.latency_s(0) == pytest.approx(0.1 * (MAX_ARRIVALS - 1))
+    assert clock.latency_s(2 * MAX_ARRIVALS * RATE_HZ // 10) == 0.0

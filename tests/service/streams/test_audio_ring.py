@@ -56,15 +56,15 @@ def test_gaps_are_left_out() -> None:
     assert ring.end == 0
 
 
-@pytest.mark.parametrize(("bits", "sample_bytes"), [(16, 2), (24, 3), (None, 4)])
-def test_floats_are_kept_in_as_few_bytes_as_give_them_back(bits: int | None, sample_bytes: int) -> None:
+@pytest.mark.parametrize(("bits", "sample_bytes"), [(12, 1.5), (16, 2), (20, 2.5), (24, 3), (None, 4)])
+def test_floats_are_kept_in_as_few_bytes_as_give_them_back(bits: int | None, sample_bytes: float) -> None:
     rng = np.random.default_rng(3)
     if bits is None:
         sent = rng.normal(0.0, 0.3, 6_000).astype(np.float32)
     else:
         ends = [-(1 << (bits - 1)), (1 << (bits - 1)) - 1, -1, 0, 1]
         whole = np.append(ends, rng.integers(ends[0], -ends[0], 5_995))
-        sent = (whole / (1 << (bits - 1))).astype(np.float32)
+        sent = (whole / (1 << (23 if bits > 16 else 15))).astype(np.float32)
     ring = SoundRing(10_000, integers=False)
     ring.push(0, sent)
     assert ring.nbytes == sample_bytes * len(sent)
@@ -99,3 +99,16 @@ def test_it_forgets_what_nobody_asks_for_any_more() -> None:
     assert ring.between(0, 500)[0] == 200
     ring.keep_from(10_000)
     assert (ring.nbytes, ring.end) == (0, 0)
+
+
+@pytest.mark.parametrize("peak", [0, 1, 127, 128, 2_047, 2_048, 32_767])
+@pytest.mark.parametrize("samples", [0, 1, 2, 999, 1_000])
+def test_integers_of_any_loudness_are_given_back_as_they_came(peak: int, samples: int) -> None:
+    sent = np.random.default_rng(4).integers(-peak - 1, peak + 1, samples).astype(np.int16)
+    sent[:2] = (-peak - 1, peak)[:samples]
+    for integers in (True, False):
+        ring = SoundRing(10_000, integers=integers)
+        ring.push(7, sent.astype(np.float32) / 32_768)
+        got = ring.between(0, 2_000)
+        assert np.array_equal(got * (1 if integers else 32_768), sent)
+        assert ring.nbytes == (samples + (samples + 1) // 2 if peak < 2_048 else 2 * samples)
