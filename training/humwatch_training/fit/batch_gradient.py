@@ -82,8 +82,9 @@ class BatchGradient:
 
     def _run(self, tasks: list[partial[PartGradient]]) -> list[PartGradient]:
         """Run the first task here and each other one on a thread; return their results in order."""
-        if self._pool is None or self._workers < len(tasks) - 1:
-            self._workers = len(tasks) - 1
-            self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="gradient")
+        workers = max(1, len(tasks) - 1)
+        if self._pool is None or self._workers < workers:
+            self._workers = workers
+            self._pool = ThreadPoolExecutor(workers, thread_name_prefix="gradient")
         others = [self._pool.submit(task) for task in tasks[1:]]
         return [tasks[0](), *(other.result() for other in others)]
