@@ -23,6 +23,7 @@ from humwatch_training.bench.predictors import (
     table,
 )
 from humwatch_training.bench.service import measure_service
+from humwatch_training.bench.thread_scaling import ThreadScaling
 from humwatch_training.bench.training_speed import TrainingSpeed
 from humwatch_training.cli.bench import as_result, as_text
 from humwatch_training.cli.main import app
@@ -92,13 +93,15 @@ def test_the_best_batch_counts_and_all_is_compared_with_the_straight_export(
 
 def test_the_result_says_what_the_issue_of_speed_is_judged_by(measured: predictors.PredictorCosts) -> None:
     speed = TrainingSpeed("latent-anp", 256, 20, 1, 500.0, 6_000.0, 1e-7)
-    result = as_result(measured, [speed], None)
+    result = as_result(measured, [speed], None, [ThreadScaling("latent-anp", 256, 2, 50.0, 80.0)])
     assert result["speedup_vs_straight_export"] == pytest.approx(20.0, rel=1e-4)
     assert result["streams_per_core"] == pytest.approx(64.0, rel=1e-4)
     rows: Any = result["predictors"]
     assert [row["name"] for row in rows] == [STRAIGHT, FAST]
     trained: Any = result["training"]
     assert trained[0]["ratio"] == 12.0
+    threads: Any = result["training_threads"]
+    assert (threads[0]["threads"], threads[0]["steps_per_s"], threads[0]["ratio"]) == (2, 80.0, 1.6)
     json.dumps(result)
 
 
@@ -128,7 +131,9 @@ CAPACITY: dict[str, Any] = {
 
 
 def test_the_text_has_a_row_for_each_predictor_level_and_load(measured: predictors.PredictorCosts) -> None:
-    text = as_text(measured, [], CAPACITY)
+    text = as_text(measured, [], CAPACITY, [ThreadScaling("latent-anp", 256, 2, 50.0, 80.0)])
+    assert "steps/s, 2 threads" in text
+    assert "| latent-anp | 256 | 50.0 | 80.0 | 1.60 |" in text
     assert f"| {FAST} | 8 | 0.5 | 64 | 20 | 5 | 320 |" in text
     assert "2 streams within 1 s on 2 processors" in text
     assert "| 4 | 40 | - | 0 | 0.40 | 200 | 1.5 | latency |" in text

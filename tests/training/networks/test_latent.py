@@ -105,7 +105,7 @@ def test_training_points_are_limited_to_what_was_asked():
 
 def test_a_training_mask_leaves_its_targets_out_of_the_context():
     network = small_network()
-    one, other = (network.draw_mask(torch.Generator().manual_seed(4), 9) for _ in range(2))
+    one, other = (network.draw_masks(6, torch.Generator().manual_seed(4), 9) for _ in range(2))
     assert torch.equal(one.context, other.context) and torch.equal(one.target, other.target)
     assert one.context.shape == (9,)
     assert len(set(one.context.tolist() + one.target.tolist())) == 9 + len(one.target)

@@ -24,11 +24,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from humwatch.arrays import Float32
 from humwatch.audio.features import FeatureSpec
 from humwatch.onnx_predictor import DEFAULT_BATCH, OnnxPredictor
-from humwatch_training.bench.threads import torch_threads
 from humwatch_training.export.folding import fold
 from humwatch_training.export.graph import BATCH_OF_KIND, FUSED_OPSET, OPSET, export_graph
 from humwatch_training.export.torch_predictor import TorchPredictor
 from humwatch_training.fit.systems import DEFAULT_SYSTEM, RECIPES, SYSTEMS, System
+from humwatch_training.fit.threads import torch_threads
 from humwatch_training.networks.kinds import NetworkConfig, build_network
 from humwatch_training.networks.strategies import Strategy
 from humwatch_training.networks.strategy_choice import StrategyConfig, build_strategy

@@ -23,11 +23,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from humwatch.audio.features import FeatureSpec, log_mel
 from humwatch.synthetic import SyntheticMachine
-from humwatch_training.bench.threads import torch_threads
 from humwatch_training.datasets.windows import Clip, Normalisation, WindowSet
 from humwatch_training.fit.config import TrainingSpec
 from humwatch_training.fit.schedule import scheduled_rate
 from humwatch_training.fit.systems import RECIPES, Recipe
+from humwatch_training.fit.threads import torch_threads
 from humwatch_training.fit.trainer import Trainer
 from humwatch_training.networks.attentive import AttentiveNeuralProcess, gaussian_nll
 from humwatch_training.networks.latent import LatentNeuralProcess
@@ -152,7 +152,7 @@ def plain_loss(network: Network, windows_db: Tensor, generator: torch.Generator,
     batch, n_frames, n_mels = windows_db.shape
     values = windows_db.flatten(1)
     if isinstance(network, LatentNeuralProcess):
-        one = network.draw_mask(generator, context_points)
+        one = network.draw_masks(batch, generator, context_points)
         mask = Partition(one.context.expand(batch, -1), one.target.expand(batch, -1))
         mean_db, std_db = plain_latent(network, mask, values.gather(1, mask.context))
     elif isinstance(network, AttentiveNeuralProcess):

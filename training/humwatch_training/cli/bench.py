@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 
 from humwatch_training.bench.picture import draw_capacity
 from humwatch_training.bench.predictors import FAST, PredictorCosts, measure_predictors, predictor_candidates, table
 from humwatch_training.bench.service import measure_service
+from humwatch_training.bench.thread_scaling import ThreadScaling, measure_thread_scaling
 from humwatch_training.bench.training_speed import TrainingSpeed, measure_training_speed
 from humwatch_training.console import failures, say, show, stage_progress
 
@@ -42,14 +45,15 @@ def bench(
                 candidates, rounds=rounds, seconds=ROUND_S, progress=lambda done: progress("predictors", done, rounds)
             )
         speeds = _training() if training else []
+        scalings = _threads() if training else []
         capacity = measure_service(models, machine, seconds=level_s) if service else None
-        result = as_result(costs, speeds, capacity)
+        result = as_result(costs, speeds, capacity, scalings)
         if json_file is not None:
             json_file.parent.mkdir(parents=True, exist_ok=True)
             json_file.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
         if picture is not None and capacity is not None:
             draw_capacity(capacity, picture)
-        show(result, as_text(costs, speeds, capacity), as_json=False)
+        show(result, as_text(costs, speeds, capacity, scalings), as_json=False)
 
 
 def _training() -> list[TrainingSpeed]:
@@ -57,7 +61,21 @@ def _training() -> list[TrainingSpeed]:
     return measure_training_speed(steps=TRAINING_STEPS)
 
 
-def as_result(costs: PredictorCosts, speeds: list[TrainingSpeed], capacity: dict[str, Any] | None) -> dict[str, object]:
+def _threads() -> list[ThreadScaling]:
+    threads = torch.get_num_threads()
+    if threads == 1:
+        say("training: one thread, so there is no second to compare with")
+        return []
+    say(f"training: each recipe on {threads} threads beside one, a minute or two")
+    return measure_thread_scaling(threads)
+
+
+def as_result(
+    costs: PredictorCosts,
+    speeds: list[TrainingSpeed],
+    capacity: dict[str, Any] | None,
+    scalings: Sequence[ThreadScaling] = (),
+) -> dict[str, object]:
     """Return all figures in the form that is written to JSON.
 
     ``speedup_vs_straight_export`` and ``streams_per_core`` are of the predictor that new bundles get, at hop 1.
@@ -76,11 +94,17 @@ def as_result(costs: PredictorCosts, speeds: list[TrainingSpeed], capacity: dict
         "streams_per_core": default.streams_per_core,
         "predictors": [asdict(cost) for cost in costs.predictors],
         "training": [{**asdict(speed), "ratio": speed.ratio} for speed in speeds],
+        "training_threads": [{**asdict(scaling), "ratio": scaling.ratio} for scaling in scalings],
         "service": capacity,
     }
 
 
-def as_text(costs: PredictorCosts, speeds: list[TrainingSpeed], capacity: dict[str, Any] | None) -> str:
+def as_text(
+    costs: PredictorCosts,
+    speeds: list[TrainingSpeed],
+    capacity: dict[str, Any] | None,
+    scalings: Sequence[ThreadScaling] = (),
+) -> str:
     """Return the figures as Markdown tables."""
     parts = [f"float32 GEMM peak of one core: {costs.gemm_peak_gflops:.0f} GFLOP/s", table(costs.predictors)]
     if speeds:
@@ -90,6 +114,14 @@ def as_text(costs: PredictorCosts, speeds: list[TrainingSpeed], capacity: dict[s
             for speed in speeds
         ]
         head = "| trains | straightforward loop, windows/s | fit, windows/s | ratio | largest difference of the loss |"
+        parts.append("\n".join([head, "|---|---|---|---|---|", *rows]))
+    if scalings:
+        rows = [
+            f"| {scaling.recipe} | {scaling.batch_windows} | {scaling.steps_per_s_alone:.1f} |"
+            f" {scaling.steps_per_s:.1f} | {scaling.ratio:.2f} |"
+            for scaling in scalings
+        ]
+        head = f"| trains | windows a step | steps/s, 1 thread | steps/s, {scalings[0].threads} threads | ratio |"
         parts.append("\n".join([head, "|---|---|---|---|---|", *rows]))
     if capacity is not None:
         parts.append(_service_text(capacity))

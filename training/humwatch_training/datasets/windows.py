@@ -118,19 +118,18 @@ class WindowSet:
             first += len(clip.frames_db)
         if not blocks:
             raise TrainingDataError("there are no clips to take windows from")
-        frames = torch.from_numpy(np.concatenate(blocks)).to(device or torch.device("cpu"))
+        self._frames = torch.from_numpy(np.concatenate(blocks)).to(device or torch.device("cpu"))
         self._starts = torch.from_numpy(np.concatenate(starts))
-        # all runs of n_frames frames, those across clips too, as overlapping rows of the one copy in memory
-        n_mels = frames.shape[1]
-        runs = max(0, len(frames) - n_frames + 1)
-        self._runs = frames.as_strided((runs, n_frames, n_mels), (n_mels, n_mels, 1))
+        self._within = torch.arange(n_frames)
 
     def __len__(self) -> int:
         return len(self._starts)
 
     def windows(self, index: Tensor) -> Tensor:
         """Return the windows at ``index``, int64 (B,), as float32 (B, n_frames, n_mels) in dB."""
-        return self._runs.index_select(0, self._starts[index].to(self._runs.device))
+        places = self._starts[index].unsqueeze(1) + self._within  # (B, n_frames)
+        taken = self._frames.index_select(0, places.flatten().to(self._frames.device))
+        return taken.view(*places.shape, self._frames.shape[1])
 
     def sample(self, batch: int, generator: torch.Generator) -> Tensor:
         """Draw windows uniformly, with replacement: float32 (batch, n_frames, n_mels) in dB."""

@@ -45,10 +45,10 @@ class AutoClip:
     def clip(self, parameters: Iterable[nn.Parameter]) -> tuple[float, float | None]:
         """Clip the gradients in place; return their norm before, and the threshold, or None to skip the step."""
         clipped = [parameter for parameter in parameters if parameter.grad is not None]
-        total = nn.utils.get_total_norm([p.grad for p in clipped if p.grad is not None], foreach=None)
+        total = nn.utils.get_total_norm([p.grad for p in clipped if p.grad is not None], foreach=True)
         threshold = self.push(float(total))
         if threshold is not None and self._percentile is not None:
-            nn.utils.clip_grads_with_norm_(clipped, threshold, total)
+            nn.utils.clip_grads_with_norm_(clipped, threshold, total, foreach=True)
         return float(total), threshold
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -14,21 +14,19 @@ from torch import Tensor
 from humwatch_training.datasets.windows import Normalisation, WindowSet
 from humwatch_training.errors import CheckpointError, DeviceError, TrainingDiverged
 from humwatch_training.fit.autoclip import AutoClip
+from humwatch_training.fit.batch_gradient import BatchGradient, BatchParts
 from humwatch_training.fit.checkpoint import Checkpoint
 from humwatch_training.fit.config import TrainingSpec
+from humwatch_training.fit.matrix_products import fast_float32_products
 from humwatch_training.fit.schedule import scheduled_rate
+from humwatch_training.fit.step_timing import TIMED_STEPS, seconds_per_step, steps_within
+from humwatch_training.fit.threads import torch_threads
 from humwatch_training.networks.kinds import NetworkConfig, build_network, parse_network_config
+from humwatch_training.networks.network import NeuralProcess
 
 MAX_SKIPPED_IN_A_ROW = 50
 SOLVED_AT_ONCE = 4096
 """Number of windows that a network of closed form gets at a time."""
-TIMING_WARMUP_STEPS = 2
-TIMING_STEPS = 12
-"""Number of steps timed for a minutes budget: about two of each combination of target columns and rows."""
-
-PLANNED_SHARE = 0.85
-"""Share of a minutes budget that is planned in steps of the timed speed: a machine slows down when it is warm or busy,
-and a schedule that time cuts off has not come down to its small last steps."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +104,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.network = build_network(network_config).to(self.device)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
+        self._gradient = BatchGradient(self.network)
         self.autoclip = AutoClip(config.autoclip_percentile)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.step_number = 0
@@ -127,10 +126,13 @@ class Trainer:
         )
         trainer = cls(config, windows, network_config, split=split)
         if trainer.planned_steps == 0 and config.minutes is not None:
-            seconds = time_steps(cls(config, windows, network_config))
+            timed = cls(config, windows, network_config)
+            timed.planned_steps = TIMED_STEPS
+            timed.network.train()
+            seconds = seconds_per_step(timed.step)
             trainer = cls(config, windows, network_config, split=split)  # timing moved torch's generator
             trainer.seconds_per_step = seconds
-            trainer.planned_steps = max(1, int(PLANNED_SHARE * config.minutes * 60.0 / seconds))
+            trainer.planned_steps = steps_within(config.minutes * 60.0, seconds)
         return trainer
 
     @property
@@ -155,6 +157,13 @@ class Trainer:
         Parts that need no gradient are learnt at the first step; for a network of closed form that is all. Raises
         TrainingDiverged after 50 skips in a row.
         """
+        division = BatchParts(1, torch.get_num_threads())
+        if isinstance(self.network, NeuralProcess) and self.device.type == "cpu":
+            division = BatchParts.of(self.config.batch_windows, torch.get_num_threads())
+        with fast_float32_products(), torch_threads(division.threads):
+            return self._step(division)
+
+    def _step(self, division: BatchParts) -> StepResult:
         self.step_number += 1
         if self.step_number == 1:
             self._solve()
@@ -165,8 +174,12 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
-        loss = self.loss_of(self.windows.sample(self.config.batch_windows, self.generator))
-        loss.backward()  # type: ignore[no-untyped-call]
+        windows_db = self.windows.sample(self.config.batch_windows, self.generator)
+        if division.parts > 1:
+            loss = self._gradient.compute(windows_db, self.generator, self.config.context_points, division)
+        else:
+            loss = self.loss_of(windows_db)
+            loss.backward()  # type: ignore[no-untyped-call]
         norm, clip_norm = self.autoclip.clip(self.network.parameters())
         if clip_norm is None:
             self._skip()
@@ -283,15 +296,3 @@ class Trainer:
         trainer.log = [dict(row) for row in checkpoint.log]
         trainer._pending_losses = list(checkpoint.pending_losses)
         return trainer
-
-
-def time_steps(trainer: Trainer, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Return seconds a step, measured on a trainer that is thrown away afterwards."""
-    trainer.planned_steps = TIMING_WARMUP_STEPS + TIMING_STEPS
-    trainer.network.train()
-    for _ in range(TIMING_WARMUP_STEPS):
-        trainer.step()
-    begun = clock()
-    for _ in range(TIMING_STEPS):
-        trainer.step()
-    return max((clock() - begun) / TIMING_STEPS, 1e-9)

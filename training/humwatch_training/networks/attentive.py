@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from humwatch_training.networks.masks import sample_rrc
+from humwatch_training.networks.masks import Partition, sample_rrc
 from humwatch_training.networks.network import NeuralProcess, WindowConfig, rows
 
 
@@ -196,13 +196,12 @@ class AttentiveNeuralProcess(NeuralProcess):
         std_db = self.config.std_floor + self.config.std_scale * functional.softplus(output[..., 1])
         return self.in_db(output[..., 0]), std_db
 
-    def training_loss(
-        self, windows_db: Tensor, generator: torch.Generator, context_points: int | None = None
-    ) -> Tensor:
-        """Return the mean NLL of random rows and columns (ANP-RRC) of windows (B, L, F) in dB."""
-        batch, n_frames, n_mels = windows_db.shape
-        partition = sample_rrc(batch, n_frames, n_mels, generator, context_points)
-        context, target = partition.context.to(windows_db.device), partition.target.to(windows_db.device)
+    def draw_masks(self, batch: int, generator: torch.Generator, context_points: int | None = None) -> Partition:
+        """Return random rows and columns (ANP-RRC) of each of ``batch`` windows."""
+        return sample_rrc(batch, self.config.n_frames, self.config.n_mels, generator, context_points)
+
+    def masked_loss(self, windows_db: Tensor, masks: Partition) -> Tensor:
+        """Return the mean NLL of masks (B, C), (B, T) of windows (B, L, F) in dB."""
         values = windows_db.flatten(1)  # (B, L*F)
-        mean_db, std_db = self.predict(context, values.gather(1, context), target)
-        return gaussian_nll(values.gather(1, target), mean_db, std_db).mean()
+        mean_db, std_db = self.predict(masks.context, values.gather(1, masks.context), masks.target)
+        return gaussian_nll(values.gather(1, masks.target), mean_db, std_db).mean()

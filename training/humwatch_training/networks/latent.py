@@ -84,7 +84,10 @@ class ContextReader(nn.Module):
         if context.ndim > 1:
             contributions = place + value * values[..., None, None]  # (B, C, H, D)
             return torch.einsum("bcmh,bchd->bmhd", weights, contributions).flatten(2)
-        matrix = torch.einsum("cmh,chd->cmhd", weights, value).flatten(1)  # (C, M*W)
+        # a product with ones and zeros repeats a head's weight over its D numbers, exactly and faster than broadcasting
+        ones = torch.eye(weights.shape[-1], dtype=weights.dtype, device=weights.device)
+        by_number = weights @ ones.repeat_interleave(value.shape[-1], dim=1)
+        matrix = (by_number * value.flatten(1).unsqueeze(1)).flatten(1)  # (C, M, W), then (C, M*W)
         offset = torch.einsum("cmh,chd->mhd", weights, place).flatten()  # (M*W,)
         read: Tensor = values @ matrix + offset  # (B, M*W)
         return read.view(-1, self.latents, self.width)
@@ -162,25 +165,21 @@ class LatentNeuralProcess(NeuralProcess):
         std_db = self.config.std_floor + self.config.std_scale * functional.softplus(output[..., 1])
         return self.usual(target) + output[..., 0], std_db
 
-    def training_loss(
-        self, windows_db: Tensor, generator: torch.Generator, context_points: int | None = None
-    ) -> Tensor:
-        """Return the mean NLL of random hidden bins of windows (B, L, F) in dB, from those that are not.
+    def draw_masks(self, batch: int, generator: torch.Generator, context_points: int | None = None) -> Partition:
+        """Return one mask (C,), (T,) for the whole batch: random hidden bins, and bins that are not hidden.
 
-        One mask serves the whole batch: the matrix that reads it is then built once.
+        The matrix that reads it is then built once.
         """
-        mask = self.draw_mask(generator, context_points)
-        context, target = mask.context.to(windows_db.device), mask.target.to(windows_db.device)
-        values = windows_db.flatten(1)
-        mean_db, std_db = self.predict(context, values.index_select(1, context), target)
-        return gaussian_nll(values.index_select(1, target), mean_db, std_db).mean()
-
-    def draw_mask(self, generator: torch.Generator, context_points: int | None = None) -> Partition:
-        """Return the mask (C,), (T,) of a training step: random hidden bins, and bins that are not hidden."""
         config = self.config
         hidden = sample_hidden(config.training_masks, 1, config.n_frames, config.n_mels, generator)[0]  # (L*F,)
         target = _some(hidden, config.target_points, generator)
         return Partition(context=_some(~hidden, context_points, generator), target=target)
+
+    def masked_loss(self, windows_db: Tensor, masks: Partition) -> Tensor:
+        """Return the mean NLL of one mask (C,), (T,) of windows (B, L, F) in dB."""
+        values = windows_db.flatten(1)
+        mean_db, std_db = self.predict(masks.context, values.index_select(1, masks.context), masks.target)
+        return gaussian_nll(values.index_select(1, masks.target), mean_db, std_db).mean()
 
 
 def _some(mask: Tensor, count: int | None, generator: torch.Generator) -> Tensor:

@@ -25,6 +25,17 @@ class Partition:
     context: Tensor
     target: Tensor
 
+    def to(self, device: torch.device) -> Partition:
+        """Return the same bins on a device."""
+        return Partition(self.context.to(device), self.target.to(device))
+
+    def split(self, parts: int) -> list[Partition]:
+        """Divide the masks as ``Tensor.tensor_split`` does their windows; one mask over a batch serves every part."""
+        if self.context.ndim == 1:
+            return [self] * parts
+        pairs = zip(self.context.tensor_split(parts), self.target.tensor_split(parts), strict=True)
+        return [Partition(context, target) for context, target in pairs]
+
 
 def rrc_target_count(n_frames: int, n_mels: int, columns: int, rows: int) -> int:
     """Return the number of bins in the union of ``columns`` frames and ``rows`` bands."""

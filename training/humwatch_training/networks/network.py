@@ -87,6 +87,21 @@ class NeuralProcess(Network):
         (B, T) for a mask a window; ``context_y_db`` (B, C) are the context's values in dB.
         """
 
+    @abstractmethod
+    def draw_masks(self, batch: int, generator: torch.Generator, context_points: int | None = None) -> Partition:
+        """Draw the masks of a training step: (C,) and (T,) for all windows, or (B, C) and (B, T), on the CPU."""
+
+    @abstractmethod
+    def masked_loss(self, windows_db: Tensor, masks: Partition) -> Tensor:
+        """Return the mean NLL of the target bins of windows (B, L, F) in dB, from their context: a scalar."""
+
+    def training_loss(
+        self, windows_db: Tensor, generator: torch.Generator, context_points: int | None = None
+    ) -> Tensor:
+        """Return the mean NLL of the target bins of masks drawn for windows (B, L, F) in dB."""
+        masks = self.draw_masks(len(windows_db), generator, context_points)
+        return self.masked_loss(windows_db, masks.to(windows_db.device))
+
     def predict_passes(self, values_db: Tensor, passes: Sequence[Partition]) -> list[tuple[Tensor, Tensor]]:
         """Return mean and standard deviation of the targets of several masks (C,), (T,) over values (B, L*F) in dB."""
         return [self.predict(mask.context, values_db[:, mask.context], mask.target) for mask in passes]
