@@ -403,6 +403,24 @@ def test_sound_that_ends_makes_the_machine_unknown(make_server: Callable[..., An
         assert (change["state"], change["reasons"]) == ("unknown", ["no_sound"])
 
 
+def test_a_flood_of_tiny_messages_is_heard_in_order_to_the_last_byte(server: Any, workshop: Any) -> None:
+    data = s16(workshop.normal(381))[: RATE_HZ * 4]
+    with speaking(server) as socket:
+        begin(socket)
+        flood = [
+            frames.Frame(frames.OP_BINARY, data[at : at + 3]).serialize(mask=True) for at in range(0, len(data), 3)
+        ]
+        clock = {"type": "clock", "sample": 0, "time_s": 0.0}
+        flood.insert(len(flood) // 2, frames.Frame(frames.OP_TEXT, json.dumps(clock).encode()).serialize(mask=True))
+        socket.socket.sendall(b"".join(flood))  # 20,000 messages in a few readings
+        say(socket, "eof")
+        messages = everything(socket)
+    assert messages[-1]["samples"] == 2 * RATE_HZ
+    received = [message["sample"] for message in messages if message["type"] == "received"]
+    assert received == sorted(received)
+    assert received[0] == pytest.approx(RATE_HZ, abs=2)
+
+
 @pytest.mark.slow
 def test_a_client_that_does_not_read_slows_nobody(server: Any, workshop: Any) -> None:
     with speaking(server) as lazy, speaking(server, "fan-1") as other:
