@@ -137,7 +137,7 @@ class StreamSession:
             self._warn(None if claim is None else ignored(claim.time_s, now_s))
 
     def hear(self, message: str | bytes) -> bool:
-        """Take a message at once; return False where it has to wait (``hello``, ``eof``, any while there is no room)."""
+        """Take a message at once; return False where it has to wait (``hello``, ``eof``, any without room)."""
         stream = self._stream
         if stream is None or not stream.has_room:
             return False
