@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Frame, Opcode
 from websockets.sync.client import ClientConnection, connect
 
 from humwatch.synthetic import SyntheticMachine
@@ -401,6 +402,25 @@ def test_sound_that_ends_makes_the_machine_unknown(make_server: Callable[..., An
             pass
         change = hear(socket, "state", timeout=10)
         assert (change["state"], change["reasons"]) == ("unknown", ["no_sound"])
+
+
+def framed(opcode: Opcode, data: bytes) -> bytes:
+    return Frame(opcode, data).serialize(mask=True)
+
+
+def test_a_flood_of_tiny_messages_is_heard_in_order_to_the_last_byte(server: Any, workshop: Any) -> None:
+    data = s16(workshop.normal(381))[: RATE_HZ * 4]
+    with speaking(server) as socket:
+        begin(socket)
+        flood = [framed(Opcode.BINARY, data[at : at + 3]) for at in range(0, len(data), 3)]
+        flood.insert(len(flood) // 2, framed(Opcode.TEXT, b'{"type": "clock", "sample": 0, "time_s": 0.0}'))
+        socket.socket.sendall(b"".join(flood))  # 20,000 messages in a few readings
+        say(socket, "eof")
+        messages = everything(socket)
+    assert messages[-1]["samples"] == 2 * RATE_HZ
+    received = [message["sample"] for message in messages if message["type"] == "received"]
+    assert received == sorted(received)
+    assert received[0] == pytest.approx(RATE_HZ, abs=2)
 
 
 @pytest.mark.slow

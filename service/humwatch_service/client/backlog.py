@@ -48,6 +48,11 @@ class Backlog:
         return SAMPLE_BYTES[self._hello.format] * self._hello.channels
 
     @property
+    def rate_hz(self) -> int:
+        """Frames a second."""
+        return self._hello.rate_hz
+
+    @property
     def is_dated_now(self) -> bool:
         """True for a live source, whose times are those of this box's clock."""
         return self._hello.start_time_s is None and self._origin_s is not None
@@ -110,9 +115,10 @@ class Backlog:
             self._roomier.clear()
             await self._roomier.wait()
 
-    async def something(self, from_sample: int) -> None:
-        """Wait until there are frames from an index on, or nothing more comes."""
-        while self._ring.read(from_sample, 1) is None and not self._finished:
+    async def something(self, from_sample: int, samples: int = 1) -> None:
+        """Wait until there are frames from an index on, so many with those that never come, or nothing more comes."""
+        ring = self._ring
+        while (ring.read(from_sample, 1) is None or ring.end_sample < from_sample + samples) and not self._finished:
             self._changed.clear()
             await self._changed.wait()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable, Coroutine
@@ -32,6 +33,8 @@ from humwatch_service.protocol.messages import (
 MESSAGE_BYTES: Final = 1 << 14
 """Most bytes of samples in a message, whatever the service takes: a slow line should not wait for one."""
 
+MESSAGE_S: Final = 0.25
+"""Sound that a message holds where it is sent as it is taken: each message costs the service, however small it is."""
 CLOCK_SET_S: Final = 2.0
 """Step of the wall clock against the monotonic one from which the clock was set, or the box slept."""
 
@@ -161,8 +164,10 @@ class Link:
         cursor = ready.next_sample
         noted = cursor - 1
         most = max(1, min(MESSAGE_BYTES, ready.limits.max_message_bytes) // self._backlog.frame_bytes)
+        worth_it = min(most, round(MESSAGE_S * self._backlog.rate_hz))
         while True:
             await self._something(cursor, ready.limits.idle_timeout_s / 3)
+            await self._more(cursor, worth_it)
             piece = self._backlog.read(cursor, most)
             if piece is None:
                 break
@@ -197,6 +202,12 @@ class Link:
                     return await self._backlog.something(cursor)
             except TimeoutError:
                 await self._say(Position(sample=cursor))
+
+    async def _more(self, cursor: int, samples: int) -> None:
+        """Wait for the rest of a message, and no longer than it takes to come."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(MESSAGE_S):
+                await self._backlog.something(cursor, samples)
 
     async def _watch(self) -> None:
         """End a connection on which nothing is heard any more, not even the answer to a ping."""

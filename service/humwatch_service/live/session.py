@@ -7,8 +7,6 @@ import time
 import uuid
 from typing import Final
 
-from pydantic import ValidationError
-
 from humwatch.arrays import Float32, Int16
 from humwatch.errors import HumwatchError
 from humwatch_service.errors import StreamIdle, StreamInvalid
@@ -19,7 +17,6 @@ from humwatch_service.problems import status_of
 from humwatch_service.protocol.containers import StreamHead
 from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
 from humwatch_service.protocol.messages import (
-    CLIENT_MESSAGE,
     Bye,
     ClientMessage,
     Clock,
@@ -32,6 +29,7 @@ from humwatch_service.protocol.messages import (
     Received,
     ServerMessage,
     Warn,
+    understood,
 )
 from humwatch_service.protocol.pcm import PcmDecoder
 from humwatch_service.streams.burst_repeat import BurstStart
@@ -139,17 +137,14 @@ class StreamSession:
             self._warn(None if claim is None else ignored(claim.time_s, now_s))
 
     def hear(self, message: str | bytes) -> bool:
-        """Take a message of the client at once; return False, and take nothing, where that has to wait.
-
-        ``hello``, ``eof``, and whatever comes while too much sound waits is for :meth:`text` and :meth:`data`.
-        """
+        """Take a message at once; return False where it has to wait (``hello``, ``eof``, any without room)."""
         stream = self._stream
         if stream is None or not stream.has_room:
             return False
         if isinstance(message, bytes):
             self._data(stream, message)
             return True
-        said = _understood(message)
+        said = understood(message)
         if isinstance(said, (Hello, Eof)):
             return False
         self._note(stream, said)
@@ -157,7 +152,7 @@ class StreamSession:
 
     async def text(self, text: str) -> Bye | None:
         """Take a JSON message; return ``bye`` when it was the last."""
-        return await self.take(_understood(text))
+        return await self.take(understood(text))
 
     async def take(self, message: ClientMessage) -> Bye | None:
         """Take a message; wait while too much sound waits; return ``bye`` when it was the last."""
@@ -294,13 +289,6 @@ class StreamSession:
     def _whole_frames(self) -> None:
         if self._decoder.rest_bytes:
             raise StreamInvalid(f"{self._decoder.rest_bytes} bytes do not make a whole frame")
-
-
-def _understood(text: str) -> ClientMessage:
-    try:
-        return CLIENT_MESSAGE.validate_json(text)
-    except ValidationError as error:
-        raise StreamInvalid(f"this message is not understood: {error.errors()[0]['msg']}") from error
 
 
 def failure_of(error: HumwatchError) -> Failure:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from humwatch.alarm.events import MachineState
+from humwatch_service.errors import StreamInvalid
 
 PROTOCOL_VERSION: Final = 1
 
@@ -128,6 +129,14 @@ class Eof(_Message):
 
 ClientMessage = Hello | Position | Clock | Dropped | Eof
 CLIENT_MESSAGE: Final[TypeAdapter[ClientMessage]] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
+
+
+def understood(text: str) -> ClientMessage:
+    """Return a client's message. Raises :class:`StreamInvalid` where it is none."""
+    try:
+        return CLIENT_MESSAGE.validate_json(text)
+    except ValidationError as error:
+        raise StreamInvalid(f"this message is not understood: {error.errors()[0]['msg']}") from error
 
 
 class Limits(_Message):

@@ -209,7 +209,7 @@ def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
     protocol = type("SettledProtocol", (BoundedProtocol,), limits)
     config = uvicorn.Config(
         app,
-        loop="auto",
+        loop="auto",  # uvloop's where it is installed
         http=cast("type[asyncio.Protocol]", protocol),
         ws=LiveWebSocket,
         ws_max_size=MAX_MESSAGE_BYTES,

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from humwatch.errors import AudioNotFinite
 from humwatch_service.protocol.messages import FLOAT_FORMATS, FORMAT_BITS, SAMPLE_BYTES, Hello, SampleFormat
-from humwatch_service.protocol.pcm import PcmDecoder, encoded
+from humwatch_service.protocol.pcm import PcmDecoder, encoded, floats
 
 RNG = np.random.default_rng(5)
 
@@ -115,3 +115,13 @@ def test_samples_that_are_no_numbers_are_refused(bad: float) -> None:
 def test_numbers_that_float32_does_not_hold_are_refused() -> None:
     with pytest.raises(AudioNotFinite):
         PcmDecoder("f64le", 1).push(np.array([1e300], "<f8").tobytes())
+
+
+@pytest.mark.parametrize("form", ["s16le", "s16be"])
+def test_integers_that_wait_become_the_same_samples_later(form: SampleFormat) -> None:
+    data = bytes_of(sound_in(form, 2), form)
+    waiting = PcmDecoder(form, 2)
+    pieces = [waiting.cut(data[at : at + 77]) for at in range(0, len(data), 77)]
+    assert {piece.dtype.itemsize for piece in pieces} == {2}
+    assert np.array_equal(floats(np.concatenate(pieces)), PcmDecoder(form, 2).push(data))
+    assert waiting.rest_bytes == 0

@@ -18,7 +18,7 @@ from humwatch_service.models.registry import LoadedModel, load_model
 from humwatch_service.storage.sounds.flac import flac_of
 from humwatch_service.streams.monitor_feed import feed
 from humwatch_service.streams.stream_items import Elsewhere, Gap, StreamFormat
-from humwatch_service.streams.stream_scorer import MonitoredChannel, StreamScorer
+from humwatch_service.streams.stream_scorer import MonitoredChannel, StreamScorer, merged
 
 RATE_HZ = 16_000
 
@@ -104,3 +104,16 @@ def test_a_commissioning_of_floats_finds_their_scale_and_keeps_it(pump: LoadedMo
     assert len(again.whole()) >= len(found.whole())
     assert -34.0 < found.clips()[0].level_dbfs < -26.0
     assert found.progress.rejected.keys() <= {"silent", "stuck", "drop_outs"}
+
+
+def test_pieces_become_one_piece_whatever_they_are(rng: np.random.Generator) -> None:
+    integers = rng.integers(-32_768, 32_767, (50, 2)).astype(np.int16)
+    single = integers.astype(np.float32) / 32_768
+    for sent in ([integers[:20], integers[20:]], [single[:20], single[20:]], [integers]):
+        (whole,) = merged(sent)
+        assert isinstance(whole, np.ndarray)
+        assert whole.dtype == np.float32
+        assert np.array_equal(whole, single)
+    items = list(merged([integers[:20], Gap(5), integers[20:], single]))
+    assert [isinstance(item, Gap) for item in items] == [False, True, False, False]
+    assert np.array_equal(np.concatenate([item for item in items if isinstance(item, np.ndarray)]), [*single, *single])
