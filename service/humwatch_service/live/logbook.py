@@ -38,6 +38,8 @@ MAX_TOGETHER: Final = 200
 """Most changes that are written in one transaction."""
 MAX_SECONDS: Final = 200_000
 """Most seconds of history held while the disk takes none: an hour of 55 machines."""
+MAX_PEAK_POINTS: Final = 3_600
+"""Most scores of an alarm held while the disk takes none: the last hour, and the highest of all."""
 
 _log = event_logger("humwatch.alarms")
 
@@ -196,7 +198,9 @@ class Logbook:
                         del self._seconds[second.machine_id, second.at_s]
             for alarm_id, (score, trace) in peaks.items():
                 newer, points = self._peaks.get(alarm_id, (score, []))
-                self._peaks[alarm_id] = (max(score, newer), [*trace, *points])
+                self._peaks[alarm_id] = (max(score, newer), [*trace, *points][-MAX_PEAK_POINTS:])
+            while len(self._peaks) > MAX_UNSAVED:
+                del self._peaks[next(iter(self._peaks))]
 
     def _hold(self, change: MachineChange) -> None:
         with self._lock:
@@ -208,6 +212,7 @@ class Logbook:
     def _note_peak(self, alarm_id: str, at_s: float, score: float) -> None:
         highest, trace = self._peaks.get(alarm_id, (score, []))
         trace.append(TracePoint(at_s=at_s, score=score))
+        del trace[:-MAX_PEAK_POINTS]
         self._peaks[alarm_id] = (max(highest, score), trace)
 
     def _write(self) -> None:

@@ -84,15 +84,16 @@ class _Piece:
     def __init__(self, start: int, high: Sound, low: npt.NDArray[np.uint8] | None = None) -> None:
         """Hold int16 (n,), or float32 (n,) that is not of integers; ``low`` holds the last 8 of 24 bits."""
         self.start = start
-        self._high: npt.NDArray[Any] = high
+        whole: npt.NDArray[Any] = high
         self._nibbles: npt.NDArray[np.uint8] | None = None
         self._low = low
-        if high.dtype == np.int16 and high.max(initial=0) < _TWELVE_BITS and high.min(initial=0) >= -_TWELVE_BITS:
-            top = (self._high >> 8).astype(np.uint8)
-            self._high = high.astype(np.uint8)
+        if whole.dtype == np.int16 and whole.max(initial=0) < _TWELVE_BITS and whole.min(initial=0) >= -_TWELVE_BITS:
+            top = (whole >> 8).astype(np.uint8)
+            whole = whole.astype(np.uint8)
             nibbles: npt.NDArray[np.uint8] = top[0::2] & np.uint8(15)
             nibbles[: len(top) // 2] |= top[1::2] << 4
             self._nibbles = nibbles
+        self._high = whole
 
     @staticmethod
     def of(start: int, mono: Float32) -> _Piece:
