@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from humwatch.arrays import Float32
-from humwatch.predictor import Prediction, Predictor
+from humwatch.predictor import Prediction, Predictor, SharedPredictor
 
 
 class PredictorRun(NamedTuple):
@@ -25,13 +27,16 @@ class PredictorRun(NamedTuple):
     cpu_s: float
 
 
-class TimedPredictor(Predictor):
+class TimedPredictor(SharedPredictor):
     """A predictor that times its runs, each in a span of a trace, and reports those that succeed.
+
+    Where the prediction of a window does not depend on its company, what is asked for at the same time is one run.
 
     Args:
         predictor: predictor that does the work.
         span: maker of the context to run in, from the number of windows; an exception on the way goes to the caller.
         on_run: callback after each run.
+        shares_runs: whether the prediction of a window does not depend on the windows beside it, to the bit.
     """
 
     def __init__(
@@ -40,7 +45,9 @@ class TimedPredictor(Predictor):
         *,
         span: Callable[[int], AbstractContextManager[Any]],
         on_run: Callable[[PredictorRun], None],
+        shares_runs: bool = False,
     ) -> None:
+        self.shared = self if shares_runs else None  # runs are of one caller, and are not mixed with those of others
         self._predictor = predictor
         self._span = span
         self._on_run = on_run
@@ -52,3 +59,9 @@ class TimedPredictor(Predictor):
             prediction = self._predictor.predict(windows)
         self._on_run(PredictorRun(len(windows), time.perf_counter() - wall_s, time.thread_time() - cpu_s))
         return prediction
+
+    def predict_with(self, others: Sequence[SharedPredictor], windows: Sequence[Float32]) -> list[Prediction]:
+        """Predict the targets of several windows, float32 (B, L, F) in dB each, in one run."""
+        together = self.predict(np.concatenate(windows))
+        ends = np.cumsum([len(some) for some in windows]).tolist()
+        return [together[end - len(some) : end] for some, end in zip(windows, ends, strict=True)]

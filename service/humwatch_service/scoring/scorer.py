@@ -14,6 +14,7 @@ from humwatch.audio.decoding import DecodeLimits
 from humwatch.errors import PredictorError
 from humwatch.predictor import Predictor
 from humwatch.recording import RecordingScore
+from humwatch_service.inference.batching import BatchedPredictor
 from humwatch_service.inference.timing import PredictorRun, TimedPredictor
 from humwatch_service.models.registry import LoadedModel
 from humwatch_service.scoring.answers import ScoreAnswer, answer_of
@@ -112,7 +113,8 @@ def _timed(predictor: Predictor, runs: list[PredictorRun], check: Callable[[], N
         check()
         return stage_span("predict", windows=windows) if len(runs) < MAX_RUN_SPANS else nullcontext()
 
-    return TimedPredictor(predictor, span=span, on_run=runs.append)
+    shares = isinstance(predictor, BatchedPredictor) and predictor.row_exact
+    return TimedPredictor(predictor, span=span, on_run=runs.append, shares_runs=shares)
 
 
 def _score(job: ScoreJob, predictor: Predictor, trace: SoundTrace | None) -> RecordingScore:
