@@ -6,9 +6,11 @@ from collections import Counter
 from typing import Final
 
 from humwatch_capacity.bench import Bench, Effort, Session, breaks_of, played, refusals_of, reported
+from humwatch_capacity.breaking import what_broke
 from humwatch_capacity.report import LevelReport
 from humwatch_capacity.score_ledger import Latencies
 from humwatch_capacity.service_metrics import ServiceCounts, quantile
+from humwatch_service.cpu_allowance import cpu_allowance
 
 GOODBYE_S: Final = 5.0
 """Longest time for the last sound to be scored; then the streams are cut off."""
@@ -72,7 +74,7 @@ def _report(bench: Bench, session: Session, effort: Effort, counts: ServiceCount
         counts=counts,
     )
     buckets = counts.latency if counts is not None else {}
-    return LevelReport(
+    level = LevelReport(
         version=bench.version.name,
         streams=len(mics),
         seconds=effort.to_s - effort.from_s,
@@ -100,3 +102,5 @@ def _report(bench: Bench, session: Session, effort: Effort, counts: ServiceCount
         player_lag_s=effort.player_lag_s,
         backlog_s=max(microphone.backlog_s for microphone in mics),
     )
+    loads = counts.loads if counts is not None else {}
+    return level.model_copy(update={"broke": what_broke(level, loads, cpu_allowance().cores)})

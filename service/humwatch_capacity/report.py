@@ -35,6 +35,7 @@ class LevelReport(_Part):
     seconds: float = Field(description="that were measured, after the warm-up")
     sustained: bool = Field(description="whether all of it was followed within the budget")
     failed_by: list[str] = Field(description="why not: latency, lost, refused, broken, dropped")
+    broke: str | None = Field(None, description="what failed and what was used up, in a sentence; null: sustained")
     admitted: int = Field(description="streams that the service took")
     refusals: list[EndedReport] = Field(description="of connections, before `ready`, while it was measured")
     breaks: list[EndedReport] = Field(description="of connections, after it")

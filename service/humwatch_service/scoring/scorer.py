@@ -81,7 +81,8 @@ class Scorer:
 
         Args:
             job: recording, model and wishes.
-            check: callback before each run of the predictor and before the picture; its exception ends the job.
+            check: callback before and after each run of the predictor, and before the picture; its exception ends the
+                job.
 
         Raises:
             AudioError: the recording cannot be used.
@@ -107,14 +108,18 @@ class Scorer:
 
 
 def _timed(predictor: Predictor, runs: list[PredictorRun], check: Callable[[], None]) -> TimedPredictor:
-    """Return a predictor that adds its runs to a list, the first of them to the trace, and calls ``check`` before."""
+    """Return a predictor that adds its runs to a list, the first of them to the trace, and calls ``check`` around."""
 
     def span(windows: int) -> AbstractContextManager[Any]:
         check()
         return stage_span("predict", windows=windows) if len(runs) < MAX_RUN_SPANS else nullcontext()
 
+    def on_run(run: PredictorRun) -> None:
+        runs.append(run)
+        check()
+
     shares = isinstance(predictor, BatchedPredictor) and predictor.row_exact
-    return TimedPredictor(predictor, span=span, on_run=runs.append, shares_runs=shares)
+    return TimedPredictor(predictor, span=span, on_run=on_run, shares_runs=shares)
 
 
 def _score(job: ScoreJob, predictor: Predictor, trace: SoundTrace | None) -> RecordingScore:
