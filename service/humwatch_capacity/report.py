@@ -33,6 +33,7 @@ class LevelReport(_Part):
     version: str = Field("this", description="of the service: `this`, or what `--against` names")
     streams: int = Field(description="that were played")
     seconds: float = Field(description="that were measured, after the warm-up")
+    beside: str | None = Field(None, description="what else the service was asked meanwhile; null: nothing")
     sustained: bool = Field(description="whether all of it was followed within the budget")
     failed_by: list[str] = Field(description="why not: latency, lost, refused, broken, dropped")
     broke: str | None = Field(None, description="what failed and what was used up, in a sentence; null: sustained")

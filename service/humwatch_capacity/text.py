@@ -35,6 +35,8 @@ def level_line(level: LevelReport) -> str:
     latency = level.latency
     times = "  ".join(_ms(value) for value in (latency.p50_s, latency.p99_s, latency.max_s))
     verdict = "sustained" if level.sustained else f"not sustained: {', '.join(level.failed_by)}"
+    if level.beside is not None:
+        verdict += f", beside: {level.beside}"
     if level.version != THIS.name:
         verdict += f" ({level.version})"
     return (
