@@ -27,6 +27,7 @@ class Beside(StrEnum):
 
 SCRAPE_S: Final = 1.0
 COMMISSIONED: Final = "beside-commissioned"
+WHO: Final = "humwatch capacity"
 MINUTES: Final = 5
 CALIBRATION_S: Final = 330.0
 RAW_TYPE: Final = "audio/x-raw;format=S16LE;rate={rate_hz};channels=1"
@@ -65,14 +66,14 @@ def look_on(http: httpx.Client) -> None:
 def commission(http: httpx.Client) -> None:
     """Calibrate a new machine from sound that is sent as fast as it is taken, and fit it."""
     [first, *_] = http.get("/v1/machines").raise_for_status().json()
-    order = {"from_machine": first["machine_id"], "minutes": MINUTES, "plan": "in_a_row"}
+    order = {"from_machine": first["machine_id"], "minutes": MINUTES, "plan": "in_a_row", "who": WHO}
     path = f"/v1/machines/{COMMISSIONED}"
     http.post(f"{path}/calibration", json=order).raise_for_status()
     machine = SyntheticMachine(7)
     clip = encoded(machine.clip(1, CALIBRATION_S).astype(np.float32)[:, None], "s16le")
     headers = {"Content-Type": RAW_TYPE.format(rate_hz=machine.rate_hz)}
     http.post(f"{path}/stream", params={"realtime": "false"}, content=clip, headers=headers).raise_for_status()
-    http.post(f"{path}/calibration:cancel")
+    http.post(f"{path}/calibration:finish", json={"who": WHO}).raise_for_status()
     time.sleep(1.0)
 
 
