@@ -109,9 +109,9 @@ class CapacityRun:
 
     def run(self) -> None:
         """Measure all that was ordered. Raises :class:`ServiceUnreachable`."""
+        self._say(LEVEL_COLUMNS)
         self._floor = measure_floor(self._bench.fleet.bundle, self._bench.sound)
         self._say(floor_line(self._floor))
-        self._say(LEVEL_COLUMNS)
         streams = self._plan.streams or self._search()
         for _ in range(self._plan.rounds if self._plan.streams else 0):
             for measured in self._versions:
