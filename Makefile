@@ -41,8 +41,11 @@ check: install-dev ## lint, format, types, layers
 	$(DEV)/bin/mypy
 	$(DEV)/bin/lint-imports
 
-bench: install-dev ## measure predictors, training and the service on this machine (about a quarter of an hour)
+bench: install-dev ## measure predictors, training and the service on this machine, AGAINST=FOLDER in turn with another version
 	$(DEV)/bin/humwatch-train bench --json runs/bench/bench.json --picture runs/bench/capacity.png
+	$(DEV)/bin/humwatch capacity --score --beside scrape --beside page --beside commissioning \
+		$(if $(AGAINST),--against $(AGAINST)) $(if $(AGAINST_MODELS),--against-models $(AGAINST_MODELS)) \
+		--json > runs/bench/capacity.json
 
 dashboards: install-dev ## write the dashboards' JSON anew from their code
 	PYTHONPATH=docker/grafana $(DEV)/bin/python -m humwatch_dashboards docker/grafana/dashboards

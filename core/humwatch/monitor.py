@@ -21,7 +21,7 @@ from humwatch.predictor import Predictor
 from humwatch.scoring.calibration import Calibration, ScaleCalibration
 from humwatch.scoring.recent import EvidenceBlock, Pooled, RecentEvidence, RecentLines, pooled
 from humwatch.source.health import SourceHealth
-from humwatch.together import Work, alone
+from humwatch.together import Work, alone, results_of, together
 
 
 def source_health(
@@ -229,6 +229,10 @@ class Monitor:
         The stream is over; ``reset`` before the next.
         """
         return alone(self.flushing())
+
+    def finish(self, samples: Float32) -> list[Step]:
+        """Take the last samples and flush; what both score is computed together."""
+        return [step for steps in results_of(together([self.pushing(samples), self.flushing()])) for step in steps]
 
     def pushing(self, samples: Float32) -> Work[list[Step]]:
         """Return the work of :meth:`push`, to be done beside that of others."""

@@ -9,6 +9,7 @@ from typing import BinaryIO, Final, Literal
 
 import numpy as np
 
+from humwatch.arrays import Float32
 from humwatch.audio.decoding import AudioInfo, DecodeLimits, Recording, open_recording
 from humwatch.audio.levels import ChannelLevels
 from humwatch.audio.quality import SoundWarning, WarningCode, unusual_level
@@ -132,13 +133,17 @@ class _HeardRecording:
 
     def steps(self, recording: Recording) -> Iterator[Step]:
         """Decode, and yield the steps as they are due."""
+        held: Float32 | None = None
         for block in recording.blocks():
             samples = block.samples if self._scale == 1.0 else block.samples * self._scale
             if self.info.channels > 1:
                 self._levels.push(samples)
+            if held is not None:
+                yield from self._kept(self.monitor.push(held))
             self.source.push(np.ascontiguousarray(samples[:, self._channel]))
-            yield from self._kept(self.monitor.push(samples))
-        yield from self._kept(self.monitor.flush())
+            held = samples
+        if held is not None:
+            yield from self._kept(self.monitor.finish(held))
         self.source.finish()
 
     def _kept(self, steps: list[Step]) -> Iterator[Step]:

@@ -10,6 +10,7 @@ from humwatch_capacity.report import ComparedLevel, LevelReport
 
 def compared(these: Sequence[LevelReport], others: Sequence[LevelReport]) -> list[ComparedLevel]:
     """Return the numbers of streams that both versions were played, each by the medians of its rounds."""
+    these, others = ([level for level in levels if level.beside is None] for levels in (these, others))
     both = sorted({level.streams for level in these} & {level.streams for level in others})
     return [_compared(streams, these, others) for streams in both]
 

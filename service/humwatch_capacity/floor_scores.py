@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
-from humwatch.arrays import Float64
+from humwatch.arrays import Complex128, Float64
 from humwatch.detectors.lines import (
     AXIS_HZ,
     DRIFT_WIDTH,
@@ -103,7 +103,7 @@ class ScoreArithmetic:
         return found
 
     @staticmethod
-    def _best(product: Float64) -> None:
+    def _best(product: Complex128) -> None:
         np.fft.irfft(product, FFT_POINTS).argmax(axis=1)
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
 from typing import Final
 
 from humwatch_capacity.bench import Bench, Effort, Session, breaks_of, played, refusals_of, reported
+from humwatch_capacity.beside import Beside, asked_beside
+from humwatch_capacity.breaking import what_broke
 from humwatch_capacity.report import LevelReport
 from humwatch_capacity.score_ledger import Latencies
 from humwatch_capacity.service_metrics import ServiceCounts, quantile
+from humwatch_service.cpu_allowance import cpu_allowance
 
 GOODBYE_S: Final = 5.0
 """Longest time for the last sound to be scored; then the streams are cut off."""
@@ -16,20 +20,26 @@ ADMISSION_S: Final = 45.0
 """Longest time, beyond the warm-up, for a service to take all streams."""
 
 
-def measure_level(bench: Bench, streams: int) -> LevelReport:
-    """Play so many streams to a fresh service. Raises :class:`ServiceUnreachable` when it does not survive that."""
+def measure_level(bench: Bench, streams: int, beside: Beside | None = None) -> LevelReport:
+    """Play so many streams to a fresh service, which is asked something ``beside`` them.
+
+    Raises:
+        ServiceUnreachable: it does not survive that.
+    """
     with bench.session(streams) as session:
         player = session.player
         player.play(bench.warm_up_s)
         settle(session)
-        effort = played(session, lambda: player.play(bench.seconds))
+        url = str(session.service.http.base_url)
+        with nullcontext() if beside is None else asked_beside(beside, url):
+            effort = played(session, lambda: player.play(bench.seconds))
         player.play(bench.grace_s, until=lambda: player.settled_until(effort.to_s))
         for microphone in player.microphones:
             microphone.ledger.give_up(effort.to_s)
         report = _report(bench, session, effort, ServiceCounts.ask(session.service.http))
         player.finish(GOODBYE_S)
         session.service.check()
-    return report
+    return report.model_copy(update={"beside": None if beside is None else beside.value})
 
 
 def settle(session: Session) -> None:
@@ -72,7 +82,7 @@ def _report(bench: Bench, session: Session, effort: Effort, counts: ServiceCount
         counts=counts,
     )
     buckets = counts.latency if counts is not None else {}
-    return LevelReport(
+    level = LevelReport(
         version=bench.version.name,
         streams=len(mics),
         seconds=effort.to_s - effort.from_s,
@@ -100,3 +110,5 @@ def _report(bench: Bench, session: Session, effort: Effort, counts: ServiceCount
         player_lag_s=effort.player_lag_s,
         backlog_s=max(microphone.backlog_s for microphone in mics),
     )
+    loads = counts.loads if counts is not None else {}
+    return level.model_copy(update={"broke": what_broke(level, loads, cpu_allowance().cores)})

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 from humwatch_capacity.bench import Bench
+from humwatch_capacity.beside import Beside
 from humwatch_capacity.comparison import compared
 from humwatch_capacity.floor import measure_floor
 from humwatch_capacity.level import measure_level
@@ -47,6 +48,7 @@ class MeasurementPlan:
         overload: whether to play twice as many afterwards.
         score_requests: `POST /score` so often; 0: not at all.
         rounds: how often the one level is played to each version.
+        beside: what the service is asked besides, each with the same number of streams once more.
     """
 
     streams: int | None = None
@@ -54,6 +56,7 @@ class MeasurementPlan:
     overload: bool = False
     score_requests: int = 0
     rounds: int = 1
+    beside: tuple[Beside, ...] = ()
 
 
 class _Measured:
@@ -68,7 +71,7 @@ class _Measured:
     @property
     def limited_by(self) -> list[str]:
         """Reasons for which the lowest number that was not sustained was not."""
-        bad = [level for level in self.levels if not level.sustained]
+        bad = [level for level in self.levels if not level.sustained and level.beside is None]
         return min(bad, key=lambda level: level.streams).failed_by if bad else []
 
     @property
@@ -106,13 +109,16 @@ class CapacityRun:
 
     def run(self) -> None:
         """Measure all that was ordered. Raises :class:`ServiceUnreachable`."""
+        self._say(LEVEL_COLUMNS)
         self._floor = measure_floor(self._bench.fleet.bundle, self._bench.sound)
         self._say(floor_line(self._floor))
-        self._say(LEVEL_COLUMNS)
         streams = self._plan.streams or self._search()
         for _ in range(self._plan.rounds if self._plan.streams else 0):
             for measured in self._versions:
                 self._level(measured, streams)
+        for measured in self._versions if streams else []:
+            for beside in self._plan.beside:
+                self._level(measured, streams, beside)
         if self._plan.hold_s:
             self._hold(streams)
         if self._plan.overload:
@@ -164,8 +170,8 @@ class CapacityRun:
             measured.sustained = sustained
         return found[0]
 
-    def _level(self, measured: _Measured, streams: int) -> LevelReport:
-        level = measure_level(measured.bench, streams)
+    def _level(self, measured: _Measured, streams: int, beside: Beside | None = None) -> LevelReport:
+        level = measure_level(measured.bench, streams, beside)
         measured.levels.append(level)
         self._say(level_line(level))
         return level

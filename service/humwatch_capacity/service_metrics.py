@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import httpx
@@ -14,6 +14,7 @@ LATENCY: Final = "humwatch_end_to_end_latency_seconds"
 _WANTED: Final = (
     LATENCY,
     "humwatch_live_streams",
+    "humwatch_live_load_ratio",
     "humwatch_windows_dropped_total",
     "humwatch_audio_gap_seconds_total",
     "humwatch_source_faults_total",
@@ -35,6 +36,10 @@ class MetricsPage:
         wanted = labels.items()
         return sum(sample.value for sample in self._samples if sample.name == name and wanted <= sample.labels.items())
 
+    def by_label(self, name: str, label: str) -> dict[str, float]:
+        """Return the samples of a name by one of their labels."""
+        return {sample.labels[label]: sample.value for sample in self._samples if sample.name == name}
+
     def buckets(self, name: str) -> dict[float, float]:
         """Return the upper edges of a histogram without labels, with the number of samples at or below each."""
         return {float(sample.labels["le"]): sample.value for sample in self._samples if sample.name == f"{name}_bucket"}
@@ -52,6 +57,7 @@ class ServiceCounts:
         faults: number of faults of sources that began.
         alarms: number of alarms that were raised.
         latency: histogram of the end-to-end latency: upper edges in seconds, with the counts at or below.
+        loads: share in use of what streams may use of each resource.
     """
 
     live_streams: int
@@ -61,6 +67,7 @@ class ServiceCounts:
     faults: int
     alarms: int
     latency: Mapping[float, float]
+    loads: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, page: MetricsPage) -> ServiceCounts:
@@ -73,6 +80,7 @@ class ServiceCounts:
             faults=int(page.total("humwatch_source_faults_total")),
             alarms=int(page.total("humwatch_alarm_transitions_total", event="raised")),
             latency=page.buckets(LATENCY),
+            loads=page.by_label("humwatch_live_load_ratio", "resource"),
         )
 
     @classmethod

@@ -35,12 +35,15 @@ def level_line(level: LevelReport) -> str:
     latency = level.latency
     times = "  ".join(_ms(value) for value in (latency.p50_s, latency.p99_s, latency.max_s))
     verdict = "sustained" if level.sustained else f"not sustained: {', '.join(level.failed_by)}"
+    if level.beside is not None:
+        verdict += f", beside: {level.beside}"
     if level.version != THIS.name:
         verdict += f" ({level.version})"
     return (
         f"{level.streams:7d}  {times}  {latency.scores:6d}  {latency.lost_scores:4d}  {level.admitted:5d}"
         f"  {sum(ended.times for ended in level.breaks):6d}  {level.service_cores:5.2f}"
-        f"  {level.ms_a_stream_second:11.2f}  {level.rss_mb:6.0f}  {level.mb_a_stream:9.1f}  {level.player_cores:6.2f}  {level.other_cores:6.2f}"
+        f"  {level.ms_a_stream_second:11.2f}  {level.rss_mb:6.0f}"
+        f"  {level.mb_a_stream:9.1f}  {level.player_cores:6.2f}  {level.other_cores:6.2f}"
         f"  {1e3 * level.player_lag_s:6.1f}  {verdict}"
     )
 
@@ -64,12 +67,19 @@ def report_text(report: CapacityReport) -> str:
     )
     rows = [LEVEL_COLUMNS, *map(level_line, report.levels), *([floor_line(report.floor)] if report.floor else [])]
     parts = [head, _sustained(report), "\n".join(rows)]
+    parts += _breaking(report.levels)
     parts += [_hold(report.hold)] if report.hold else []
     parts += [_overload(report.overload, report.budget_s)] if report.overload else []
     parts += [_score(report.score)] if report.score else []
     parts += [_against(report.against, report.score)] if report.against else []
     parts += _doubts(report.levels, CpuAllowance(report.processors, report.cpu_quota).cores)
     return "\n\n".join(parts)
+
+
+def _breaking(levels: Sequence[LevelReport]) -> list[str]:
+    """Return what breaks at the lowest number that is not followed."""
+    broken = sorted((level for level in levels if level.broke), key=lambda level: level.streams)
+    return [f"breaks first, with {broken[0].streams} streams: {broken[0].broke}"] if broken else []
 
 
 def _sustained(report: CapacityReport) -> str:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from humwatch.bundle.repository import ModelRepository
 from humwatch_capacity.bench import Bench
+from humwatch_capacity.beside import Beside
 from humwatch_capacity.fleet import Fleet
 from humwatch_capacity.played_sound import normal_sound
 from humwatch_capacity.player import MESSAGE_S
@@ -67,13 +68,19 @@ def capacity(
         Path | None, typer.Option(help="Models of that version, where it cannot read these. Default: the same.")
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, max=100, help="How often --streams is played to each version.")] = 1,
+    beside: Annotated[
+        list[Beside] | None,
+        typer.Option(help="Play once more while the service is asked this; may be repeated."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the phases of the streams and of waits.")] = 0,
     models: ModelsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start the service, play to more and more machines in real time, and say how many it follows."""
     settings = given_settings(setting or [])
-    plan = MeasurementPlan(streams, 60 * hold_minutes, overload, score_requests if score else 0, rounds)
+    plan = MeasurementPlan(
+        streams, 60 * hold_minutes, overload, score_requests if score else 0, rounds, tuple(beside or ())
+    )
     with failures(as_json=as_json), _workplace() as (folder, log), _stoppable():
         if not PROC.is_dir():
             raise RequestInvalid("memory and processor time are read from /proc, which only Linux has")

@@ -14,6 +14,7 @@ from humwatch.audio.decoding import DecodeLimits
 from humwatch.errors import PredictorError
 from humwatch.predictor import Predictor
 from humwatch.recording import RecordingScore
+from humwatch_service.inference.batching import BatchedPredictor
 from humwatch_service.inference.timing import PredictorRun, TimedPredictor
 from humwatch_service.models.registry import LoadedModel
 from humwatch_service.scoring.answers import ScoreAnswer, answer_of
@@ -80,7 +81,8 @@ class Scorer:
 
         Args:
             job: recording, model and wishes.
-            check: callback before each run of the predictor and before the picture; its exception ends the job.
+            check: callback before and after each run of the predictor, and before the picture; its exception ends the
+                job.
 
         Raises:
             AudioError: the recording cannot be used.
@@ -106,13 +108,18 @@ class Scorer:
 
 
 def _timed(predictor: Predictor, runs: list[PredictorRun], check: Callable[[], None]) -> TimedPredictor:
-    """Return a predictor that adds its runs to a list, the first of them to the trace, and calls ``check`` before."""
+    """Return a predictor that adds its runs to a list, the first of them to the trace, and calls ``check`` around."""
 
     def span(windows: int) -> AbstractContextManager[Any]:
         check()
         return stage_span("predict", windows=windows) if len(runs) < MAX_RUN_SPANS else nullcontext()
 
-    return TimedPredictor(predictor, span=span, on_run=runs.append)
+    def on_run(run: PredictorRun) -> None:
+        runs.append(run)
+        check()
+
+    shares = isinstance(predictor, BatchedPredictor) and predictor.row_exact
+    return TimedPredictor(predictor, span=span, on_run=on_run, shares_runs=shares)
 
 
 def _score(job: ScoreJob, predictor: Predictor, trace: SoundTrace | None) -> RecordingScore:

@@ -103,6 +103,25 @@ def test_two_streams_are_played_to_the_service_and_their_scores_are_timed(tmp_pa
 
 
 @pytest.mark.process
+def test_another_version_is_played_to_in_turn_and_asked_something_beside(sound: Path) -> None:
+    numbers = ("--streams", 1, "--seconds", 2, "--warm-up-s", 1, "--budget-s", PATIENT_S, "--machine", "fan-1@1")
+    root = Path(__file__).parents[3]
+    result = humwatch(*numbers, "--sound", sound, "--against", root, "--beside", "page", "--json")
+    assert result.exit_code == 0, result.output
+    report = CapacityReport.model_validate_json(result.stdout)
+    assert [level.beside for level in report.levels] == [None, "page"]
+    assert report.against is not None
+    assert [(level.version, level.beside) for level in report.against.levels] == [
+        (str(root), None),
+        (str(root), "page"),
+    ]
+    [pair] = report.against.compared
+    assert (pair.streams, pair.rounds, pair.sustained, pair.against_sustained) == (1, 1, True, True)
+    assert report.floor is not None
+    assert report.floor.ms_a_stream_second > 0
+
+
+@pytest.mark.process
 def test_streams_are_held_and_read_every_so_often(bench: Bench) -> None:
     readings: list[SoakReading] = []
     soak(bench, 1, 4.0, on_reading=readings.append, every_s=2.0)
@@ -145,6 +164,7 @@ def test_an_interrupt_stops_the_service_and_reports_what_is_known(tmp_path: Path
         ("--setting", "max_stream=3"),
         ("--setting", "max_streams=many"),
         ("--setting", "port=80"),
+        ("--beside", "nothing"),
         ("fan-1",),
     ],
 )
@@ -158,6 +178,7 @@ def test_bad_usage_exits_with_2(arguments: tuple[object, ...]) -> None:
         (("--machine", "fan-2"), "machine_not_found"),
         (("--sound", "nothing.wav"), "file_unreadable"),
         (("--models", "nowhere"), "repository_error"),
+        (("--against", "no-such-humwatch"), "request_invalid"),
     ],
 )
 def test_failures_are_named(arguments: tuple[object, ...], code: str, tmp_path: Path) -> None:
