@@ -14,9 +14,9 @@ from humwatch_training.fit.systems import RECIPES, Recipe
 from humwatch_training.fit.threads import torch_threads
 from humwatch_training.fit.trainer import Trainer
 
-WARMUP_STEPS = 20
+WARMUP_STEPS = 10
 """Steps that are not timed: the first product of each size is slower, as its kernel is made."""
-STEPS = 60
+STEPS = 40
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def onednn_products_are_float32() -> bool:
 
 @contextmanager
 def _bfloat16_allowed() -> Iterator[None]:
-    products = torch.backends.mkldnn.matmul
+    products = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = products.fp32_precision
     products.fp32_precision = "bf16"
     try:
