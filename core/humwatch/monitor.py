@@ -21,7 +21,7 @@ from humwatch.predictor import Predictor
 from humwatch.scoring.calibration import Calibration, ScaleCalibration
 from humwatch.scoring.recent import EvidenceBlock, Pooled, RecentEvidence, RecentLines, pooled
 from humwatch.source.health import SourceHealth
-from humwatch.together import Work, alone, results_of, together
+from humwatch.together import Work, alone
 
 
 def source_health(
@@ -231,8 +231,8 @@ class Monitor:
         return alone(self.flushing())
 
     def finish(self, samples: Float32) -> list[Step]:
-        """Take the last samples and flush; what both score is computed together."""
-        return [step for steps in results_of(together([self.pushing(samples), self.flushing()])) for step in steps]
+        """Take the last samples and score the rest, as one piece of work."""
+        return alone(self._steps(self._pipeline.finishing(samples)))
 
     def pushing(self, samples: Float32) -> Work[list[Step]]:
         """Return the work of :meth:`push`, to be done beside that of others."""

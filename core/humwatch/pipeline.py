@@ -199,20 +199,32 @@ class EvidencePipeline:
 
     def pushing(self, samples: Float32) -> Work[list[WindowBlock]]:
         """Return the work of :meth:`push`, to be done beside that of others."""
+        return self._predicted(self._windows(samples))
+
+    def flushing(self) -> Work[list[WindowBlock]]:
+        """Return the work of :meth:`flush`, to be done beside that of others."""
+        return self._predicted(self._last_windows())
+
+    def finishing(self, samples: Float32) -> Work[list[WindowBlock]]:
+        """Return the work of :meth:`push` and :meth:`flush` in one, to be done beside that of others."""
+        return self._predicted(self._windows(samples) + self._last_windows())
+
+    def _windows(self, samples: Float32) -> list[Float32]:
+        """Take float32 (n, channels); return the batches of windows that are full, float32 (step_windows, L, F)."""
         mono = self._mono.push(samples)
         self._received += len(samples)
         self._resampled += len(mono)
         if self._samples is not None:
             self._samples.push(mono)
-        return self._predicted(self._windower.push(self._log_mel.push(mono)))
+        return self._windower.push(self._log_mel.push(mono))
 
-    def flushing(self) -> Work[list[WindowBlock]]:
-        """Return the work of :meth:`flush`, to be done beside that of others."""
+    def _last_windows(self) -> list[Float32]:
+        """Return the batches of windows that are left, the last of which may be smaller."""
         mono = self._mono.flush()
         if self._samples is not None:
             self._samples.push(mono)
         frames = np.concatenate([self._log_mel.push(mono), self._log_mel.flush()])
-        return self._predicted(self._windower.push(frames) + self._windower.flush())
+        return self._windower.push(frames) + self._windower.flush()
 
     def _predicted(self, batches: list[Float32]) -> Work[list[WindowBlock]]:
         if not batches:

@@ -47,18 +47,10 @@ class Failed(Generic[R]):
 
 def alone(work: Work[R]) -> R:
     """Do one piece of work; raise what it raises."""
-    [result] = results_of(together([work]))
-    return result
-
-
-def results_of(results: Sequence[R | Failed[R]]) -> list[R]:
-    """Return the results of works that belong together; raise what the first that failed raised."""
-    found: list[R] = []
-    for result in results:
-        if isinstance(result, Failed):
-            raise result.error
-        found.append(result)
-    return found
+    [done] = together([work])
+    if isinstance(done, Failed):
+        raise done.error
+    return done
 
 
 def together(works: Sequence[Work[R]]) -> list[R | Failed[R]]:

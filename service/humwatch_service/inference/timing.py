@@ -12,10 +12,7 @@ import numpy as np
 
 from humwatch.arrays import Float32
 from humwatch.predictor import Prediction, Predictor, SharedPredictor
-<<<<<<< HEAD
 from humwatch_service.inference.batching import BatchedPredictor
-=======
->>>>>>> scorecap
 
 
 class PredictorRun(NamedTuple):
@@ -35,13 +32,13 @@ class PredictorRun(NamedTuple):
 class TimedPredictor(SharedPredictor):
     """A predictor that times its runs, each in a span of a trace, and reports those that succeed.
 
-    Where the prediction of a window does not depend on its company, what is asked for at the same time is one run.
+    Where the prediction of a window does not depend on its company, what is asked for at the same time, by one caller
+    or by several, is one run.
 
     Args:
         predictor: predictor that does the work.
         span: maker of the context to run in, from the number of windows; an exception on the way goes to the caller.
         on_run: callback after each run.
-        shares_runs: whether the prediction of a window does not depend on the windows beside it, to the bit.
     """
 
     def __init__(
@@ -50,9 +47,7 @@ class TimedPredictor(SharedPredictor):
         *,
         span: Callable[[int], AbstractContextManager[Any]],
         on_run: Callable[[PredictorRun], None],
-        shares_runs: bool = False,
     ) -> None:
-        self.shared = self if shares_runs else None  # runs are of one caller, and are not mixed with those of others
         self._predictor = predictor
         self._span = span
         self._on_run = on_run
@@ -72,7 +67,6 @@ class TimedPredictor(SharedPredictor):
         sizes = [len(some) for some in windows]
         total = sum(sizes)
         wall_s, cpu_s = time.perf_counter(), time.thread_time()
-<<<<<<< HEAD
         with self._span(total):
             prediction = self._predictor.predict(windows[0] if len(windows) == 1 else np.concatenate(windows))
         wall_s, cpu_s = time.perf_counter() - wall_s, time.thread_time() - cpu_s
@@ -80,15 +74,3 @@ class TimedPredictor(SharedPredictor):
             if isinstance(caller, TimedPredictor):
                 caller._on_run(PredictorRun(size, wall_s, cpu_s * size / total))
         return [prediction[end - size : end] for end, size in zip(accumulate(sizes), sizes, strict=True)]
-=======
-        with self._span(len(windows)):
-            prediction = self._predictor.predict(windows)
-        self._on_run(PredictorRun(len(windows), time.perf_counter() - wall_s, time.thread_time() - cpu_s))
-        return prediction
-
-    def predict_with(self, others: Sequence[SharedPredictor], windows: Sequence[Float32]) -> list[Prediction]:
-        """Predict the targets of several windows, float32 (B, L, F) in dB each, in one run."""
-        together = self.predict(np.concatenate(windows))
-        ends = np.cumsum([len(some) for some in windows]).tolist()
-        return [together[end - len(some) : end] for some, end in zip(windows, ends, strict=True)]
->>>>>>> scorecap

@@ -14,7 +14,6 @@ from humwatch.audio.decoding import DecodeLimits
 from humwatch.errors import PredictorError
 from humwatch.predictor import Predictor
 from humwatch.recording import RecordingScore
-from humwatch_service.inference.batching import BatchedPredictor
 from humwatch_service.inference.timing import PredictorRun, TimedPredictor
 from humwatch_service.models.registry import LoadedModel
 from humwatch_service.scoring.answers import ScoreAnswer, answer_of
@@ -118,8 +117,7 @@ def _timed(predictor: Predictor, runs: list[PredictorRun], check: Callable[[], N
         runs.append(run)
         check()
 
-    shares = isinstance(predictor, BatchedPredictor) and predictor.row_exact
-    return TimedPredictor(predictor, span=span, on_run=on_run, shares_runs=shares)
+    return TimedPredictor(predictor, span=span, on_run=on_run)
 
 
 def _score(job: ScoreJob, predictor: Predictor, trace: SoundTrace | None) -> RecordingScore:
