@@ -22,8 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from humwatch.arrays import Float32, Float64
 from humwatch.errors import AudioError
 
-BLOCK_FRAMES: Final = 16
-"""Most frames that are worked on together: all their arrays (0.3 MiB) stay in a core's own cache."""
+BLOCK_FRAMES: Final = 32
+"""Most frames that are worked on together: all their arrays (0.6 MiB) stay in a core's own cache."""
 
 OFFSET_S: Final = 0.2
 """Time constant of the running mean that counts as offset: short against an offset that settles behind a start, and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -83,6 +84,9 @@ class SoundBlock(NamedTuple):
         return level_dbfs(self.n, self.sum, self.sum_squares)
 
 
+_SUMMED: Final = tuple(attrgetter(name) for name in ("n", "sum", "sum_squares", "clipped"))
+
+
 class SoundSums:
     """Statistics over several blocks.
 
@@ -94,17 +98,11 @@ class SoundSums:
     """
 
     def __init__(self, blocks: Collection[SoundBlock]) -> None:
-        n, total, squares, clipped, flat = 0, 0.0, 0.0, 0, False
-        for block in blocks:
-            n += block.n
-            total += block.sum
-            squares += block.sum_squares
-            clipped += block.clipped
-            flat = flat or block.flat != (0, 0)
+        n, total, squares, clipped = (sum(map(part, blocks)) for part in _SUMMED)
         self.n = n
         self.mean = total / max(1, n)
         self.level_dbfs = level_dbfs(n, total, squares)
-        if flat:
+        if any(block.flat != (0, 0) for block in blocks):
             low, high = min(block.low for block in blocks), max(block.high for block in blocks)
             clipped += sum(block.flat[0] for block in blocks if block.low == low)
             clipped += sum(block.flat[1] for block in blocks if block.high == high)
