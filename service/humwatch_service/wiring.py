@@ -14,6 +14,7 @@ from humwatch_service.config.settings import Settings
 from humwatch_service.config.webhooks import recipients
 from humwatch_service.cpu_allowance import ControlGroup, cpu_allowance
 from humwatch_service.live.admission import StreamAdmission
+from humwatch_service.live.coalescing import Coalescing
 from humwatch_service.live.evidence_writer import EvidenceWriter
 from humwatch_service.live.gauges import MachineGauges
 from humwatch_service.live.lifecycle import LiveParts
@@ -254,6 +255,7 @@ def _live(
         recorder=recorder,
         load=load,
         workers=workers,
+        coalescing=Coalescing(lambda: workers.streams),
         overload=OverloadWatch(
             load, metrics.live, lambda: machines.fed, relieve=shadows.relieve, throttled_s=ControlGroup().throttled_s
         ),

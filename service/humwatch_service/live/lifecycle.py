@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from humwatch_service.errors import ShuttingDown
 from humwatch_service.live.admission import StreamAdmission
+from humwatch_service.live.coalescing import Coalescing
 from humwatch_service.live.load import Load
 from humwatch_service.live.machines import LiveMachines
 from humwatch_service.live.overload_watch import OverloadWatch
@@ -34,6 +35,7 @@ class LiveParts:
         load: load of the service.
         workers: workers that score.
         overload: watch over the load.
+        coalescing: rests of the event loop.
         periodic: periodic work.
         metrics: metrics of live streams.
         conclude: callback once no sound comes any more, before what is recorded is closed (blocking).
@@ -45,6 +47,7 @@ class LiveParts:
     load: Load
     workers: StreamWorkers
     overload: OverloadWatch
+    coalescing: Coalescing
     periodic: PeriodicTasks
     metrics: LiveMetrics
     conclude: Callable[[], None]
@@ -53,6 +56,7 @@ class LiveParts:
         """Begin the work that goes on whether sound comes or not."""
         self.periodic.start()
         self.overload.start()
+        self.coalescing.start()
 
     def session(self, machine_id: str) -> StreamSession:
         """Return the session of a connection that is to feed a machine's stream. Raises as :meth:`LiveMachines.get`."""
@@ -66,6 +70,7 @@ class LiveParts:
     async def close(self) -> None:
         """Score and keep what was taken."""
         self.stop_streams()
+        self.coalescing.close()
         await self.overload.close()
         await self.periodic.close()
         for stream in self.machines.streams:

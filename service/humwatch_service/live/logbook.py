@@ -27,6 +27,7 @@ from humwatch_service.storage.records import (
     StreamPosition,
     TracePoint,
     alarm_id_of,
+    split_alarm_id,
 )
 from humwatch_service.storage.store import StateStore
 from humwatch_service.telemetry.logs import event_logger
@@ -95,7 +96,7 @@ class Logbook:
         """Keep events, what they were decided on, what there is of the sound, and which webhooks are owed them."""
         with self._flushing:
             if self.failure is None and self._seconds:  # what the position that is written next says was scored
-                self._write_history()
+                self._write_history(machine.machine_id)
         machine.written = machine.position
         late_s = machine.reading.late_s if step is not None and machine.reading is not None else 0.0
         for event in events:
@@ -143,17 +144,21 @@ class Logbook:
             if number is not None and reading.score is not None:
                 self._note_peak(alarm_id_of(machine.machine_id, number), reading.at_s, reading.score)
 
-    def flush(self, machines: Iterable[LiveMachine] = ()) -> None:
+    def flush(self, machines: Iterable[LiveMachine] = (), *, history_of: str | None = None) -> None:
         """Write what is due every few seconds: history, peaks, and how far each stream was scored (blocking).
 
         In this order: what a power cut leaves unwritten is heard again behind the position that is written.
+
+        Args:
+            machines: machines whose streams' positions are written.
+            history_of: machine whose history is written; None: that of all.
         """
         reached = [_Reached.by(machine) for machine in machines]
         with self._flushing:
             with self._lock:
                 self._write()
             if self.failure is None:
-                self._write_history()
+                self._write_history(history_of)
         if self.failure is None:  # else they would only push alarms out of what waits
             for machine in reached:
                 self._hold_position(machine)
@@ -163,7 +168,7 @@ class Logbook:
     def checkpoint(self, machine: LiveMachine) -> None:
         """Write history and the position of a stream of which much was scored; not while the disk takes nothing."""
         if self.failure is None:
-            self.flush([machine])
+            self.flush([machine], history_of=machine.machine_id)
 
     def _hold_position(self, reached: _Reached) -> None:
         """Hold how far a machine was when its history was written, unless an event has written more since."""
@@ -177,10 +182,12 @@ class Logbook:
                     )
                 )
 
-    def _write_history(self) -> None:
+    def _write_history(self, machine_id: str | None) -> None:
+        """Write the history of one machine, whose position follows, or of all: with many, one changes all the time."""
         with self._lock:
-            seconds, peaks = list(self._seconds.values()), self._peaks
-            self._peaks = {}
+            seconds = [second for second in self._seconds.values() if machine_id in (None, second.machine_id)]
+            due = [alarm_id for alarm_id in self._peaks if machine_id in (None, split_alarm_id(alarm_id)[0])]
+            peaks = {alarm_id: self._peaks.pop(alarm_id) for alarm_id in due}
         try:
             refused = self._store.add_seconds(seconds)
             if refused:

@@ -93,6 +93,11 @@ class StreamWorkers:
         with self._changed:
             self._streams -= 1
 
+    @property
+    def streams(self) -> int:
+        """Number of streams that there are."""
+        return self._streams
+
     def submit(self, batch: Batch, delay_s: float = 0.0) -> None:
         """Work on a batch as if it had come ``delay_s`` seconds later: what comes until then goes first.
 

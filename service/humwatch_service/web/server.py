@@ -18,6 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from humwatch_service.config.settings import Settings
 from humwatch_service.errors import AddressUnusable, Overloaded, PortInUse, RequestMalformed
+from humwatch_service.garbage import settle_garbage_collector
 from humwatch_service.problems import problem_response
 from humwatch_service.protocol.limits import MAX_MESSAGE_BYTES
 from humwatch_service.web.application import Service
@@ -188,9 +189,17 @@ def listen(host: str, port: int) -> socket.socket:
 class Server(uvicorn.Server):
     """uvicorn's server, which stops the streams first: they would not end by themselves."""
 
-    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_stop: Callable[[], None], *, on_start: Callable[[], None] = lambda: None
+    ) -> None:
         super().__init__(config)
         self._on_stop = on_stop
+        self._on_start = on_start
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then listen."""
+        await super().startup(sockets)
+        self._on_start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, and finish the requests that run."""
@@ -198,8 +207,14 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
-    """Return a server with sensible limits; logs go through this process's handlers."""
+def server_of(app: FastAPI, settings: Settings, *, on_start: Callable[[], None] = lambda: None) -> uvicorn.Server:
+    """Return a server with sensible limits; logs go through this process's handlers.
+
+    Args:
+        app: application to serve.
+        settings: settings of the service.
+        on_start: callback once the application has started.
+    """
     limits = {
         "head_timeout_s": settings.header_timeout_s,
         "max_connections": settings.max_connections,
@@ -229,7 +244,7 @@ def server_of(app: FastAPI, settings: Settings) -> uvicorn.Server:
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
     )
     service: Service = app.state.service
-    return Server(config, service.stop_streams)
+    return Server(config, service.stop_streams, on_start=on_start)
 
 
 def run(app: FastAPI, settings: Settings, listening: socket.socket) -> None:
@@ -240,4 +255,4 @@ def run(app: FastAPI, settings: Settings, listening: socket.socket) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, already_noted)
-    server_of(app, settings).run(sockets=[listening])
+    server_of(app, settings, on_start=settle_garbage_collector).run(sockets=[listening])
