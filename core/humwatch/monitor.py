@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -98,6 +99,8 @@ class Step(StepScores):
 
 class ScaleJob:
     """Score of one machine on one time scale, beside those of others."""
+
+    leaves_python: ClassVar[bool] = False
 
     def __init__(
         self,

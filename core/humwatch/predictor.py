@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -77,6 +77,8 @@ class SharedPredictor(ABC):
 
 class PredictionJob:
     """Prediction of one caller's windows, beside those of others that share the graph."""
+
+    leaves_python: ClassVar[bool] = True
 
     def __init__(self, predictor: Predictor, windows: Float32) -> None:
         """Ask for the targets of ``windows``, float32 (B, L, F) in dB."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Generator, Hashable, Sequence
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -20,9 +21,11 @@ class Job(Protocol[R_co]):
 
     Attributes:
         company: those with an equal one are computed together; they are of one class.
+        leaves_python: True if the computation takes long, and none of that in Python.
     """
 
     company: Hashable
+    leaves_python: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
@@ -53,8 +56,12 @@ def alone(work: Work[R]) -> R:
     return done
 
 
-def together(works: Sequence[Work[R]]) -> list[R | Failed[R]]:
+def together(works: Sequence[Work[R]], *, beside: AbstractContextManager[object] | None = None) -> list[R | Failed[R]]:
     """Do several pieces of work at the same time, jobs of one company in arrays.
+
+    Args:
+        works: pieces of work.
+        beside: context, entered again and again, for what leaves Python: others may have it meanwhile.
 
     Returns:
         The result of each; one that fails leaves the others alone, unless it was their common job that failed.
@@ -64,7 +71,7 @@ def together(works: Sequence[Work[R]]) -> list[R | Failed[R]]:
     for number, work in enumerate(works):
         _go_on(number, work, None, asked, done)
     while asked:
-        answers = _computed(asked)
+        answers = _computed(asked, beside or nullcontext())
         asked = {}
         for number, answer in answers.items():
             _go_on(number, works[number], answer, asked, done)
@@ -90,7 +97,9 @@ def _go_on(
         done[number] = Failed(error)
 
 
-def _computed(asked: dict[int, Sequence[Job[Any]]]) -> dict[int, Sequence[Any] | Exception]:
+def _computed(
+    asked: dict[int, Sequence[Job[Any]]], beside: AbstractContextManager[object]
+) -> dict[int, Sequence[Any] | Exception]:
     """Return the results of all jobs of each piece of work, or what was raised for one of them."""
     companies: dict[Hashable, list[tuple[int, int, Job[Any]]]] = {}
     for number, jobs in asked.items():
@@ -99,7 +108,9 @@ def _computed(asked: dict[int, Sequence[Job[Any]]]) -> dict[int, Sequence[Any] |
     answers: dict[int, Any] = {number: [None] * len(jobs) for number, jobs in asked.items()}
     for members in companies.values():
         try:
-            results = type(members[0][2]).results([job for _, _, job in members])
+            kind = type(members[0][2])
+            with beside if kind.leaves_python else nullcontext():
+                results = kind.results([job for _, _, job in members])
         except Exception as error:
             answers.update((number, error) for number, _, _ in members)
             continue

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import accumulate
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 
@@ -230,6 +230,8 @@ class EvidenceExtractor:
 
 class EvidenceJob:
     """Evidence of one caller's windows, beside those of others whose targets are in the same places."""
+
+    leaves_python: ClassVar[bool] = False
 
     def __init__(self, extractor: EvidenceExtractor, windows: Float32, prediction: Prediction) -> None:
         """Ask for the evidence of ``windows``, float32 (B, L, F) in dB."""

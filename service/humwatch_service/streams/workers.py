@@ -59,7 +59,10 @@ class StreamWorkers:
 
     So streams in time go before those that work off what they kept while their connection was broken, and those still
     come on: a batch that has waited is due. A batch waits for others for a moment, the longer the more streams there
-    are, as what a turn costs by itself is shared by its streams. Thread-safe.
+    are, as what a turn costs by itself is shared by its streams.
+
+    One turn at a time is in Python, others beside it in the predictor: two that compute with small arrays would take
+    the interpreter's lock from one another at each, which costs more than the second processor gives. Thread-safe.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class StreamWorkers:
         self._numbers = itertools.count()
         self._streams = 0
         self._closed = False
+        self._python = _Python()
         self._threads = [
             threading.Thread(target=self._run, name=f"humwatch-live-{number}", daemon=True) for number in range(workers)
         ]
@@ -128,8 +132,8 @@ class StreamWorkers:
     def _run(self) -> None:
         while turn := self._next_turn():
             waited_s = time.monotonic() - min(asked_s for asked_s, _ in turn)
-            with self._around(waited_s):
-                _work([batch for _, batch in turn])
+            with self._around(waited_s), self._python:
+                _work([batch for _, batch in turn], self._python.left)
 
     def _next_turn(self) -> list[tuple[float, Batch]]:
         """Wait for batches that are worth a turn; return when they were submitted, and them; none once it is over."""
@@ -154,10 +158,39 @@ class StreamWorkers:
         return until_s - time.monotonic()
 
 
-def _work(batches: Sequence[Batch]) -> None:
+class _Python:
+    """The one place in Python, held by a turn but while it is in the predictor.
+
+    Attributes:
+        left: context in which others may have it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.left = _Left(self._lock)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+class _Left(AbstractContextManager[None]):
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        self._lock.release()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.acquire()
+
+
+def _work(batches: Sequence[Batch], left: AbstractContextManager[object]) -> None:
     """Work on batches of several streams at the same time, and let their event loop know."""
     began_s = time.thread_time()
-    outcomes = together([batch.work() for batch in batches])
+    outcomes = together([batch.work() for batch in batches], beside=left)
     errors = [outcome.error if isinstance(outcome, Failed) else None for outcome in outcomes]
     spent_s, sound_s = time.thread_time() - began_s, sum(batch.sound_s for batch in batches)
     shares = [batch.sound_s / sound_s if sound_s else 1.0 / len(batches) for batch in batches]
