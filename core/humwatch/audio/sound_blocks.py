@@ -86,6 +86,8 @@ class SoundBlock(NamedTuple):
 
 _SUMMED: Final = tuple(attrgetter(name) for name in ("n", "sum", "sum_squares", "clipped"))
 
+_FLAT: Final = attrgetter("flat")
+
 
 class SoundSums:
     """Statistics over several blocks.
@@ -102,7 +104,7 @@ class SoundSums:
         self.n = n
         self.mean = total / max(1, n)
         self.level_dbfs = level_dbfs(n, total, squares)
-        if any(block.flat != (0, 0) for block in blocks):
+        if max(map(_FLAT, blocks), default=(0, 0)) != (0, 0):
             low, high = min(block.low for block in blocks), max(block.high for block in blocks)
             clipped += sum(block.flat[0] for block in blocks if block.low == low)
             clipped += sum(block.flat[1] for block in blocks if block.high == high)

@@ -27,7 +27,7 @@ from humwatch_service.streams.stream_items import Beside, RunSignal, Swap
 
 TRACE_STEPS: Final = 120
 """Number of scores that an alarm's record starts with."""
-AHEAD_S: Final = 12.0
+AHEAD_S: Final = 20.0
 """Sound that is scored at most before the position is written: when it comes faster than time, as after a break."""
 
 
