@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from humwatch.detectors.lines import ClipLines, LinePower, line_power
 from humwatch.detectors.profile import NormalProfile
 from humwatch.scoring.calibration import band_contributions, raw_score
 from humwatch.scoring.evidence import Evidence
-from humwatch.scoring.recent import RecentEvidence
+from humwatch.scoring.recent import RecentEvidence, RecentLines
 from humwatch.scoring.spec import Pooling, ScoringSpec
 
 BANDS = 7
@@ -84,3 +85,29 @@ def test_it_holds_one_clip_and_forgets_on_reset(rng: np.random.Generator) -> Non
     assert len(recent) == 0
     recent.push(evidence(rng, 3))
     assert len(recent) == 3
+
+
+def spectra(rng: np.random.Generator) -> LinePower:
+    return line_power(rng.normal(0.0, 0.1, 16_000).astype(np.float32), 16_000)
+
+
+def test_line_spectra_are_forgotten_though_nobody_asks_for_a_clip(rng: np.random.Generator) -> None:
+    """As of a consensus whose detectors leave lines out: days of sound would pile up."""
+    power, recent = spectra(rng), RecentLines(20)
+    for block in range(1_000):
+        recent.push(6 * block, power)
+        assert len(recent._blocks) <= 4
+    recent.reset()
+    assert not recent._blocks
+
+
+def test_the_clip_has_the_line_spectra_of_blocks_that_lie_whole_in_it(rng: np.random.Generator) -> None:
+    powers = [spectra(rng) for _ in range(10)]
+    recent = RecentLines(20)
+    for number, power in enumerate(powers):
+        recent.push(6 * number, power)
+        ours = recent.clip(6 * number + 6)
+        theirs = ClipLines.of(powers[max(0, number - 2) : number + 1])
+        for half, expected in ((ours.early, theirs.early), (ours.late, theirs.late)):
+            np.testing.assert_array_equal(half.power, expected.power)
+            assert half.frames == expected.frames

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from humwatch.alarm.events import ActiveAlarm, AlarmSnapshot
+from humwatch.alarm.events import ActiveAlarm, AlarmEvent, AlarmSnapshot
 from humwatch_service.errors import StateUnusable
 from humwatch_service.live.logbook import MAX_PEAK_POINTS, MAX_TOGETHER, Logbook
 from humwatch_service.storage.records import MachineChange, ScoreSecond, StreamPosition, TracePoint
@@ -22,6 +22,8 @@ class Store:
         self.full = False
         self.commits: list[tuple[MachineChange, ...]] = []
         self.traces: list[tuple[float, int]] = []
+        self.seconds: list[tuple[str, int]] = []
+        self.order: list[str] = []
 
     def _check(self) -> None:
         if self.full:
@@ -29,10 +31,13 @@ class Store:
 
     def commit(self, *changes: MachineChange) -> None:
         self._check()
+        self.order.append("changes")
         self.commits.append(changes)
 
     def add_seconds(self, rows: Iterable[ScoreSecond]) -> int:
         self._check()
+        self.order.append("history")
+        self.seconds += [(row.machine_id, row.at_s) for row in rows]
         return 0
 
     def peak(self, alarm_id: str, score: float, trace: Sequence[TracePoint]) -> bool:
@@ -104,3 +109,30 @@ def test_scores_of_an_alarm_are_bounded_while_the_disk_takes_nothing(store: Stor
     logbook.flush()
     logbook.flush()
     assert store.traces == [(9.0, MAX_PEAK_POINTS)]
+
+
+def test_an_event_writes_the_history_of_its_own_machine_and_not_that_of_others(store: Store, logbook: Logbook) -> None:
+    one, other = machine(1, alarm=7), machine(2, alarm=3)
+    for second in range(3):
+        logbook.on_second(one, reading(float(second), 1.5))
+        logbook.on_second(other, reading(float(second), 2.5))
+    logbook.on_events(one, [AlarmEvent("cleared", 3.0, "alarm", "normal", alarm=7)], None, "none")
+    assert store.seconds == [("m-1", 0), ("m-1", 1), ("m-1", 2)]
+    assert store.traces == [(1.5, 3)]
+    assert store.order == ["history", "changes"]  # what the position says was scored is there before it
+    assert one.written == one.position
+    logbook.flush()
+    assert store.seconds[3:] == [("m-2", 0), ("m-2", 1), ("m-2", 2)]
+    assert store.traces == [(1.5, 3), (2.5, 3)]
+
+
+def test_an_event_while_the_disk_takes_nothing_leaves_history_to_wait(store: Store, logbook: Logbook) -> None:
+    one = machine(1)
+    logbook.on_second(one, reading(0.0, 0.5))
+    store.full = True
+    logbook.on_events(one, [AlarmEvent("raised", 1.0, "normal", "alarm", alarm=1)], None, "none")
+    assert (logbook.unsaved, store.seconds) == (1, [])
+    store.full = False
+    logbook.flush()
+    assert (logbook.unsaved, store.seconds) == (0, [("m-1", 0)])
+    assert [change.machine_id for changes in store.commits for change in changes] == ["m-1"]

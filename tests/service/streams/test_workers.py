@@ -1,11 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
+from typing import ClassVar
 
 import pytest
 
+from humwatch.together import Work
 from humwatch_service.streams.workers import CATCH_UP_S, GATHER_S, TURN_STREAMS, StreamWorkers
 from tests.stream_batches import CalledBatch, busy
 
@@ -105,12 +108,82 @@ def test_closing_does_what_waits_and_takes_no_more() -> None:
         workers.submit(CalledBatch(lambda: None))
 
 
-def test_turns_run_at_the_same_time_in_as_many_workers_as_there_are() -> None:
+class Rendezvous:
+    """A job that needs others at a barrier at the same time, as what leaves Python may have them."""
+
+    leaves_python: ClassVar[bool] = True
+    company: Hashable = "rendezvous"
+
+    def __init__(self, barrier: threading.Barrier) -> None:
+        self._barrier = barrier
+
+    @classmethod
+    def results(cls, jobs: Sequence[Rendezvous]) -> list[None]:
+        for job in jobs:
+            job._barrier.wait(30)
+        return [None] * len(jobs)
+
+
+class Inside:
+    """Who is in Python at the same time."""
+
+    def __init__(self) -> None:
+        self.most = self._now = 0
+        self._lock = threading.Lock()
+        self._two = threading.Event()
+
+    def pass_through(self) -> None:
+        """Be inside until another is, or for a moment in which nobody came."""
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+            if self._now > 1:
+                self._two.set()
+        self._two.wait(0.01)
+        with self._lock:
+            self._now -= 1
+
+
+class MeetingBatch(CalledBatch):
+    """A batch that is in Python, meets another outside, and is in Python again, three times."""
+
+    def __init__(self, barrier: threading.Barrier, inside: Inside) -> None:
+        super().__init__(lambda: None)
+        self.began = threading.Event()
+        self._barrier = barrier
+        self._inside = inside
+
+    def work(self) -> Work[None]:
+        self.began.set()
+        for _ in range(3):
+            self._inside.pass_through()
+            yield [Rendezvous(self._barrier)]
+            self._inside.pass_through()
+
+    def conclude(self) -> None:
+        self._inside.pass_through()
+        super().conclude()
+
+
+def meet() -> Inside:
+    """Have two turns meet outside of Python; return who was in Python, raise if they did not meet."""
+    barrier, inside = threading.Barrier(2), Inside()
     with closing(StreamWorkers(2)) as workers:
-        let_go = busy(workers)
-        beside = CalledBatch(let_go.set)
-        workers.submit(beside)
-        beside.wait()
+        batches = [MeetingBatch(barrier, inside) for _ in range(2)]
+        for batch in batches:
+            workers.submit(batch)
+            assert batch.began.wait(60)  # else both were one turn
+        for batch in batches:
+            batch.wait()
+    return inside
+
+
+def test_turns_are_in_the_predictor_at_the_same_time() -> None:
+    meet()  # a barrier that nobody else comes to breaks
+
+
+def test_two_turns_are_never_in_python_at_the_same_time() -> None:
+    assert meet().most == 1
 
 
 def test_the_time_of_a_turn_is_shared_by_the_sound_in_it() -> None:
