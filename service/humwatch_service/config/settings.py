@@ -120,7 +120,7 @@ class Settings(BaseSettings):
         default_factory=_workers,
         ge=1,
         le=256,
-        description="streams scored at a time; default: one a processor, by the CPU quota where there is one",
+        description="threads that score streams; default: one a processor, by the CPU quota where there is one",
     )
     stream_buffer_s: float = Field(
         10.0, ge=1, le=600, description="sound of a stream that may wait to be scored, seconds; then reading pauses"
