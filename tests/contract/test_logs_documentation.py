@@ -92,7 +92,8 @@ class _Module(ast.NodeVisitor):
             assert self._path.name == "logbook.py", f"{self._path}:{node.lineno}: the event is no constant"
             names = {kind: {level} for kind, level in KINDS.items()}
         fields = {keyword.arg for keyword in node.keywords if keyword.arg is not None} | bound
-        fields |= {"exception"} if "exception" in methods else set()
+        if "exception" in methods or "exc_info" in fields:
+            fields = (fields - {"exc_info"}) | {"exception"}
         for event, levels in names.items():
             if any(keyword.arg is None for keyword in node.keywords):
                 assert event in PASSED_ON, f"{self._path}:{node.lineno}: fields that cannot be read off"

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from humwatch.audio.features import FeatureSpec
 from humwatch.predictor import Prediction
-from humwatch.scoring.evidence import Evidence, EvidenceExtractor, TargetPlaces, evidence_of
+from humwatch.scoring.evidence import Evidence, EvidenceExtractor, TargetPlaces, _places_of, evidence_of
 from humwatch.scoring.spec import DEFAULT_SCORE, Pooling, ScoreKind, ScoringSpec
 
 BANDS = np.arange(3)
@@ -232,6 +232,7 @@ def test_where_targets_lie_is_worked_out_once(rng: np.random.Generator, monkeypa
         plain(self, *given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(TargetPlaces, "__init__", counted)
+    _places_of.cache_clear()
     assessor = EvidenceExtractor("mse", np.arange(12))
     windows = rng.normal(-50.0, 9.0, (3, 5, 12)).astype(np.float32)
     for _ in range(3):
