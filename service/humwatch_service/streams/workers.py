@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Final, Protocol
 
 from humwatch.together import Failed, Work, together
@@ -132,8 +133,13 @@ class StreamWorkers:
     def _run(self) -> None:
         while turn := self._next_turn():
             waited_s = time.monotonic() - min(asked_s for asked_s, _ in turn)
-            with self._around(waited_s), self._python:
-                _work([batch for _, batch in turn], self._python.left)
+            batches = [batch for _, batch in turn]
+            try:
+                with self._around(waited_s), self._python:
+                    _work(batches, self._python.left)
+            except Exception as error:  # of no stream: none of them is to wait for ever, nor those to come
+                broken: list[tuple[Batch, Exception | None]] = [(batch, error) for batch in batches]
+                batches[0].post(partial(_finish, broken))
 
     def _next_turn(self) -> list[tuple[float, Batch]]:
         """Wait for batches that are worth a turn; return when they were submitted, and them; none once it is over."""
@@ -201,10 +207,10 @@ def _work(batches: Sequence[Batch], left: AbstractContextManager[object]) -> Non
             late.append((batch, share * spent_s))
         else:
             ended.append((batch, _concluded(batch, share * spent_s) if error is None else error))
-    batches[0].post(lambda: _let_know([batch for batch, _ in late], ended))
+    batches[0].post(partial(_let_know, [batch for batch, _ in late], ended))
     if late:
         slow = [(batch, _concluded(batch, cpu_s)) for batch, cpu_s in late]
-        batches[0].post(lambda: _finish(slow))
+        batches[0].post(partial(_finish, slow))
 
 
 def _concluded(batch: Batch, cpu_s: float) -> Exception | None:
@@ -219,9 +225,16 @@ def _concluded(batch: Batch, cpu_s: float) -> Exception | None:
 
 
 def _let_know(late: Sequence[Batch], ended: Sequence[tuple[Batch, Exception | None]]) -> None:
-    for batch in (*late, *(batch for batch, error in ended if error is None)):
+    for batch in late:
         batch.deliver()
-    _finish(ended)
+    for batch, error in ended:
+        failure = error
+        if failure is None:
+            try:
+                batch.deliver()
+            except Exception as broken:  # the others of the turn are to have theirs
+                failure = broken
+        batch.finish(failure)
 
 
 def _finish(ended: Sequence[tuple[Batch, Exception | None]]) -> None:

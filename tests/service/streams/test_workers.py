@@ -87,6 +87,36 @@ def test_what_breaks_behind_the_scores_ends_that_stream_alone() -> None:
         after.wait()
 
 
+def test_messages_that_cannot_be_sent_end_that_stream_alone() -> None:
+    class Speechless(CalledBatch):
+        def deliver(self) -> None:
+            raise ConnectionError
+
+    with closing(StreamWorkers(1)) as workers:
+        let_go = busy(workers)
+        speechless, fine = Speechless(lambda: None), CalledBatch(lambda: None)
+        workers.submit(speechless)
+        workers.submit(fine)
+        let_go.set()
+        fine.wait()
+        with pytest.raises(ConnectionError):
+            speechless.wait()
+
+
+def test_a_turn_that_breaks_as_a_whole_leaves_nobody_waiting() -> None:
+    @contextmanager
+    def broken(waited_s: float) -> Iterator[None]:
+        raise OSError
+        yield
+
+    with closing(StreamWorkers(1, around=broken)) as workers:
+        for _ in range(2):  # and the worker is there for the next
+            batch = CalledBatch(lambda: None)
+            workers.submit(batch)
+            with pytest.raises(OSError):
+                batch.wait()
+
+
 def test_messages_go_out_before_a_companion_takes_its_time() -> None:
     with closing(StreamWorkers(1)) as workers:
         batch = CalledBatch(lambda: None)
