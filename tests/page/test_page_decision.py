@@ -232,7 +232,7 @@ def test_limits_are_fitted_to_what_was_heard(window: Any, house: House, expect: 
     listed = house.http.get(f"/v1/machines/{MACHINE}/versions").json()
     made = listed["versions"][-1]["facts"]["false_alarms_a_week"]
     assert (listed["in_use"], made["promised"]) == (IN_USE, False)
-    assert 7_200.0 <= made["heard_s"] < 7_400.0  # and what the house plays
+    assert 7_200.0 <= made["heard_s"] < 10_000.0  # and what the house plays
     assert not is_too_wide(page)
 
 

@@ -136,7 +136,7 @@ class Logbook:
         )
         with self._lock:
             held = self._seconds.get((machine.machine_id, at_s))
-            if held is None or not second.late or held.state == "unknown":  # as the store does, whenever it is written
+            if held is None or held.late or not second.late or held.state == "unknown":
                 self._seconds[machine.machine_id, at_s] = second
             while len(self._seconds) > MAX_SECONDS:
                 del self._seconds[next(iter(self._seconds))]
