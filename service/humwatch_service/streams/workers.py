@@ -81,7 +81,7 @@ class StreamWorkers:
         self._numbers = itertools.count()
         self._streams = 0
         self._closed = False
-        self._python = _Python()
+        self._python = threading.Lock()
         self._threads = [
             threading.Thread(target=self._run, name=f"humwatch-live-{number}", daemon=True) for number in range(workers)
         ]
@@ -136,7 +136,7 @@ class StreamWorkers:
             batches = [batch for _, batch in turn]
             try:
                 with self._around(waited_s), self._python:
-                    _work(batches, self._python.left)
+                    _work(batches, _Left(self._python))
             except Exception as error:  # of no stream: none of them is to wait for ever, nor those to come
                 broken: list[tuple[Batch, Exception | None]] = [(batch, error) for batch in batches]
                 batches[0].post(partial(_finish, broken))
@@ -164,25 +164,9 @@ class StreamWorkers:
         return until_s - time.monotonic()
 
 
-class _Python:
-    """The one place in Python, held by a turn but while it is in the predictor.
-
-    Attributes:
-        left: context in which others may have it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.left = _Left(self._lock)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-
 class _Left(AbstractContextManager[None]):
+    """While it is entered, others may have a lock that its thread holds else."""
+
     def __init__(self, lock: threading.Lock) -> None:
         self._lock = lock
 
