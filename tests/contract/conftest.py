@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import soundfile
 from typer.testing import CliRunner, Result
 
+from humwatch.audio.windows import WindowSpec
+from humwatch.live.model import LiveModel
+from humwatch.pipeline import PipelineSpec
+from humwatch.predictor import Predictor
+from humwatch.scoring.calibration import Calibration
 from humwatch.synthetic import Fault, SyntheticMachine
 from humwatch_training.cli.main import app
+from tests.core.live_models import live_model
 
 MACHINE = SyntheticMachine(seed=11)
 
@@ -46,3 +53,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     where = ("--machine", place.machine_id, "--models", place.models)
     humwatch_train("export", place.run, *where, "--type", "synthetic", "--channel", 0, "--hop", 2, "--clip-seconds", 2)
     return place
+
+
+@pytest.fixture
+def models(
+    pipeline: PipelineSpec,
+    predictor: Predictor,
+    calibration: Calibration,
+    calibrate_for: Callable[[PipelineSpec], Calibration],
+) -> list[LiveModel]:
+    """Two that step alike, one that listens at a hop of 5 and in longer steps."""
+    model = live_model(pipeline, predictor, calibration)
+    other = replace(model.bundle, manifest=model.bundle.manifest.model_copy(update={"version": "2"}))
+    slow = replace(pipeline, windows=WindowSpec(hop_frames=5, step_seconds=0.7, clip_seconds=1.9))
+    third = live_model(slow, predictor, calibrate_for(slow))
+    last = replace(third.bundle, manifest=third.bundle.manifest.model_copy(update={"version": "3"}))
+    return [model, LiveModel(other, predictor), LiveModel(last, predictor)]

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 
 from humwatch.arrays import Float32
-from humwatch.audio.windows import WindowSpec
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor
 from humwatch.live.step import LiveStep
-from humwatch.pipeline import PipelineSpec
-from humwatch.predictor import Predictor
-from humwatch.scoring.calibration import Calibration
 from humwatch.source.faults import SOURCE_FAULTS
 from humwatch.synthetic import SyntheticMachine
-from tests.core.live_models import live_model
 
 Sizes = Callable[[int], int]
 """Of a rate in Hz, how many samples are pushed next."""
@@ -140,22 +135,6 @@ def run(monitor: LiveMonitor, script: Script, models: list[LiveModel], sizes: Si
         elif part.name != "nothing":
             steps += getattr(monitor, part.name)(*part.arguments) or []
     return steps + monitor.flush()
-
-
-@pytest.fixture
-def models(
-    pipeline: PipelineSpec,
-    predictor: Predictor,
-    calibration: Calibration,
-    calibrate_for: Callable[[PipelineSpec], Calibration],
-) -> list[LiveModel]:
-    """Two that step alike, one that listens at a hop of 5 and in longer steps."""
-    model = live_model(pipeline, predictor, calibration)
-    other = replace(model.bundle, manifest=model.bundle.manifest.model_copy(update={"version": "2"}))
-    slow = replace(pipeline, windows=WindowSpec(hop_frames=5, step_seconds=0.7, clip_seconds=1.9))
-    third = live_model(slow, predictor, calibrate_for(slow))
-    last = replace(third.bundle, manifest=third.bundle.manifest.model_copy(update={"version": "3"}))
-    return [model, LiveModel(other, predictor), LiveModel(last, predictor)]
 
 
 @pytest.mark.slow

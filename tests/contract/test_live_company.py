@@ -12,16 +12,12 @@ import pytest
 
 from humwatch import OnnxPredictor, read_bundle
 from humwatch.arrays import Float32
-from humwatch.audio.windows import WindowSpec
 from humwatch.live.model import LiveModel
 from humwatch.live.monitor import LiveMonitor
 from humwatch.live.step import LiveStep
-from humwatch.pipeline import PipelineSpec
 from humwatch.predictor import Prediction, Predictor, SharedPredictor
-from humwatch.scoring.calibration import Calibration
 from humwatch.together import Failed, Work, together
 from tests.contract.test_live_chunks import Scenes, Script, drawn
-from tests.core.live_models import live_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -90,21 +86,6 @@ def in_company(streams: Sequence[Iterator[Work[list[LiveStep]]]], seed: int) -> 
             assert not isinstance(found, Failed), found.error
             steps[number] += found
     return steps
-
-
-@pytest.fixture
-def models(
-    pipeline: PipelineSpec,
-    predictor: Predictor,
-    calibration: Calibration,
-    calibrate_for: Callable[[PipelineSpec], Calibration],
-) -> list[LiveModel]:
-    """Two that share a predictor, one that listens at a hop of 5 and in longer steps."""
-    model = live_model(pipeline, predictor, calibration)
-    other = replace(model.bundle, manifest=model.bundle.manifest.model_copy(update={"version": "2"}))
-    slow = replace(pipeline, windows=WindowSpec(hop_frames=5, step_seconds=0.7, clip_seconds=1.9))
-    third = live_model(slow, predictor, calibrate_for(slow))
-    return [model, LiveModel(other, predictor), third]
 
 
 def check(models: list[LiveModel], rates_hz: Sequence[int], *, streams: int, parts: int) -> None:
